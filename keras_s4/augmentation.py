@@ -1,0 +1,97 @@
+"""Random variations of inertial recordings, so that a network learns the movement and not the person."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_s4.datasets import Recordings
+
+# Left and right arm are mirror images: acceleration is a vector, angular velocity an axial one.
+MIRROR = np.array([-1.0, 1.0, 1.0, 1.0, -1.0, -1.0], np.float32)
+
+
+class RandomWindows(keras.utils.PyDataset):
+    """Batches of windows cut anew in every epoch from recordings of acceleration and angular velocity.
+
+    Each window is cut at a random place, played faster or slower, mirrored to the other arm half of the time, rotated
+    as if the watch sat differently on the wrist, and scaled. Windows with equal seeds and epochs are equal.
+
+    Args:
+        recordings: signals `[steps, 6]`: acceleration x, y, z and angular velocity x, y, z.
+        length: steps of a window.
+        windows: how many an epoch; by default as many as there are with a hop of half a window.
+        batch_size: B.
+        rotation: standard deviation of the rotation about a random axis, in radians.
+        warp: largest change of the playing speed, as a factor above 1.
+        gain: largest change of the amplitude, as a factor above 1.
+        seed: whole number.
+    """
+
+    def __init__(
+        self,
+        recordings: Recordings,
+        length: int = 500,
+        windows: int | None = None,
+        batch_size: int = 32,
+        rotation: float = 0.25,
+        warp: float = 1.25,
+        gain: float = 1.1,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.recordings = recordings
+        self.length = length
+        self.windows = windows or len(recordings.windows(length, max(1, length // 2))[1])
+        self.batch_size = batch_size
+        self.rotation = rotation
+        self.warp = warp
+        self.gain = gain
+        self.seed = seed
+        self.epoch = 0
+        lengths = np.array([len(signal) for signal in recordings.signals], np.float64)
+        self._probabilities = lengths / lengths.sum()
+
+    def __len__(self) -> int:
+        return -(-self.windows // self.batch_size)
+
+    def __getitem__(self, index: int):
+        """Batch `index` of this epoch: windows `[B, length, 6]` and labels `[B]`."""
+        random = np.random.default_rng((self.seed, self.epoch, index))
+        size = min(self.batch_size, self.windows - index * self.batch_size)
+        chosen = random.choice(len(self.recordings), size, p=self._probabilities)
+        windows = np.stack([self._cut(self.recordings.signals[number], random) for number in chosen])
+        windows *= np.where(random.random(size) < 0.5, 1.0, MIRROR[:, None]).T[:, None, :]
+        rotations = random_rotations(size, self.rotation, random)
+        pairs = windows.reshape(size, self.length, 2, 3)
+        windows = np.einsum("bij,btkj->btki", rotations, pairs).reshape(size, self.length, 6)
+        windows *= np.exp(random.uniform(-1, 1, (size, 1, 1)) * np.log(self.gain))
+        return windows.astype(np.float32), self.recordings.labels[chosen]
+
+    def on_epoch_end(self):
+        """Makes the next epoch draw other windows."""
+        self.epoch += 1
+
+    def _cut(self, signal: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """A window at a random place, resampled to a random speed that drifts within the window."""
+        speed = np.exp(random.uniform(-1, 1) * np.log(self.warp))
+        drift = np.cumsum(
+            np.exp(
+                0.1 * np.sin(2 * np.pi * (random.random() + random.uniform(0.5, 2) * np.linspace(0, 1, self.length)))
+            )
+        )
+        times = (drift - drift[0]) / (drift[-1] - drift[0]) * min(speed * (self.length - 1), len(signal) - 1)
+        times += random.uniform(0, len(signal) - 1 - times[-1])
+        before = np.minimum(times.astype(np.int64), len(signal) - 2)
+        fraction = (times - before)[:, None]
+        return signal[before] * (1 - fraction) + signal[before + 1] * fraction
+
+
+def random_rotations(count: int, deviation: float, random: np.random.Generator) -> np.ndarray:
+    """Rotations about axes of random direction by normal angles (in radians): `[count, 3, 3]`."""
+    from scipy.spatial.transform import Rotation
+
+    axes = random.normal(size=(count, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    return Rotation.from_rotvec(axes * random.normal(scale=deviation, size=(count, 1))).as_matrix()

@@ -1,0 +1,57 @@
+"""A smaller copy of a trained model."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_s4.compression.parts import dss_layers, parts_of
+from keras_s4.compression.ranks import Ranks, check_ranks
+from keras_s4.layers import DSS, S4Block
+
+
+def reduce(model: keras.Model, ranks: Ranks | int) -> keras.Model:
+    """A copy of a trained model whose DSS layers are balanced truncations, ready to be evaluated or trained on.
+
+    A reduced layer has poles of its own in every channel. All other weights are copied. A compiled model gives a compiled one
+    with a fresh optimizer.
+
+    Args:
+        model: a functional or sequential model.
+        ranks: modes to keep per channel: for all parts, or by part name; parts left out stay as they are.
+
+    Raises:
+        ValueError: a rank out of range or an unknown part; NaN in the weights; a model that is not built.
+
+    Source: Ezoe and Sato 2024 (arXiv 2402.15993).
+    """
+    if not model.built:
+        raise ValueError(f"Model {model.name!r} is not built yet; train it before reducing it.")
+    parts = parts_of(model)
+    ranks = check_ranks(dict.fromkeys(parts, ranks) if not isinstance(ranks, dict) else ranks, parts)
+    shrinking = {name for name, rank in ranks.items() if rank < parts[name].max_rank}
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        name = f"{layer.name}/dss" if isinstance(layer, S4Block) else layer.name
+        if isinstance(layer, (DSS, S4Block)) and name in shrinking:
+            config |= {"state_size": ranks[name], "per_channel_poles": True}
+        return type(layer).from_config(config)
+
+    reduced = keras.models.clone_model(model, clone_function=copy)
+    for old, new in zip(model.layers, reduced.layers, strict=True):
+        _copy_weights(old, new)
+    for name, layer in dss_layers(reduced).items():
+        if name in shrinking:
+            layer.set_system(parts[name].truncate(ranks[name]).system)
+    config = model.get_compile_config() if model.compiled else None
+    if config:
+        reduced.compile_from_config(config)
+    return reduced
+
+
+def _copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Copies every weight whose shape is unchanged: those of truncated states follow."""
+    for source, target in zip(old.weights, new.weights, strict=True):
+        if source.shape == target.shape:
+            target.assign(np.asarray(source))

@@ -1,0 +1,146 @@
+"""Real training data that installed packages bring along. Always split by subject, never by window."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import io
+from pathlib import Path
+
+import numpy as np
+
+SMARTWATCH_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
+SMARTWATCH_CLASSES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
+SMARTWATCH_RATE = 50.0
+FOLDS = 5
+
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recordings:
+    """Labelled signals of different lengths.
+
+    Args:
+        signals: R arrays `[steps, features]`, float32.
+        labels: class of each recording, `[R]`.
+        subjects: who was recorded, `[R]`.
+    """
+
+    signals: list[np.ndarray]
+    labels: np.ndarray
+    subjects: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def of_subjects(self, subjects) -> Recordings:
+        """The recordings of these subjects."""
+        return self.take(np.flatnonzero(np.isin(self.subjects, subjects)))
+
+    def take(self, indices) -> Recordings:
+        """The recordings at these indices."""
+        return Recordings([self.signals[index] for index in indices], self.labels[indices], self.subjects[indices])
+
+    def part(self, start: float, stop: float) -> Recordings:
+        """Each recording from fraction `start` to fraction `stop` of its length, for splits in time."""
+        signals = [signal[round(start * len(signal)) : round(stop * len(signal))] for signal in self.signals]
+        return Recordings(signals, self.labels, self.subjects)
+
+    def windows(self, length: int = 500, hop: int = 250) -> Labelled:
+        """All windows of `length` steps, `hop` steps apart: `[W, length, features]` and their labels `[W]`."""
+        counts = self.window_counts(length, hop)
+        pieces = [
+            signal[start : start + length]
+            for signal, count in zip(self.signals, counts, strict=True)
+            for start in range(0, count * hop, hop)
+        ]
+        return np.stack(pieces), np.repeat(self.labels, counts)
+
+    def window_counts(self, length: int, hop: int) -> list[int]:
+        """How many windows each recording holds, `[R]`.
+
+        Raises:
+            ValueError: a length or hop below 1, or no recording is long enough.
+        """
+        if length < 1 or hop < 1:
+            raise ValueError(f"windows got length={length}, hop={hop}; expected whole numbers of at least 1.")
+        counts = [max(0, (len(signal) - length) // hop + 1) for signal in self.signals]
+        if not any(counts):
+            longest = max((len(signal) for signal in self.signals), default=0)
+            raise ValueError(f"No recording holds a window of {length} steps; the longest has {longest}.")
+        return counts
+
+
+def smartwatch_recordings() -> Recordings:
+    """140 recordings of 10 subjects doing 7 shoulder exercises with a smartwatch: 6 channels at 50 Hz.
+
+    Channels: acceleration x, y, z in g and angular velocity x, y, z in rad/s. Labels index `SMARTWATCH_CLASSES`.
+    Source: Burns et al. (arXiv 1802.01489); the array that the package seglearn carries.
+
+    Raises:
+        ModuleNotFoundError: seglearn is not installed.
+        ValueError: the file is not the one whose checksum is known; it is not opened then, since it is pickled.
+    """
+    # Only the file is wanted: importing seglearn would need packages that it does not declare.
+    package = importlib.util.find_spec("seglearn")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError(
+            "The smartwatch recordings come with the package seglearn, which is not installed. "
+            "Install it with: pip install 'keras-s4[data]'"
+        )
+    return _read_smartwatch(Path(package.origin).parent / "data" / "watch_dataset.npy")
+
+
+def smartwatch(fold: int = 0, length: int = 500, hop: int = 250) -> tuple[Labelled, Labelled, Labelled]:
+    """Windows of the smartwatch recordings, split by subject into train, validation and test.
+
+    The test subjects are those of fold `fold` of scikit-learn's `GroupKFold(5)` over all windows; the validation
+    subjects are the first fold of `GroupKFold(4)` over the remaining eight.
+
+    Args:
+        fold: 0 to 4.
+        length: steps of a window.
+        hop: steps from one window to the next.
+
+    Returns:
+        `(x, y), (x_validation, y_validation), (x_test, y_test)`: x float32 `[W, length, 6]`, y integers `[W]`.
+    """
+    train, validation, test = smartwatch_split(fold, length, hop)
+    return train.windows(length, hop), validation.windows(length, hop), test.windows(length, hop)
+
+
+def smartwatch_split(fold: int = 0, length: int = 500, hop: int = 250) -> tuple[Recordings, Recordings, Recordings]:
+    """The recordings behind `smartwatch(fold)`: train, validation and test, no subject in two of them."""
+    if fold not in range(FOLDS):
+        raise ValueError(f"smartwatch got fold={fold!r}; expected a whole number from 0 to {FOLDS - 1}.")
+    recordings = smartwatch_recordings()
+    rest, test = _split_subjects(recordings, FOLDS, fold, length, hop)
+    train, validation = _split_subjects(rest, FOLDS - 1, 0, length, hop)
+    return train, validation, test
+
+
+def _split_subjects(recordings: Recordings, folds: int, fold: int, length: int, hop: int):
+    """Both sides of one fold of GroupKFold, whose folds depend on how many windows each subject has."""
+    from sklearn.model_selection import GroupKFold
+
+    groups = np.repeat(recordings.subjects, recordings.window_counts(length, hop))
+    kept, held_out = list(GroupKFold(folds).split(groups, groups=groups))[fold]
+    return recordings.of_subjects(np.unique(groups[kept])), recordings.of_subjects(np.unique(groups[held_out]))
+
+
+def _read_smartwatch(path: Path) -> Recordings:
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != SMARTWATCH_SHA256:
+        raise ValueError(
+            f"{path.name} has SHA-256 {digest}, expected {SMARTWATCH_SHA256}. It is pickled, so it was not opened. "
+            "Reinstall it with: pip install --force-reinstall seglearn"
+        )
+    table = np.load(io.BytesIO(content), allow_pickle=True).item()
+    return Recordings(
+        [np.asarray(signal, np.float32) for signal in table["X"]],
+        np.asarray(table["y"], np.int64),
+        np.asarray(table["subject"], np.int64),
+    )

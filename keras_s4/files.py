@@ -1,0 +1,50 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Writes a file, replacing one that exists only when the new one is complete.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; the message says what was tried.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"Cannot write {path}: {error.strerror}. Choose a folder that you can write to",
+            str(path.parent),
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_folder(folder: Path, contents: dict[str, bytes]) -> Path:
+    """Writes several files into a folder; if one cannot be written, none of the new ones remains."""
+    created = []
+    try:
+        for name, content in contents.items():
+            existed = (folder / name).exists()
+            write_bytes(folder / name, content)
+            if not existed:
+                created.append(folder / name)
+    except BaseException:
+        for path in created:
+            path.unlink(missing_ok=True)
+        raise
+    return folder

@@ -1,0 +1,74 @@
+"""The residual block that S4 models are stacked from."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_s4.layers.dss import DSS
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class S4Block(keras.layers.Layer):
+    """`x + dropout(value(z) * sigmoid(gate(z)))` with `z = activation(DSS(normalization(x)))`.
+
+    The normalisation comes first, so that the residual path stays free. Batch normalisation is a fixed gain and offset
+    per channel once trained, which costs a device two operations.
+
+    Args:
+        state_size: N, complex modes per channel of the DSS layer.
+        per_channel_poles: see `DSS`.
+        activation: between the DSS layer and the gated mixing of channels.
+        dropout: fraction of channels that are zeroed, for a whole sequence at a time.
+        momentum: of the batch normalisation's moving averages.
+
+    Input and output: `[B, L, H]`.
+    """
+
+    def __init__(
+        self,
+        state_size: int = 32,
+        per_channel_poles: bool = False,
+        activation="gelu",
+        dropout: float = 0.0,
+        momentum: float = 0.99,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.state_size = state_size
+        self.per_channel_poles = per_channel_poles
+        self.dropout_rate = dropout
+        self.momentum = momentum
+        self.normalization = keras.layers.BatchNormalization(
+            momentum=momentum, name="normalization", dtype=self.dtype_policy
+        )
+        self.dss = DSS(state_size, per_channel_poles=per_channel_poles, name="dss", dtype=self.dtype_policy)
+        self.activation = keras.layers.Activation(activation, name="activation", dtype=self.dtype_policy)
+        self.dropout = keras.layers.SpatialDropout1D(dropout, name="dropout", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        """Creates the sublayers' weights for `[B, L, H]` inputs."""
+        channels = input_shape[-1]
+        self.value = keras.layers.Dense(channels, name="value", dtype=self.dtype_policy)
+        self.gate = keras.layers.Dense(channels, activation="sigmoid", name="gate", dtype=self.dtype_policy)
+        for layer in (self.normalization, self.dss, self.activation, self.value, self.gate, self.dropout):
+            layer.build(input_shape)
+
+    def call(self, inputs, training=None):
+        """Convolution mode, `[B, L, H]` to `[B, L, H]`."""
+        hidden = self.activation(self.dss(self.normalization(inputs, training=training)))
+        return inputs + self.dropout(self.value(hidden) * self.gate(hidden), training=training)
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return tuple(input_shape)
+
+    def get_config(self):
+        """Every argument."""
+        return {
+            **super().get_config(),
+            "state_size": self.state_size,
+            "per_channel_poles": self.per_channel_poles,
+            "activation": keras.activations.serialize(self.activation.activation),
+            "dropout": self.dropout_rate,
+            "momentum": self.momentum,
+        }

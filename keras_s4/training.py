@@ -1,0 +1,85 @@
+"""How a classifier is trained: AdamW with warm-up and cosine decay, label smoothing, no decay of poles and time steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_s4.augmentation import RandomWindows
+
+# Weight decay would pull these to a pole at radius 1/e or a time step of one second, neither of which is simpler than another.
+UNDECAYED = ("log_decay", "frequency", "log_time_step", "residues", "feedthrough", "gamma", "beta", "bias")
+
+
+def compile_classifier(
+    model: keras.Model,
+    steps: int,
+    learning_rate: float = 1e-2,
+    weight_decay: float = 0.05,
+    label_smoothing: float = 0.1,
+) -> keras.Model:
+    """Compiles a classifier with integer labels for a training of a known length.
+
+    Args:
+        model: from sequences to class probabilities.
+        steps: gradient steps of the whole training; the first tenth warms up.
+        learning_rate: the largest.
+        weight_decay: of matrices; poles, time steps, residues, gains and offsets have none.
+        label_smoothing: part of the label given to all classes evenly.
+
+    Returns:
+        The model.
+    """
+    warmup = max(1, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 10,
+        max(1, steps - warmup),
+        alpha=0.1,
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0)
+    optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+    model.compile(
+        optimizer,
+        SmoothedCrossentropy(label_smoothing),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=True,
+    )
+    return model
+
+
+def fit_windows(
+    model: keras.Model,
+    windows: RandomWindows,
+    epochs: int,
+    learning_rate: float = 1e-2,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> keras.callbacks.History:
+    """Trains a classifier on random windows; the arguments are those of `compile_classifier` and `fit`."""
+    compile_classifier(model, epochs * len(windows), learning_rate)
+    return model.fit(windows, epochs=epochs, verbose=0, callbacks=list(callbacks))
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of class probabilities and integer labels, smoothed.
+
+    Args:
+        label_smoothing: part of the label given to all classes evenly, 0 to 1.
+    """
+
+    def __init__(self, label_smoothing: float = 0.1, name: str = "smoothed_crossentropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        """The loss of each sequence, `[B]`."""
+        labels = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
+        wanted = keras.ops.one_hot(labels, y_pred.shape[-1])
+        return keras.losses.categorical_crossentropy(wanted, y_pred, label_smoothing=self.label_smoothing)
+
+    def get_config(self):
+        """Every argument."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}

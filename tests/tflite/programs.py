@@ -1,0 +1,244 @@
+"""Small random integer programs with realistic scales, from a seed: each operation alone, and whole models."""
+
+from __future__ import annotations
+
+import numpy as np
+from keras_s4.tflite.flatbuffer_writer import ModelWriter
+from keras_s4.tflite.program import (
+    Accumulate,
+    Add,
+    Affine,
+    DiagonalStep,
+    FullyConnected,
+    Lookup,
+    Multiply,
+    Operation,
+    Program,
+    Requantize,
+    State,
+    Tensor,
+)
+from tflite_micro import runtime
+
+
+class Builder:
+    """Chains operations with random constants; the scales keep every 32-bit accumulator inside its range."""
+
+    def __init__(self, seed: int):
+        self.random = np.random.default_rng(seed)
+        self.operations: list[Operation] = []
+        self.states: list[State] = []
+        self.count = 0
+
+    def name(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}_{self.count}"
+
+    def activation(self, size: int, type: str, scale: float, zero_point: int = 0, name: str = "activation") -> Tensor:
+        return Tensor(self.name(name), (size,), type, scale, zero_point)
+
+    def constant(self, values: np.ndarray, type: str, scale: float | np.ndarray = 1.0) -> Tensor:
+        values = np.asarray(values).astype(type)
+        return Tensor(self.name("constant"), values.shape, type, scale, data=values)
+
+    def zero_point(self, type: str) -> int:
+        return int(self.random.integers(-60, 60)) if type == "int8" else 0
+
+    def add(self, operation: Operation) -> Tensor:
+        self.operations.append(operation)
+        return getattr(operation, "output", None) or operation.next_state
+
+    def fully_connected(self, x: Tensor, size: int, zero_point: int | None = None) -> Tensor:
+        weights = self.random.integers(-127, 128, (size, *x.shape))
+        scale_weights = 2.0 ** self.random.uniform(-9, -6)
+        typical = x.scale * scale_weights * np.sqrt(x.shape[0]) * 74 * (74 if x.type == "int8" else 19000)
+        scale = float(typical * 3 / (127 if x.type == "int8" else 32767))
+        bias = self.random.normal(0, typical / (x.scale * scale_weights), size)
+        bias = np.clip(bias, -(2**29), 2**29)
+        output = self.activation(size, x.type, scale, self.zero_point(x.type) if zero_point is None else zero_point)
+        return self.add(
+            FullyConnected(
+                x,
+                self.constant(weights, "int8", float(scale_weights)),
+                self.constant(bias, "int32", float(x.scale * scale_weights)),
+                output,
+            )
+        )
+
+    def affine(self, x: Tensor, type: str = "int16") -> Tensor:
+        bits = 8 if x.type == "int8" else 14
+        gain = self.random.integers(-(1 << bits), 1 << bits, x.shape)
+        offset = self.random.integers(-(1 << 20), 1 << 20, x.shape)
+        accumulator_scale = x.scale / (1 << bits)
+        scale = float(x.scale * self.random.uniform(0.7, 1.5) * (256 if (x.type, type) == ("int16", "int8") else 1))
+        output = self.activation(x.shape[0], type, scale, self.zero_point(type))
+        return self.add(
+            Affine(x, self.constant(gain, "int32"), self.constant(offset, "int32"), accumulator_scale, output)
+        )
+
+    def diagonal_step(self, u: Tensor, modes: int, type: str = "int16", real_poles: bool = False) -> Tensor:
+        H, shape = u.shape[0], (2, modes, u.shape[0])
+        radius, angle = self.random.uniform(0.9, 0.999, shape[1:]), self.random.uniform(0, 2, shape[1:])
+        delta = radius * np.exp(0j if real_poles else 1j * angle) - 1
+        # The worst case of the state, in the input's units, is the gain over (1 - radius): it must stay below 2**31.
+        room = 2.0**29 * (1 - radius) / 2**15
+        gain = self.random.uniform(-1, 1, shape) * room
+        scale_state = 2.0**-30
+        state, after = (Tensor(self.name("state"), shape, "int32", scale_state) for _ in range(2))
+        self.states.append(State(state, after))
+        hidden = Tensor(self.name("hidden"), shape, "int16", 2.0**-15)
+        scale_readout = 2.0 ** self.random.uniform(-8, -6, H)
+        readout = self.constant(self.random.integers(-127, 128, shape), "int8", scale_readout)
+        partial_scale = float(2.0 ** np.round(np.log2(2.0**-15 * scale_readout.mean() * 74 * np.sqrt(2 * modes))))
+        partial = self.activation(H, "int16", partial_scale, name="partial")
+        partial_gain = 256
+        accumulator_scale = partial_scale / partial_gain
+        feedthrough = self.random.integers(-(1 << 6), 1 << 6, H)
+        scale = float(partial_scale * self.random.uniform(0.5, 1.0) * (256 if type == "int8" else 1))
+        output = self.activation(H, type, scale, self.zero_point(type))
+        return self.add(
+            DiagonalStep(
+                u,
+                state,
+                after,
+                self.constant(np.round(delta.real * 2**15), "int32", 2.0**-15),
+                self.constant(np.round(delta.imag * 2**15), "int32", 2.0**-15),
+                self.constant(np.round(gain), "int32", scale_state / u.scale),
+                hidden,
+                readout,
+                partial,
+                partial_gain,
+                self.constant(feedthrough, "int32", accumulator_scale / u.scale),
+                accumulator_scale,
+                output,
+            )
+        )
+
+    def lookup(self, x: Tensor, zero_point: int | None = None) -> Tensor:
+        table = self.constant(self.random.integers(-128, 128, 256), "int8")
+        zero_point = self.zero_point("int8") if zero_point is None else zero_point
+        return self.add(Lookup(x, table, self.activation(x.shape[0], "int8", 2.0**-7, zero_point)))
+
+    def multiply(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.add(Multiply(a, b, self.activation(a.shape[0], "int32", float(a.scale * b.scale))))
+
+    def sum(self, a: Tensor, b: Tensor, gain_a: int = 4, gain_b: int = 16, type: str = "int16") -> Tensor:
+        accumulator_scale = a.scale / gain_a
+        scale = float(a.scale * self.random.uniform(1, 3) * (200 if type == "int8" and a.type != "int8" else 1))
+        output = self.activation(a.shape[0], type, scale, self.zero_point(type))
+        return self.add(Add(a, b, gain_a, gain_b, accumulator_scale, output))
+
+    def accumulate(self, x: Tensor) -> Tensor:
+        before, after = (Tensor(self.name("sum"), x.shape, "int32", x.scale) for _ in range(2))
+        self.states.append(State(before, after))
+        return self.add(Accumulate(x, before, after))
+
+    def requantize(self, x: Tensor, type: str, scale: float, zero_point: int | None = None) -> Tensor:
+        zero_point = self.zero_point(type) if zero_point is None else zero_point
+        return self.add(Requantize(x, self.activation(x.shape[0], type, scale, zero_point)))
+
+    def program(self, x: Tensor, *outputs: Tensor) -> Program:
+        return Program("random", (x,), outputs, tuple(self.states), tuple(self.operations))
+
+
+def single(operation: str, seed: int = 0) -> Program:
+    """A program of one operation (and of its twins on the other types); `SINGLE` lists the names."""
+    b = Builder(seed)
+    H = int(b.random.integers(3, 9))
+    x8, x16 = b.activation(H, "int8", 0.05, -17, "x"), b.activation(H, "int16", 2.0**-12, 0, "x")
+    match operation:
+        case "fully_connected_int8":
+            return b.program(x8, b.fully_connected(x8, 5))
+        case "fully_connected_int16":
+            return b.program(x16, b.fully_connected(x16, 5))
+        case "affine_int8":
+            return b.program(x8, b.affine(x8, "int8"), b.affine(x8, "int16"))
+        case "affine_int16":
+            return b.program(x16, b.affine(x16, "int8"), b.affine(x16, "int16"))
+        case "diagonal_step":
+            return b.program(x16, b.diagonal_step(x16, 4))
+        case "diagonal_step_real_poles":
+            return b.program(x16, b.diagonal_step(x16, 3, "int8", real_poles=True))
+        case "lookup":
+            return b.program(x8, b.lookup(x8))
+        case "multiply":
+            product = b.multiply(b.lookup(x8), b.lookup(x8, zero_point=0))
+            return b.program(
+                x8, product, b.requantize(product, "int8", 2.0**-6), b.requantize(product, "int16", 2.0**-13)
+            )
+        case "add":
+            other = b.lookup(x8)
+            return b.program(x8, b.sum(x8, other), b.sum(x8, other, 1, 2, "int8"), b.sum(b.multiply(x8, other), x8))
+        case "accumulate":
+            return b.program(x8, b.requantize(b.accumulate(x8), "int16", 0.3), b.accumulate(b.lookup(x8, zero_point=0)))
+        case "requantize_int8":
+            return b.program(
+                x8,
+                b.requantize(x8, "int8", 0.07),
+                b.requantize(x8, "int16", 0.05),
+                b.requantize(x8, "int16", 0.0123),
+                b.requantize(x8, "int8", 0.05, -17),
+                b.requantize(x8, "int8", 0.05, 3),
+            )
+        case "requantize_int16":
+            return b.program(x16, b.requantize(x16, "int8", 0.07), b.requantize(x16, "int16", 2.0**-11), x16)
+    raise ValueError(f"Unknown operation {operation!r}; expected one of {', '.join(SINGLE)}.")
+
+
+SINGLE = (
+    "fully_connected_int8",
+    "fully_connected_int16",
+    "affine_int8",
+    "affine_int16",
+    "diagonal_step",
+    "diagonal_step_real_poles",
+    "lookup",
+    "multiply",
+    "add",
+    "accumulate",
+    "requantize_int8",
+    "requantize_int16",
+)
+
+
+def model(
+    seed: int = 0, features: int = 3, channels: int = 8, modes: int = 4, blocks: int = 1, classes: int = 5
+) -> Program:
+    """A classifier: encoder, blocks (normalisation, DSS, GELU, gated linear unit, residual), pooling, head."""
+    b = Builder(seed)
+    x = b.activation(features, "int16", 2.0**-13, name="x")
+    stream = b.fully_connected(x, channels)
+    for _ in range(blocks):
+        u = b.affine(stream, "int16")
+        y = b.lookup(b.diagonal_step(u, modes, "int8"))
+        value, gate = b.fully_connected(y, channels), b.lookup(b.fully_connected(y, channels), zero_point=-128)
+        gated = b.multiply(value, gate)
+        gain = 2 ** max(0, round(np.log2(gated.scale / stream.scale)))
+        stream = b.sum(stream, gated, 1, int(gain))
+    pooled = b.accumulate(b.requantize(stream, "int8", stream.scale * 256))
+    logits = b.fully_connected(b.requantize(pooled, "int8", pooled.scale * 40), classes)
+    return b.program(x, logits)
+
+
+def operator_model(name: str, inputs: list[tuple], output: tuple, **options) -> bytes:
+    """A file of one operator; tensors are `(shape, type, quantization or None, data or None)`, constants have data."""
+    writer = ModelWriter()
+    indices = [writer.tensor(*tensor) for tensor in inputs]
+    end = writer.tensor(*output)
+    writer.operator(name, indices, end, **options)
+    return writer.finish([index for index, tensor in zip(indices, inputs, strict=True) if tensor[3] is None], [end])
+
+
+def run_operator(model: bytes, *inputs: np.ndarray) -> np.ndarray:
+    """The output of a file of one operator on TensorFlow Lite Micro."""
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=1 << 20)
+    for index, array in enumerate(inputs):
+        interpreter.set_input(array, index)
+    interpreter.invoke()
+    return interpreter.get_output(0)
+
+
+def full_range(random: np.random.Generator, shape: tuple[int, ...], type: str) -> np.ndarray:
+    """Uniform over all values of a type."""
+    limits = np.iinfo(type)
+    return random.integers(limits.min, limits.max, shape, type, endpoint=True)

@@ -1,0 +1,87 @@
+"""The delta form of a DSS layer: poles on the device's grid, and coefficients refitted to what the grid allows.
+
+In exact arithmetic `x[t] = pole x[t-1] + gain u[t]`, read out as `y[t] = feedthrough u[t] + sum_n Re x_n[t-1]`: all of a mode's
+residue is in its gain, which a device holds in 32 bits, and none in the readout, which it holds in 8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_s4.systems import DiagonalSystem
+
+POLE_SCALE = 2.0**-15
+# Singular values of the refit below this part of the largest would only fit rounding noise with huge residues.
+REFIT_CONDITION = 1e-7
+
+
+def snap_poles(poles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`pole - 1` on a grid of 2**-15, never on or outside the unit circle.
+
+    Args:
+        poles: `[..]` complex, stable.
+
+    Returns:
+        decay and rotation, whole numbers: real and imaginary part of `(pole - 1) * 2**15`.
+    """
+    decay = np.rint((poles.real - 1.0) / POLE_SCALE)
+    rotation = np.rint(poles.imag / POLE_SCALE)
+    # The nearest grid point of a very slow pole may lie on or outside the circle; one or two points inwards do not.
+    for _ in range(3):
+        outside = np.hypot(1.0 + decay * POLE_SCALE, rotation * POLE_SCALE) >= 1.0
+        decay = decay - outside * np.sign(1.0 + decay * POLE_SCALE)
+    return decay, rotation
+
+
+def snapped_poles(decay: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """The poles that a device realises."""
+    return 1.0 + (decay + 1j * rotation) * POLE_SCALE
+
+
+def refit_gains(system: DiagonalSystem, poles: np.ndarray, length: int) -> np.ndarray:
+    """Gains with which the given poles come nearest to a system's impulse response over `length` steps.
+
+    Least squares per channel on `k[t] = Re sum_n gains[h, n] poles[h, n]**(t - 1)` for t = 1 .. length - 1; the response at t = 0 is
+    the device's feedthrough and exact.
+
+    Args:
+        system: `[H, N]`.
+        poles: `[H, N]`, near the system's.
+        length: steps to fit.
+
+    Returns:
+        complex `[H, N]`; 0 for entries that the system leaves unused.
+    """
+    target = system.impulse_response(max(length, 2))[:, 1:]
+    steps = np.arange(target.shape[1])
+    gains = np.zeros(poles.shape, np.complex128)
+    for channel in range(len(poles)):
+        used = np.flatnonzero(system.residues[channel])
+        if not used.size:
+            continue
+        powers = poles[channel, used] ** steps[:, None]
+        # Columns of equal length, so that slow and fast modes are judged alike.
+        norms = np.linalg.norm(powers, axis=0)
+        basis = np.concatenate([powers.real / norms, -powers.imag / norms], axis=1)
+        solution = np.linalg.lstsq(basis, target[channel], rcond=REFIT_CONDITION)[0]
+        gains[channel, used] = (solution[: used.size] + 1j * solution[used.size :]) / norms
+    return gains
+
+
+def state_trajectory_peaks(inputs: np.ndarray, poles: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Largest real or imaginary part that each state reaches.
+
+    Args:
+        inputs: `[B, L, H]`; each stream starts with zero state and carries it to its end.
+        poles: `[H, N]`.
+        gains: `[H, N]`.
+
+    Returns:
+        `[H, N]`.
+    """
+    state = np.zeros((inputs.shape[0], *poles.shape), np.complex128)
+    peaks = np.zeros(poles.shape)
+    for step in range(inputs.shape[1]):
+        state = poles * state + gains * inputs[:, step, :, None]
+        peaks = np.maximum(peaks, np.maximum(np.abs(state.real), np.abs(state.imag)).max(axis=0))
+    return peaks

@@ -1,0 +1,249 @@
+"""Reads and verifies `.tflite` files that this package wrote, without TensorFlow.
+
+The runtimes trust the offsets in a file; a truncated or damaged one crashes the process or computes nonsense.
+Everything is checked here first: every offset, every index, the size of every constant, and a checksum of the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import struct
+
+from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, IDENTIFIER, SCHEMA_VERSION, checksum
+from keras_s4.tflite.operators import BY_CODE, TENSOR_TYPES, check_operator
+
+_TYPE_NAMES = {0: "float32", 1: "float16", 10: "float64", **{code: name for name, code in TENSOR_TYPES.items()}}
+_TYPE_SIZES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "float32": 4, "float64": 8}
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSummary:
+    """A tensor of a file: `scales` is empty for plain integers, `constant_bytes` is 0 for what is computed."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    constant_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """What the tensor's values take."""
+        return math.prod(self.shape) * _TYPE_SIZES[self.type]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a file consists of.
+
+    Args:
+        bytes: the size of the file.
+        operators: the name of each operator, in the order in which they run.
+        operator_inputs: for each operator, the indices of its input tensors.
+        operator_outputs: for each operator, the indices of its output tensors.
+        tensors: all tensors.
+        inputs: indices of the model's inputs: the program's inputs, then the states before the step.
+        outputs: indices of the model's outputs: the program's outputs, then the states after the step.
+    """
+
+    bytes: int
+    operators: tuple[str, ...]
+    operator_inputs: tuple[tuple[int, ...], ...]
+    operator_outputs: tuple[tuple[int, ...], ...]
+    tensors: tuple[TensorSummary, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def states(self) -> tuple[tuple[TensorSummary, TensorSummary], ...]:
+        """The two ends of each state, before and after a step: the inputs without a scale, and as many last outputs."""
+        before = [self.tensors[index] for index in self.inputs if not self.tensors[index].scales]
+        after = [self.tensors[index] for index in self.outputs[len(self.outputs) - len(before) :]]
+        return tuple(zip(before, after, strict=True))
+
+    @property
+    def registrations(self) -> tuple[str, ...]:
+        """The methods of `MicroMutableOpResolver` that a firmware calls, each once."""
+        rows = {row.name: row.registration for row in BY_CODE.values()}
+        return tuple(rows[name] for name in dict.fromkeys(self.operators))
+
+    @property
+    def float_tensors(self) -> tuple[TensorSummary, ...]:
+        """Tensors that are not integers; there should be none."""
+        return tuple(tensor for tensor in self.tensors if tensor.type.startswith("float"))
+
+    @property
+    def constant_bytes(self) -> int:
+        """The bytes of all constants, shared ones counted at each tensor."""
+        return sum(tensor.constant_bytes for tensor in self.tensors)
+
+
+class _Reader:
+    """Reads numbers, tables and vectors at checked places."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+
+    def number(self, format: str, place: int) -> int:
+        if place < 0 or place + struct.calcsize(format) > len(self.data):
+            raise ValueError(f"damaged .tflite: offset {place} is outside the file of {len(self.data)} bytes.")
+        return struct.unpack_from("<" + format, self.data, place)[0]
+
+    def indirect(self, place: int) -> int:
+        """The place that the offset at `place` points to."""
+        return place + self.number("I", place)
+
+    def field(self, table: int, slot: int) -> int | None:
+        """The place of a table's field, None when it has its default."""
+        layout = table - self.number("i", table)
+        size = self.number("H", layout)
+        self.number("B", layout + max(size, 1) - 1)
+        if 4 + 2 * slot + 2 > size:
+            return None
+        offset = self.number("H", layout + 4 + 2 * slot)
+        return table + offset if offset else None
+
+    def scalar(self, table: int, slot: int, format: str, default: int = 0) -> int:
+        place = self.field(table, slot)
+        return default if place is None else self.number(format, place)
+
+    def child(self, table: int, slot: int) -> int | None:
+        place = self.field(table, slot)
+        return None if place is None else self.indirect(place)
+
+    def vector(self, table: int, slot: int, format: str) -> tuple:
+        """The numbers of a vector; empty when the field is missing."""
+        place = self.child(table, slot)
+        if place is None:
+            return ()
+        count, size = self.number("I", place), struct.calcsize(format)
+        if place + 4 + count * size > len(self.data):
+            raise ValueError(f"damaged .tflite: a list of {count} entries at {place} ends outside the file.")
+        return struct.unpack_from(f"<{count}{format}", self.data, place + 4)
+
+    def tables(self, table: int, slot: int) -> list[int]:
+        """The places of a vector's tables."""
+        place = self.child(table, slot)
+        if place is None:
+            return []
+        return [self.indirect(place + 4 + 4 * index) for index in range(len(self.vector(table, slot, "I")))]
+
+
+def check_tflite(data: bytes) -> Summary:
+    """Verify a file before any runtime sees it.
+
+    Args:
+        data: the bytes of a `.tflite` file that `to_tflite` wrote.
+
+    Returns:
+        What the file consists of.
+
+    Raises:
+        ValueError: "damaged .tflite: ..." when the file is truncated, altered, no `.tflite` at all, or not written by
+            this package.
+    """
+    data = bytes(data)
+    if len(data) < 8:
+        raise ValueError(f"damaged .tflite: received {len(data)} bytes; even an empty model has more.")
+    if data[4:8] != IDENTIFIER:
+        raise ValueError(
+            f"damaged .tflite: bytes 4 to 8 are {data[4:8]!r}; expected {IDENTIFIER!r}. Is this a .tflite?"
+        )
+    reader = _Reader(data)
+    try:
+        _check_checksum(reader)
+        summary = _summary(reader)
+    except (struct.error, OverflowError, MemoryError) as error:
+        raise ValueError(f"damaged .tflite: {error}.") from error
+    _check_operators(summary)
+    _check_states(summary)
+    return summary
+
+
+def read_summary(data: bytes) -> Summary:
+    """What a `.tflite` consists of (operators, tensors, both ends of the states); checks it first."""
+    return check_tflite(data)
+
+
+def _check_checksum(reader: _Reader) -> None:
+    root = reader.indirect(0)
+    version = reader.scalar(root, 0, "I")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"damaged .tflite: schema version {version}; expected {SCHEMA_VERSION}.")
+    place = reader.child(root, 3)
+    text = bytes(reader.vector(root, 3, "B"))
+    if not text.startswith(DESCRIPTION.encode()) or len(text) != len(DESCRIPTION) + 8:
+        raise ValueError(f"damaged .tflite: no checksum of keras-s4 in its description {text[:40]!r}; export it again.")
+    found, expected = text[-8:].decode("latin-1"), checksum(reader.data, place + 4 + len(DESCRIPTION))
+    if found != expected:
+        raise ValueError(
+            f"damaged .tflite: its checksum is {expected}, and it says {found}; transfer or export it again."
+        )
+
+
+def _summary(reader: _Reader) -> Summary:
+    root = reader.indirect(0)
+    subgraphs = reader.tables(root, 2)
+    if len(subgraphs) != 1:
+        raise ValueError(f"damaged .tflite: {len(subgraphs)} subgraphs; expected 1.")
+    codes = [max(reader.scalar(c, 0, "b"), reader.scalar(c, 3, "i")) for c in reader.tables(root, 1)]
+    buffers = [len(reader.vector(buffer, 0, "B")) for buffer in reader.tables(root, 4)]
+    tensors = tuple(_tensor(reader, place, buffers) for place in reader.tables(subgraphs[0], 0))
+    operators, inputs, outputs = [], [], []
+    for place in reader.tables(subgraphs[0], 3):
+        index = reader.scalar(place, 0, "I")
+        if index >= len(codes) or codes[index] not in BY_CODE:
+            raise ValueError(f"damaged .tflite: operator {len(operators)} has unknown code {codes[index : index + 1]}.")
+        operators.append(BY_CODE[codes[index]].name)
+        inputs.append(reader.vector(place, 1, "i"))
+        outputs.append(reader.vector(place, 2, "i"))
+    ends = reader.vector(subgraphs[0], 1, "i"), reader.vector(subgraphs[0], 2, "i")
+    for index in {index for group in (*inputs, *outputs, *ends) for index in group}:
+        if not 0 <= index < len(tensors):
+            raise ValueError(f"damaged .tflite: tensor {index} is used, and there are {len(tensors)}.")
+    return Summary(len(reader.data), tuple(operators), tuple(inputs), tuple(outputs), tensors, *ends)
+
+
+def _tensor(reader: _Reader, place: int, buffers: list[int]) -> TensorSummary:
+    shape = reader.vector(place, 0, "i")
+    code, buffer = reader.scalar(place, 1, "b"), reader.scalar(place, 2, "I")
+    name = bytes(reader.vector(place, 3, "B")).decode("utf-8", "replace")
+    if code not in _TYPE_NAMES or buffer >= len(buffers) or any(size < 1 for size in shape):
+        raise ValueError(f"damaged .tflite: tensor {name!r} of type {code}, shape {list(shape)} and buffer {buffer}.")
+    quantization = reader.child(place, 4)
+    scales = reader.vector(quantization, 2, "f") if quantization is not None else ()
+    zero_points = reader.vector(quantization, 3, "q") if quantization is not None else ()
+    tensor = TensorSummary(name, shape, _TYPE_NAMES[code], scales, zero_points, buffers[buffer])
+    if len(scales) != len(zero_points) or (tensor.constant_bytes and tensor.constant_bytes != tensor.bytes):
+        raise ValueError(
+            f"damaged .tflite: tensor {name!r} has {len(scales)} scales and {tensor.constant_bytes} bytes."
+        )
+    return tensor
+
+
+def _check_operators(summary: Summary) -> None:
+    for name, inputs, outputs in zip(summary.operators, summary.operator_inputs, summary.operator_outputs, strict=True):
+        read = [summary.tensors[index] for index in inputs]
+        written = [summary.tensors[index] for index in outputs]
+        if len(written) != 1:
+            raise ValueError(f"damaged .tflite: {name} writes {len(written)} tensors; expected 1.")
+        try:
+            check_operator(name, tuple(t.type for t in read), written[0].type, tuple(bool(t.scales) for t in read))
+        except ValueError as error:
+            raise ValueError(f"damaged .tflite: {error}") from error
+
+
+def _check_states(summary: Summary) -> None:
+    plain = [bool(summary.tensors[index].scales) for index in summary.inputs]
+    if plain != sorted(plain, reverse=True) or plain.count(False) > len(summary.outputs):
+        raise ValueError(
+            "damaged .tflite: expected inputs with scales first, then states without, and an output for each."
+        )
+    for before, after in summary.states:
+        ends = [(end.type, end.shape, end.scales, end.zero_points) for end in (before, after)]
+        if ends[0] != ends[1]:
+            raise ValueError(
+                f"damaged .tflite: state {before.name!r} starts a step as {ends[0]} and ends it as {ends[1]}."
+            )

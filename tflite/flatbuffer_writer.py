@@ -1,0 +1,276 @@
+"""Writes a `.tflite` file from tensors and operators with the `flatbuffers` package; TensorFlow is not needed.
+
+The file is small because everything that occurs twice is written once: constants, shapes, scales, options, lists of
+indices. The numbers of tables' fields are those of TensorFlow Lite's `schema.fbs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zlib
+from collections.abc import Callable, Sequence
+
+import flatbuffers
+import numpy as np
+
+from keras_s4.tflite.operators import TENSOR_TYPES, Operator, check_operator
+
+IDENTIFIER = b"TFL3"
+SCHEMA_VERSION = 3
+# The description ends in a checksum of the whole file (with these digits as zeros), so that any flipped bit is noticed.
+DESCRIPTION = "keras-s4 crc32 "
+_PLACEHOLDER = "0" * 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """Scales (one, or one each channel along `dimension`) and the zero point of a tensor."""
+
+    scales: tuple[float, ...]
+    zero_point: int = 0
+    dimension: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorRecord:
+    """A tensor of the file; `buffer` is the index of its constant data, 0 for none."""
+
+    shape: tuple[int, ...]
+    type: str
+    quantization: Quantization | None
+    buffer: int
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorRecord:
+    """An operator of the file, with the indices of its tensors and the options of its kernel."""
+
+    operator: Operator
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: tuple[tuple[str, int | tuple[int, ...]], ...]
+
+
+class ModelWriter:
+    """Collects tensors and operators in order, then writes them with `finish`."""
+
+    def __init__(self):
+        self.tensors: list[TensorRecord] = []
+        self.operators: list[OperatorRecord] = []
+        self._buffers: list[bytes] = [b""]
+        self._constants: dict[TensorRecord, int] = {}
+
+    def tensor(
+        self,
+        shape: Sequence[int],
+        type: str,
+        quantization: Quantization | None = None,
+        data: np.ndarray | None = None,
+        name: str = "",
+    ) -> int:
+        """Declare a tensor.
+
+        Args:
+            shape: with the batch axis.
+            type: "int8", "int16", "int32" or "int64".
+            quantization: None for plain integers.
+            data: of a constant; equal constants share one tensor.
+            name: kept for inputs and outputs, where a firmware's author reads it.
+
+        Returns:
+            The tensor's index.
+        """
+        if data is None:
+            self.tensors.append(TensorRecord(tuple(shape), type, quantization, 0, name))
+            return len(self.tensors) - 1
+        stored = np.ascontiguousarray(data, np.dtype(type).newbyteorder("<")).tobytes()
+        if stored not in self._buffers:
+            self._buffers.append(stored)
+        record = TensorRecord(tuple(shape), type, quantization, self._buffers.index(stored), name)
+        if record not in self._constants:
+            self.tensors.append(record)
+            self._constants[record] = len(self.tensors) - 1
+        return self._constants[record]
+
+    def operator(self, name: str, inputs: Sequence[int], output: int, **options: int | tuple[int, ...]) -> int:
+        """Append an operator; returns `output`.
+
+        Raises:
+            ValueError: when the operator does not run on TensorFlow Lite Micro with the types of these tensors.
+        """
+        records = [self.tensors[index] for index in inputs]
+        row = check_operator(
+            name,
+            tuple(record.type for record in records),
+            self.tensors[output].type,
+            tuple(record.quantization is not None for record in records),
+        )
+        self.operators.append(OperatorRecord(row, tuple(inputs), (output,), tuple(sorted(options.items()))))
+        return output
+
+    def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+        """Write the file; the same calls give the same bytes.
+
+        TensorFlow Lite Micro's planner places tensors of equal size from the last index to the first, each at the
+        lowest free address. In the order of their last use that is optimal; it saved a third of the memory.
+        """
+        last_use = {index: step for step, record in enumerate(self.operators) for index in record.inputs}
+        last_use |= {index: len(self.operators) for index in outputs}
+        order = sorted(range(len(self.tensors)), key=lambda index: (last_use.get(index, -1), index))
+        place = {index: position for position, index in enumerate(order)}
+        operators = [
+            dataclasses.replace(
+                record,
+                inputs=tuple(place[index] for index in record.inputs),
+                outputs=tuple(place[index] for index in record.outputs),
+            )
+            for record in self.operators
+        ]
+        tensors = [self.tensors[index] for index in order]
+        ends = tuple(place[index] for index in inputs), tuple(place[index] for index in outputs)
+        return _Serializer(tensors, operators, self._buffers).model(*ends)
+
+
+def checksum(data: bytes, start: int) -> str:
+    """The eight digits that a file's description ends in, at `start`: CRC-32 with zeros in their place."""
+    return f"{zlib.crc32(data[:start] + _PLACEHOLDER.encode() + data[start + 8 :]):08x}"
+
+
+class _Serializer:
+    """Writes records back to front, as flatbuffers are, and every distinct child once."""
+
+    def __init__(self, tensors: list[TensorRecord], operators: list[OperatorRecord], buffers: list[bytes]):
+        self.tensors, self.operators, self.buffers = tensors, operators, buffers
+        self.builder = flatbuffers.Builder(1 << 16)
+        self.written: dict[tuple, int] = {}
+
+    def once(self, key: tuple, write: Callable[[], int]) -> int:
+        if key not in self.written:
+            self.written[key] = write()
+        return self.written[key]
+
+    def numbers(self, values: Sequence[int] | Sequence[float], type: str) -> int:
+        array = np.asarray(values, np.dtype(type).newbyteorder("<"))
+        return self.once((type, array.tobytes()), lambda: self.builder.CreateNumpyVector(array))
+
+    def offsets(self, children: Sequence[int]) -> int:
+        self.builder.StartVector(4, len(children), 4)
+        for child in reversed(children):
+            self.builder.PrependUOffsetTRelative(child)
+        return self.builder.EndVector()
+
+    def table(self, slots: int, fields: Callable[[flatbuffers.Builder], None]) -> int:
+        self.builder.StartObject(slots)
+        fields(self.builder)
+        return self.builder.EndObject()
+
+    def buffer(self, data: bytes) -> int:
+        if not data:
+            return self.table(1, lambda builder: None)
+        # Kernels read constants in place, and 16 bytes is what the schema demands.
+        self.builder.StartVector(1, len(data), 16)
+        self.builder.head -= len(data)
+        self.builder.Bytes[self.builder.head : self.builder.head + len(data)] = data
+        vector = self.builder.EndVector()
+        return self.table(1, lambda builder: builder.PrependUOffsetTRelativeSlot(0, vector, 0))
+
+    def quantization(self, quantization: Quantization) -> int:
+        scales = self.numbers(quantization.scales, "float32")
+        zero_points = self.numbers([quantization.zero_point] * len(quantization.scales), "int64")
+
+        def fields(builder: flatbuffers.Builder):
+            builder.PrependUOffsetTRelativeSlot(2, scales, 0)
+            builder.PrependUOffsetTRelativeSlot(3, zero_points, 0)
+            builder.PrependInt32Slot(6, quantization.dimension, 0)
+
+        return self.once(("quantization", quantization), lambda: self.table(7, fields))
+
+    def tensor(self, record: TensorRecord) -> int:
+        shape = self.numbers(record.shape, "int32")
+        quantization = self.quantization(record.quantization) if record.quantization else 0
+        name = self.once(("name", record.name), lambda: self.builder.CreateString(record.name)) if record.name else 0
+
+        def fields(builder: flatbuffers.Builder):
+            builder.PrependUOffsetTRelativeSlot(0, shape, 0)
+            builder.PrependUint32Slot(2, record.buffer, 0)
+            builder.PrependUOffsetTRelativeSlot(3, name, 0)
+            builder.PrependUOffsetTRelativeSlot(4, quantization, 0)
+            builder.PrependInt8Slot(1, TENSOR_TYPES[record.type], 0)
+
+        return self.table(5, fields)
+
+    def options(self, operator: Operator, options: dict) -> int:
+        new_shape = self.numbers(options["new_shape"], "int32") if "new_shape" in options else 0
+
+        def fields(builder: flatbuffers.Builder):
+            match operator.name:
+                case "CAST":
+                    builder.PrependInt8Slot(0, options["input_type"], 0)
+                    builder.PrependInt8Slot(1, options["output_type"], 0)
+                case "DEPTHWISE_CONV_2D":
+                    builder.PrependInt32Slot(1, 1, 0)  # strides
+                    builder.PrependInt32Slot(2, 1, 0)
+                    builder.PrependInt32Slot(3, 1, 0)  # depth multiplier
+                    builder.PrependInt8Slot(0, 1, 0)  # VALID padding
+                case "RESHAPE":
+                    builder.PrependUOffsetTRelativeSlot(0, new_shape, 0)
+
+        return self.table(4, fields)
+
+    def operator(self, record: OperatorRecord, codes: list[Operator]) -> int:
+        inputs, outputs = self.numbers(record.inputs, "int32"), self.numbers(record.outputs, "int32")
+        options = self.once(
+            ("options", record.operator.name, record.options),
+            lambda: self.options(record.operator, dict(record.options)),
+        )
+
+        def fields(builder: flatbuffers.Builder):
+            builder.PrependUint32Slot(0, codes.index(record.operator), 0)
+            builder.PrependUOffsetTRelativeSlot(1, inputs, 0)
+            builder.PrependUOffsetTRelativeSlot(2, outputs, 0)
+            builder.PrependUOffsetTRelativeSlot(4, options, 0)
+            builder.PrependUint8Slot(3, record.operator.options, 0)
+
+        return self.table(5, fields)
+
+    def operator_code(self, operator: Operator) -> int:
+        def fields(builder: flatbuffers.Builder):
+            builder.PrependInt32Slot(2, operator.version, 1)
+            builder.PrependInt32Slot(3, operator.code, 0)
+            builder.PrependInt8Slot(0, operator.code, 0)  # readers of before 2020; all codes used here are below 127
+
+        return self.table(4, fields)
+
+    def model(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bytes:
+        codes = list(dict.fromkeys(record.operator for record in self.operators))
+        buffers = self.offsets([self.buffer(data) for data in self.buffers])
+        tensors = self.offsets([self.tensor(record) for record in self.tensors])
+        operators = self.offsets([self.operator(record, codes) for record in self.operators])
+        ends = self.numbers(inputs, "int32"), self.numbers(outputs, "int32")
+
+        def subgraph(builder: flatbuffers.Builder):
+            builder.PrependUOffsetTRelativeSlot(0, tensors, 0)
+            builder.PrependUOffsetTRelativeSlot(1, ends[0], 0)
+            builder.PrependUOffsetTRelativeSlot(2, ends[1], 0)
+            builder.PrependUOffsetTRelativeSlot(3, operators, 0)
+
+        subgraphs = self.offsets([self.table(5, subgraph)])
+        operator_codes = self.offsets([self.operator_code(operator) for operator in codes])
+        description = self.builder.CreateString(DESCRIPTION + _PLACEHOLDER)
+
+        def fields(builder: flatbuffers.Builder):
+            builder.PrependUint32Slot(0, SCHEMA_VERSION, 0)
+            builder.PrependUOffsetTRelativeSlot(1, operator_codes, 0)
+            builder.PrependUOffsetTRelativeSlot(2, subgraphs, 0)
+            builder.PrependUOffsetTRelativeSlot(3, description, 0)
+            builder.PrependUOffsetTRelativeSlot(4, buffers, 0)
+
+        self.builder.Finish(self.table(5, fields), IDENTIFIER)
+        return _with_checksum(bytes(self.builder.Output()))
+
+
+def _with_checksum(data: bytes) -> bytes:
+    start = re.search(re.escape((DESCRIPTION + _PLACEHOLDER).encode()), data).end() - 8
+    return data[:start] + checksum(data, start).encode() + data[start + 8 :]

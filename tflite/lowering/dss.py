@@ -1,0 +1,135 @@
+"""DSS layers: an int32 state in delta form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_s4.layers import DSS
+from keras_s4.tflite import delta_form
+from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
+from keras_s4.tflite.lowering.normalization import add_affine
+from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.program import DiagonalStep
+
+STATE_SCALE = 2.0**-30
+HIDDEN_SCALE = 2.0**-15
+# States reach this part of full scale in calibration: twice that saturates the rounded state, four times that wraps.
+STATE_PEAK = 0.5
+# Of the 16 bits of the input, so that an input gain keeps enough bits of the 31 of their product.
+INPUT_BITS = 13
+FEEDTHROUGH_BITS = 15
+LARGEST_WEIGHT = 127
+
+
+@register(DSS)
+def lower_dss(layer, inputs, builder):
+    """One diagonal step with an int16 result."""
+    signal = inputs[0]
+    if signal.tensor.type != "int16" or np.abs(signal.values).max() / signal.tensor.scale >= 2 ** (INPUT_BITS - 1):
+        ones = np.ones(signal.tensor.shape)
+        signal = add_affine(f"{layer.name}/input", signal, ones, 0 * ones, builder, bits=INPUT_BITS)
+    return add_dss(layer, layer.name, signal, builder)
+
+
+def add_dss(
+    layer: DSS, name: str, signal: Signal, builder: ProgramBuilder, activation: Callable | None = None
+) -> Signal:
+    """The diagonal step of a DSS layer.
+
+    Args:
+        layer: built.
+        name: for the tensors.
+        signal: int16, of which `INPUT_BITS` bits are used.
+        builder: takes the operation and the state.
+        activation: what follows, as a function of float64 arrays: the result is int8 in the range that serves it best. Without one
+            the result is int16.
+    """
+    system = layer.system()
+    values = _convolve(system.impulse_response(signal.values.shape[1]), signal.values)
+    decay, rotation = delta_form.snap_poles(system.poles)
+    poles = delta_form.snapped_poles(decay, rotation)
+    gains = delta_form.refit_gains(system, poles, builder.length or signal.values.shape[1])
+    direct = system.feedthrough + 2.0 * system.residues.real.sum(axis=1)
+
+    peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains)
+    weight_scale = _weight_scales(peaks)
+    weights, input_gain = _split_gains(gains, peaks, weight_scale, signal.tensor.scale)
+    partial_scale = power_of_two_scale(float(np.abs(values - direct * signal.values).max()), 16)
+    accumulator_scale = max(
+        partial_scale * 2.0**-14, power_of_two_scale(np.abs(direct).max() * signal.tensor.scale, FEEDTHROUGH_BITS)
+    )
+    accumulator_scale = min(accumulator_scale, partial_scale)
+
+    shape = (2, system.state_size, system.channels)
+    state = builder.state(f"{name}/state", shape, STATE_SCALE)
+    readout = np.stack([weights.T, np.zeros_like(weights.T)])
+    operation = DiagonalStep(
+        input=signal.tensor,
+        state=state.before,
+        next_state=state.after,
+        decay=builder.constant(f"{name}/decay", decay.T, "int32", delta_form.POLE_SCALE),
+        rotation=builder.constant(f"{name}/rotation", rotation.T, "int32", delta_form.POLE_SCALE),
+        input_gain=builder.constant(f"{name}/input_gain", input_gain, "int32", STATE_SCALE / signal.tensor.scale),
+        hidden=builder.tensor(f"{name}/hidden", shape, "int16", HIDDEN_SCALE),
+        readout=builder.constant(f"{name}/readout", readout, "int8", weight_scale),
+        partial=builder.tensor(f"{name}/partial", system.channels, "int16", partial_scale),
+        partial_gain=round(partial_scale / accumulator_scale),
+        feedthrough=builder.constant(
+            f"{name}/feedthrough",
+            direct * signal.tensor.scale / accumulator_scale,
+            "int32",
+            accumulator_scale / signal.tensor.scale,
+        ),
+        accumulator_scale=accumulator_scale,
+        output=_output(name, values, activation, builder),
+    )
+    builder.add(operation)
+    return Signal(operation.output, values)
+
+
+def _output(name: str, values: np.ndarray, activation: Callable | None, builder: ProgramBuilder):
+    channels = values.shape[-1]
+    if activation is None:
+        return builder.tensor(f"{name}/output", channels, "int16", power_of_two_scale(float(np.abs(values).max()), 16))
+    return builder.tensor(f"{name}/output", channels, "int8", *int8_range(values, activation))
+
+
+def _weight_scales(peaks: np.ndarray) -> np.ndarray:
+    """One power of two a channel, with which the largest state's readout weight lies between 64 and 127."""
+    largest = np.maximum(peaks.max(axis=1) / STATE_PEAK, 1e-12)
+    return 2.0 ** np.ceil(np.log2(largest / LARGEST_WEIGHT))
+
+
+def _split_gains(
+    gains: np.ndarray, peaks: np.ndarray, weight_scale: np.ndarray, input_scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each gain as a whole readout weight times a whole complex input gain.
+
+    The weight brings the state to its peak. Any slightly larger weight serves the state as well, so the one is taken whose
+    input gain loses least by rounding: for a slow mode, whose gain has few bits, that is worth about three bits.
+
+    Returns:
+        weights `[H, N]`, 1 to 127, and input gains `[2, N, H]` (real and imaginary part).
+    """
+    smallest = np.clip(np.ceil(peaks / STATE_PEAK / weight_scale[:, None]), 1, LARGEST_WEIGHT)
+    best_error = np.full(gains.shape, np.inf)
+    best_weights, best_gains = np.ones_like(peaks), np.zeros_like(gains)
+    for stretch in np.linspace(1.0, 1.4, 24):
+        weights = np.minimum(np.rint(smallest * stretch), LARGEST_WEIGHT)
+        wanted = gains * input_scale / (weights * weight_scale[:, None] * STATE_SCALE)
+        rounded = np.rint(wanted.real) + 1j * np.rint(wanted.imag)
+        error = np.abs(rounded - wanted) * weights
+        better = error < best_error
+        best_error = np.where(better, error, best_error)
+        best_weights = np.where(better, weights, best_weights)
+        best_gains = np.where(better, rounded, best_gains)
+    return best_weights, np.stack([best_gains.real.T, best_gains.imag.T])
+
+
+def _convolve(kernel: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Causal convolution of `[B, L, H]` inputs with kernels `[H, L]` in float64."""
+    size = 2 * inputs.shape[1]
+    spectrum = np.fft.rfft(inputs, size, axis=1) * np.fft.rfft(kernel.T, size, axis=0)
+    return np.fft.irfft(spectrum, size, axis=1)[:, : inputs.shape[1]]

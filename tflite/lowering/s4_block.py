@@ -1,0 +1,42 @@
+"""The S4 block: its layers fused where an intermediate result can be read directly in the type that follows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_s4.layers import S4Block
+from keras_s4.tflite.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.lowering.activation import add_table, in_float64
+from keras_s4.tflite.lowering.dense import add_dense
+from keras_s4.tflite.lowering.dss import INPUT_BITS, add_dss
+from keras_s4.tflite.lowering.normalization import add_batch_normalization
+from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.program import Add, Multiply
+
+
+@register(S4Block)
+def lower_s4_block(layer, inputs, builder):
+    """Normalisation, DSS, activation, gated mixing, and the residual sum in int16."""
+    name, activation = layer.name, layer.activation.activation
+    normalized = add_batch_normalization(
+        layer.normalization, f"{name}/normalization", inputs[0], builder, bits=INPUT_BITS
+    )
+    hidden = add_dss(layer.dss, f"{name}/dss", normalized, builder, lambda values: in_float64(activation, values))
+    hidden = add_table(f"{name}/activation", activation, hidden, builder)
+    value = add_dense(layer.value, f"{name}/value", hidden, builder, shifts=True)
+    gate = add_dense(layer.gate, f"{name}/gate", hidden, builder)
+    gate = add_table(f"{name}/gate", layer.gate.activation, gate, builder)
+    return _add_product(layer.name, inputs[0], value, gate, builder)
+
+
+def _add_product(name: str, residual: Signal, value: Signal, gate: Signal, builder: ProgramBuilder) -> Signal:
+    """`residual + value * gate`, rounded once, to int16."""
+    product = builder.tensor(f"{name}/product", value.tensor.shape, "int32", value.tensor.scale * gate.tensor.scale)
+    builder.add(Multiply(value.tensor, gate.tensor, product))
+    values = residual.values + value.values * gate.values
+    scale = power_of_two_scale(float(np.abs(values).max()), 16)
+    accumulator_scale = min(residual.tensor.scale, product.scale)
+    output = builder.tensor(f"{name}/output", value.tensor.shape, "int16", scale)
+    gains = [round(scale / accumulator_scale) for scale in (residual.tensor.scale, product.scale)]
+    builder.add(Add(residual.tensor, product, *gains, accumulator_scale, output))
+    return Signal(output, values)

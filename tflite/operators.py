@@ -1,0 +1,107 @@
+"""The operators and tensor types that the exporter may write, as data.
+
+Every row runs on TensorFlow Lite Micro and on TensorFlow's reference kernels, and a test runs each of them on the
+installed `tflite-micro` package and compares it with `fixed_point`. Whatever is not in this table is refused, however
+plausible: the gaps and their symptoms differ from kernel to kernel, and several of them only show on a device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """A built-in operator of TensorFlow Lite.
+
+    Args:
+        name: as in the schema's `BuiltinOperator`.
+        code: its number in `BuiltinOperator`.
+        options: the number of its table in the schema's `BuiltinOptions`.
+        version: the least version that has all of `signatures`.
+        signatures: pairs (types of the inputs, type of the output) that really run.
+        plain: whether the inputs must carry no quantisation parameters.
+        registration: the method of TensorFlow Lite Micro's `MicroMutableOpResolver` that adds it.
+    """
+
+    name: str
+    code: int
+    options: int
+    version: int
+    signatures: tuple[tuple[tuple[str, ...], str], ...]
+    plain: bool
+    registration: str
+
+
+_TABLE = (
+    # int32 ADD and MUL are plain integer arithmetic. ADD refuses inputs that carry a scale; its output may carry one.
+    Operator("ADD", 0, 11, 1, ((("int32", "int32"), "int32"),), True, "AddAdd"),
+    Operator("MUL", 18, 21, 1, ((("int32", "int32"), "int32"),), True, "AddMul"),
+    # int8 -> int16 runs on the device but not in TensorFlow's interpreter: CAST instead.
+    Operator(
+        "QUANTIZE",
+        114,
+        89,
+        2,
+        (
+            (("int8",), "int8"),
+            (("int16",), "int8"),
+            (("int16",), "int16"),
+            (("int32",), "int8"),
+            (("int32",), "int16"),
+        ),
+        False,
+        "AddQuantize",
+    ),
+    Operator("CAST", 53, 37, 1, ((("int8",), "int32"), (("int16",), "int32"), (("int8",), "int16")), False, "AddCast"),
+    # CMSIS-NN reads the bias of the int16 kernel as int64 whatever its type says: int32 would be read as garbage there.
+    Operator(
+        "FULLY_CONNECTED",
+        9,
+        8,
+        7,
+        ((("int8", "int8", "int32"), "int8"), (("int16", "int8", "int64"), "int16")),
+        False,
+        "AddFullyConnected",
+    ),
+    # TensorFlow's interpreter crashes without a bias.
+    Operator("DEPTHWISE_CONV_2D", 4, 2, 5, ((("int16", "int8", "int64"), "int16"),), False, "AddDepthwiseConv2D"),
+    Operator(
+        "RESHAPE", 22, 17, 1, ((("int8",), "int8"), (("int16",), "int16"), (("int32",), "int32")), False, "AddReshape"
+    ),
+    Operator("REVERSE_V2", 105, 81, 1, ((("int16", "int32"), "int16"),), False, "AddReverseV2"),
+    Operator("GATHER", 36, 23, 2, ((("int8", "int32"), "int8"),), False, "AddGather"),
+)
+
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
+BY_CODE: dict[int, Operator] = {operator.code: operator for operator in _TABLE}
+
+TENSOR_TYPES: dict[str, int] = {"int32": 2, "int64": 4, "int16": 7, "int8": 9}
+
+
+def check_operator(name: str, inputs: tuple[str, ...], output: str, quantized: tuple[bool, ...]) -> Operator:
+    """Look an operator up and refuse what does not run on TensorFlow Lite Micro.
+
+    Args:
+        name: as in the schema, for example "FULLY_CONNECTED".
+        inputs: the types of its inputs.
+        output: the type of its output.
+        quantized: for each input, whether it carries quantisation parameters.
+
+    Returns:
+        The operator's row.
+
+    Raises:
+        ValueError: when the operator, its types or its quantisation are not in the table.
+    """
+    if name not in OPERATORS:
+        raise ValueError(
+            f"Operator {name} is not in the table of operators that run; use one of {', '.join(OPERATORS)}."
+        )
+    operator = OPERATORS[name]
+    if (inputs, output) not in operator.signatures:
+        known = "; ".join(f"{', '.join(types)} -> {result}" for types, result in operator.signatures)
+        raise ValueError(f"{name} was given {', '.join(inputs)} -> {output}; what runs is {known}.")
+    if operator.plain and any(quantized):
+        raise ValueError(f"{name} was given an input with a scale; its int32 inputs must carry none. Insert a RESHAPE.")
+    return operator

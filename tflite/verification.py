@@ -1,0 +1,129 @@
+"""Does the exported program do what the Keras model does? Each stage of the way, compared on real data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_s4.streaming import StreamingModel
+from keras_s4.tflite import runtimes
+from keras_s4.tflite.conversion import Converted
+from keras_s4.tflite.emulator import Emulator
+
+Progress = Callable[[str, int, int], None]
+TENSORFLOW_STREAMS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Args:
+        accuracy: by stage ("keras", "streamed", "emulator", "tflm", "tensorflow"): fraction of right labels.
+        agreement: by stage: fraction of labels equal to those of the whole-sequence Keras model.
+        streamed_deviation: largest difference of a probability between streamed and whole-sequence Keras.
+        steps: steps compared between emulator and TFLM.
+        first_difference: where emulator and TFLM first differ, "" if they are equal in every output and state of every step.
+        tensorflow_steps: steps compared with TensorFlow's reference interpreter.
+        tensorflow_difference: largest difference of an output integer between that interpreter and TFLM.
+        tflm_labels: the labels on TFLM, `[B]`.
+    """
+
+    accuracy: dict[str, float]
+    agreement: dict[str, float]
+    streamed_deviation: float
+    steps: int
+    first_difference: str
+    tensorflow_steps: int
+    tensorflow_difference: int
+    tflm_labels: np.ndarray
+
+    @property
+    def bit_exact(self) -> bool:
+        """Emulator and TFLM are equal in every output and state of every step."""
+        return not self.first_difference
+
+    def figures(self) -> dict[str, Any]:
+        """Everything but the labels, JSON-ready."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**{name: value for name, value in values.items() if name != "tflm_labels"}, "bit_exact": self.bit_exact}
+
+    def __str__(self) -> str:
+        rows = [f"{'stage':<12}{'accuracy':>10}{'equal labels':>14}"]
+        rows += [f"{s:<12}{self.accuracy[s]:>10.2%}{self.agreement[s]:>14.2%}" for s in self.accuracy]
+        equal = f"equal in all {self.steps:,} steps" if self.bit_exact else f"DIFFER: {self.first_difference}"
+        return "\n".join(
+            [*rows, f"emulator and TFLM: {equal}", f"TensorFlow's interpreter: within {self.tensorflow_difference}"]
+        )
+
+
+def verify(
+    converted: Converted, model: keras.Model, x: np.ndarray, y: np.ndarray, progress: Progress | None = None
+) -> Verification:
+    """Compares Keras on whole sequences, Keras streamed, the emulator, TFLM, and TensorFlow's reference interpreter.
+
+    Emulator and TFLM are compared in every output and every state of every step of all of `x`. TensorFlow's interpreter, which
+    rounds its fully connected layers in another way, runs the first 20 sequences.
+
+    Args:
+        converted: what `convert` returned.
+        model: the model that was converted.
+        x: `[B, L, features]`.
+        y: labels `[B]`.
+        progress: called as `progress(stage, done, all)`.
+
+    Raises:
+        ValueError: `x` is empty or `y` has another length.
+    """
+    if len(x) == 0 or len(x) != len(y):
+        raise ValueError(f"verify got {len(x)} sequences and {len(y)} labels; expected as many of both, at least one.")
+    report = progress or (lambda stage, done, total: None)
+    whole = model.predict(x, verbose=0)
+    report("streamed", 0, len(x))
+    streamed = StreamingModel(model, converted.length).predict(x, batch_size=64, verbose=0)[:, -1]
+    integers = converted.quantize(x)
+    names = [state.after.name for state in converted.program.states]
+    trace = Emulator(converted.program).trace(
+        integers, record=names, progress=lambda done, total: report("emulator", done, total)
+    )
+    outputs, states = runtimes.run_tflm(
+        converted.tflite, integers, keep_states=True, progress=lambda done, total: report("tflm", done, total)
+    )
+    few = integers[:TENSORFLOW_STREAMS]
+    reference = runtimes.TensorFlowRunner(converted.tflite).run(
+        few, progress=lambda done, total: report("tensorflow", done, total)
+    )
+    last = {"keras": whole, "streamed": streamed, "emulator": trace.outputs[0][:, -1], "tflm": outputs[:, -1]}
+    labels = {stage: values.argmax(axis=1) for stage, values in last.items()}
+    labels["tensorflow"] = reference[:, -1].argmax(axis=1)
+    return Verification(
+        accuracy={stage: float(np.mean(label == y[: len(label)])) for stage, label in labels.items()},
+        agreement={stage: float(np.mean(label == labels["keras"][: len(label)])) for stage, label in labels.items()},
+        streamed_deviation=float(np.abs(whole - streamed).max()),
+        steps=int(outputs.shape[0] * outputs.shape[1]),
+        first_difference=_first_difference(
+            [converted.program.outputs[0].name, *names],
+            [trace.outputs[0], *(trace.tensors[name] for name in names)],
+            [outputs, *states],
+        ),
+        tensorflow_steps=int(few.shape[0] * few.shape[1]),
+        tensorflow_difference=int(np.abs(reference.astype(np.int64) - outputs[: len(few)]).max()),
+        tflm_labels=labels["tflm"],
+    )
+
+
+def _first_difference(names: list[str], expected: list[np.ndarray], received: list[np.ndarray]) -> str:
+    """The earliest step, over all sequences, at which a tensor differs: a sentence, or "" if none does."""
+    found = []
+    for name, ours, theirs in zip(names, expected, received, strict=True):
+        places = np.argwhere(ours != theirs)
+        if len(places):
+            sequence, step, *rest = places[places[:, 1].argmin()]
+            place = (sequence, step, *rest)
+            found.append((int(step), f"{name}{[int(i) for i in rest]} of sequence {sequence} at step {step}: "
+                          f"emulator {ours[place]}, TFLM {theirs[place]}"))  # fmt: skip
+    return min(found)[1] if found else ""
