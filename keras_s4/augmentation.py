@@ -34,9 +34,9 @@ class RandomWindows(keras.utils.PyDataset):
         length: int = 500,
         windows: int | None = None,
         batch_size: int = 32,
-        rotation: float = 0.25,
-        warp: float = 1.25,
-        gain: float = 1.1,
+        rotation: float = 0.5,
+        warp: float = 1.4,
+        gain: float = 1.2,
         seed: int = 0,
         **kwargs,
     ):

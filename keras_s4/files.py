@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 
@@ -15,23 +15,28 @@ def write_bytes(path: Path, content: bytes) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _write_and_rename(path, content)
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"Cannot write {path}: {error.strerror}. Choose a folder that you can write to",
+            f"Cannot write {path}: {error.strerror}. Choose a folder that you can write to and that has room",
             str(path.parent),
         ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+    return path
+
+
+def _write_and_rename(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    # Not `tempfile`, whose files are hidden from all other users.
+    with temporary.open("xb") as file:
+        try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_folder(folder: Path, contents: dict[str, bytes]) -> Path:

@@ -25,7 +25,8 @@ class Streamer:
 
     Args:
         layer: built.
-        input_shape: the one that the layer has in convolution mode, `[B, L, ...]`, or `[B, ...]` behind a pooling over time.
+        input_shape: the one that the layer has in convolution mode, `[B, L, ...]`, or `[B, ...]` behind a pooling
+            over time.
         length: steps of the sequences that the model was trained on; what an average over time divides by.
     """
 
@@ -99,11 +100,16 @@ class _AveragePooling(Streamer):
                 f"Layer {self.layer.name!r} averages over time, but the model's sequence length is open; "
                 "say how many steps a window has: StreamingModel(model, length=...)."
             )
-        return ops.zeros((batch, self.input_shape[-1]), dtype=self.layer.compute_dtype)
+        return ops.zeros((batch, self.input_shape[-1]), dtype=_state_dtype(self.layer))
 
     def step(self, inputs, state):
-        total = state + inputs[0]
-        return total / self.length, total
+        total = state + ops.cast(inputs[0], state.dtype)
+        return ops.cast(total / self.length, self.layer.compute_dtype), total
+
+
+def _state_dtype(layer: keras.layers.Layer) -> str:
+    """At least single precision, whatever the policy: a sum over time in half precision soon stops growing."""
+    return keras.backend.result_type(layer.variable_dtype, "float32")
 
 
 def at_one_step(layer: keras.layers.Layer, inputs: Tensor, input_shape: tuple) -> Tensor:
@@ -138,14 +144,17 @@ class _StreamingCell(keras.layers.Layer):
     """
 
     def __init__(self, streaming: StreamingModel):
-        super().__init__()
+        super().__init__(dtype=_state_dtype(streaming), autocast=False)
         self._states = streaming.initial_state(1)
         self._step = streaming.step
-        self.state_size = [math.prod(state.shape[1:]) for state in keras.tree.flatten(self._states)]
+        sizes = [math.prod(state.shape[1:]) for state in keras.tree.flatten(self._states)]
+        self.state_size = sizes or [1]  # RNN wants a state, even where no layer has one
         self.built = True
 
     def call(self, samples, flat_states):
         shapes = [state.shape for state in keras.tree.flatten(self._states)]
+        if not shapes:
+            return self._step(samples, self._states)[0], flat_states
         restored = [ops.reshape(flat, (-1, *shape[1:])) for flat, shape in zip(flat_states, shapes, strict=True)]
         outputs, states = self._step(samples, keras.tree.pack_sequence_as(self._states, restored))
         flat = [
@@ -167,7 +176,8 @@ class StreamingModel(keras.Model):
         length: steps that an average over time divides by; by default the model's sequence length.
 
     Raises:
-        ValueError: the model is not built, or has no readable graph.
+        ValueError: the model is not built, has no readable graph or more than one input or output, averages over time
+            of unknown length, or calls a layer twice.
         NotImplementedError: a layer that cannot run step by step, by name.
     """
 
@@ -175,10 +185,16 @@ class StreamingModel(keras.Model):
         super().__init__(**kwargs)
         self.model = model
         self.graph = graph_of(model)
+        if len(self.graph.inputs) != 1 or len(self.graph.outputs) != 1 or len(model.input_shape) != 3:
+            raise ValueError(
+                f"Model {model.name!r} has input shape {model.input_shape} and {len(self.graph.outputs)} output(s); "
+                "expected one input [B, L, features] and one output."
+            )
         self.length = length if length is not None else model.input_shape[1]
         self._streamers: dict[str, Streamer] = {}
         self.graph.run(self._add_streamer, [tuple(model.input_shape)])
-        self._recurrence = keras.layers.RNN(_StreamingCell(self), return_sequences=True)
+        cell = _StreamingCell(self)
+        self._recurrence = keras.layers.RNN(cell, return_sequences=True, dtype=cell.dtype_policy)
         self.built = True
 
     def initial_state(self, batch: int) -> dict[str, State]:
@@ -206,7 +222,6 @@ class StreamingModel(keras.Model):
 
     def call(self, sequences):
         """The output after each step: `[B, L, features]` to `[B, L, ...]`."""
-
         return self._recurrence(sequences)
 
     def get_config(self):

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from keras_s4.reduction import balanced_truncation, hankel_singular_values
+from keras_s4.reduction import Reduction, balanced_truncation, hankel_singular_values
 from keras_s4.reduction.balanced import balanced_realization
 from keras_s4.systems import DiagonalSystem
 
@@ -74,7 +74,9 @@ def skew_hippo_layer(rng: np.random.Generator, steps: np.ndarray, state_size: in
     return DiagonalSystem(poles, 0.5 * weights * (poles - 1.0) / continuous, np.zeros(poles.shape[0]))
 
 
-def excess_over_bound(system: DiagonalSystem, grid: np.ndarray, response: np.ndarray, reduction) -> np.ndarray:
+def excess_over_bound(
+    system: DiagonalSystem, grid: np.ndarray, response: np.ndarray, reduction: Reduction
+) -> np.ndarray:
     """Return (error - bound) / sigma_1 for each channel.
 
     Args:
@@ -98,7 +100,7 @@ def excess_over_bound(system: DiagonalSystem, grid: np.ndarray, response: np.nda
     return (error - reduction.error_bound) / reduction.spectrum[:, 0]
 
 
-def asymmetric_channels(reduction, system: DiagonalSystem) -> np.ndarray:
+def asymmetric_channels(reduction: Reduction, system: DiagonalSystem) -> np.ndarray:
     """Return a [H] mask of reduced channels whose entries do not each stand for one pair or one real pole."""
     poles, residues = reduction.system.poles, reduction.system.residues
     real = poles.imag == 0.0

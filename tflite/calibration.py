@@ -45,8 +45,8 @@ def check_representative_data(model: keras.Model, data: np.ndarray) -> np.ndarra
         )
     if data.shape[0] == 0 or data.shape[1] == 0:
         raise ValueError(
-            f"Representative data of shape {list(data.shape)} is empty; pass some hundred windows of the training data, "
-            "since every scale is chosen from them."
+            f"Representative data of shape {list(data.shape)} is empty; pass some hundred windows of the training "
+            "data, since every scale is chosen from them."
         )
     if not np.all(np.isfinite(data)):
         raise ValueError(

@@ -24,8 +24,8 @@ def convert(model: keras.Model, representative_data: np.ndarray, length: int | N
 
     Args:
         model: a built functional or sequential model of layers that can be exported.
-        representative_data: `[B, L, features]`, some hundred windows of the training data; every scale is chosen from the values that
-            they cause, each stream carrying its state from its first step to its last.
+        representative_data: `[B, L, features]`, some hundred windows of the training data; every scale is chosen from
+            the values that they cause, each stream carrying its state from its first step to its last.
         length: steps that an average over time divides by; by default the model's sequence length.
 
     Returns:
@@ -106,7 +106,7 @@ class Converted:
         return verify(self, model, x, y)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `model.tflite`, `manifest.json` and `golden.npz` (inputs and outputs of a few steps); see `keras_s4.tflite.manifest`.
+        """Writes `model.tflite`, `manifest.json` and `golden.npz` (inputs, outputs and states of a few steps).
 
         Raises:
             OSError: the folder cannot be written; nothing half-written remains.

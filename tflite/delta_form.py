@@ -1,7 +1,7 @@
 """The delta form of a DSS layer: poles on the device's grid, and coefficients refitted to what the grid allows.
 
-In exact arithmetic `x[t] = pole x[t-1] + gain u[t]`, read out as `y[t] = feedthrough u[t] + sum_n Re x_n[t-1]`: all of a mode's
-residue is in its gain, which a device holds in 32 bits, and none in the readout, which it holds in 8.
+In exact arithmetic `x[t] = pole x[t-1] + gain u[t]`, read out as `y[t] = feedthrough u[t] + sum_n Re x_n[t-1]`: all of
+a mode's residue is in its gain, which a device holds in 32 bits, and none in the readout, which it holds in 8.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ def snap_poles(poles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     decay = np.rint((poles.real - 1.0) / POLE_SCALE)
     rotation = np.rint(poles.imag / POLE_SCALE)
-    # The nearest grid point of a very slow pole may lie on or outside the circle; one or two points inwards do not.
+    # The nearest grid point of a very slow pole may lie on or outside the circle; a point or two inwards do not.
     for _ in range(3):
-        outside = np.hypot(1.0 + decay * POLE_SCALE, rotation * POLE_SCALE) >= 1.0
-        decay = decay - outside * np.sign(1.0 + decay * POLE_SCALE)
+        snapped = snapped_poles(decay, rotation)
+        outside, level = np.abs(snapped) >= 1.0, np.abs(snapped.real) >= np.abs(snapped.imag)
+        decay = decay - (outside & level) * np.sign(snapped.real)
+        rotation = rotation - (outside & ~level) * np.sign(snapped.imag)
     return decay, rotation
 
 
@@ -41,8 +43,8 @@ def snapped_poles(decay: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 def refit_gains(system: DiagonalSystem, poles: np.ndarray, length: int) -> np.ndarray:
     """Gains with which the given poles come nearest to a system's impulse response over `length` steps.
 
-    Least squares per channel on `k[t] = Re sum_n gains[h, n] poles[h, n]**(t - 1)` for t = 1 .. length - 1; the response at t = 0 is
-    the device's feedthrough and exact.
+    Least squares per channel on `k[t] = Re sum_n gains[h, n] poles[h, n]**(t - 1)` for t = 1 .. length - 1; the
+    response at t = 0 is the device's feedthrough and exact.
 
     Args:
         system: `[H, N]`.

@@ -15,7 +15,8 @@ from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator import Emulator
 
 Progress = Callable[[str, int, int], None]
-TENSORFLOW_STREAMS = 20
+TENSORFLOW_SEQUENCES = 20
+SEQUENCES_AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Verification:
         agreement: by stage: fraction of labels equal to those of the whole-sequence Keras model.
         streamed_deviation: largest difference of a probability between streamed and whole-sequence Keras.
         steps: steps compared between emulator and TFLM.
-        first_difference: where emulator and TFLM first differ, "" if they are equal in every output and state of every step.
-        tensorflow_steps: steps compared with TensorFlow's reference interpreter.
-        tensorflow_difference: largest difference of an output integer between that interpreter and TFLM.
+        first_difference: where emulator and TFLM first differ, "" if every output and state of every step is equal.
+        tensorflow_sequences: how many of the sequences TensorFlow's reference interpreter ran.
+        tensorflow_difference: largest difference of an output integer at their ends between it and TFLM.
         tflm_labels: the labels on TFLM, `[B]`.
     """
 
@@ -38,7 +39,7 @@ class Verification:
     streamed_deviation: float
     steps: int
     first_difference: str
-    tensorflow_steps: int
+    tensorflow_sequences: int
     tensorflow_difference: int
     tflm_labels: np.ndarray
 
@@ -66,8 +67,8 @@ def verify(
 ) -> Verification:
     """Compares Keras on whole sequences, Keras streamed, the emulator, TFLM, and TensorFlow's reference interpreter.
 
-    Emulator and TFLM are compared in every output and every state of every step of all of `x`. TensorFlow's interpreter, which
-    rounds its fully connected layers in another way, runs the first 20 sequences.
+    Emulator and TFLM are compared in every output and every state of every step of all of `x`. TensorFlow's
+    interpreter, which rounds its fully connected layers in another way, runs the first 20 sequences.
 
     Args:
         converted: what `convert` returned.
@@ -86,44 +87,55 @@ def verify(
     report("streamed", 0, len(x))
     streamed = StreamingModel(model, converted.length).predict(x, batch_size=64, verbose=0)[:, -1]
     integers = converted.quantize(x)
-    names = [state.after.name for state in converted.program.states]
-    trace = Emulator(converted.program).trace(
-        integers, record=names, progress=lambda done, total: report("emulator", done, total)
-    )
-    outputs, states = runtimes.run_tflm(
-        converted.tflite, integers, keep_states=True, progress=lambda done, total: report("tflm", done, total)
-    )
-    few = integers[:TENSORFLOW_STREAMS]
-    reference = runtimes.TensorFlowRunner(converted.tflite).run(
+    emulated, tflm, first_difference = _compare(converted, integers, report)
+    few = integers[:TENSORFLOW_SEQUENCES]
+    tensorflow = runtimes.TensorFlowRunner(converted.tflite).run(
         few, progress=lambda done, total: report("tensorflow", done, total)
-    )
-    last = {"keras": whole, "streamed": streamed, "emulator": trace.outputs[0][:, -1], "tflm": outputs[:, -1]}
+    )[:, -1]
+    last = {"keras": whole, "streamed": streamed, "emulator": emulated, "tflm": tflm, "tensorflow": tensorflow}
     labels = {stage: values.argmax(axis=1) for stage, values in last.items()}
-    labels["tensorflow"] = reference[:, -1].argmax(axis=1)
     return Verification(
         accuracy={stage: float(np.mean(label == y[: len(label)])) for stage, label in labels.items()},
         agreement={stage: float(np.mean(label == labels["keras"][: len(label)])) for stage, label in labels.items()},
         streamed_deviation=float(np.abs(whole - streamed).max()),
-        steps=int(outputs.shape[0] * outputs.shape[1]),
-        first_difference=_first_difference(
-            [converted.program.outputs[0].name, *names],
-            [trace.outputs[0], *(trace.tensors[name] for name in names)],
-            [outputs, *states],
-        ),
-        tensorflow_steps=int(few.shape[0] * few.shape[1]),
-        tensorflow_difference=int(np.abs(reference.astype(np.int64) - outputs[: len(few)]).max()),
+        steps=int(integers.shape[0] * integers.shape[1]),
+        first_difference=first_difference,
+        tensorflow_sequences=len(few),
+        tensorflow_difference=int(np.abs(tensorflow.astype(np.int64) - tflm[: len(few)]).max()),
         tflm_labels=labels["tflm"],
     )
 
 
-def _first_difference(names: list[str], expected: list[np.ndarray], received: list[np.ndarray]) -> str:
-    """The earliest step, over all sequences, at which a tensor differs: a sentence, or "" if none does."""
+def _compare(converted: Converted, integers: np.ndarray, report: Progress) -> tuple[np.ndarray, np.ndarray, str]:
+    """The last outputs of emulator and TFLM for every sequence, and where any output or state first differs.
+
+    Some sequences at a time, since the states of all steps of all sequences can take gigabytes.
+    """
+    program, runner = converted.program, runtimes.TflmRunner(converted.tflite)
+    emulator = Emulator(program)
+    names = [program.outputs[0].name, *(state.after.name for state in program.states)]
+    emulated, measured, difference = [], [], ""
+    for start in range(0, len(integers), SEQUENCES_AT_ONCE):
+        chunk = integers[start : start + SEQUENCES_AT_ONCE]
+        trace = emulator.trace(chunk, record=names)
+        outputs, states = runner.run(chunk, keep_states=True)
+        expected = [trace.tensors[name] for name in names]
+        difference = difference or _first_difference(names, expected, [outputs, *states], start)
+        emulated.append(expected[0][:, -1])
+        measured.append(outputs[:, -1])
+        report("tflm", start + len(chunk), len(integers))
+    return np.concatenate(emulated), np.concatenate(measured), difference
+
+
+def _first_difference(names: list[str], expected: list[np.ndarray], received: list[np.ndarray], start: int) -> str:
+    """The earliest step, over these sequences, at which a tensor differs: a sentence, or "" if none does."""
     found = []
     for name, ours, theirs in zip(names, expected, received, strict=True):
         places = np.argwhere(ours != theirs)
         if len(places):
-            sequence, step, *rest = places[places[:, 1].argmin()]
-            place = (sequence, step, *rest)
-            found.append((int(step), f"{name}{[int(i) for i in rest]} of sequence {sequence} at step {step}: "
-                          f"emulator {ours[place]}, TFLM {theirs[place]}"))  # fmt: skip
-    return min(found)[1] if found else ""
+            place = tuple(int(index) for index in places[places[:, 1].argmin()])
+            found.append((place[1], name, place, ours[place], theirs[place]))
+    if not found:
+        return ""
+    step, name, place, ours, theirs = min(found, key=lambda entry: entry[0])
+    return f"{name}{list(place[2:])} of sequence {start + place[0]} at step {step}: emulator {ours}, TFLM {theirs}"

@@ -12,7 +12,7 @@ from keras_s4.layers import DSS, S4Block
 from keras_s4.reduction import Reduction, balanced_truncation, hankel_singular_values
 from keras_s4.systems import DiagonalSystem
 
-# Constants that the integer program holds for a mode: decay 4, rotation with both signs 8, complex input gain 8, readout 2.
+# Constants of the integer program for a mode: decay 4, rotation with both signs 8, complex input gain 8, readout 2.
 MODE_FLASH_BYTES = 22
 # Its state: two 32-bit numbers, before and after the step.
 MODE_RAM_BYTES = 16
@@ -59,7 +59,10 @@ class StatesPart:
 
     @functools.cached_property
     def spectrum(self) -> np.ndarray:
-        """Hankel singular values of the layer, one a rank, `[N]`: root of the sum of squares over channels and over a mode's two states."""
+        """Hankel singular values of the layer, one a rank, `[N]`: root of the sum of squares over its channels.
+
+        A mode has two states, so each value stands for two of `channel_spectra`.
+        """
         squares = np.sum(self.channel_spectra**2, axis=0)
         return np.sqrt(squares.reshape(-1, 2).sum(axis=1))
 
@@ -75,14 +78,14 @@ class StatesPart:
 
     @functools.cached_property
     def error_bounds(self) -> np.ndarray:
-        """A-priori relative error at every rank 1 .. N: twice the sum of the dropped values over the largest gain, worst channel."""
+        """Bound on the relative error (Hinf) of the worst channel at every rank 1 .. N: twice the dropped values."""
         dropped = self.channel_spectra[:, ::-1].cumsum(axis=1)[:, ::-1]
         after = np.concatenate([dropped[:, 2::2], np.zeros((len(dropped), 1))], axis=1)
         gains = np.maximum(self.system.hinf_norm(), np.finfo(float).tiny)
         return (2.0 * after / gains[:, None]).max(axis=0)
 
     def error_bound(self, rank: int) -> float:
-        """Bound on the relative error (in Hinf) of the worst channel at a rank, if no channel needs entries for real poles."""
+        """Bound on the relative error (Hinf) of the worst channel at a rank, unless real poles take entries."""
         return float(self.error_bounds[rank - 1])
 
     def truncate(self, rank: int) -> Reduction:
@@ -117,7 +120,7 @@ def parts_of(model: keras.Model) -> dict[str, StatesPart]:
 
 
 def other_flash_bytes(model: keras.Model) -> int:
-    """Bytes of a model's weights outside its states in the integer program: a byte a matrix entry, four any other number."""
+    """Bytes of the weights outside the states in the integer program: a byte a matrix entry, four any other number."""
     inside = {id(weight) for layer in dss_layers(model).values() for weight in layer.weights}
     weights = [weight for weight in model.weights if id(weight) not in inside]
     return sum(int(np.prod(weight.shape)) * (1 if len(weight.shape) == 2 else 4) for weight in weights)

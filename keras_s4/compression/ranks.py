@@ -43,11 +43,11 @@ def energy(model: keras.Model, keep: float = 0.999) -> Ranks:
 
 
 def tolerance(model: keras.Model, relative: float = 0.05) -> Ranks:
-    """For each part the lowest rank whose a-priori bound on the relative error (Hinf, worst channel) is within a tolerance.
+    """For each part the lowest rank whose bound on the relative error (Hinf, worst channel) is within a tolerance.
 
     Raises:
-        ValueError: `relative` is not positive, or no rank below the full one meets it in some part: the message names the part and
-            the smallest bound that a reduction can promise.
+        ValueError: `relative` is not positive, or no rank below the full one meets it in some part: the message names
+            the part and the smallest bound that a reduction can promise.
     """
     if not relative > 0.0:
         raise ValueError(f"tolerance got relative={relative}; expected a positive number.")
@@ -56,8 +56,8 @@ def tolerance(model: keras.Model, relative: float = 0.05) -> Ranks:
         rank = _lowest(part, lambda rank, part=part: part.error_bound(rank) <= relative)
         if rank == part.max_rank and part.max_rank > 1:
             raise ValueError(
-                f"No reduction of part {name!r} promises a relative error of {relative:g}: with {part.max_rank - 1} of "
-                f"{part.max_rank} modes the bound is {part.error_bound(part.max_rank - 1):.3g}. Allow a larger error, or "
+                f"No reduction of part {name!r} promises a relative error of {relative:g}: {part.max_rank - 1} of the "
+                f"{part.max_rank} modes promise {part.error_bound(part.max_rank - 1):.3g}. Allow a larger error, or "
                 "choose by budget and retrain."
             )
         ranks[name] = rank

@@ -13,8 +13,8 @@ from keras_s4.layers import DSS, S4Block
 def reduce(model: keras.Model, ranks: Ranks | int) -> keras.Model:
     """A copy of a trained model whose DSS layers are balanced truncations, ready to be evaluated or trained on.
 
-    A reduced layer has poles of its own in every channel. All other weights are copied. A compiled model gives a compiled one
-    with a fresh optimizer.
+    A reduced layer has poles of its own in every channel. All other weights are copied. A compiled model gives a
+    compiled one with a fresh optimizer.
 
     Args:
         model: a functional or sequential model.

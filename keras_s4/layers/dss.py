@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import numpy as np
 from keras import ops
 
 from keras_s4 import initializers, kernels
 from keras_s4.systems import DiagonalSystem
+from keras_s4.weights import finite_weights
 
 # A pole nearer to the real axis than float32 can tell is real: sin(float32(pi)) is -8.7e-8.
 REAL_POLE_TOLERANCE = 1e-6
@@ -69,10 +68,12 @@ class DSS(keras.layers.Layer):
             raise ValueError(f"DSS {self.name!r} got a sequence of length 0; expected at least 1 step.")
         self.channels = input_shape[-1]
         pole_shape = (self.channels, self.state_size) if self.per_channel_poles else (self.state_size,)
-        poles = functools.cache(lambda: self._initial_poles(pole_shape))  # one draw for both weights
         weights = {
-            "log_decay": (pole_shape, lambda shape, dtype: ops.cast(ops.log(-poles()[..., 0]), dtype)),
-            "frequency": (pole_shape, lambda shape, dtype: ops.cast(poles()[..., 1], dtype)),
+            "log_decay": (
+                pole_shape,
+                lambda shape, dtype: ops.cast(ops.log(-self._initial_poles(pole_shape)[..., 0]), dtype),
+            ),
+            "frequency": (pole_shape, lambda shape, dtype: ops.cast(self._initial_poles(pole_shape)[..., 1], dtype)),
             "log_time_step": ((self.channels,), self.time_step_initializer),
             "residues": ((self.channels, self.state_size, 2), self.residue_initializer),
             "feedthrough": ((self.channels,), self.feedthrough_initializer),
@@ -138,23 +139,15 @@ class DSS(keras.layers.Layer):
             ValueError: the layer is not built, or its weights hold NaN or an unstable pole.
         """
         self._check_built()
-        names = ("log_decay", "frequency", "log_time_step", "residues", "feedthrough")
-        values = {name: ops.convert_to_numpy(getattr(self, name)).astype(np.float64) for name in names}
-        for name, value in values.items():
-            if not np.all(np.isfinite(value)):
-                raise ValueError(
-                    f"DSS {self.name!r} holds {np.count_nonzero(~np.isfinite(value))} NaN or infinite numbers in "
-                    f"{name}; train again with a smaller learning rate, or load a sound checkpoint."
-                )
-        continuous = -np.exp(values["log_decay"]) + 1j * values["frequency"]
-        log_poles = continuous * np.exp(values["log_time_step"])[:, None]
-        poles = np.exp(log_poles)
-        residues = 0.5 * (values["residues"][..., 0] + 1j * values["residues"][..., 1])
-        residues = residues * np.expm1(log_poles) / continuous
-        real = np.abs(np.sin(log_poles.imag)) < REAL_POLE_TOLERANCE
-        return DiagonalSystem(
-            np.where(real, poles.real, poles), np.where(real, residues.real, residues), values["feedthrough"]
+        log_decay, frequency, log_time_step, weights, feedthrough = finite_weights(
+            self, "log_decay", "frequency", "log_time_step", "residues", "feedthrough"
         )
+        continuous = -np.exp(log_decay) + 1j * frequency
+        log_poles = continuous * np.exp(log_time_step)[:, None]
+        poles = np.exp(log_poles)
+        residues = 0.5 * (weights[..., 0] + 1j * weights[..., 1]) * np.expm1(log_poles) / continuous
+        real = np.abs(np.sin(log_poles.imag)) < REAL_POLE_TOLERANCE
+        return DiagonalSystem(np.where(real, poles.real, poles), np.where(real, residues.real, residues), feedthrough)
 
     def set_system(self, system: DiagonalSystem) -> None:
         """Takes over the poles, residues and feedthrough of a discrete-time system; the time steps stay as they are.

@@ -70,7 +70,9 @@ class BalancedRealization:
         bound[whole] = 0.0
         return Reduction(DiagonalSystem(poles, residues, self.system.feedthrough), self.spectrum, bound, orders)
 
-    def _fill_truncated(self, channels: np.ndarray, rank: np.ndarray, poles: np.ndarray, residues: np.ndarray):
+    def _fill_truncated(
+        self, channels: np.ndarray, rank: np.ndarray, poles: np.ndarray, residues: np.ndarray
+    ) -> np.ndarray:
         """Write the reduced entries of `channels` into `poles` and `residues`; return the orders [H] found.
 
         The order starts at the largest that may fit and falls by one wherever the result needs more than `rank`
@@ -89,7 +91,9 @@ class BalancedRealization:
             order[pending] -= 1
         return order
 
-    def _fill_order(self, group: np.ndarray, q: int, rank: np.ndarray, poles: np.ndarray, residues: np.ndarray):
+    def _fill_order(
+        self, group: np.ndarray, q: int, rank: np.ndarray, poles: np.ndarray, residues: np.ndarray
+    ) -> np.ndarray:
         """Write the entries at order q of the channels `group`; return a mask of those for which that order will do."""
         width = poles.shape[1]
         entry_poles, entry_residues, count = self._modes(group, q)
@@ -218,7 +222,7 @@ def _spectrum(values: np.ndarray, system: DiagonalSystem) -> np.ndarray:
 def _largest_error(original: DiagonalSystem, reduced: DiagonalSystem) -> np.ndarray:
     """Return the largest error [H] on a grid dense around the resonances of both systems, a lower bound of Hinf."""
     error = original - reduced
-    return np.abs(error.frequency_response(error.resonance_grid(uniform=65, around=4))).max(axis=1)
+    return np.abs(error.frequency_response(error.resonance_grid(uniform=65, around=5))).max(axis=1)
 
 
 def _fill_whole(system: DiagonalSystem, channels: np.ndarray, poles: np.ndarray, residues: np.ndarray) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from tflite_micro import runtime
+
 from keras_s4.tflite.flatbuffer_writer import ModelWriter
 from keras_s4.tflite.program import (
     Accumulate,
@@ -18,7 +20,6 @@ from keras_s4.tflite.program import (
     State,
     Tensor,
 )
-from tflite_micro import runtime
 
 
 class Builder:

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from programs import SINGLE, Builder, full_range, model, single
+
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program import Accumulate, Affine, DiagonalStep, Program, State, Tensor
-from programs import SINGLE, Builder, full_range, model, single
 
 
 def stream(program: Program, batch: int = 3, length: int = 40, seed: int = 0) -> np.ndarray:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import full_range, operator_model, run_operator
+
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.fixed_point import Multiplier
 from keras_s4.tflite.flatbuffer_writer import Quantization
-from programs import full_range, operator_model, run_operator
 
 MULTIPLIERS = st.floats(2.0**-30, 2.0**6)
 EDGES = np.array([-(2**31), -(2**31) + 1, -(2**30), -(2**16) - 1, -3, -2, -1, 0, 1, 2, 3, 2**16 + 1, 2**30, 2**31 - 1])

@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from programs import SINGLE, Builder, model, single
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
 from keras_s4.tflite.flatbuffer import check_tflite, read_summary, to_tflite
 from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, ModelWriter, Quantization, checksum
 from keras_s4.tflite.operators import OPERATORS, TENSOR_TYPES
 from keras_s4.tflite.program import Add, Lookup, Program, Tensor
-from programs import SINGLE, Builder, model, single
-from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 PROGRAMS = [*SINGLE, "model"]
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from programs import full_range, operator_model, run_operator
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.flatbuffer_writer import ModelWriter, Quantization
 from keras_s4.tflite.operators import BY_CODE, OPERATORS, TENSOR_TYPES, check_operator
-from programs import full_range, operator_model, run_operator
-from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 ROWS = [(operator.name, inputs, output) for operator in OPERATORS.values() for inputs, output in operator.signatures]
 COARSE, FINE = Quantization((0.5,)), Quantization((0.3,))

@@ -4,12 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+from programs import SINGLE, full_range, model, single
+
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.flatbuffer import to_tflite
 from keras_s4.tflite.program import FullyConnected, Program
 from keras_s4.tflite.runtimes import TensorFlowRunner, TflmRunner, measure_arena, run_tflm
-from programs import SINGLE, full_range, model, single
 
 
 def stream(program: Program, batch: int, length: int, seed: int) -> np.ndarray:

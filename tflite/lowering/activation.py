@@ -29,7 +29,8 @@ def add_activation(name: str, activation: Callable, signal: Signal, builder: Pro
     if activation is keras.activations.softmax:
         if name != builder.output_layer:
             raise NotImplementedError(
-                f"Layer {name!r} is a softmax inside the model; only a softmax at its output can be exported (the host applies it)."
+                f"Layer {name!r} is a softmax inside the model; only one at its output can be exported (the host "
+                "applies it)."
             )
         builder.output_activation = "softmax"
         return Signal(signal.tensor, in_float64(activation, signal.values))

@@ -7,8 +7,9 @@ import numpy as np
 
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale, symmetric_int8_scale
 from keras_s4.tflite.lowering.activation import add_activation, in_float64
-from keras_s4.tflite.lowering.registry import ProgramBuilder, register, weights_of
+from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.program import FullyConnected
+from keras_s4.weights import finite_weights
 
 
 @register(keras.layers.Dense)
@@ -29,8 +30,8 @@ def add_dense(
         builder: takes the operation.
         shifts: the result gets a power of two as its scale and 0 as its zero point, so that it can be added exactly.
     """
-    (kernel,) = weights_of(layer, "kernel")
-    bias = weights_of(layer, "bias")[0] if layer.use_bias else np.zeros(kernel.shape[1])
+    (kernel,) = finite_weights(layer, "kernel")
+    bias = finite_weights(layer, "bias")[0] if layer.use_bias else np.zeros(kernel.shape[1])
     values = signal.values @ kernel + bias
     output = builder.tensor(
         f"{name}/product", kernel.shape[1], signal.tensor.type, *_range(layer, values, signal, shifts)

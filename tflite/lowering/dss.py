@@ -43,8 +43,8 @@ def add_dss(
         name: for the tensors.
         signal: int16, of which `INPUT_BITS` bits are used.
         builder: takes the operation and the state.
-        activation: what follows, as a function of float64 arrays: the result is int8 in the range that serves it best. Without one
-            the result is int16.
+        activation: what follows, as a function of float64 arrays: the result is int8 in the range that serves it best.
+            Without one the result is int16.
     """
     system = layer.system()
     values = _convolve(system.impulse_response(signal.values.shape[1]), signal.values)
@@ -107,8 +107,8 @@ def _split_gains(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each gain as a whole readout weight times a whole complex input gain.
 
-    The weight brings the state to its peak. Any slightly larger weight serves the state as well, so the one is taken whose
-    input gain loses least by rounding: for a slow mode, whose gain has few bits, that is worth about three bits.
+    The weight brings the state to its peak. Any slightly larger weight serves the state as well, so the one is taken
+    whose input gain loses least by rounding: for a slow mode, whose gain has few bits, that is worth some three bits.
 
     Returns:
         weights `[H, N]`, 1 to 127, and input gains `[2, N, H]` (real and imaginary part).

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from keras_s4.tflite.calibration import Signal, power_of_two_scale
-from keras_s4.tflite.lowering.registry import ProgramBuilder, register, weights_of
+from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.program import Affine
+from keras_s4.weights import finite_weights
 
 GAIN_BITS = 15
 
@@ -22,13 +23,13 @@ def add_batch_normalization(
     layer: keras.layers.BatchNormalization, name: str, signal: Signal, builder: ProgramBuilder, bits: int = 16
 ) -> Signal:
     """The gain and offset per channel that the moving averages amount to; the arguments are those of `add_affine`."""
-    mean, variance = weights_of(layer, "moving_mean", "moving_variance")
+    mean, variance = finite_weights(layer, "moving_mean", "moving_variance")
     gain = 1.0 / np.sqrt(variance + layer.epsilon)
     if layer.scale:
-        gain = gain * weights_of(layer, "gamma")[0]
+        gain = gain * finite_weights(layer, "gamma")[0]
     offset = -mean * gain
     if layer.center:
-        offset = offset + weights_of(layer, "beta")[0]
+        offset = offset + finite_weights(layer, "beta")[0]
     return add_affine(name, signal, gain, offset, builder, bits)
 
 

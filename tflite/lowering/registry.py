@@ -96,24 +96,6 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
         if layer_class in _LOWERINGS:
             return _LOWERINGS[layer_class](layer, inputs, builder)
     raise NotImplementedError(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported. Supported: {', '.join(supported_layers())}; "
-        "add yours with keras_s4.tflite.lowering.register."
+        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported. Supported: "
+        f"{', '.join(supported_layers())}; add yours with keras_s4.tflite.lowering.register."
     )
-
-
-def weights_of(layer: keras.layers.Layer, *names: str) -> list[np.ndarray]:
-    """Weights of a layer as float64.
-
-    Raises:
-        ValueError: NaN or infinite weights, by layer and weight.
-    """
-    values = []
-    for name in names:
-        value = keras.ops.convert_to_numpy(getattr(layer, name)).astype(np.float64)
-        if not np.all(np.isfinite(value)):
-            raise ValueError(
-                f"Layer {layer.name!r} holds {np.count_nonzero(~np.isfinite(value))} NaN or infinite numbers in {name}; "
-                "train again with a smaller learning rate, or load a sound checkpoint."
-            )
-        values.append(value)
-    return values

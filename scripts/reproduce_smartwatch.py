@@ -1,0 +1,181 @@
+"""Accuracy on the smartwatch recordings: trained, reduced, retrained and on TFLM, over subjects and in time.
+
+Protocol: the test subjects of scikit-learn's `GroupKFold(5)` over all windows of 500 steps (hop 250) are touched once, at
+the end of each run. The recipe (augmentation, learning rate, epochs) was chosen on validation subjects inside the
+training subjects; with it fixed, each run trains on all eight training subjects for a fixed number of epochs, without
+early stopping.
+The temporal split trains on the first 60% of every recording and tests on windows of the last 40%.
+
+Without `--rerun` the committed results are shown and judged. A run over takes about an hour on two cores; it can be
+interrupted, and continues where it was.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from measuring import RESULTS, Figure, conclude, record_of
+from rich.progress import Progress
+
+from keras_s4.files import write_bytes
+
+RESULT = RESULTS / "smartwatch.json"
+PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "scikit-learn", "tflite-micro")
+CHANNELS, STATES, BLOCKS, FRACTION = 32, 32, 2, 0.25
+TEMPORAL = "temporal"
+
+
+def split(fold: int | str):
+    """Training and test recordings of a fold, or of the temporal split."""
+    from keras_s4 import datasets
+
+    recordings = datasets.smartwatch_recordings()
+    if fold != TEMPORAL:
+        train, validation, test = datasets.smartwatch_split(fold)
+        return recordings.of_subjects(np.union1d(train.subjects, validation.subjects)), test
+    test = recordings.part(0.6, 1.0)
+    long_enough = [index for index, signal in enumerate(test.signals) if len(signal) >= 500]
+    return recordings.part(0.0, 0.6), test.take(np.array(long_enough))
+
+
+def run_one(fold: int | str, seed: int, epochs: int, retrain_epochs: int) -> dict:
+    """Trains, reduces, retrains, converts and tests one model; its figures, accuracies as fractions."""
+    import keras
+    import tensorflow as tf
+
+    from keras_s4 import models, ranks, reduce, tflite, training
+    from keras_s4.augmentation import RandomWindows
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.utils.set_random_seed(seed)
+    recordings, test = split(fold)
+    windows = RandomWindows(recordings, seed=seed)
+    x, y = test.windows()
+
+    model = models.classifier((500, 6), 7, CHANNELS, STATES, BLOCKS, dropout=training.DROPOUT)
+    training.fit_windows(model, windows, epochs)
+    reduced = reduce(model, ranks.uniform(model, fraction=FRACTION))
+    retrained = reduce(model, ranks.uniform(model, fraction=FRACTION))
+    training.fit_windows(retrained, windows, retrain_epochs, training.RETRAIN_LEARNING_RATE)
+    firmware = tflite.convert(retrained, windows.recordings.windows()[0][::2])
+    tflm, labels = firmware.predict(x).argmax(axis=1), retrained.predict(x, verbose=0).argmax(axis=1)
+
+    def accuracy(candidate: keras.Model) -> float:
+        return float(np.mean(candidate.predict(x, verbose=0).argmax(axis=1) == y))
+
+    return {
+        "fold": fold,
+        "seed": seed,
+        "subjects": sorted(int(subject) for subject in set(test.subjects)),
+        "windows": len(y),
+        "trained": accuracy(model),
+        "reduced": accuracy(reduced),
+        "retrained": float(np.mean(labels == y)),
+        "tflm": float(np.mean(tflm == y)),
+        "agreement": float(np.mean(tflm == labels)),
+        "tflite_bytes": len(firmware.tflite),
+        "arena_bytes": firmware.manifest["arena_bytes"],
+    }
+
+
+def run_or_load(job: tuple, cache: Path) -> dict:
+    """The figures of one run, from the cache if it was finished before."""
+    path = cache / ("-".join(str(part) for part in job) + ".json")
+    if not path.exists():
+        write_bytes(path, json.dumps(run_one(*job)).encode())
+    return json.loads(path.read_text())
+
+
+def run_all(seeds: int, epochs: int, retrain_epochs: int, jobs: int, cache: Path) -> list[dict]:
+    """Every fold and the temporal split with every seed, several at a time."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    work = [
+        (fold, seed, epochs, retrain_epochs) for seed, fold in itertools.product(range(seeds), [*range(5), TEMPORAL])
+    ]
+    context = multiprocessing.get_context("spawn")
+    # A process a run: TensorFlow does not give back what it holds.
+    with concurrent.futures.ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool, Progress() as progress:
+        task = progress.add_task("runs", total=len(work))
+        futures = [pool.submit(run_or_load, job, cache) for job in work]
+        for _ in concurrent.futures.as_completed(futures):
+            progress.advance(task)
+        return [future.result() for future in futures]
+
+
+def summarise(runs: list[dict]) -> list[Figure]:
+    """The figures that the project promises, over subject-disjoint folds, in percent and percentage points."""
+    folds = [run for run in runs if run["fold"] != TEMPORAL]
+    temporal = [run for run in runs if run["fold"] == TEMPORAL]
+    stages = ("trained", "reduced", "retrained", "tflm")
+    means = {stage: 100 * np.mean([run[stage] for run in folds]) for stage in stages}
+    by_seed = [
+        100 * np.mean([run["retrained"] for run in folds if run["seed"] == seed])
+        for seed in {run["seed"] for run in folds}
+    ]
+    worst = min(folds, key=lambda run: run["retrained"])
+    return [
+        Figure("trained, mean of folds and seeds", means["trained"], at_least=88.9, unit="%"),
+        Figure("reduced to a quarter of the states", means["reduced"], unit="%"),
+        Figure("retrained", means["retrained"], at_least=88.9, unit="%"),
+        Figure("retrained, deviation between seeds", float(np.std(by_seed)), unit=" points"),
+        Figure(
+            f"retrained, worst run (fold {worst['fold']}, seed {worst['seed']})", 100 * worst["retrained"], unit="%"
+        ),
+        Figure(
+            "lost by retraining at a quarter of the states",
+            means["trained"] - means["retrained"],
+            at_most=1.0,
+            unit=" points",
+        ),
+        Figure("int8 on TFLM", means["tflm"], unit="%"),
+        Figure("lost on TFLM", means["retrained"] - means["tflm"], at_most=1.0, unit=" points"),
+        Figure(
+            "equal labels, TFLM and retrained",
+            100 * np.average([r["agreement"] for r in folds], weights=[r["windows"] for r in folds]),
+            at_least=98.0,
+            unit="%",
+        ),
+        Figure("temporal split, trained", 100 * np.mean([run["trained"] for run in temporal]), unit="%"),
+        Figure("temporal split, retrained", 100 * np.mean([run["retrained"] for run in temporal]), unit="%"),
+        Figure("temporal split, int8 on TFLM", 100 * np.mean([run["tflm"] for run in temporal]), unit="%"),
+        Figure("largest .tflite", max(run["tflite_bytes"] for run in runs), at_most=32 * 1024, unit=" bytes"),
+        Figure("largest arena on the host", max(run["arena_bytes"] for run in runs), at_most=24 * 1024, unit=" bytes"),
+    ]
+
+
+def main(
+    rerun: Annotated[bool, typer.Option("--rerun", help="Compute the results anew instead of reading them.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a figure falls short of its target.")] = False,
+    seeds: Annotated[int, typer.Option(help="Runs per fold.", min=1)] = 3,
+    epochs: Annotated[int | None, typer.Option(help="Of the first training.")] = None,
+    retrain_epochs: Annotated[int | None, typer.Option(help="After the reduction.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs at a time, one core each.", min=1)] = 2,
+    cache: Annotated[Path, typer.Option(help="Where finished runs are kept.")] = Path("runs/reproduce_smartwatch"),
+):
+    """Accuracy on the smartwatch recordings over subject-disjoint folds, and on a split in time."""
+    from keras_s4 import training
+
+    if rerun:
+        epochs, retrain_epochs = epochs or training.EPOCHS, retrain_epochs or training.RETRAIN_EPOCHS
+        runs = run_all(seeds, epochs, retrain_epochs, jobs, cache)
+        settings = {"seeds": seeds, "epochs": epochs, "retrain_epochs": retrain_epochs, "channels": CHANNELS}
+        settings |= {"states": STATES, "blocks": BLOCKS, "fraction": FRACTION}
+        record = record_of(summarise(runs), PACKAGES, settings=settings, runs=runs)
+        json_file = json_file or RESULT
+    else:
+        record = json.loads(RESULT.read_text())
+    conclude("Smartwatch recordings, GroupKFold(5) by subject", record, json_file, check)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,18 @@
+import json
+
+import keras_s4
+from keras_s4.compression.spectrum import ENERGIES
+
+
+def test_table_names_every_part_with_its_ranks(trained_classifier):
+    spectrum = keras_s4.spectrum(trained_classifier)
+    text = str(spectrum)
+    for name, part in spectrum.parts.items():
+        assert name in text
+        for keep, rank in zip(ENERGIES, spectrum.ranks_by_energy(name), strict=True):
+            assert part.energy(rank) >= keep
+
+
+def test_figures_are_json(trained_classifier):
+    figures = json.loads(json.dumps(keras_s4.spectrum(trained_classifier).figures()))
+    assert len(figures["block_1/dss"]["spectrum"]) == figures["block_1/dss"]["max_rank"] == 6

@@ -1,0 +1,38 @@
+"""Quiet, single-threaded TensorFlow and fixed seeds. Imports no Keras: half of the tests do without."""
+
+import os
+import sys
+
+for variable, value in {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}.items():
+    os.environ.setdefault(variable, value)
+
+import pytest
+
+pytest.register_assert_rewrite("conformance")
+
+
+def pytest_configure(config):
+    # Keras reads its own variables in a way that numpy 2 frowns on.
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    """Makes each test independent of those that ran before it."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture
+def dtype_policy():
+    """Sets the global dtype policy for one test."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)

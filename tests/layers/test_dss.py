@@ -1,0 +1,208 @@
+"""The DSS layer: its two modes against each other and against float64, its system, and what Keras expects of it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow
+from conformance import LayerConformance
+from keras import ops
+
+from keras_s4.initializers import LogUniform
+from keras_s4.layers import DSS
+from keras_s4.systems import DiagonalSystem
+
+CHANNELS, STATES = 4, 6
+
+
+def built(per_channel_poles=False, channels=CHANNELS, states=STATES, **arguments):
+    layer = DSS(states, per_channel_poles=per_channel_poles, **arguments)
+    layer.build((None, None, channels))
+    return layer
+
+
+def run_steps(layer, inputs):
+    @tensorflow.function  # eager steps take ten times as long
+    def run(samples):
+        start = samples[0], layer.initial_state(samples.shape[1])
+        return tensorflow.scan(lambda carried, sample: layer.step(sample, carried[1]), samples, start)[0]
+
+    return np.asarray(run(ops.convert_to_tensor(inputs.swapaxes(0, 1)))).swapaxes(0, 1)
+
+
+def mixed_system():
+    """Complex, real, negative real, deadbeat and padding entries; one pole close to the unit circle."""
+    poles = np.array([[0.9 * np.exp(0.3j), 0.95, -0.7, 0.0, 0.5j], [0.9995 * np.exp(2.0j), -0.999, 0.3, 0.2, 0.0]])
+    residues = np.array([[1 + 2j, 0.7, -1.5, 0.4, 0.0], [0.1 - 0.2j, 0.3, 0.0, -0.6, 0.0]])
+    return DiagonalSystem(poles, residues, np.array([0.5, -1.25]))
+
+
+class TestConformance(LayerConformance):
+    layer_class = DSS
+    arguments = {"state_size": STATES}
+    unusual_arguments = {
+        "state_size": 3,
+        "per_channel_poles": True,
+        "pole_initializer": keras.initializers.RandomUniform(-2.0, -1.0, seed=1),
+        "time_step_initializer": LogUniform(1e-2, 0.5, seed=2),
+        "residue_initializer": keras.initializers.RandomNormal(stddev=0.3, seed=3),
+        "feedthrough_initializer": keras.initializers.Constant(0.25),
+    }
+
+
+@pytest.mark.parametrize("per_channel_poles", [False, True])
+def test_step_mode_equals_convolution_mode(per_channel_poles):
+    layer = built(per_channel_poles)
+    if per_channel_poles:  # make them differ
+        layer.frequency.assign(layer.frequency + np.arange(CHANNELS)[:, None])
+    inputs = np.random.default_rng(0).normal(size=(2, 500, CHANNELS)).astype("float32")
+    outputs = np.asarray(layer(inputs))
+    np.testing.assert_allclose(run_steps(layer, inputs), outputs, rtol=0, atol=1e-5 * np.abs(outputs).max())
+
+
+@pytest.mark.parametrize("per_channel_poles", [False, True])
+def test_kernel_is_the_impulse_response_of_the_system(per_channel_poles):
+    layer = built(per_channel_poles)
+    expected = layer.system().impulse_response(500)
+    expected[:, 0] -= layer.system().feedthrough
+    # float32 phases after 500 steps of the fastest mode, see test_kernels.
+    np.testing.assert_allclose(layer.kernel(500), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_kernel_is_the_published_formula():
+    layer = built()
+    poles = np.asarray(-ops.exp(layer.log_decay), float) + 1j * np.asarray(layer.frequency, float)
+    steps = np.exp(np.asarray(layer.log_time_step, float))
+    weights = np.asarray(layer.residues, float) @ [1, 1j]
+    powers = np.exp(poles * steps[:, None] * np.arange(50)[:, None, None])
+    expected = (weights * (np.exp(poles * steps[:, None]) - 1) / poles * powers).sum(axis=-1).real.T
+    np.testing.assert_allclose(layer.kernel(50), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_output_is_convolution_plus_feedthrough():
+    layer = built()
+    impulse = np.zeros((1, 30, CHANNELS), "float32")
+    impulse[:, 0] = 1.0
+    expected = layer.system().impulse_response(30).T
+    np.testing.assert_allclose(layer(impulse)[0], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_system_round_trip():
+    layer, system = built(per_channel_poles=True, channels=2, states=5), mixed_system()
+    layer.set_system(system)
+    back = layer.system()
+    # A float32 logarithm keeps a pole to 2^-24 of its logarithm, at most pi here; a pole at 0 becomes 1e-6.
+    np.testing.assert_allclose(back.poles, system.poles, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(back.residues, system.residues, rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(back.feedthrough, system.feedthrough)
+    np.testing.assert_array_equal(back.is_real, system.is_real)
+    np.testing.assert_array_equal(back.is_padding, system.is_padding)
+    np.testing.assert_array_equal(back.orders, system.orders)
+    expected = system.impulse_response(300)
+    np.testing.assert_allclose(back.impulse_response(300), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_set_system_is_what_both_modes_compute():
+    layer, system = built(per_channel_poles=True, channels=2, states=5), mixed_system()
+    layer.set_system(system)
+    inputs = np.random.default_rng(0).normal(size=(1, 100, 2)).astype("float32")
+    expected, _ = system.simulate(inputs)
+    tolerance = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(layer(inputs), expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(run_steps(layer, inputs), expected, rtol=0, atol=tolerance)
+
+
+def test_a_shared_layer_moves_to_a_per_channel_one():
+    shared, own = built(), built(per_channel_poles=True)
+    own.set_system(shared.system())
+    inputs = np.random.default_rng(0).normal(size=(1, 200, CHANNELS)).astype("float32")
+    expected = np.asarray(shared(inputs))
+    np.testing.assert_allclose(own(inputs), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
+def test_weights_and_states_stay_in_single_precision(policy):
+    layer = built(dtype=policy)
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    output, state = layer.step(np.ones((1, CHANNELS), "float32"), layer.initial_state(1))
+    assert keras.backend.standardize_dtype(state.dtype) == "float32"
+    assert keras.backend.standardize_dtype(output.dtype) == layer.compute_dtype
+
+
+def test_sequences_of_any_length():
+    model = keras.Sequential([keras.Input((None, 2)), DSS(STATES)])
+    inputs = np.random.default_rng(0).normal(size=(4, 40, 2)).astype("float32")
+    expected = np.asarray(model.layers[0](inputs))
+    for length in (40, 23, 7):  # from the second length on, Keras traces the model for any length
+        outputs = model.predict(inputs[:, :length], verbose=0)
+        np.testing.assert_allclose(outputs, expected[:, :length], rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_training_on_sequences_of_any_length_learns_to_remember():
+    """The target is the input of five steps ago, so that a layer without memory is left with its mean square."""
+    model = keras.Sequential(
+        [keras.Input((None, 1)), DSS(STATES, time_step_initializer=LogUniform(0.05, 0.5, seed=0))]
+    )
+    model.compile(keras.optimizers.Adam(0.1), "mse", jit_compile=False)
+    inputs = np.random.default_rng(0).normal(size=(32, 20, 1)).astype("float32")
+    targets = np.pad(inputs, [(0, 0), (5, 0), (0, 0)])[:, :20]
+    model.fit(inputs[:, :13], targets[:, :13], verbose=0)
+    losses = model.fit(inputs, targets, epochs=60, verbose=0).history["loss"]
+    assert losses[-1] < 0.4 * np.mean(targets**2) < losses[0]
+
+
+def test_a_model_without_an_input_is_built_by_fit():
+    """Keras builds such layers inside a trace."""
+    model = keras.Sequential([DSS(2)])
+    model.compile("sgd", "mse", jit_compile=False)
+    model.fit(np.ones((2, 5, 1), "float32"), np.ones((2, 5, 1), "float32"), verbose=0)
+    assert np.all(np.isfinite(model.layers[0].system().impulse_response(5)))
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("state_size", [0, -1, 2.5, "8"])
+    def test_state_size(self, state_size):
+        with pytest.raises(ValueError, match=r"'memory' got state_size=.*at least 1"):
+            DSS(state_size, name="memory")
+
+    @pytest.mark.parametrize("shape", [(None, 4), (2, 3, 5, 4), (None, 5, None)])
+    def test_rank(self, shape):
+        with pytest.raises(ValueError, match=r"got input of shape .*expected \[B, L, H\]"):
+            DSS(2).build(shape)
+
+    def test_empty_sequence(self):
+        with pytest.raises(ValueError, match="sequence of length 0"):
+            DSS(2).build((None, 0, 3))
+        with pytest.raises(ValueError, match="sequence of length 0"):
+            built()(np.zeros((2, 0, CHANNELS), "float32"))
+
+    @pytest.mark.parametrize("real_part", [0.0, 0.5, float("nan")])
+    def test_unstable_initial_pole(self, real_part):
+        with pytest.raises(ValueError, match=r"initial pole with real part .*SkewHiPPO"):
+            built(pole_initializer=keras.initializers.Constant(real_part))
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    @pytest.mark.parametrize("name", ["log_decay", "frequency", "log_time_step", "residues", "feedthrough"])
+    def test_weights_that_are_not_finite(self, name, value):
+        layer = built()
+        weight = getattr(layer, name)
+        values = np.array(weight)
+        values.flat[0] = value
+        weight.assign(values)
+        with pytest.raises(ValueError, match=f"holds 1 NaN or infinite numbers in {name}; train again"):
+            layer.system()
+
+    def test_not_built(self):
+        with pytest.raises(ValueError, match="has no weights yet"):
+            DSS(2).system()
+        with pytest.raises(ValueError, match="has no weights yet"):
+            DSS(5, per_channel_poles=True).set_system(mixed_system())
+
+    def test_system_on_shared_poles(self):
+        with pytest.raises(ValueError, match="create it with per_channel_poles=True"):
+            built(channels=2, states=5).set_system(mixed_system())
+
+    @pytest.mark.parametrize(("channels", "states"), [(3, 5), (2, 4)])
+    def test_system_of_another_shape(self, channels, states):
+        layer = built(per_channel_poles=True, channels=channels, states=states)
+        with pytest.raises(ValueError, match=rf"\[{channels}, {states}\], but the system is \[2, 5\]"):
+            layer.set_system(mixed_system())

@@ -1,0 +1,81 @@
+"""The residual block, and what Keras expects of it."""
+
+import keras
+import numpy as np
+import pytest
+from conformance import LayerConformance, shake
+
+from keras_s4.layers import S4Block
+
+
+class TestConformance(LayerConformance):
+    layer_class = S4Block
+    arguments = {"state_size": 5}
+    unusual_arguments = {
+        "state_size": 3,
+        "per_channel_poles": True,
+        "activation": "relu",
+        "dropout": 0.25,
+        "momentum": 0.9,
+    }
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return np.random.default_rng(0).normal(size=(3, 20, 4)).astype("float32")
+
+
+@pytest.fixture
+def block():
+    block = S4Block(5, dropout=0.5)
+    block.build((None, 20, 4))
+    return shake(block)
+
+
+def test_formula(block, inputs):
+    """Against the parts, each called by itself; float64 where there is a formula of one line."""
+    mean, variance, gamma, beta = (
+        np.asarray(getattr(block.normalization, name), float)
+        for name in ("moving_mean", "moving_variance", "gamma", "beta")
+    )
+    normalized = (inputs - mean) / np.sqrt(variance + block.normalization.epsilon) * gamma + beta
+    hidden = np.asarray(keras.activations.gelu(block.dss(normalized.astype("float32"))), float)
+    value = hidden @ np.asarray(block.value.kernel, float) + np.asarray(block.value.bias, float)
+    gate = hidden @ np.asarray(block.gate.kernel, float) + np.asarray(block.gate.bias, float)
+    expected = inputs + value / (1 + np.exp(-gate))
+    np.testing.assert_allclose(block(inputs), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_without_a_value_the_residual_path_is_free(block, inputs):
+    block.value.kernel.assign(np.zeros((4, 4)))
+    block.value.bias.assign(np.zeros(4))
+    np.testing.assert_array_equal(block(inputs), inputs)
+
+
+def test_dropout_acts_in_training_only(block, inputs):
+    np.testing.assert_array_equal(block(inputs, training=False), block(inputs))
+    added = np.asarray(block(inputs, training=True)) - inputs
+    dropped = np.all(added == 0, axis=1)
+    assert 0 < dropped.mean() < 1
+    assert not np.any((added == 0).any(axis=1) & ~dropped), "a channel is dropped for the whole sequence"
+
+
+def test_training_moves_the_averages_with_the_given_momentum(inputs):
+    block = S4Block(2, momentum=0.75)
+    block.build((None, 20, 4))
+    block(inputs, training=True)
+    np.testing.assert_allclose(block.normalization.moving_mean, 0.25 * inputs.mean(axis=(0, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"state_size": 0}, "state_size=0"), ({"dropout": 1.5}, "1.5"), ({"activation": "nonsense"}, "nonsense")],
+)
+def test_refused_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        S4Block(**arguments)
+
+
+def test_refused_rank():
+    with pytest.raises(ValueError, match=r"expected \[B, L, H\]"):
+        S4Block(2).build((None, 4))
