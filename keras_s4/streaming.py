@@ -239,4 +239,6 @@ class StreamingModel(keras.Model):
                 f"Layer {layer.name!r} is called more than once; in a stream each call needs a state of its own."
             )
         self._streamers[layer.name] = streamer_of(layer, shapes[0], self.length)
-        return layer.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes)
+        tensors = [keras.KerasTensor(shape, layer.compute_dtype) for shape in shapes]
+        # Not `compute_output_shape`, which few layers of one's own define.
+        return layer.compute_output_spec(tensors[0] if len(tensors) == 1 else tensors).shape

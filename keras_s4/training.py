@@ -9,7 +9,7 @@ import keras
 from keras_s4.augmentation import RandomWindows
 
 # Chosen on validation subjects of the smartwatch recordings (scripts/reproduce_smartwatch.py).
-EPOCHS = 40
+EPOCHS = 50
 RETRAIN_EPOCHS = 20
 LEARNING_RATE = 1e-2
 RETRAIN_LEARNING_RATE = 5e-3
@@ -42,7 +42,7 @@ def compile_classifier(
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 10,
         max(1, steps - warmup),
-        alpha=0.1,
+        alpha=0.01,
         warmup_target=learning_rate,
         warmup_steps=warmup,
     )

@@ -46,53 +46,66 @@ def split(fold: int | str):
     return recordings.part(0.0, 0.6), test.take(np.array(long_enough))
 
 
-def run_one(fold: int | str, seed: int, epochs: int, retrain_epochs: int) -> dict:
-    """Trains, reduces, retrains, converts and tests one model; its figures, accuracies as fractions."""
+def train_one(fold: int | str, seed: int, epochs: int, retrain_epochs: int, folder: Path) -> None:
+    """Trains a model, reduces and retrains it; `trained.keras` and `retrained.keras` in the folder."""
     import keras
-    import tensorflow as tf
 
-    from keras_s4 import models, ranks, reduce, tflite, training
+    from keras_s4 import models, ranks, reduce, training
     from keras_s4.augmentation import RandomWindows
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(seed)
-    recordings, test = split(fold)
+    recordings, _ = split(fold)
     windows = RandomWindows(recordings, seed=seed)
-    x, y = test.windows()
-
     model = models.classifier((500, 6), 7, CHANNELS, STATES, BLOCKS, dropout=training.DROPOUT)
     training.fit_windows(model, windows, epochs)
-    reduced = reduce(model, ranks.uniform(model, fraction=FRACTION))
     retrained = reduce(model, ranks.uniform(model, fraction=FRACTION))
     training.fit_windows(retrained, windows, retrain_epochs, training.RETRAIN_LEARNING_RATE)
-    firmware = tflite.convert(retrained, windows.recordings.windows()[0][::2])
-    tflm, labels = firmware.predict(x).argmax(axis=1), retrained.predict(x, verbose=0).argmax(axis=1)
+    model.save(folder / "trained.keras")
+    retrained.save(folder / "retrained.keras")
 
-    def accuracy(candidate: keras.Model) -> float:
-        return float(np.mean(candidate.predict(x, verbose=0).argmax(axis=1) == y))
 
+def test_one(fold: int | str, seed: int, folder: Path) -> dict:
+    """The figures of a trained model on the test recordings, accuracies as fractions."""
+    import keras
+
+    from keras_s4 import ranks, reduce, tflite
+
+    recordings, test = split(fold)
+    x, y = test.windows()
+    trained, retrained = (keras.saving.load_model(folder / f"{name}.keras") for name in ("trained", "retrained"))
+    reduced = reduce(trained, ranks.uniform(trained, fraction=FRACTION))
+    firmware = tflite.convert(retrained, recordings.windows()[0][::2])
+    labels = {
+        name: model.predict(x, verbose=0).argmax(axis=1)
+        for name, model in {"trained": trained, "reduced": reduced, "retrained": retrained}.items()
+    }
+    labels["tflm"] = firmware.predict(x).argmax(axis=1)
     return {
         "fold": fold,
         "seed": seed,
         "subjects": sorted(int(subject) for subject in set(test.subjects)),
         "windows": len(y),
-        "trained": accuracy(model),
-        "reduced": accuracy(reduced),
-        "retrained": float(np.mean(labels == y)),
-        "tflm": float(np.mean(tflm == y)),
-        "agreement": float(np.mean(tflm == labels)),
+        **{stage: float(np.mean(label == y)) for stage, label in labels.items()},
+        "agreement": float(np.mean(labels["tflm"] == labels["retrained"])),
         "tflite_bytes": len(firmware.tflite),
         "arena_bytes": firmware.manifest["arena_bytes"],
     }
 
 
-def run_or_load(job: tuple, cache: Path) -> dict:
-    """The figures of one run, from the cache if it was finished before."""
-    path = cache / ("-".join(str(part) for part in job) + ".json")
-    if not path.exists():
-        write_bytes(path, json.dumps(run_one(*job)).encode())
-    return json.loads(path.read_text())
+def run_one(job: tuple, cache: Path) -> dict:
+    """The figures of one run; what was finished before is not computed again."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    fold, seed, *_ = job
+    folder = cache / "-".join(str(part) for part in job)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "retrained.keras").exists():
+        train_one(*job, folder)
+    if not (folder / "figures.json").exists():
+        write_bytes(folder / "figures.json", json.dumps(test_one(fold, seed, folder)).encode())
+    return json.loads((folder / "figures.json").read_text())
 
 
 def run_all(seeds: int, epochs: int, retrain_epochs: int, jobs: int, cache: Path) -> list[dict]:
@@ -105,7 +118,7 @@ def run_all(seeds: int, epochs: int, retrain_epochs: int, jobs: int, cache: Path
     # A process a run: TensorFlow does not give back what it holds.
     with concurrent.futures.ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool, Progress() as progress:
         task = progress.add_task("runs", total=len(work))
-        futures = [pool.submit(run_or_load, job, cache) for job in work]
+        futures = [pool.submit(run_one, job, cache) for job in work]
         for _ in concurrent.futures.as_completed(futures):
             progress.advance(task)
         return [future.result() for future in futures]

@@ -30,7 +30,7 @@ class S4Block(keras.layers.Layer):
         per_channel_poles: bool = False,
         activation="gelu",
         dropout: float = 0.0,
-        momentum: float = 0.99,
+        momentum: float = 0.9,
         **kwargs,
     ):
         super().__init__(**kwargs)

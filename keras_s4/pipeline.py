@@ -1,0 +1,189 @@
+"""The main job: train, reduce, retrain, convert, verify, report; interrupted anywhere, it continues."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_s4 import report, stages
+from keras_s4.datasets import SMARTWATCH_CLASSES
+from keras_s4.run_folder import RunFolder
+from keras_s4.settings import Settings
+from keras_s4.stages import MODELS, Job
+
+Progress = Callable[[str, int, int, str], None]
+
+SECONDS = "seconds.json"
+PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "tflite-micro")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of the job.
+
+    Args:
+        title: shown while it runs.
+        results: the files that it writes; the last one is written last.
+        compute: does it.
+    """
+
+    title: str
+    results: tuple[str, ...]
+    compute: Callable[[Job], None]
+
+    def is_done(self, folder: RunFolder) -> bool:
+        """Whether its results are there."""
+        return folder.has(*self.results)
+
+
+def run(
+    out: Path, settings: Settings | None = None, progress: Progress | None = None, restart: bool = False
+) -> dict[str, Any]:
+    """Does the main job on the smartwatch recordings, or what is left of it.
+
+    A stage whose results are in the folder is skipped; a stage that is computed makes those after it run again.
+
+    Args:
+        out: folder for the results.
+        settings: what is asked for.
+        progress: called as `progress(stage, done, all, note)`; stages are named as in `STAGES`.
+        restart: remove what an earlier run wrote into the folder, and begin anew.
+
+    Returns:
+        What `summary.json` holds: all figures, the table, settings, versions and seconds.
+
+    Raises:
+        ValueError: the folder holds another run or foreign files, or a damaged result; says what to do.
+        OSError: the folder cannot be written.
+        ImportError: the recordings or TensorFlow Lite Micro are not installed.
+    """
+    settings = settings or Settings()
+    names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS]
+    folder = RunFolder(Path(out), settings, names, restart)
+    _check_packages()
+    job = Job(folder, settings)
+    tell = progress or (lambda stage, done, total, note: None)
+    for position, (name, stage) in enumerate(STAGES.items()):
+        if stage.is_done(folder):
+            tell(name, 1, 1, "done before")
+            continue
+        later = list(STAGES.values())[position + 1 :]
+        folder.discard([*stage.results, *(result for after in later for result in after.results)])
+        if name in FOLDERS:
+            folder.discard([FOLDERS[name]])
+        job.report = lambda done, total, note, name=name: tell(name, done, total, note)
+        _compute(job, name, stage)
+        tell(name, 1, 1, "done")
+    return folder.read_json("summary.json")
+
+
+def _compute(job: Job, name: str, stage: Stage) -> None:
+    """Runs a stage and adds its seconds, also those of a run that is interrupted in it."""
+    start = time.monotonic()
+    keras.utils.set_random_seed(job.settings.seed)
+    try:
+        stage.compute(job)
+    finally:
+        seconds = _seconds(job.folder)
+        seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 1)
+        job.folder.write_json(SECONDS, seconds)
+
+
+def write_report(job: Job) -> None:
+    """Everything in one value and on one page: report.html, summary.json."""
+    job.report(0, 2, "summary")
+    summary = summarize(job)
+    job.report(1, 2, "figures")
+    page = report.render(summary, job.folder.read_json("spectrum.json"), job.folder.path / "stream.npz")
+    job.folder.write("report.html", page.encode())
+    job.folder.write_json("summary.json", summary)
+
+
+def summarize(job: Job) -> dict[str, Any]:
+    """The figures of all stages with the table that compares them."""
+    folder = job.folder
+    verification = folder.read_json("verification.json")
+    sizes = folder.read_json("sizes.json")
+    spectra = folder.read_json("spectrum.json")
+    train, validation, test = job.recordings
+    return {
+        "settings": job.settings.figures(),
+        "classes": list(SMARTWATCH_CLASSES),
+        "subjects": {
+            name: sorted({int(subject) for subject in part.subjects})
+            for name, part in (("train", train), ("validation", validation), ("test", test))
+        },
+        "test_windows": verification["windows"],
+        "ranks": {name: {"full": part["max_rank"], "kept": part["rank"]} for name, part in spectra.items()},
+        "table": table(verification, sizes),
+        "comparison": verification["comparison"],
+        "confusion": verification["confusion"],
+        "tradeoff": folder.read_json("tradeoff.json"),
+        "manifest": sizes["retrained"]["manifest"],
+        "versions": versions(),
+        "seconds": _seconds(folder),
+    }
+
+
+def table(verification: dict[str, Any], sizes: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a model or back-end, with the keys of `report.COLUMNS`; None where a column does not apply."""
+    comparison = verification["comparison"]
+    rows = []
+    for name in MODELS:
+        figures = verification["keras"][name]
+        rows.append({"row": f"Keras, {name}", **figures, **_size_of(sizes[name])})
+    for name, title in (("streamed", "Keras, streamed"), ("emulator", "emulator"), ("tflm", "TFLM")):
+        figures = {"accuracy": comparison["accuracy"][name], "agreement": comparison["agreement"][name]}
+        size = _size_of(sizes["retrained"])
+        kept = {"streamed": ("parameters", "states"), "emulator": ("states",)}.get(name, tuple(size)[1:])
+        rows.append({"row": title, **figures, **{key: value if key in kept else None for key, value in size.items()}})
+    return rows
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that the figures depend on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def _size_of(size: dict[str, Any]) -> dict[str, int]:
+    manifest = size["manifest"]
+    return {
+        "parameters": size["parameters"],
+        "states": size["states"],
+        "tflite_bytes": manifest["tflite_bytes"],
+        "arena_bytes": manifest["arena_bytes"],
+        "operators": manifest["operators"],
+        "multiply_accumulates": manifest["multiply_accumulates_per_step"],
+    }
+
+
+def _seconds(folder: RunFolder) -> dict[str, float]:
+    return folder.read_json(SECONDS) if folder.has(SECONDS) else {}
+
+
+def _check_packages() -> None:
+    """What the last stages need must not be missed after an hour of training."""
+    if importlib.util.find_spec("tflite_micro") is None:
+        raise ImportError(
+            "TensorFlow Lite Micro is not installed, and the exported program is checked with it: "
+            "pip install tflite-micro (Linux on x86-64)."
+        )
+
+
+STAGES = {
+    "train": Stage("Train the full model", ("trained.keras",), stages.train),
+    "reduce": Stage("Reduce its states", ("spectrum.json", "reduced.keras"), stages.reduce_states),
+    "retrain": Stage("Train the reduced model", ("retrained.keras",), stages.retrain),
+    "convert": Stage("Convert to integer programs", ("sizes.json",), stages.convert_models),
+    "verify": Stage("Verify on the test data", ("stream.npz", "verification.json"), stages.verify_firmware),
+    "measure": Stage("Measure accuracy against size", ("tradeoff.json",), stages.measure_sizes),
+    "report": Stage("Write the report", ("report.html", "summary.json"), write_report),
+}
