@@ -26,6 +26,9 @@ class RandomWindows(keras.utils.PyDataset):
         warp: largest change of the playing speed, as a factor above 1.
         gain: largest change of the amplitude, as a factor above 1.
         seed: whole number.
+
+    Raises:
+        ValueError: windows shorter than 2 steps, or recordings of other than 6 features.
     """
 
     def __init__(
@@ -41,6 +44,14 @@ class RandomWindows(keras.utils.PyDataset):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if length < 2:
+            raise ValueError(f"RandomWindows got length={length}; expected windows of at least 2 steps.")
+        features = {signal.shape[1] for signal in recordings.signals}
+        if features != {6}:
+            raise ValueError(
+                f"RandomWindows got recordings of {sorted(features)} features; expected 6: acceleration x, y, z and "
+                "angular velocity x, y, z."
+            )
         self.recordings = recordings
         self.length = length
         self.windows = windows or len(recordings.windows(length, max(1, length // 2))[1])

@@ -28,15 +28,16 @@ def write_bytes(path: Path, content: bytes) -> Path:
 def _write_and_rename(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     # Not `tempfile`, whose files are hidden from all other users.
-    with temporary.open("xb") as file:
-        try:
+    file = temporary.open("xb")
+    try:
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_folder(folder: Path, contents: dict[str, bytes]) -> Path:

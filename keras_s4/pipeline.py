@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -22,6 +23,12 @@ from keras_s4.stages import MODELS, Job
 Progress = Callable[[str, int, int, str], None]
 
 SECONDS = "seconds.json"
+# What describes each way of running the retrained model.
+APPLIES = {
+    "streamed": ("parameters", "states"),
+    "emulator": ("states", "multiply_accumulates"),
+    "tflm": ("states", "tflite_bytes", "arena_bytes", "operators", "multiply_accumulates"),
+}
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "tflite-micro")
 
 
@@ -58,7 +65,8 @@ def run(
         restart: remove what an earlier run wrote into the folder, and begin anew.
 
     Returns:
-        What `summary.json` holds: all figures, the table, settings, versions and seconds.
+        What `summary.json` holds: all figures, the table, settings, versions, and seconds of the stages before the
+        report.
 
     Raises:
         ValueError: the folder holds another run or foreign files, or a damaged result; says what to do.
@@ -66,35 +74,39 @@ def run(
         ImportError: the recordings or TensorFlow Lite Micro are not installed.
     """
     settings = settings or Settings()
+    _check_packages()
     names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS]
     folder = RunFolder(Path(out), settings, names, restart)
-    _check_packages()
     job = Job(folder, settings)
     tell = progress or (lambda stage, done, total, note: None)
     for position, (name, stage) in enumerate(STAGES.items()):
         if stage.is_done(folder):
             tell(name, 1, 1, "done before")
             continue
-        later = list(STAGES.values())[position + 1 :]
-        folder.discard([*stage.results, *(result for after in later for result in after.results)])
-        if name in FOLDERS:
-            folder.discard([FOLDERS[name]])
+        folder.discard(stage.results)
+        for later in list(STAGES.values())[position + 1 :]:
+            folder.discard(later.results, unfinished=True)
         job.report = lambda done, total, note, name=name: tell(name, done, total, note)
         _compute(job, name, stage)
         tell(name, 1, 1, "done")
+    folder.tidy()
     return folder.read_json("summary.json")
 
 
 def _compute(job: Job, name: str, stage: Stage) -> None:
-    """Runs a stage and adds its seconds, also those of a run that is interrupted in it."""
-    start = time.monotonic()
+    """Runs a stage and notes its seconds, with those of attempts that were interrupted."""
+    seconds = _seconds(job.folder)
+    start = time.monotonic() - seconds["interrupted"].pop(name, 0.0)
     keras.utils.set_random_seed(job.settings.seed)
     try:
         stage.compute(job)
-    finally:
-        seconds = _seconds(job.folder)
-        seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - start, 1)
-        job.folder.write_json(SECONDS, seconds)
+    except BaseException:
+        seconds["interrupted"][name] = round(time.monotonic() - start, 1)
+        with contextlib.suppress(OSError):
+            job.folder.write_json(SECONDS, seconds)
+        raise
+    seconds["done"][name] = round(time.monotonic() - start, 1)
+    job.folder.write_json(SECONDS, seconds)
 
 
 def write_report(job: Job) -> None:
@@ -129,7 +141,7 @@ def summarize(job: Job) -> dict[str, Any]:
         "tradeoff": folder.read_json("tradeoff.json"),
         "manifest": sizes["retrained"]["manifest"],
         "versions": versions(),
-        "seconds": _seconds(folder),
+        "seconds": _seconds(folder)["done"],
     }
 
 
@@ -139,11 +151,11 @@ def table(verification: dict[str, Any], sizes: dict[str, Any]) -> list[dict[str,
     rows = []
     for name in MODELS:
         figures = verification["keras"][name]
-        rows.append({"row": f"Keras, {name}", **figures, **_size_of(sizes[name])})
-    for name, title in (("streamed", "Keras, streamed"), ("emulator", "emulator"), ("tflm", "TFLM")):
+        rows.append({"row": f"Keras {name}", **figures, **_size_of(sizes[name])})
+    for name, title in (("streamed", "Keras streamed"), ("emulator", "emulator"), ("tflm", "TFLM")):
         figures = {"accuracy": comparison["accuracy"][name], "agreement": comparison["agreement"][name]}
         size = _size_of(sizes["retrained"])
-        kept = {"streamed": ("parameters", "states"), "emulator": ("states",)}.get(name, tuple(size)[1:])
+        kept = APPLIES[name]
         rows.append({"row": title, **figures, **{key: value if key in kept else None for key, value in size.items()}})
     return rows
 
@@ -165,8 +177,9 @@ def _size_of(size: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def _seconds(folder: RunFolder) -> dict[str, float]:
-    return folder.read_json(SECONDS) if folder.has(SECONDS) else {}
+def _seconds(folder: RunFolder) -> dict[str, dict[str, float]]:
+    """Seconds by stage, of finished stages and of interrupted ones."""
+    return folder.read_json(SECONDS) if folder.has(SECONDS) else {"done": {}, "interrupted": {}}
 
 
 def _check_packages() -> None:
@@ -182,7 +195,7 @@ STAGES = {
     "train": Stage("Train the full model", ("trained.keras",), stages.train),
     "reduce": Stage("Reduce its states", ("spectrum.json", "reduced.keras"), stages.reduce_states),
     "retrain": Stage("Train the reduced model", ("retrained.keras",), stages.retrain),
-    "convert": Stage("Convert to integer programs", ("sizes.json",), stages.convert_models),
+    "convert": Stage("Convert to integer programs", ("firmware/model.tflite", "sizes.json"), stages.convert_models),
     "verify": Stage("Verify on the test data", ("stream.npz", "verification.json"), stages.verify_firmware),
     "measure": Stage("Measure accuracy against size", ("tradeoff.json",), stages.measure_sizes),
     "report": Stage("Write the report", ("report.html", "summary.json"), write_report),

@@ -41,7 +41,7 @@ class RunFolder:
         record = self._read_record()
         if record and restart:
             self._remove(record["files"])
-            shutil.rmtree(self.work, ignore_errors=True)
+            self.tidy()
             record = None
         if record:
             self._check_settings(record["settings"])
@@ -68,17 +68,29 @@ class RunFolder:
         foreign = [name for name in new if (self.path / name).exists()]
         if foreign:
             raise ValueError(
-                f"{self.path} holds {', '.join(foreign)}, which this program did not write there. Choose another folder "
-                "with --out, or move these files away."
+                f"{self.path} holds {', '.join(foreign)}, which this program did not write there. Choose another "
+                "folder with --out, or move these files away."
             )
         if new:
             self._files += new
             self._write_record()
 
-    def discard(self, names: Iterable[str]) -> None:
-        """Removes these results, and those of folders in `names`, as far as this run wrote them."""
-        names = set(names)
-        self._remove([name for name in self._files if name in names or name.split("/")[0] in names])
+    def discard(self, names: Iterable[str], unfinished: bool = False) -> None:
+        """Removes results as far as this run wrote them; of a file in a subfolder, the whole subfolder.
+
+        Args:
+            names: of results.
+            unfinished: also remove what was begun for them.
+        """
+        tops = {name.split("/")[0] for name in names}
+        self._remove([name for name in self._files if name.split("/")[0] in tops])
+        if unfinished:
+            for top in tops:
+                shutil.rmtree(self.work / Path(top).stem, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Removes all unfinished work."""
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a file that was claimed."""
@@ -161,12 +173,10 @@ class RunFolder:
             found = ", ".join(f"{name}={there.get(name)}" for name in differing)
             wanted = ", ".join(f"{name}={asked.get(name)}" for name in differing)
             raise ValueError(
-                f"{self.path} holds a run with {found}, but {wanted} was asked for. Choose another folder with --out, or "
-                "remove the files of that run with --restart."
+                f"{self.path} holds a run with {found}, but {wanted} was asked for. Choose another folder with --out, "
+                "or remove the files of that run with --restart."
             )
 
 
 def _damaged(path: Path, error: object) -> ValueError:
-    return ValueError(
-        f"{path} is damaged ({error}). Delete it and start again: what is missing is computed anew."
-    )
+    return ValueError(f"{path} is damaged ({error}). Delete it and start again: what is missing is computed anew.")

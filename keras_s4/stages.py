@@ -68,9 +68,7 @@ class Job:
     @functools.cached_property
     def epoch_windows(self) -> RandomWindows:
         """What is trained on."""
-        return RandomWindows(
-            self.recordings[0], LENGTH, batch_size=self.settings.batch_size, seed=self.settings.seed
-        )
+        return RandomWindows(self.recordings[0], LENGTH, batch_size=self.settings.batch_size, seed=self.settings.seed)
 
 
 def train(job: Job) -> None:
@@ -181,7 +179,8 @@ def stream_of_recording(firmware: Converted, recordings: Recordings) -> bytes:
     """The first recording of several windows, run through the emulator with a reset after each window.
 
     Returns:
-        An `.npz` with `signal` `[L, features]`, class `probabilities` `[L, C]` after each step, and `label`.
+        An `.npz`: `signal` `[L, features]`, class `probabilities` `[L, C]` after each step, `label`, and the steps of
+        a `window`.
     """
     windows = [len(signal) // LENGTH for signal in recordings.signals]
     index = next((i for i, count in enumerate(windows) if count >= STREAMED_WINDOWS), int(np.argmax(windows)))
@@ -195,6 +194,7 @@ def stream_of_recording(firmware: Converted, recordings: Recordings) -> bytes:
         signal=signal,
         probabilities=probabilities.reshape(count * LENGTH, -1),
         label=recordings.labels[index],
+        window=LENGTH,
     )
     return content.getvalue()
 

@@ -1,7 +1,7 @@
 """Accuracy on the smartwatch recordings: trained, reduced, retrained and on TFLM, over subjects and in time.
 
-Protocol: the test subjects of scikit-learn's `GroupKFold(5)` over all windows of 500 steps (hop 250) are touched once, at
-the end of each run. The recipe (augmentation, learning rate, epochs) was chosen on validation subjects inside the
+Protocol: the test subjects of scikit-learn's `GroupKFold(5)` over all windows of 500 steps (hop 250) are touched once,
+at the end of each run. The recipe (augmentation, learning rate, epochs) was chosen on validation subjects inside the
 training subjects; with it fixed, each run trains on all eight training subjects for a fixed number of epochs, without
 early stopping.
 The temporal split trains on the first 60% of every recording and tests on windows of the last 40%.

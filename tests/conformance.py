@@ -1,7 +1,8 @@
-"""What Keras expects of every sequence layer, as a class to inherit from (after `run_layer_test` of Keras' own tests)."""
+"""What Keras expects of every sequence layer, as a class to inherit from (after Keras' own `run_layer_test`)."""
 
 import inspect
 import json
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -30,8 +31,8 @@ class LayerConformance:
     """Inherit, and set `layer_class`, `arguments` and `unusual_arguments` (each different from its default)."""
 
     layer_class: type
-    arguments: dict
-    unusual_arguments: dict
+    arguments: ClassVar[dict]
+    unusual_arguments: ClassVar[dict]
     input_shape = (3, 20, 4)
     mixed_tolerance = 0.02
 

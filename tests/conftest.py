@@ -3,6 +3,8 @@
 import os
 import sys
 
+import pytest
+
 for variable, value in {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "OMP_NUM_THREADS": "1",
@@ -10,8 +12,6 @@ for variable, value in {
     "TF_NUM_INTEROP_THREADS": "1",
 }.items():
     os.environ.setdefault(variable, value)
-
-import pytest
 
 pytest.register_assert_rewrite("conformance")
 

@@ -127,5 +127,5 @@ class Subclassed(keras.Model):
 def test_a_subclassed_model_is_refused(argument):
     model = Subclassed(argument, name="own")
     model(keras.ops.zeros((1, 5, 3)))
-    with pytest.raises(ValueError, match="'own' is a Subclassed written by subclassing.*functional API"):
+    with pytest.raises(ValueError, match=r"'own' is a Subclassed written by subclassing.*functional API"):
         graph_of(model)

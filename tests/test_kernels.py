@@ -135,6 +135,4 @@ def test_later_inputs_do_not_change_earlier_outputs(moment):
     after = np.asarray(kernels.causal_convolution(ops.convert_to_tensor(changed), kernel))
     # Nothing but the rounding of the FFT, while the outputs from the change on move by the kernel.
     np.testing.assert_allclose(after[:, :moment], before[:, :moment], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(
-        (after - before)[0, moment:], np.asarray(kernel).T[: 40 - moment], rtol=0, atol=1e-5
-    )
+    np.testing.assert_allclose((after - before)[0, moment:], np.asarray(kernel).T[: 40 - moment], rtol=0, atol=1e-5)

@@ -1,5 +1,7 @@
 """The DSS layer: its two modes against each other and against float64, its system, and what Keras expects of it."""
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 import pytest
@@ -38,8 +40,8 @@ def mixed_system():
 
 class TestConformance(LayerConformance):
     layer_class = DSS
-    arguments = {"state_size": STATES}
-    unusual_arguments = {
+    arguments: ClassVar = {"state_size": STATES}
+    unusual_arguments: ClassVar = {
         "state_size": 3,
         "per_channel_poles": True,
         "pole_initializer": keras.initializers.RandomUniform(-2.0, -1.0, seed=1),
@@ -139,9 +141,7 @@ def test_sequences_of_any_length():
 
 def test_training_on_sequences_of_any_length_learns_to_remember():
     """The target is the input of five steps ago, so that a layer without memory is left with its mean square."""
-    model = keras.Sequential(
-        [keras.Input((None, 1)), DSS(STATES, time_step_initializer=LogUniform(0.05, 0.5, seed=0))]
-    )
+    model = keras.Sequential([keras.Input((None, 1)), DSS(STATES, time_step_initializer=LogUniform(0.05, 0.5, seed=0))])
     model.compile(keras.optimizers.Adam(0.1), "mse", jit_compile=False)
     inputs = np.random.default_rng(0).normal(size=(32, 20, 1)).astype("float32")
     targets = np.pad(inputs, [(0, 0), (5, 0), (0, 0)])[:, :20]

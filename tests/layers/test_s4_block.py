@@ -1,5 +1,7 @@
 """The residual block, and what Keras expects of it."""
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ from keras_s4.layers import S4Block
 
 class TestConformance(LayerConformance):
     layer_class = S4Block
-    arguments = {"state_size": 5}
-    unusual_arguments = {
+    arguments: ClassVar = {"state_size": 5}
+    unusual_arguments: ClassVar = {
         "state_size": 3,
         "per_channel_poles": True,
         "activation": "relu",

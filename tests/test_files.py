@@ -1,0 +1,91 @@
+"""Files are whole or not there."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from keras_s4.files import write_bytes, write_folder
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+
+
+def test_writes_into_new_folders(tmp_path):
+    path = tmp_path / "new" / "folder" / "model.tflite"
+    assert write_bytes(path, b"content") == path
+    assert path.read_bytes() == b"content"
+    assert os.listdir(path.parent) == ["model.tflite"]
+
+
+def test_replaces_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"a longer old content")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_others_may_read_it_if_the_umask_lets_them(tmp_path):
+    previous = os.umask(0o022)
+    try:
+        path = write_bytes(tmp_path / "file", b"")
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, full_disk):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match=r"Cannot write .*file: No space left on device") as caught:
+        write_bytes(path, b"new")
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_interruption_leaves_the_old_file(tmp_path, monkeypatch):
+    def interrupt(source, target):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "folder").write_bytes(b"in the way")
+    with pytest.raises(OSError, match=r"Cannot write .*model\.tflite: .*Choose a folder that you can write to"):
+        write_bytes(tmp_path / "folder" / "model.tflite", b"new")
+    assert (tmp_path / "folder").read_bytes() == b"in the way"
+
+
+def test_a_folder_where_the_file_should_be(tmp_path):
+    (tmp_path / "file").mkdir()
+    with pytest.raises(OSError, match="Cannot write"):
+        write_bytes(tmp_path / "file", b"new")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_of_files(tmp_path):
+    contents = {"model.tflite": b"1", "c/model.c": b"2"}
+    assert write_folder(tmp_path / "firmware", contents) == tmp_path / "firmware"
+    assert {name: (tmp_path / "firmware" / name).read_bytes() for name in contents} == contents
+
+
+def test_a_failure_removes_the_new_files_and_keeps_what_was_there(tmp_path):
+    (tmp_path / "notes").write_bytes(b"mine")
+    (tmp_path / "blocked").write_bytes(b"a file")
+    with pytest.raises(OSError, match="Cannot write"):
+        write_folder(tmp_path, {"first": b"1", "second": b"2", "blocked/third": b"3"})
+    assert sorted(os.listdir(tmp_path)) == ["blocked", "notes"]
