@@ -1,6 +1,48 @@
-"""S4 models with diagonal state space layers in Keras: train, reduce, retrain, and export to microcontrollers."""
+"""S4 models with diagonal state space layers in Keras: train, reduce, retrain, and export to microcontrollers.
 
-from keras_s4 import augmentation, datasets, initializers, layers, models, streaming
-from keras_s4.compression import ranks, reduce, spectrum
+Its modules are loaded when they are first used, so that `keras_s4.systems` and `keras_s4.reduction` need no Keras.
+"""
 
-__all__ = ["augmentation", "datasets", "initializers", "layers", "models", "ranks", "reduce", "spectrum", "streaming"]
+from __future__ import annotations
+
+import importlib
+import sys
+
+_MODULES = {
+    name: f"keras_s4.{name}"
+    for name in (
+        "augmentation",
+        "compression",
+        "datasets",
+        "initializers",
+        "kernels",
+        "layers",
+        "models",
+        "reduction",
+        "streaming",
+        "systems",
+        "tflite",
+        "training",
+    )
+} | {"ranks": "keras_s4.compression.ranks"}
+_FUNCTIONS = {"reduce": "keras_s4.compression", "spectrum": "keras_s4.compression"}
+
+__all__ = [*_MODULES, *_FUNCTIONS]
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    raise AttributeError(f"module 'keras_s4' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if "keras" in sys.modules:
+    # Keras finds the layers of a saved model only if the modules that define them are loaded.
+    importlib.import_module("keras_s4.layers")
+    importlib.import_module("keras_s4.training")

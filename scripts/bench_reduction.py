@@ -1,48 +1,29 @@
 """Measure balanced truncation: stability, error bounds, accuracy of the spectrum, speed.
 
-Takes about eight minutes on one core. `--check` exits with 1 and names each figure that falls short of its target.
+Without `--rerun` the committed results are shown and judged. A run over takes some eight minutes on one core.
 """
 
-import json
-import platform
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import mpmath
 import numpy as np
-import scipy
 import typer
-from rich.console import Console
+from measuring import RESULTS, Figure, conclude, read_result, record_of
 from rich.progress import Progress
-from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from keras_s4.reduction import Reduction, balanced_truncation, hankel_singular_values
 from keras_s4.reduction.balanced import balanced_realization
 from keras_s4.systems import DiagonalSystem
 
+RESULT = RESULTS / "reduction.json"
 LARGEST = 64
 # Relative to the largest Hankel singular value. A pole that comes out of a dense matrix is off by a few units of 2e-16;
 # beside a gap of 1e-4 to the unit circle that is some 1e-12 of the response, and there are up to 128 poles.
 ROUNDING = 1e-10
 KINDS = ("plain", "repeated", "conjugate repeated", "nearly repeated", "real", "clustered")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number; it falls short when it is above its target."""
-
-    name: str
-    value: float
-    target: float
-    unit: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the target is met; never for NaN."""
-        return self.value <= self.target
 
 
 def random_systems(rng: np.random.Generator, channels: int, state_size: int) -> DiagonalSystem:
@@ -132,9 +113,9 @@ def measure_bounds(systems: int, seed: int, progress: Progress) -> tuple[list[Fi
             largest = max(largest, float(excess.max()))
             progress.advance(task, int(channels) * state_size)
     figures = [
-        Figure("unstable reduced systems", unstable, 0),
-        Figure(f"violated bounds (above {ROUNDING:g} of the largest singular value)", violated, 0),
-        Figure("reduced systems without conjugate symmetry", asymmetric, 0),
+        Figure("unstable reduced systems", unstable, at_most=0),
+        Figure(f"violated bounds (above {ROUNDING:g} of the largest singular value)", violated, at_most=0),
+        Figure("reduced systems without conjugate symmetry", asymmetric, at_most=0),
     ]
     return figures, {"systems": systems, "reductions": reductions, "largest_excess": largest, "rounding": ROUNDING}
 
@@ -174,7 +155,7 @@ def measure_spectrum(seed: int, progress: Progress) -> tuple[list[Figure], dict]
             counted = [(x, y) for x, y in zip(values, expected, strict=False) if y > 1e-13 * expected[0]]
             deviations[name] = float(max(abs(x / y - 1) for x, y in counted))
         progress.advance(task, system.state_size**3)
-    figure = Figure("largest relative deviation of a singular value", max(deviations.values()), 0.01)
+    figure = Figure("largest relative deviation of a singular value", max(deviations.values()), at_most=0.01)
     return [figure], {"deviations": deviations}
 
 
@@ -191,56 +172,38 @@ def measure_speed(seed: int, progress: Progress) -> tuple[list[Figure], dict]:
         balanced_truncation(system, rank)
         seconds[f"rank {rank}"] = time.process_time() - start
         progress.advance(task)
-    return [Figure("256 channels x 64 states, slowest rank", max(seconds.values()), 20.0, "s")], {"seconds": seconds}
-
-
-def report(figures: list[Figure], details: dict) -> Table:
-    """Return a table of the figures and their details."""
-    table = Table(title="Balanced truncation")
-    for column in ("figure", "measured", "target", ""):
-        table.add_column(column)
-    for figure in figures:
-        verdict = "[green]holds[/]" if figure.holds else "[red]falls short[/]"
-        table.add_row(figure.name, f"{figure.value:.3g} {figure.unit}", f"<= {figure.target:g} {figure.unit}", verdict)
-    table.add_section()
-    for group in details.values():
-        for key, value in group.items():
-            rows = value.items() if isinstance(value, dict) else [(key.replace("_", " "), value)]
-            for name, number in rows:
-                table.add_row(name, f"{number:.3g}" if isinstance(number, float) else str(number))
-    return table
+    return [Figure("256 channels x 64 states, slowest rank", max(seconds.values()), at_most=20.0, unit=" s")], {
+        "seconds": seconds
+    }
 
 
 def main(
+    rerun: Annotated[bool, typer.Option("--rerun", help="Compute the results anew instead of reading them.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a figure falls short of its target.")] = False,
     systems: Annotated[int, typer.Option(help="Random systems to reduce to every rank.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
 ):
     """Measure balanced truncation and compare with the targets."""
+    record = measure_all(systems, seed) if rerun else read_result(RESULT)
+    conclude("Balanced truncation", record, json_file or (RESULT if rerun else None), check)
+
+
+def measure_all(systems: int, seed: int) -> dict:
+    """All figures, measured on one core."""
     parts = {
         "speed": measure_speed,
         "spectrum": measure_spectrum,
         "bounds": lambda seed, progress: measure_bounds(systems, seed, progress),
     }
     figures, details, seconds = [], {}, {}
-    console = Console()
-    with threadpool_limits(1), Progress(console=console) as progress:
+    with threadpool_limits(1), Progress() as progress:
         for name, measure in parts.items():
             start = time.process_time()
             measured, details[name] = measure(seed, progress)
             figures += measured
             seconds[name] = round(time.process_time() - start, 1)
-    console.print(report(figures, details))
-    if json_file is not None:
-        versions = {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__}
-        rows = [asdict(figure) | {"holds": figure.holds} for figure in figures]
-        record = {"figures": rows, "details": details, "seed": seed, "versions": versions, "cpu_seconds": seconds}
-        json_file.write_text(json.dumps(record, indent=2) + "\n")
-    short = [figure for figure in figures if not figure.holds]
-    for figure in short if check else ():
-        console.print(f"[red]falls short[/]: {figure.name}: {figure.value:g} {figure.unit}, target {figure.target:g}")
-    raise typer.Exit(1 if check and short else 0)
+    return record_of(figures, ("numpy", "scipy", "mpmath"), details=details, seed=seed, processor_seconds=seconds)
 
 
 if __name__ == "__main__":

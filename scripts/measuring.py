@@ -62,6 +62,17 @@ def record_of(figures: Iterable[Figure], packages: Iterable[str], **details: Any
     return {"figures": rows, **details, "versions": versions(*packages), "machine": platform.machine()}
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """A committed record.
+
+    Raises:
+        FileNotFoundError: there is none yet.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There are no results in {path} yet; compute them with --rerun.")
+    return json.loads(path.read_text())
+
+
 def figures_of(record: dict[str, Any]) -> list[Figure]:
     """The figures of a record."""
     return [Figure(**{key: value for key, value in row.items() if key != "holds"}) for row in record["figures"]]

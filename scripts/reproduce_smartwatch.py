@@ -22,7 +22,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from measuring import RESULTS, Figure, conclude, record_of
+from measuring import RESULTS, Figure, conclude, read_result, record_of
 from rich.progress import Progress
 
 from keras_s4.files import write_bytes
@@ -186,7 +186,7 @@ def main(
         record = record_of(summarise(runs), PACKAGES, settings=settings, runs=runs)
         json_file = json_file or RESULT
     else:
-        record = json.loads(RESULT.read_text())
+        record = read_result(RESULT)
     conclude("Smartwatch recordings, GroupKFold(5) by subject", record, json_file, check)
 
 

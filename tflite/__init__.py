@@ -1,6 +1,27 @@
-"""Export to integer programs: an int8 `.tflite` that runs on TensorFlow Lite Micro with built-in operators only."""
+"""Export to integer programs: an int8 `.tflite` that runs on TensorFlow Lite Micro with built-in operators only.
 
-from keras_s4.tflite.conversion import Converted, convert
-from keras_s4.tflite.verification import Verification, verify
+`convert` and `verify` need Keras and are loaded when they are first used; the integer program and its readers do not.
+"""
 
-__all__ = ["Converted", "Verification", "convert", "verify"]
+from __future__ import annotations
+
+import importlib
+
+_NAMES = {
+    "Converted": "keras_s4.tflite.conversion",
+    "convert": "keras_s4.tflite.conversion",
+    "Verification": "keras_s4.tflite.verification",
+    "verify": "keras_s4.tflite.verification",
+}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str):
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'keras_s4.tflite' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

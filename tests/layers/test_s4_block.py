@@ -18,7 +18,7 @@ class TestConformance(LayerConformance):
         "per_channel_poles": True,
         "activation": "relu",
         "dropout": 0.25,
-        "momentum": 0.9,
+        "momentum": 0.75,
     }
 
 
