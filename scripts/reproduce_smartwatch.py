@@ -7,7 +7,8 @@ early stopping.
 The temporal split trains on the first 60% of every recording and tests on windows of the last 40%.
 
 Without `--rerun` the committed results are shown and judged. A run over takes about an hour on two cores; it can be
-interrupted, and continues where it was.
+interrupted, and continues where it was. Trained models stay in the cache: delete their `figures.json` to test them
+again.
 """
 
 from __future__ import annotations
@@ -75,18 +76,21 @@ def test_one(fold: int | str, seed: int, folder: Path) -> dict:
     trained, retrained = (keras.saving.load_model(folder / f"{name}.keras") for name in ("trained", "retrained"))
     reduced = reduce(trained, ranks.uniform(trained, fraction=FRACTION))
     firmware = tflite.convert(retrained, recordings.windows()[0][::2])
-    labels = {
-        name: model.predict(x, verbose=0).argmax(axis=1)
-        for name, model in {"trained": trained, "reduced": reduced, "retrained": retrained}.items()
+    found = firmware.verify(retrained, x, y)
+    before = {
+        name: float(np.mean(model.predict(x, verbose=0).argmax(axis=1) == y))
+        for name, model in {"trained": trained, "reduced": reduced}.items()
     }
-    labels["tflm"] = firmware.predict(x).argmax(axis=1)
     return {
         "fold": fold,
         "seed": seed,
         "subjects": sorted(int(subject) for subject in set(test.subjects)),
         "windows": len(y),
-        **{stage: float(np.mean(label == y)) for stage, label in labels.items()},
-        "agreement": float(np.mean(labels["tflm"] == labels["retrained"])),
+        **before,
+        "retrained": found.accuracy["keras"],
+        "tflm": found.accuracy["tflm"],
+        "agreement": found.agreement["tflm"],
+        "verification": found.figures(),
         "tflite_bytes": len(firmware.tflite),
         "arena_bytes": firmware.manifest["arena_bytes"],
     }
@@ -156,6 +160,16 @@ def summarise(runs: list[dict]) -> list[Figure]:
             100 * np.average([r["agreement"] for r in folds], weights=[r["windows"] for r in folds]),
             at_least=98.0,
             unit="%",
+        ),
+        Figure(
+            "runs in which emulator and TFLM differ anywhere",
+            sum(not run["verification"]["bit_exact"] for run in runs),
+            at_most=0,
+        ),
+        Figure(
+            "streamed against whole-sequence Keras, largest difference of a probability",
+            max(run["verification"]["streamed_deviation"] for run in runs),
+            at_most=1e-4,
         ),
         Figure("temporal split, trained", 100 * np.mean([run["trained"] for run in temporal]), unit="%"),
         Figure("temporal split, retrained", 100 * np.mean([run["retrained"] for run in temporal]), unit="%"),

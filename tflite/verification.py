@@ -29,6 +29,7 @@ class Verification:
         streamed_deviation: largest difference of a probability between streamed and whole-sequence Keras.
         steps: steps compared between emulator and TFLM.
         first_difference: where emulator and TFLM first differ, "" if every output and state of every step is equal.
+        largest_accumulator: the largest 32-bit accumulator or state, as a part of what 32 bits hold.
         tensorflow_sequences: how many of the sequences TensorFlow's reference interpreter ran.
         tensorflow_difference: largest difference of an output integer at their ends between it and TFLM.
         tflm_labels: the labels on TFLM, `[B]`.
@@ -39,6 +40,7 @@ class Verification:
     streamed_deviation: float
     steps: int
     first_difference: str
+    largest_accumulator: float
     tensorflow_sequences: int
     tensorflow_difference: int
     tflm_labels: np.ndarray
@@ -58,7 +60,12 @@ class Verification:
         rows += [f"{s:<12}{self.accuracy[s]:>10.2%}{self.agreement[s]:>14.2%}" for s in self.accuracy]
         equal = f"equal in all {self.steps:,} steps" if self.bit_exact else f"DIFFER: {self.first_difference}"
         return "\n".join(
-            [*rows, f"emulator and TFLM: {equal}", f"TensorFlow's interpreter: within {self.tensorflow_difference}"]
+            [
+                *rows,
+                f"emulator and TFLM: {equal}",
+                f"largest 32-bit accumulator: {self.largest_accumulator:.0%} of full scale",
+                f"TensorFlow's interpreter: within {self.tensorflow_difference}",
+            ]
         )
 
 
@@ -79,6 +86,8 @@ def verify(
 
     Raises:
         ValueError: `x` is empty or `y` has another length.
+        OverflowError: `x` is so far beyond the calibration data that a 32-bit accumulator or state would wrap: which, and
+            at which step.
     """
     if len(x) == 0 or len(x) != len(y):
         raise ValueError(f"verify got {len(x)} sequences and {len(y)} labels; expected as many of both, at least one.")
@@ -87,7 +96,8 @@ def verify(
     report("streamed", 0, len(x))
     streamed = StreamingModel(model, converted.length).predict(x, batch_size=64, verbose=0)[:, -1]
     integers = converted.quantize(x)
-    emulated, tflm, first_difference = _compare(converted, integers, report)
+    emulator = Emulator(converted.program, check_overflow=True)
+    emulated, tflm, first_difference = _compare(converted, emulator, integers, report)
     few = integers[:TENSORFLOW_SEQUENCES]
     tensorflow = runtimes.TensorFlowRunner(converted.tflite).run(
         few, progress=lambda done, total: report("tensorflow", done, total)
@@ -100,19 +110,21 @@ def verify(
         streamed_deviation=float(np.abs(whole - streamed).max()),
         steps=int(integers.shape[0] * integers.shape[1]),
         first_difference=first_difference,
+        largest_accumulator=max(emulator.peaks.values(), default=0) / 2**31,
         tensorflow_sequences=len(few),
         tensorflow_difference=int(np.abs(tensorflow.astype(np.int64) - tflm[: len(few)]).max()),
         tflm_labels=labels["tflm"],
     )
 
 
-def _compare(converted: Converted, integers: np.ndarray, report: Progress) -> tuple[np.ndarray, np.ndarray, str]:
+def _compare(
+    converted: Converted, emulator: Emulator, integers: np.ndarray, report: Progress
+) -> tuple[np.ndarray, np.ndarray, str]:
     """The last outputs of emulator and TFLM for every sequence, and where any output or state first differs.
 
     Some sequences at a time, since the states of all steps of all sequences can take gigabytes.
     """
     program, runner = converted.program, runtimes.TflmRunner(converted.tflite)
-    emulator = Emulator(program)
     names = [program.outputs[0].name, *(state.after.name for state in program.states)]
     emulated, measured, difference = [], [], ""
     for start in range(0, len(integers), SEQUENCES_AT_ONCE):
