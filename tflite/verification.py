@@ -86,8 +86,8 @@ def verify(
 
     Raises:
         ValueError: `x` is empty or `y` has another length.
-        OverflowError: `x` is so far beyond the calibration data that a 32-bit accumulator or state would wrap: which, and
-            at which step.
+        OverflowError: `x` is so far beyond the calibration data that a 32-bit accumulator or state would wrap: which,
+            and at which step.
     """
     if len(x) == 0 or len(x) != len(y):
         raise ValueError(f"verify got {len(x)} sequences and {len(y)} labels; expected as many of both, at least one.")

@@ -11,8 +11,8 @@ from keras_s4.tflite.lowering import activation, registry
 
 LENGTH, CHANNELS = 100, 6
 
-# Signal-to-noise ratio in dB to reach: 8-bit results carry some 40 dB, 8-bit weights some 45, 16-bit results 70; in a block
-# several of them meet.
+# Signal-to-noise ratio in dB to reach: 8-bit results carry some 40 dB, 8-bit weights some 45, 16-bit results 70; in a
+# block several of them meet.
 LAYERS = {
     "dense": (lambda: keras.layers.Dense(5), 42),
     "dense without bias": (lambda: keras.layers.Dense(5, use_bias=False), 42),

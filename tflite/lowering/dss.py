@@ -15,9 +15,9 @@ from keras_s4.tflite.program import DiagonalStep
 
 STATE_SCALE = 2.0**-30
 HIDDEN_SCALE = 2.0**-15
-# States reach this part of full scale in calibration: eight times that saturates the rounded state, sixteen times wraps.
-# On people whom the calibration had not seen, states reached up to 2.8 times their calibrated peaks; three bits of room
-# cost nothing that could be measured behind 8-bit activations.
+# States reach this part of full scale in calibration: eight times that saturates the rounded state, sixteen times
+# wraps. On people whom the calibration had not seen, states reached up to 2.8 times their calibrated peaks; three bits
+# of room cost nothing that could be measured behind 8-bit activations.
 STATE_PEAK = 0.125
 # Of the 16 bits of the input, so that an input gain keeps enough bits of the 31 of their product.
 INPUT_BITS = 13
