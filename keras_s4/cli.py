@@ -102,7 +102,7 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     headings, rows = report.table_cells(summary)
     table = Table(
         Column(headings[0], no_wrap=True),
-        *(Column(heading, justify="right", vertical="bottom") for heading in headings[1:]),
+        *(Column(text, justify="right", vertical="bottom", min_width=_longest_word(text)) for text in headings[1:]),
         title=f"{summary['test_windows']} test windows of people whom the training has never seen",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -115,6 +115,10 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     console.print(table)
     console.print(report.verdict(summary), style=None if summary["comparison"]["bit_exact"] else "bold red")
     console.print(f"Firmware: {out / 'firmware'}\nFigures:  {out / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _longest_word(text: str) -> int:
+    return max(len(word) for word in text.split())
 
 
 class _Bars:

@@ -1,0 +1,71 @@
+import pytest
+from typer.testing import CliRunner
+
+from keras_s4 import cli, pipeline
+
+
+@pytest.fixture
+def call(monkeypatch):
+    def with_result(result, *arguments):
+        def run(*_):
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        monkeypatch.setattr(pipeline, "run", run)
+        return CliRunner().invoke(cli.app, ["demo", *arguments])
+
+    return with_result
+
+
+SUMMARY = {
+    "test_windows": 2,
+    "table": [
+        {
+            "row": "TFLM",
+            "accuracy": 0.5,
+            "agreement": 1.0,
+            "parameters": None,
+            "states": 8,
+            "tflite_bytes": 12345,
+            "arena_bytes": 6789,
+            "operators": 42,
+            "multiply_accumulates": 1000,
+        }
+    ],
+    "comparison": {
+        "bit_exact": True,
+        "first_difference": "",
+        "steps": 1000,
+        "agreement": {"tensorflow": 1.0},
+        "tensorflow_sequences": 2,
+        "tensorflow_difference": 1,
+    },
+}
+
+
+def test_demo_prints_the_table_and_where_the_rest_is(call, tmp_path):
+    result = call(SUMMARY, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0
+    for text in ("12,345", "6,789", "50.0%", "equal, bit for bit", "report.html", "accuracy", "operators"):
+        assert text in result.output
+
+
+@pytest.mark.parametrize("error", [ValueError("the poles"), OSError(28, "Cannot write x: no room"), ImportError("pip")])
+def test_what_a_user_can_put_right_is_one_message(call, error):
+    result = call(error)
+    assert result.exit_code == 1
+    assert result.output.strip().splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+def test_interruption_says_how_to_continue(call):
+    result = call(KeyboardInterrupt())
+    assert result.exit_code == 130
+    assert "The same command continues" in result.output
+
+
+def test_wrong_usage_and_version():
+    assert CliRunner().invoke(cli.app, ["demo", "--fold", "9"]).exit_code == 2
+    assert CliRunner().invoke(cli.app, ["--version"]).output.startswith("keras-s4 ")
+    assert "demo" in CliRunner().invoke(cli.app, ["--help"]).output
