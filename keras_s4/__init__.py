@@ -27,10 +27,20 @@ _MODULES = {
 } | {"ranks": "keras_s4.compression.ranks"}
 _FUNCTIONS = {"reduce": "keras_s4.compression", "spectrum": "keras_s4.compression"}
 
+_WITHOUT_KERAS = {"reduction", "systems"}
+
 __all__ = [*_MODULES, *_FUNCTIONS]
 
 
+def _register_keras_objects() -> None:
+    """Keras finds the classes of a saved model only if the modules that define them are loaded."""
+    importlib.import_module("keras_s4.layers")
+    importlib.import_module("keras_s4.training")
+
+
 def __getattr__(name: str):
+    if name in __all__ and name not in _WITHOUT_KERAS:
+        _register_keras_objects()
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
     if name in _FUNCTIONS:
@@ -43,6 +53,4 @@ def __dir__() -> list[str]:
 
 
 if "keras" in sys.modules:
-    # Keras finds the layers of a saved model only if the modules that define them are loaded.
-    importlib.import_module("keras_s4.layers")
-    importlib.import_module("keras_s4.training")
+    _register_keras_objects()

@@ -29,6 +29,16 @@ def test_saved_models_load_with_the_two_imports_of_the_readme(tmp_path):
     assert run(f"import keras, keras_s4; print(keras.saving.load_model({str(path)!r}).name)") == "classifier"
 
 
+def test_compiled_models_load_whatever_is_imported_first(tmp_path):
+    path = tmp_path / "model.keras"
+    run(
+        "import keras, keras_s4; model = keras_s4.models.classifier((20, 3), 2, channels=4, states=2, blocks=1); "
+        f"keras_s4.training.compile_classifier(model, steps=1).save({str(path)!r})"
+    )
+    code = f"from keras_s4 import reduce; import keras; print(keras.saving.load_model({str(path)!r}).loss.name)"
+    assert run(code) == "smoothed_crossentropy"
+
+
 def test_every_name_that_is_offered_exists():
     import keras_s4
 
