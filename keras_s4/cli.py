@@ -20,7 +20,6 @@ from rich.progress import (
     TaskID,
     TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column, Table
@@ -36,6 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 
 
@@ -101,24 +101,21 @@ def _show(summary: dict[str, Any], out: Path) -> None:
 
     headings, rows = report.table_cells(summary)
     table = Table(
-        Column(headings[0], no_wrap=True),
-        *(Column(text, justify="right", vertical="bottom", min_width=_longest_word(text)) for text in headings[1:]),
+        *(Column(text.replace(" ", "\n"), justify="right", vertical="bottom", no_wrap=True) for text in headings),
         title=f"{summary['test_windows']} test windows of people whom the training has never seen",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
+    table.columns[0].justify = "left"
     for row in rows:
         table.add_row(*row)
     console = Console()
-    console.print(table)
+    # On a narrow terminal long lines are broken, where rich would leave columns out.
+    Console(width=max(console.width, Console(width=1000).measure(table).maximum)).print(table)
     console.print(report.verdict(summary), style=None if summary["comparison"]["bit_exact"] else "bold red")
     console.print(f"Firmware: {out / 'firmware'}\nFigures:  {out / 'report.html'}", highlight=False, soft_wrap=True)
-
-
-def _longest_word(text: str) -> int:
-    return max(len(word) for word in text.split())
 
 
 class _Bars:
@@ -127,13 +124,13 @@ class _Bars:
     def __init__(self, titles: dict[str, str]):
         self._titles = titles
         self._tasks: dict[str, TaskID] = {}
+        narrow = Column(no_wrap=True)
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.description}", table_column=narrow),
+            BarColumn(bar_width=12),
+            TaskProgressColumn(table_column=narrow),
+            TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[note]}", style="dim", table_column=narrow),
         )
 
     def __enter__(self) -> _Bars:

@@ -192,11 +192,11 @@ def _check_packages() -> None:
 
 
 STAGES = {
-    "train": Stage("Train the full model", ("trained.keras",), stages.train),
-    "reduce": Stage("Reduce its states", ("spectrum.json", "reduced.keras"), stages.reduce_states),
-    "retrain": Stage("Train the reduced model", ("retrained.keras",), stages.retrain),
-    "convert": Stage("Convert to integer programs", ("firmware/model.tflite", "sizes.json"), stages.convert_models),
-    "verify": Stage("Verify on the test data", ("stream.npz", "verification.json"), stages.verify_firmware),
-    "measure": Stage("Measure accuracy against size", ("tradeoff.json",), stages.measure_sizes),
-    "report": Stage("Write the report", ("report.html", "summary.json"), write_report),
+    "train": Stage("Train", ("trained.keras",), stages.train),
+    "reduce": Stage("Reduce", ("spectrum.json", "reduced.keras"), stages.reduce_states),
+    "retrain": Stage("Train again", ("retrained.keras",), stages.retrain),
+    "convert": Stage("Convert", ("firmware/model.tflite", "sizes.json"), stages.convert_models),
+    "verify": Stage("Verify", ("stream.npz", "verification.json"), stages.verify_firmware),
+    "measure": Stage("Measure sizes", ("tradeoff.json",), stages.measure_sizes),
+    "report": Stage("Report", ("report.html", "summary.json"), write_report),
 }

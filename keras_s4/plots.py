@@ -65,11 +65,11 @@ def accuracy_against_size(tradeoff: Mapping[str, Any]) -> Figure:
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         axes = figure.subplots()
         line = [*points, trained]
-        axes.plot(*_coordinates(line), color=BLUE, marker="o", label="balanced truncation, not trained again", zorder=2)
+        label = "balanced truncation to as many modes, not trained again"
+        axes.plot(*_coordinates(line), color=BLUE, marker="o", label=label, zorder=2)
         for point in points:
             x, y = _coordinates([point])
-            label = f"{point['rank']} mode{'s' if point['rank'] > 1 else ''}"
-            axes.annotate(label, (x[0], y[0]), (0, -15), textcoords="offset points", ha="center", fontsize=9.5)
+            axes.annotate(f"{point['rank']}", (x[0], y[0]), (0, -17), textcoords="offset points", ha="center")
         axes.plot(*_coordinates([trained]), "s", color="black", markersize=9, label="trained, full size")
         axes.plot(*_coordinates([retrained]), "*", color=RED, markersize=17, label="reduced and trained again")
         axes.set(xlabel="size of the .tflite (KiB)", ylabel="accuracy on validation windows (%)", ylim=(0, 105))

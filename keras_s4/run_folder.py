@@ -154,13 +154,18 @@ class RunFolder:
     def _read_record(self) -> dict[str, Any] | None:
         if not (self.path / RECORD).is_file():
             return None
-        record = self.read_json(RECORD)
+        try:
+            record = self.read_json(RECORD)
+        except ValueError:
+            record = None
         files = record.get("files") if isinstance(record, dict) else None
-        if not isinstance(files, list) or not isinstance(record.get("settings"), dict):
-            raise _damaged(self.path / RECORD, "it holds no settings and files")
-        outside = [name for name in files if not isinstance(name, str) or ".." in Path(name).parts or name[:1] == "/"]
-        if outside:
-            raise _damaged(self.path / RECORD, f"it names {outside[0]!r}, which is outside of the folder")
+        sound = isinstance(files, list) and all(isinstance(name, str) for name in files)
+        inside = sound and all(name[:1] != "/" and ".." not in Path(name).parts for name in files)
+        if not inside or not isinstance(record.get("settings"), dict):
+            raise ValueError(
+                f"{self.path / RECORD} is damaged, so it is not known which files of this folder are the run's. Choose "
+                "another folder with --out, or delete this one."
+            )
         return record
 
     def _write_record(self) -> None:

@@ -270,5 +270,5 @@ class _Epochs(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Reports loss and accuracy so far."""
         steps, epochs = self.params["steps"], self.params["epochs"]
-        note = f"epoch {self._epoch + 1}/{epochs}, loss {logs['loss']:.2f}, accuracy {logs['accuracy']:.0%}"
+        note = f"epoch {self._epoch + 1}/{epochs} loss {logs['loss']:.2f} accuracy {logs['accuracy']:.0%}"
         self._report(self._epoch * steps + batch + 1, epochs * steps, note)

@@ -47,8 +47,16 @@ SUMMARY = {
 def test_demo_prints_the_table_and_where_the_rest_is(call, tmp_path):
     result = call(SUMMARY, "--out", str(tmp_path / "run"))
     assert result.exit_code == 0
-    for text in ("12,345", "6,789", "50.0%", "equal, bit for bit", "report.html", "accuracy", "operators"):
+    for text in ("12,345", "6,789", "50.0%", "equal, bit for bit", "report.html", "accuracy", "1,000"):
         assert text in result.output
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_column_is_left_out_on_a_narrow_terminal(call, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = call(SUMMARY).output.partition("Emulator")[0]
+    assert {"TFLM", "50.0%", "100.0%", "8", "12,345", "6,789", "42", "1,000"} <= set(table.split())
+    assert max(map(len, table.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("error", [ValueError("the poles"), OSError(28, "Cannot write x: no room"), ImportError("pip")])

@@ -2,6 +2,7 @@ import functools
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -93,31 +94,80 @@ def test_second_run_computes_nothing(finished, monkeypatch):
     assert {path for path in before if before[path] != after[path]} <= {folder / "settings.json"}
 
 
-def interrupt_at(stage, done):
-    def progress(name, finished, total, note):
-        if name == stage and finished >= done:
+def interrupt_at(stage, place, seen):
+    """A progress that interrupts a stage and notes how far each stage was, by name."""
+
+    def progress(name, done, total, note):
+        seen.setdefault(name, []).append(done)
+        if name == stage and done >= place:
             raise KeyboardInterrupt
 
     return progress
 
 
-@pytest.mark.parametrize(
-    ("stage", "done"), [("train", 9), ("retrain", 2), ("convert", 1), ("verify", 1), ("report", 1)]
-)
-def test_interrupted_run_continues_to_the_same_result(copied, stage, done):
-    folder, summary = copied
-    names = list(pipeline.STAGES)
-    for later in names[names.index(stage) :]:
-        for name in pipeline.STAGES[later].results:
-            (folder / name).unlink()
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.run(folder, SETTINGS, interrupt_at(stage, done))
-    assert not (folder / "summary.json").exists()
-    begun = []
-    again = pipeline.run(folder, SETTINGS, lambda name, done, total, note: begun.append((name, note)))
-    assert [name for name in names if (name, "done before") in begun] == names[: names.index(stage)]
-    assert again["table"] == summary["table"]
+def weights(path):
+    return [np.asarray(weight) for weight in keras.saving.load_model(path, compile=False).weights]
+
+
+def test_run_interrupted_in_every_stage_ends_with_the_same_result(finished, tmp_path):
+    folder, summary = finished
+    places = {"train": 13, "reduce": 0, "retrain": 0, "convert": 1, "verify": 1, "measure": 1, "report": 1}
+    assert list(places) == list(pipeline.STAGES)
+    seen = {stage: {} for stage in places}
+    for stage, place in places.items():
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(tmp_path, SETTINGS, interrupt_at(stage, place, seen[stage]))
+        assert not (tmp_path / pipeline.STAGES[stage].results[-1]).exists()
+    # Two epochs of 9 batches; interrupted in the second, the training goes on at its beginning.
+    assert seen["reduce"]["train"] == [0, *range(10, 19), 1]
+    assert seen["report"]["train"] == [1]
+    again = pipeline.run(tmp_path, SETTINGS)
+    for name in ("table", "confusion", "tradeoff", "ranks"):
+        assert again[name] == summary[name]
     assert again["manifest"]["sha256"] == summary["manifest"]["sha256"]
+    for name in ("trained.keras", "retrained.keras"):
+        for once, continued in zip(weights(folder / name), weights(tmp_path / name), strict=True):
+            np.testing.assert_array_equal(once, continued)
+
+
+def test_interrupted_training_that_is_damaged_names_the_folder(tmp_path):
+    (tmp_path / ".keras-s4" / "trained").mkdir(parents=True)
+    (tmp_path / ".keras-s4" / "trained" / "latest.weights.h5").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"trained cannot be continued .*Delete that folder"):
+        pipeline.run(tmp_path, SETTINGS)
+
+
+def test_computing_a_stage_again_renews_those_after_it(copied):
+    folder, _ = copied
+    before = results(folder)
+    (folder / "sizes.json").unlink()
+    pipeline.run(folder, SETTINGS)
+    renewed = {path.name for path, time in results(folder).items() if before[path] != time}
+    assert {"model.tflite", "sizes.json", "verification.json", "tradeoff.json", "summary.json"} <= renewed
+    assert not {"trained.keras", "reduced.keras", "spectrum.json", "retrained.keras"} & renewed
+
+
+def test_changed_firmware_is_not_taken_for_verified(copied):
+    folder, _ = copied
+    (folder / "verification.json").unlink()
+    path = folder / "firmware" / "model.tflite"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"model.tflite is not what retrained.keras converts to"):
+        pipeline.run(folder, SETTINGS)
+
+
+def test_restart_removes_what_the_run_wrote_and_nothing_else(copied):
+    folder, _ = copied
+    (folder / "notes.txt").write_text("mine")
+    (folder / "firmware" / "mine.c").write_text("mine")
+
+    def at_once(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(folder, Settings(**{**SETTINGS.figures(), "seed": 1}), at_once, restart=True)
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {"notes.txt", "firmware/mine.c", "settings.json", "seconds.json"}
 
 
 def test_other_settings_are_refused_and_nothing_is_touched(copied):
@@ -142,13 +192,33 @@ def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, monk
         pipeline.run(tmp_path / "taken" / "run", SETTINGS)
 
 
-def test_damaged_model_is_named(copied):
+@pytest.mark.parametrize(
+    ("damaged", "missing"),
+    [
+        ("trained.keras", "reduced.keras"),
+        ("sizes.json", "tradeoff.json"),
+        ("stream.npz", "report.html"),
+    ],
+)
+def test_damaged_file_is_named(copied, damaged, missing):
     folder, _ = copied
-    (folder / "reduced.keras").unlink()
-    content = (folder / "trained.keras").read_bytes()
-    (folder / "trained.keras").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"trained.keras is damaged .*Delete it and start again"):
+    (folder / missing).unlink()
+    content = (folder / damaged).read_bytes()
+    (folder / damaged).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=rf"{damaged} is damaged .*Delete it and start again"):
         pipeline.run(folder, SETTINGS)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}}', '{"settings": {}, "files": ["../mine"]}'])
+@pytest.mark.parametrize("restart", [False, True])
+def test_damaged_settings_are_refused_and_nothing_is_touched(tmp_path, content, restart):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run" / "settings.json").write_text(content)
+    with pytest.raises(ValueError, match=r"settings.json is damaged.*--out, or delete"):
+        pipeline.run(tmp_path / "run", SETTINGS, restart=restart)
+    assert (tmp_path / "mine").exists()
+    assert (tmp_path / "run" / "settings.json").read_text() == content
 
 
 @pytest.mark.parametrize(

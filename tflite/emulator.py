@@ -236,7 +236,7 @@ class Emulator:
 
     def _fully_connected(self, operation: FullyConnected) -> Callable[[Values], None]:
         input, output = operation.input, operation.output
-        multiplier = fixed_point.fully_connected_multiplier(input.scale, operation.weights.scale, output.scale)
+        multiplier = fixed_point.product_multiplier(input.scale, operation.weights.scale, output.scale)
         # Sums of products stay far below 2**53, where float64 is exact and its matrix product fast.
         weights = operation.weights.data.T.astype(np.float64)
         bias = operation.bias.data.astype(np.int64)
@@ -269,7 +269,7 @@ class Emulator:
     def _diagonal_step(self, operation: DiagonalStep) -> Callable[[Values], None]:
         step = operation
         hidden_multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
-        partial_multiplier = fixed_point.depthwise_multiplier(step.hidden.scale, step.readout.scale, step.partial.scale)
+        partial_multiplier = fixed_point.product_multiplier(step.hidden.scale, step.readout.scale, step.partial.scale)
         rescale = self._rescaler(step.accumulator_scale, step.output)
         decay, gain = self._wide(step.decay.data), self._wide(step.input_gain.data)
         # Multiplies the swapped state: minus the imaginary part for the real row, plus the real part for the other.

@@ -65,14 +65,11 @@ def rescale_multiplier(scale_in: float, scale_out: float | np.ndarray) -> Multip
     return quantize_multiplier(np.float64(np.float32(scale_in)) / np.float64(np.float32(scale_out)))
 
 
-def fully_connected_multiplier(scale_in: float, scale_weights: float, scale_out: float) -> Multiplier:
-    """The multiplier of FULLY_CONNECTED with one scale for all weights; the product of scales is rounded to float32."""
-    product = np.float32(scale_in) * np.float32(scale_weights)
-    return quantize_multiplier(np.float64(product) / np.float64(np.float32(scale_out)))
+def product_multiplier(scale_in: float, scale_weights: float | np.ndarray, scale_out: float) -> Multiplier:
+    """The multiplier of FULLY_CONNECTED, and of DEPTHWISE_CONV_2D, one each channel where `scale_weights` is `[H]`.
 
-
-def depthwise_multiplier(scale_in: float, scale_weights: float | np.ndarray, scale_out: float) -> Multiplier:
-    """The multipliers of DEPTHWISE_CONV_2D, one each channel; `scale_weights` is `[H]`."""
+    The scales are stored in single precision, their product is taken in double precision.
+    """
     product = np.float64(np.float32(scale_in)) * np.asarray(scale_weights, np.float32).astype(np.float64)
     return quantize_multiplier(product / np.float64(np.float32(scale_out)))
 

@@ -149,12 +149,42 @@ class TestTensorFlowLiteMicro:
             ((1, 40), type, Quantization((scale_out,), zero_out)),
         )
         accumulator = (x.astype(np.int64) - zero_in) @ weights.T.astype(np.int64) + bias
-        multiplier = fixed_point.fully_connected_multiplier(scale_in, scale_weights, scale_out)
+        multiplier = fixed_point.product_multiplier(scale_in, scale_weights, scale_out)
         if type == "int8":
             expected = fixed_point.requantize(accumulator, multiplier, type, zero_out)
         else:
             expected = fixed_point.requantize_reduced(accumulator, multiplier, type)
         np.testing.assert_array_equal(run_operator(model, x), expected)
+
+    @pytest.mark.parametrize("type", ["int8", "int16"])
+    def test_fully_connected_multiplies_its_scales_in_double_precision(self, type):
+        """Swept through scales whose product in single precision would give other results; random scales rarely do."""
+        random, told_apart = np.random.default_rng(0), 0
+        while told_apart < 4:
+            scale_in, scale_weights = np.float32(random.uniform(0.01, 0.1)), np.float32(random.uniform(0.003, 0.02))
+            scale_out = float(2.0 ** -random.integers(2, 4)) * (1.0 if type == "int8" else 2.0**-7)
+            multiplier = fixed_point.product_multiplier(scale_in, scale_weights, scale_out)
+            single = fixed_point.quantize_multiplier(float(scale_in * scale_weights) / scale_out)
+            largest = int(np.iinfo(type).max / multiplier.real)
+            bias = np.linspace(-largest, largest, 20_000).astype(np.int64)
+            requantize = fixed_point.requantize if type == "int8" else fixed_point.requantize_reduced
+            expected = requantize(bias, multiplier, type)
+            if np.array_equal(expected, requantize(bias, single, type)):
+                continue
+            told_apart += 1
+            weights, x = np.zeros((len(bias), 1), np.int8), np.zeros((1, 1), type)
+            weights[0, 0] = 1
+            stored = Quantization((float(scale_in) * float(scale_weights),))
+            model = operator_model(
+                "FULLY_CONNECTED",
+                [
+                    (x.shape, type, Quantization((float(scale_in),), 0), None),
+                    (weights.shape, "int8", Quantization((float(scale_weights),)), weights),
+                    (bias.shape, "int32" if type == "int8" else "int64", stored, bias),
+                ],
+                ((1, len(bias)), type, Quantization((scale_out,), 0)),
+            )
+            np.testing.assert_array_equal(run_operator(model, x)[0], expected)
 
     @pytest.mark.parametrize("seed", range(8))
     def test_depthwise(self, seed):
@@ -173,6 +203,6 @@ class TestTensorFlowLiteMicro:
             ((1, 1, 1, channels), "int16", Quantization((scale_out,))),
         )
         sums = (x.astype(np.int64) * weights).sum(axis=(1, 2))
-        multiplier = fixed_point.depthwise_multiplier(scale_in, scale_weights, scale_out)
+        multiplier = fixed_point.product_multiplier(scale_in, scale_weights, scale_out)
         expected = fixed_point.requantize_reduced(sums, multiplier, "int16")
         np.testing.assert_array_equal(run_operator(model, x).reshape(1, channels), expected)

@@ -61,7 +61,7 @@ def test_runs(name, inputs, output):
             ]
             shape, scale = (1, 1, 1, H), Quantization((16.0,))
             sums = (x.astype(np.int64) * weights).sum(axis=(1, 2))
-            multiplier = fixed_point.depthwise_multiplier(0.5, np.full(H, 0.25), 16.0)
+            multiplier = fixed_point.product_multiplier(0.5, np.full(H, 0.25), 16.0)
             expected = fixed_point.requantize_reduced(sums, multiplier, output).reshape(shape)
         case _:
             pytest.fail(f"{name} is in the table and nothing measures it")
