@@ -42,7 +42,7 @@ class Figure:
         """Whether the target is met; never for NaN."""
         above = self.at_least is None or self.value >= self.at_least
         below = self.at_most is None or self.value <= self.at_most
-        return above and below and self.value == self.value
+        return bool(above and below and self.value == self.value)
 
     @property
     def target(self) -> str:
@@ -58,7 +58,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 def record_of(figures: Iterable[Figure], packages: Iterable[str], **details: Any) -> dict[str, Any]:
     """Figures and details as what is written to JSON."""
-    rows = [dataclasses.asdict(figure) | {"holds": figure.holds} for figure in figures]
+    rows = [dataclasses.asdict(figure) | {"value": float(figure.value), "holds": figure.holds} for figure in figures]
     return {"figures": rows, **details, "versions": versions(*packages), "machine": platform.machine()}
 
 
