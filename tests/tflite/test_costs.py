@@ -3,13 +3,15 @@
 from keras_s4 import reduce
 from keras_s4.compression.parts import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES
 from keras_s4.tflite import convert
+from keras_s4.tflite.flatbuffer_reader import read_summary
 
 
 def test_predicted_cost_of_a_mode_is_the_measured_one(trained_model, windows):
     small, large = (convert(reduce(trained_model, rank), windows[0][:32]) for rank in (2, 6))
     modes = 2 * 8 * (6 - 2)  # blocks, channels, ranks
-    grown = len(large.tflite) - len(small.tflite)
-    assert abs(grown - MODE_FLASH_BYTES * modes) <= 0.05 * grown  # alignment of the file's buffers
+    constants = [read_summary(converted.tflite).constant_bytes for converted in (small, large)]
+    # A power of two that brings two scales together may be 1 in one of the models: a few constants more or less.
+    assert abs(constants[1] - constants[0] - MODE_FLASH_BYTES * modes) <= 32
     macs = [converted.manifest["multiply_accumulates_per_step"] for converted in (small, large)]
     assert macs[1] - macs[0] == MODE_MULTIPLY_ACCUMULATES * modes
     states = [converted.manifest["state_bytes"] for converted in (small, large)]
