@@ -8,7 +8,7 @@ import keras
 
 from keras_s4.augmentation import RandomWindows
 
-# Chosen on validation subjects of the smartwatch recordings (scripts/reproduce_smartwatch.py).
+# For the smartwatch recordings; how they were chosen is told in scripts/reproduce_smartwatch.py.
 EPOCHS = 50
 RETRAIN_EPOCHS = 20
 LEARNING_RATE = 1e-2
