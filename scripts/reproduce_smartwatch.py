@@ -1,6 +1,6 @@
 """Accuracy on the smartwatch recordings: trained, reduced, retrained and on TFLM, over subjects and in time.
 
-Protocol: test subjects are those of scikit-learn's `GroupKFold(5)` over all windows of 500 steps (hop 250). Augmentation
+Protocol: test subjects are those of scikit-learn's `GroupKFold(5)` over windows of 500 steps (hop 250). Augmentation
 and learning rate were compared on validation subjects inside the training subjects, with 16 modes a channel, one seed,
 several changes at a time; the numbers of epochs and the learning rate of the retraining were set without a comparison.
 Each run trains on all eight training subjects for a fixed number of epochs, without early stopping. One choice saw test
