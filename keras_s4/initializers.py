@@ -1,4 +1,8 @@
-"""Initial poles and time steps of DSS layers."""
+"""Initial poles and time steps of DSS layers.
+
+Initialisers of poles are called with a shape `[..., N, 2]` and return continuous poles as real pairs, the same N for
+every leading index, none of their conjugates among them.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,84 @@ import keras
 import numpy as np
 
 
-@keras.saving.register_keras_serializable(package="keras_s4")
-class SkewHiPPO(keras.initializers.Initializer):
-    """Continuous poles of the skew-symmetric part of the HiPPO-LegS matrix: Re = -1/2, imaginary parts all positive.
-
-    Called with a shape `[..., N, 2]`; returns real and imaginary parts, the same N poles for every leading index.
-    Source: DSS, Gupta, Gu and Berant 2022 (arXiv 2203.14343), section 3.2.
-    """
+class _FixedPoles(keras.initializers.Initializer):
+    """Poles with the real part -1/2 and frequencies that follow a formula."""
 
     def __call__(self, shape, dtype=None):
-        """Real pairs `[..., N, 2]` of the poles, by ascending frequency."""
-        size = 2 * shape[-2]
-        root = np.sqrt(2.0 * np.arange(size) + 1.0)
-        lower = np.tril(np.outer(root, root), -1) / 2.0
-        frequencies = np.linalg.eigvalsh(1j * (lower - lower.T))[shape[-2] :]
+        """Real pairs `[..., N, 2]` of the poles."""
+        frequencies = self._frequencies(shape[-2])
         pairs = np.stack([np.full_like(frequencies, -0.5), frequencies], axis=-1)
         return keras.ops.convert_to_tensor(np.broadcast_to(pairs, shape), dtype=dtype or keras.config.floatx())
 
     def get_config(self):
         """No arguments."""
         return {}
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class SkewHiPPO(_FixedPoles):
+    """Eigenvalues of the skew-symmetric part of the HiPPO-LegS matrix minus 1/2, by ascending frequency.
+
+    Source: DSS, Gupta, Gu and Berant 2022 (arXiv 2203.14343), section 3.2.
+    """
+
+    def _frequencies(self, count):
+        size = 2 * count
+        root = np.sqrt(2.0 * np.arange(size) + 1.0)
+        lower = np.tril(np.outer(root, root), -1) / 2.0
+        return np.linalg.eigvalsh(1j * (lower - lower.T))[count:]
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class S4DLegS(SkewHiPPO):
+    """Eigenvalues of the normal part of the HiPPO-LegS matrix: the poles of `SkewHiPPO` under the name that S4D uses.
+
+    Source: S4D-LegS of Gu et al. 2022 (arXiv 2206.11893).
+    """
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class S4DInv(_FixedPoles):
+    """Frequencies `(2 N / pi) (2 N / (2 n + 1) - 1)`: few fast ones and many slow ones, like those of HiPPO-LegS.
+
+    Source: S4D-Inv of Gu et al. 2022 (arXiv 2206.11893), where N counts the conjugates too.
+    """
+
+    def _frequencies(self, count):
+        size = 2.0 * count
+        return size / math.pi * (size / (2.0 * np.arange(count) + 1.0) - 1.0)
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class S4DLin(_FixedPoles):
+    """Frequencies `pi n`: those of a Fourier series.
+
+    Source: S4D-Lin of Gu et al. 2022 (arXiv 2206.11893).
+    """
+
+    def _frequencies(self, count):
+        return math.pi * np.arange(count)
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class RandomPoles(keras.initializers.Initializer):
+    """The decay of `S4DLin` and its range of frequencies, 0 to pi N, filled at random.
+
+    Args:
+        seed: as in `keras.initializers.RandomUniform`.
+    """
+
+    def __init__(self, seed=None):
+        self._uniform = keras.initializers.RandomUniform(0.0, math.pi, seed=seed)
+
+    def __call__(self, shape, dtype=None):
+        """Real pairs `[..., N, 2]` of the poles; every leading index has poles of its own."""
+        frequencies = shape[-2] * self._uniform(shape[:-1], dtype=dtype)
+        return keras.ops.stack([keras.ops.full_like(frequencies, -0.5), frequencies], axis=-1)
+
+    def get_config(self):
+        """Every argument."""
+        return {"seed": self._uniform.get_config()["seed"]}
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
@@ -54,3 +116,30 @@ class LogUniform(keras.initializers.Initializer):
     def get_config(self):
         """Every argument."""
         return {"minimum": self.minimum, "maximum": self.maximum, "seed": self._uniform.get_config()["seed"]}
+
+
+_POLES = {
+    "skew_hippo": SkewHiPPO,
+    "s4d_legs": S4DLegS,
+    "s4d_inv": S4DInv,
+    "s4d_lin": S4DLin,
+    "random": RandomPoles,
+}
+
+
+def poles(identifier) -> keras.initializers.Initializer:
+    """An initialiser of poles from its short name, from None (`SkewHiPPO`), or from all that Keras understands.
+
+    Raises:
+        ValueError: nobody knows the name; the message lists the short names.
+    """
+    if identifier is None:
+        return SkewHiPPO()
+    if isinstance(identifier, str) and identifier in _POLES:
+        return _POLES[identifier]()
+    try:
+        return keras.initializers.get(identifier)
+    except ValueError as error:
+        raise ValueError(
+            f"No initialiser of poles is called {identifier!r}; expected one of {', '.join(_POLES)}, or an initialiser."
+        ) from error

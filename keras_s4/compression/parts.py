@@ -8,7 +8,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_s4.layers import DSS, S4Block
+from keras_s4.cloning import dss_layers
 from keras_s4.reduction import Reduction, balanced_truncation, hankel_singular_values
 from keras_s4.systems import DiagonalSystem
 
@@ -40,7 +40,7 @@ class StatesPart:
     """The states of one DSS layer. Its rank is the number of complex modes that every channel keeps.
 
     Args:
-        name: of the layer in the model, "block_1/dss" for the DSS layer of a block.
+        name: of the layer in the model, as `dss_layers` gives it.
         system: the layer, discretised, `[H, N]`.
     """
 
@@ -91,17 +91,6 @@ class StatesPart:
     def truncate(self, rank: int) -> Reduction:
         """The balanced truncation to `rank` modes per channel."""
         return balanced_truncation(self.system, rank)
-
-
-def dss_layers(model: keras.Model) -> dict[str, DSS]:
-    """The DSS layers of a model, also inside blocks, by part name."""
-    layers = {}
-    for layer in model.layers:
-        if isinstance(layer, DSS):
-            layers[layer.name] = layer
-        elif isinstance(layer, S4Block):
-            layers[f"{layer.name}/dss"] = layer.dss
-    return layers
 
 
 def parts_of(model: keras.Model) -> dict[str, StatesPart]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 
-from keras_s4.compression.parts import dss_layers, parts_of
+from keras_s4.cloning import clone, dss_layers
+from keras_s4.compression.parts import parts_of
 from keras_s4.compression.ranks import Ranks, check_ranks
-from keras_s4.layers import DSS, S4Block
 
 
 def reduce(model: keras.Model, ranks: Ranks | int) -> keras.Model:
@@ -31,27 +30,8 @@ def reduce(model: keras.Model, ranks: Ranks | int) -> keras.Model:
     ranks = check_ranks(dict.fromkeys(parts, ranks) if not isinstance(ranks, dict) else ranks, parts)
     shrinking = {name for name, rank in ranks.items() if rank < parts[name].max_rank}
 
-    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        name = f"{layer.name}/dss" if isinstance(layer, S4Block) else layer.name
-        if isinstance(layer, (DSS, S4Block)) and name in shrinking:
-            config |= {"state_size": ranks[name], "per_channel_poles": True}
-        return type(layer).from_config(config)
-
-    reduced = keras.models.clone_model(model, clone_function=copy)
-    for old, new in zip(model.layers, reduced.layers, strict=True):
-        _copy_weights(old, new)
+    reduced = clone(model, {name: {"state_size": ranks[name], "per_channel_poles": True} for name in shrinking})
     for name, layer in dss_layers(reduced).items():
         if name in shrinking:
             layer.set_system(parts[name].truncate(ranks[name]).system)
-    config = model.get_compile_config() if model.compiled else None
-    if config:
-        reduced.compile_from_config(config)
     return reduced
-
-
-def _copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Copies every weight whose shape is unchanged: those of truncated states follow."""
-    for source, target in zip(old.weights, new.weights, strict=True):
-        if source.shape == target.shape:
-            target.assign(np.asarray(source))

@@ -1,6 +1,29 @@
 """Keras layers."""
 
 from keras_s4.layers.dss import DSS
+from keras_s4.layers.dss_cell import DSSCell
+from keras_s4.layers.last_step import LastStep
+from keras_s4.layers.low_rank import (
+    LowRankDense,
+    LowRankGRU,
+    LowRankGRUCell,
+    LowRankLSTM,
+    LowRankLSTMCell,
+    LowRankSimpleRNN,
+    LowRankSimpleRNNCell,
+)
 from keras_s4.layers.s4_block import S4Block
 
-__all__ = ["DSS", "S4Block"]
+__all__ = [
+    "DSS",
+    "DSSCell",
+    "LastStep",
+    "LowRankDense",
+    "LowRankGRU",
+    "LowRankGRUCell",
+    "LowRankLSTM",
+    "LowRankLSTMCell",
+    "LowRankSimpleRNN",
+    "LowRankSimpleRNNCell",
+    "S4Block",
+]

@@ -6,10 +6,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4 import initializers, kernels
+from keras_s4 import complex_pairs as pairs
+from keras_s4 import discretization, initializers, kernels, masks
+from keras_s4.complex_pairs import ComplexPair
+from keras_s4.convolution import causal_convolution
+from keras_s4.discretization import METHODS
 from keras_s4.systems import DiagonalSystem
 from keras_s4.weights import finite_weights
 
+KERNELS = ("exp", "softmax", "clip")
+DYNAMICS = ("log_decay", "real_part", "frequency", "log_time_step", "log_frequency_time_step")
+# The largest real part of a pole of the `clip` kernel.
+LARGEST_REAL_PART = -1e-4
 # A pole nearer to the real axis than float32 can tell is real: sin(float32(pi)) is -8.7e-8.
 REAL_POLE_TOLERANCE = 1e-6
 
@@ -18,28 +26,51 @@ REAL_POLE_TOLERANCE = 1e-6
 class DSS(keras.layers.Layer):
     """A bank of single-input single-output linear systems, one a channel, each a sum of complex exponentials.
 
-    Channel h of the input is convolved with `k[t] = Re sum_n w (exp(lambda dt) - 1) / lambda exp(lambda dt t)`, and
-    `feedthrough * input` is added. `call` is the convolution mode (FFT), `step` the recurrence; both are exact.
+    Channel h of the input is convolved with `k[t] = Re sum_n w g p^t`, and `feedthrough * input` is added. `call` and
+    `chunk` are the convolution mode (FFT), `step` is the recurrence `x <- p x + g u`, `y = Re sum_n w x`: all exact.
+    With the continuous pole lambda and the time step dt, `p = exp(lambda dt)` and the input gain g is
+    `(p - 1) / lambda`; the softmax kernel divides it by `p^L - 1`, L being the training length.
 
-    Source: DSS with the `exp` kernel, Gupta, Gu and Berant 2022 (arXiv 2203.14343), equation 8.
+    Sources: Gupta, Gu and Berant 2022 (DSS, arXiv 2203.14343), proposition 1; Gu et al. 2022 (S4D, arXiv 2206.11893).
 
     Args:
         state_size: N, complex modes held per channel.
+        kernel: how poles stay stable and how modes are scaled. "exp": Re lambda = -exp(weight). "softmax": the same
+            poles, and each mode divided by its sum over the training length. "clip": Re lambda is a free weight,
+            clipped to at most -1e-4. No kernel takes an initial pole with Re >= 0: such poles are refused.
         per_channel_poles: every channel has poles of its own (as after reduction); otherwise all channels share
             N poles and differ by their time steps and residues.
-        pole_initializer: gives the continuous poles as real pairs `[..., N, 2]`, all real parts negative.
-            Default `SkewHiPPO()`.
+        separate_time_steps: decays and frequencies have a time step each; otherwise they share one.
+        discretization: "zoh" (zero-order hold) or "bilinear".
+        bidirectional: a second bank of systems looks at the inputs after the current one, the nearest first. Weights
+            then have 2 H rows, the second half for the future. Such a layer cannot run step by step.
+        training_length: L of the softmax kernel's normaliser, in training steps. By default the length of the sequences
+            that the layer is built for; other kernels do not use it.
+        rate: training steps that one step spans: 2.0 for a signal sampled at half the frequency of the training,
+            0.5 for twice. `keras_s4.at_rate` changes it on a trained model.
+        return_state: `call` returns the outputs and the state after the last (unmasked) step.
+        stateful: each batch goes on from the state that the batch before it left; `reset_state` starts anew.
+        pole_initializer: gives the continuous poles as real pairs `[..., N, 2]`, all real parts negative: "skew_hippo"
+            (default), "s4d_lin", "s4d_inv", "s4d_legs", "random", or an initialiser.
         time_step_initializer: gives the logarithms of the time steps `[H]`. Default `LogUniform(1e-3, 1e-1)`.
         residue_initializer: gives the weights w as real pairs `[H, N, 2]`. Default normal with deviation 1.
         feedthrough_initializer: gives the feedthrough `[H]`. Default normal with deviation 1.
 
-    Input and output: `[B, L, H]`.
+    Input and output: `[B, L, H]`. Masked steps count as zeros.
     """
 
     def __init__(
         self,
         state_size: int = 32,
+        kernel: str = "exp",
         per_channel_poles: bool = False,
+        separate_time_steps: bool = False,
+        discretization: str = "zoh",
+        bidirectional: bool = False,
+        training_length: int | None = None,
+        rate: float = 1.0,
+        return_state: bool = False,
+        stateful: bool = False,
         pole_initializer=None,
         time_step_initializer=None,
         residue_initializer=None,
@@ -47,73 +78,108 @@ class DSS(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not isinstance(state_size, int) or state_size < 1:
-            raise ValueError(f"DSS {self.name!r} got state_size={state_size!r}; expected a whole number of at least 1.")
+        self.supports_masking = True
         self.state_size = state_size
+        self.kernel_type = kernel
         self.per_channel_poles = per_channel_poles
+        self.separate_time_steps = separate_time_steps
+        self.discretization = discretization
+        self.bidirectional = bidirectional
+        self.training_length = training_length
+        self.rate = rate
+        self.return_state = return_state
+        self.stateful = stateful
+        self._check_arguments()
         # Made here and not as default arguments, which all layers would share, seeds included.
         get = keras.initializers.get
-        self.pole_initializer = get(pole_initializer) or initializers.SkewHiPPO()
+        self.pole_initializer = initializers.poles(pole_initializer)
         self.time_step_initializer = get(time_step_initializer) or initializers.LogUniform()
         self.residue_initializer = get(residue_initializer) or keras.initializers.RandomNormal(stddev=1.0)
         self.feedthrough_initializer = get(feedthrough_initializer) or keras.initializers.RandomNormal(stddev=1.0)
 
-    def build(self, input_shape):
+    def build(self, inputs_shape, initial_state_shape=None):
         """Creates the weights for `[B, L, H]` inputs."""
-        if len(input_shape) != 3 or input_shape[-1] is None:
-            raise ValueError(
-                f"DSS {self.name!r} got input of shape {tuple(input_shape)}; expected [B, L, H] with H known."
-            )
-        if input_shape[1] == 0:
-            raise ValueError(f"DSS {self.name!r} got a sequence of length 0; expected at least 1 step.")
-        self.channels = input_shape[-1]
-        pole_shape = (self.channels, self.state_size) if self.per_channel_poles else (self.state_size,)
+        self._check_input_shape(inputs_shape)
+        self.channels = inputs_shape[-1]
+        if self.kernel_type == "softmax" and self.training_length is None:
+            self.training_length = self._length_of(inputs_shape)
+        rows = self.channels * (2 if self.bidirectional else 1)
+        poles = (rows, self.state_size) if self.per_channel_poles else (self.state_size,)
+        real_part = self._initial_poles(poles, lambda pole: pole[..., 0])
         weights = {
-            "log_decay": (
-                pole_shape,
-                lambda shape, dtype: ops.cast(ops.log(-self._initial_poles(pole_shape)[..., 0]), dtype),
-            ),
-            "frequency": (pole_shape, lambda shape, dtype: ops.cast(self._initial_poles(pole_shape)[..., 1], dtype)),
-            "log_time_step": ((self.channels,), self.time_step_initializer),
-            "residues": ((self.channels, self.state_size, 2), self.residue_initializer),
-            "feedthrough": ((self.channels,), self.feedthrough_initializer),
+            "real_part": (poles, real_part),
+            "log_decay": (poles, lambda shape, dtype: ops.log(-real_part(shape, dtype))),
+            "frequency": (poles, self._initial_poles(poles, lambda pole: pole[..., 1])),
+            "log_time_step": ((rows,), self.time_step_initializer),
+            "residues": ((rows, self.state_size, 2), self.residue_initializer),
+            "feedthrough": ((rows,), self.feedthrough_initializer),
+            "log_frequency_time_step": ((rows,), self.time_step_initializer),
         }
-        for name, (shape, initializer) in weights.items():
+        for name in self._weight_names():
+            shape, initializer = weights[name]
             weight = self.add_weight(
                 name=name, shape=shape, initializer=initializer, dtype=self.state_dtype, autocast=False
             )
+            # Read by `keras_s4.optimizers.slow_poles`.
+            weight.is_dynamics = name in DYNAMICS
             setattr(self, name, weight)
+        if self.stateful:
+            self._build_carried_state(inputs_shape[0])
 
     @property
     def state_dtype(self) -> str:
         """Type of weights, states and FFT, whatever the policy: half precision would lose the memory of slow modes."""
         return keras.backend.result_type(self.variable_dtype, "float32")
 
-    def call(self, inputs):
+    @property
+    def dynamics(self) -> list[keras.Variable]:
+        """The weights that are poles and time steps, which train best at a smaller learning rate and without decay."""
+        return [getattr(self, name) for name in self._weight_names() if name in DYNAMICS]
+
+    def call(self, inputs, initial_state=None, mask=None):
         """Convolution mode.
 
         Args:
             inputs: `[B, L, H]`.
+            initial_state: `[B, H, N, 2]` before the first step; by default zero, or what `stateful` carries.
+            mask: bool `[B, L]`. Masked inputs count as zeros; behind the last unmasked step no time passes, so that the
+                returned state is the one after it.
 
         Returns:
-            `[B, L, H]`.
+            `[B, L, H]`; with `return_state` also the state `[B, H, N, 2]`.
         """
-        length = inputs.shape[1] or ops.shape(inputs)[1]
-        if isinstance(length, int) and length < 1:
-            raise ValueError(f"DSS {self.name!r} got a sequence of length 0; expected at least 1 step.")
+        self._check_length(inputs)
+        if initial_state is not None:
+            self.check_causal("start from a state")
+        if initial_state is None and self.stateful:
+            initial_state = self.carried_state
         signal = ops.cast(inputs, self.state_dtype)
-        outputs = kernels.causal_convolution(signal, self.kernel(length)) + self.feedthrough * signal
-        return ops.cast(outputs, self.compute_dtype)
+        if mask is not None:
+            signal = masks.zeroed(signal, mask)
+        modes = self._modes()
+        outputs = self._convolved(modes, signal, initial_state)
+        if not (self.return_state or self.stateful):
+            return outputs
+        state = self._state_after(modes, signal, initial_state, mask)
+        if self.stateful:
+            self.carried_state.assign(state)
+        return (outputs, state) if self.return_state else outputs
 
-    def kernel(self, length: int):
-        """The impulse response without feedthrough, `[H, length]`."""
-        log_poles, gain = self._modes()
-        coefficients = kernels.complex_multiply(gain, self._residues())
-        return kernels.exponential_sum(log_poles, coefficients, length)
+    def chunk(self, inputs, state):
+        """Convolution mode for a piece of a stream: any split into pieces gives the outputs of the whole.
 
-    def initial_state(self, batch: int):
-        """The zero state of `batch` streams, `[B, H, N, 2]`."""
-        return ops.zeros((batch, self.channels, self.state_size, 2), dtype=self.state_dtype)
+        Args:
+            inputs: `[B, T, H]`, the next T samples of each stream.
+            state: `[B, H, N, 2]`, from `initial_state`, `step` or the last piece.
+
+        Returns:
+            outputs `[B, T, H]` and the state after the piece.
+        """
+        self.check_causal("run piece by piece")
+        self._check_length(inputs)
+        signal = ops.cast(inputs, self.state_dtype)
+        modes = self._modes()
+        return self._convolved(modes, signal, state), self._state_after(modes, signal, state, None)
 
     def step(self, inputs, state):
         """One step of the recurrence.
@@ -125,27 +191,60 @@ class DSS(keras.layers.Layer):
         Returns:
             outputs `[B, H]` and the next state `[B, H, N, 2]`.
         """
+        self.check_causal("run step by step")
         signal = ops.cast(inputs, self.state_dtype)
         log_poles, gain = self._modes()
-        real, imaginary = kernels.complex_multiply(kernels.complex_exp(log_poles), (state[..., 0], state[..., 1]))
-        state = (real + gain[0] * signal[:, :, None], imaginary + gain[1] * signal[:, :, None])
-        outputs = ops.sum(kernels.complex_multiply(self._residues(), state)[0], axis=-1) + self.feedthrough * signal
+        decayed = pairs.multiply(pairs.exp(log_poles), pairs.pair_of(state))
+        state = pairs.add(decayed, pairs.scale(gain, signal[:, :, None]))
+        outputs = ops.sum(pairs.multiply(self._residues(), state)[0], axis=-1) + self.feedthrough * signal
         return ops.cast(outputs, self.compute_dtype), ops.stack(state, axis=-1)
+
+    def kernel(self, length: int):
+        """The impulse response without feedthrough, `[H, length]`; of a bidirectional layer `[2 H, length]`."""
+        log_poles, gain = self._modes()
+        return kernels.exponential_sum(log_poles, pairs.multiply(gain, self._residues()), length)
+
+    def initial_state(self, batch: int):
+        """The zero state of `batch` streams, `[B, H, N, 2]`."""
+        self.check_causal("hold a state")
+        return ops.zeros((batch, self.channels, self.state_size, 2), dtype=self.state_dtype)
+
+    def reset_state(self) -> None:
+        """Sets the carried state of a stateful layer to zero.
+
+        Raises:
+            ValueError: the layer is not stateful, or not built.
+        """
+        if not self.stateful:
+            raise ValueError(f"DSS {self.name!r} carries no state; create it with stateful=True.")
+        self._check_built()
+        self.carried_state.assign(ops.zeros_like(self.carried_state))
+
+    def check_causal(self, purpose: str) -> None:
+        """Refuses what needs a causal layer.
+
+        Raises:
+            ValueError: the layer is bidirectional.
+        """
+        if self.bidirectional:
+            raise ValueError(
+                f"DSS {self.name!r} is bidirectional: its output depends on future inputs, so it cannot {purpose}. "
+                "Train the model with bidirectional=False."
+            )
 
     def system(self) -> DiagonalSystem:
         """The discretised layer as a frozen float64 value, for analysis and reduction.
 
+        A bidirectional layer gives 2 H systems: those of the past, then those of the future.
+
         Raises:
             ValueError: the layer is not built, or its weights hold NaN or an unstable pole.
         """
-        self._check_built()
-        log_decay, frequency, log_time_step, weights, feedthrough = finite_weights(
-            self, "log_decay", "frequency", "log_time_step", "residues", "feedthrough"
-        )
-        continuous = -np.exp(log_decay) + 1j * frequency
-        log_poles = continuous * np.exp(log_time_step)[:, None]
+        continuous, time_steps = self._continuous()
+        weights, feedthrough = finite_weights(self, "residues", "feedthrough")
+        log_poles, gain = self._discrete(continuous, time_steps)
         poles = np.exp(log_poles)
-        residues = 0.5 * (weights[..., 0] + 1j * weights[..., 1]) * np.expm1(log_poles) / continuous
+        residues = 0.5 * (weights[..., 0] + 1j * weights[..., 1]) * gain
         real = np.abs(np.sin(log_poles.imag)) < REAL_POLE_TOLERANCE
         return DiagonalSystem(np.where(real, poles.real, poles), np.where(real, residues.real, residues), feedthrough)
 
@@ -153,7 +252,7 @@ class DSS(keras.layers.Layer):
         """Takes over the poles, residues and feedthrough of a discrete-time system; the time steps stay as they are.
 
         Args:
-            system: `[H, N]` with this layer's channels and state size.
+            system: `[H, N]` (bidirectional: `[2 H, N]`) with this layer's channels and state size.
 
         Raises:
             ValueError: the layer shares its poles between channels, is not built, or the shapes differ.
@@ -163,61 +262,210 @@ class DSS(keras.layers.Layer):
                 f"DSS {self.name!r} shares its poles; create it with per_channel_poles=True to set a system."
             )
         self._check_built()
-        if system.poles.shape != (self.channels, self.state_size):
+        if system.poles.shape != self.residues.shape[:2]:
             raise ValueError(
-                f"DSS {self.name!r} holds [H, N] = {[self.channels, self.state_size]}, but the system is "
+                f"DSS {self.name!r} holds [H, N] = {list(self.residues.shape[:2])}, but the system is "
                 f"{list(system.poles.shape)}."
             )
-        time_step = np.exp(ops.convert_to_numpy(self.log_time_step).astype(np.float64))[:, None]
+        _, time_steps = self._continuous()
         # A pole at zero (padding, or a deadbeat mode) has no logarithm; below this radius nothing is heard of it.
-        poles = np.where(np.abs(system.poles) < 1e-6, 1e-6, system.poles)
-        log_poles = np.log(poles.astype(np.complex128))
-        continuous = log_poles / time_step
-        residues = 2.0 * system.residues * continuous / np.expm1(log_poles)
-        self.log_decay.assign(np.log(-continuous.real))
+        poles = np.where(np.abs(system.poles) < 1e-6, 1e-6, system.poles).astype(np.complex128)
+        exponents = METHODS[self.discretization].exponents_of(poles) / self.rate
+        continuous = exponents.real / time_steps[0] + 1j * exponents.imag / time_steps[1]
+        residues = 2.0 * system.residues / self._discrete(continuous, time_steps)[1]
+        if self.kernel_type == "clip":
+            self.real_part.assign(continuous.real)
+        else:
+            self.log_decay.assign(np.log(-continuous.real))
         self.frequency.assign(continuous.imag)
         self.residues.assign(np.stack([residues.real, residues.imag], axis=-1))
         self.feedthrough.assign(system.feedthrough)
 
-    def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return tuple(input_shape)
+    def compute_mask(self, inputs, mask=None):
+        """The input's mask; the state has none."""
+        return (mask, None) if self.return_state else mask
+
+    def compute_output_shape(self, inputs_shape, initial_state_shape=None):
+        """The input's shape; with `return_state` also the state's."""
+        outputs = tuple(inputs_shape)
+        return (outputs, (inputs_shape[0], inputs_shape[-1], self.state_size, 2)) if self.return_state else outputs
 
     def get_config(self):
         """Every argument."""
+        serialize = keras.initializers.serialize
         return {
             **super().get_config(),
             "state_size": self.state_size,
+            "kernel": self.kernel_type,
             "per_channel_poles": self.per_channel_poles,
-            "pole_initializer": keras.initializers.serialize(self.pole_initializer),
-            "time_step_initializer": keras.initializers.serialize(self.time_step_initializer),
-            "residue_initializer": keras.initializers.serialize(self.residue_initializer),
-            "feedthrough_initializer": keras.initializers.serialize(self.feedthrough_initializer),
+            "separate_time_steps": self.separate_time_steps,
+            "discretization": self.discretization,
+            "bidirectional": self.bidirectional,
+            "training_length": self.training_length,
+            "rate": self.rate,
+            "return_state": self.return_state,
+            "stateful": self.stateful,
+            "pole_initializer": serialize(self.pole_initializer),
+            "time_step_initializer": serialize(self.time_step_initializer),
+            "residue_initializer": serialize(self.residue_initializer),
+            "feedthrough_initializer": serialize(self.feedthrough_initializer),
         }
 
-    def _check_built(self):
-        if not self.built:
-            raise ValueError(f"DSS {self.name!r} has no weights yet; call the model on data or build it first.")
+    def _weight_names(self) -> tuple[str, ...]:
+        decay = "real_part" if self.kernel_type == "clip" else "log_decay"
+        names = (decay, "frequency", "log_time_step", "residues", "feedthrough")
+        return (*names, "log_frequency_time_step") if self.separate_time_steps else names
 
-    def _initial_poles(self, shape: tuple):
-        poles = self.pole_initializer((*shape, 2), dtype=self.state_dtype)
+    def _modes(self) -> tuple[ComplexPair, ComplexPair]:
+        """Logarithms of the discrete poles and input gains, `[H, N]` pairs."""
+        poles = (self._real_parts(), ops.convert_to_tensor(self.frequency))
+        decay_step = ops.exp(self.log_time_step)[:, None]
+        frequency_step = ops.exp(self.log_frequency_time_step)[:, None] if self.separate_time_steps else decay_step
+        exponents = (poles[0] * decay_step, poles[1] * frequency_step)
+        return discretization.modes(self.discretization, poles, exponents, self.rate, self._normalizer_length)
+
+    @property
+    def _normalizer_length(self) -> int | None:
+        return self.training_length if self.kernel_type == "softmax" else None
+
+    def _real_parts(self):
+        if self.kernel_type == "clip":
+            return ops.minimum(self.real_part, LARGEST_REAL_PART)
+        return -ops.exp(self.log_decay)
+
+    def _residues(self) -> ComplexPair:
+        return pairs.pair_of(self.residues)
+
+    def _continuous(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """Continuous poles, and the time steps `[H, 1]` of decays and of frequencies, in float64."""
+        self._check_built()
+        decay, frequency, log_time_step = finite_weights(self, *self._weight_names()[:3])
+        real = np.minimum(decay, LARGEST_REAL_PART) if self.kernel_type == "clip" else -np.exp(decay)
+        steps = [np.exp(log_time_step)[:, None]] * 2
+        if self.separate_time_steps:
+            steps[1] = np.exp(finite_weights(self, "log_frequency_time_step")[0])[:, None]
+        return real + 1j * frequency, tuple(steps)
+
+    def _discrete(self, continuous: np.ndarray, time_steps: tuple) -> tuple[np.ndarray, np.ndarray]:
+        """What `_modes` computes, in float64."""
+        exponents = continuous.real * time_steps[0] + 1j * continuous.imag * time_steps[1]
+        return discretization.modes_of(self.discretization, continuous, exponents, self.rate, self._normalizer_length)
+
+    def _convolved(self, modes, signal, state):
+        """Outputs of `[B, L, H]` inputs in the state's type, from a state or from rest (None)."""
+        length = signal.shape[1] or ops.shape(signal)[1]
+        log_poles, gain = modes
+        kernel = kernels.exponential_sum(log_poles, pairs.multiply(gain, self._residues()), length)
+        if self.bidirectional:
+            outputs = self._look_both_ways(kernel, signal)
+        else:
+            outputs = causal_convolution(signal, kernel) + self.feedthrough * signal
+        if state is not None:
+            decayed = pairs.multiply(pairs.exp(log_poles), pairs.pair_of(ops.cast(state, self.state_dtype)))
+            ringing = kernels.exponential_sum(log_poles, pairs.multiply(decayed, self._residues()), length)
+            outputs = outputs + ops.transpose(ringing, (0, 2, 1))
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _look_both_ways(self, kernel, signal):
+        feedthrough, next_feedthrough = self.feedthrough[: self.channels], self.feedthrough[self.channels :]
+        following = ops.pad(signal[:, 1:], [[0, 0], [0, 1], [0, 0]])
+        past, future = kernel[: self.channels], kernel[self.channels :]
+        return causal_convolution(signal, past, future) + feedthrough * signal + next_feedthrough * following
+
+    def _state_after(self, modes, signal, state, mask):
+        """The state after the last unmasked step, `[B, H, N, 2]`."""
+        log_poles, gain = modes
+        length = signal.shape[1] or ops.shape(signal)[1]
+        steps = ops.full((1,), length, dtype="int32")
+        if mask is not None:
+            steps = masks.steps_to_the_last(mask)
+            signal = masks.moved_to_the_end(signal, steps)
+        after = pairs.multiply(gain, kernels.gathered_states(log_poles, signal))
+        if state is not None:
+            passed = ops.cast(steps, self.state_dtype)[:, None, None]
+            decay = pairs.exp(pairs.scale(log_poles, passed))
+            after = pairs.add(after, pairs.multiply(decay, pairs.pair_of(ops.cast(state, self.state_dtype))))
+        return ops.stack(after, axis=-1)
+
+    def _build_carried_state(self, batch: int | None) -> None:
+        if batch is None:
+            raise ValueError(
+                f"DSS {self.name!r} carries its state from batch to batch, so it must know the batch size: "
+                "keras.Input(batch_shape=(B, L, H))."
+            )
+        self.carried_state = self.add_weight(
+            name="carried_state",
+            shape=(batch, self.channels, self.state_size, 2),
+            initializer="zeros",
+            dtype=self.state_dtype,
+            autocast=False,
+            trainable=False,
+        )
+
+    def _initial_poles(self, pole_shape: tuple, part):
+        """An initialiser of one part of the poles."""
+
+        def initial(shape, dtype=None):
+            poles = self.pole_initializer((*pole_shape, 2), dtype=self.state_dtype)
+            self._check_initial_poles(poles)
+            return ops.cast(part(poles), dtype or self.state_dtype)
+
+        return initial
+
+    def _check_initial_poles(self, poles):
         try:
             real_parts = ops.convert_to_numpy(poles)[..., 0]
         except NotImplementedError:  # TensorFlow builds the layer inside a trace, where no numbers are known
-            return poles
+            return
         if not np.all(real_parts < 0):
             raise ValueError(
                 f"DSS {self.name!r} got an initial pole with real part {real_parts.max():g}; continuous poles are "
                 "stable only below 0. Use a pole_initializer such as keras_s4.initializers.SkewHiPPO()."
             )
-        return poles
 
-    def _modes(self):
-        """`lambda dt` and the zero-order-hold gain, `[H, N]` pairs."""
-        poles = (-ops.exp(self.log_decay), ops.convert_to_tensor(self.frequency))
-        time_step = ops.exp(self.log_time_step)[:, None]
-        log_poles = (poles[0] * time_step, poles[1] * time_step)
-        return log_poles, kernels.zero_order_hold_gain(poles, log_poles)
+    def _check_arguments(self):
+        checks = {
+            "state_size": (_is_count(self.state_size), "a whole number of at least 1"),
+            "kernel": (self.kernel_type in KERNELS, f"one of {', '.join(KERNELS)}"),
+            "discretization": (
+                self.discretization in discretization.METHODS,
+                f"one of {', '.join(discretization.METHODS)}",
+            ),
+            "training_length": (
+                self.training_length is None or _is_count(self.training_length),
+                "None or a whole number of at least 1",
+            ),
+            "rate": (isinstance(self.rate, (int, float)) and 0.0 < self.rate < np.inf, "a positive number"),
+        }
+        for name, (holds, expected) in checks.items():
+            if not holds:
+                value = self.kernel_type if name == "kernel" else getattr(self, name)
+                raise ValueError(f"DSS {self.name!r} got {name}={value!r}; expected {expected}.")
+        if self.return_state or self.stateful:
+            self.check_causal("return or carry a state")
 
-    def _residues(self):
-        return self.residues[..., 0], self.residues[..., 1]
+    def _check_input_shape(self, shape):
+        if len(shape) != 3 or shape[-1] is None:
+            raise ValueError(f"DSS {self.name!r} got input of shape {tuple(shape)}; expected [B, L, H] with H known.")
+        if shape[1] == 0:
+            raise ValueError(f"DSS {self.name!r} got a sequence of length 0; expected at least 1 step.")
+
+    def _check_length(self, inputs):
+        if inputs.shape[1] == 0:
+            raise ValueError(f"DSS {self.name!r} got a sequence of length 0; expected at least 1 step.")
+
+    def _check_built(self):
+        if not self.built:
+            raise ValueError(f"DSS {self.name!r} has no weights yet; call the model on data or build it first.")
+
+    def _length_of(self, inputs_shape) -> int:
+        if inputs_shape[1] is None:
+            raise ValueError(
+                f"DSS {self.name!r} with the softmax kernel is built for sequences of open length; say how long the "
+                "training sequences are: DSS(..., kernel='softmax', training_length=...)."
+            )
+        return inputs_shape[1]
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -15,33 +15,30 @@ class S4Block(keras.layers.Layer):
     per channel once trained, which costs a device two operations.
 
     Args:
-        state_size: N, complex modes per channel of the DSS layer.
-        per_channel_poles: see `DSS`.
+        dss: N, complex modes per channel of the DSS layer, or a `DSS` layer whose configuration the block takes over.
         activation: between the DSS layer and the gated mixing of channels.
         dropout: fraction of channels that are zeroed, for a whole sequence at a time.
         momentum: of the batch normalisation's moving averages.
 
-    Input and output: `[B, L, H]`.
+    Input and output: `[B, L, H]`. Masked steps do not count in the normalisation, and are zeros to the DSS layer.
     """
 
-    def __init__(
-        self,
-        state_size: int = 32,
-        per_channel_poles: bool = False,
-        activation="gelu",
-        dropout: float = 0.0,
-        momentum: float = 0.9,
-        **kwargs,
-    ):
+    def __init__(self, dss: int | DSS = 32, activation="gelu", dropout: float = 0.0, momentum: float = 0.9, **kwargs):
         super().__init__(**kwargs)
-        self.state_size = state_size
-        self.per_channel_poles = per_channel_poles
+        self.supports_masking = True
         self.dropout_rate = dropout
         self.momentum = momentum
+        if isinstance(dss, DSS):
+            self.dss = DSS.from_config({**dss.get_config(), "name": "dss", "dtype": self.dtype_policy})
+        else:
+            self.dss = DSS(dss, name="dss", dtype=self.dtype_policy)
+        if self.dss.return_state:
+            raise ValueError(
+                f"S4Block {self.name!r} got a DSS layer with return_state=True; the block returns outputs."
+            )
         self.normalization = keras.layers.BatchNormalization(
             momentum=momentum, name="normalization", dtype=self.dtype_policy
         )
-        self.dss = DSS(state_size, per_channel_poles=per_channel_poles, name="dss", dtype=self.dtype_policy)
         self.activation = keras.layers.Activation(activation, name="activation", dtype=self.dtype_policy)
         self.dropout = keras.layers.SpatialDropout1D(dropout, name="dropout", dtype=self.dtype_policy)
 
@@ -53,10 +50,15 @@ class S4Block(keras.layers.Layer):
         for layer in (self.normalization, self.dss, self.activation, self.value, self.gate, self.dropout):
             layer.build(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, mask=None, training=None):
         """Convolution mode, `[B, L, H]` to `[B, L, H]`."""
-        hidden = self.activation(self.dss(self.normalization(inputs, training=training)))
+        hidden = self.dss(self.normalization(inputs, mask=mask, training=training), mask=mask)
+        hidden = self.activation(hidden)
         return inputs + self.dropout(self.value(hidden) * self.gate(hidden), training=training)
+
+    def reset_state(self) -> None:
+        """Sets the state that a stateful DSS layer carries to zero."""
+        self.dss.reset_state()
 
     def compute_output_shape(self, input_shape):
         """The input's shape."""
@@ -66,9 +68,13 @@ class S4Block(keras.layers.Layer):
         """Every argument."""
         return {
             **super().get_config(),
-            "state_size": self.state_size,
-            "per_channel_poles": self.per_channel_poles,
+            "dss": self.dss.get_config(),
             "activation": keras.activations.serialize(self.activation.activation),
             "dropout": self.dropout_rate,
             "momentum": self.momentum,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        """The block with a DSS layer of its own."""
+        return cls(**{**config, "dss": DSS.from_config(config["dss"])})

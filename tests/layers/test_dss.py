@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_s4.initializers import LogUniform
 from keras_s4.layers import DSS
+from keras_s4.layers.dss import KERNELS
 from keras_s4.systems import DiagonalSystem
 
 CHANNELS, STATES = 4, 6
@@ -40,10 +41,17 @@ def mixed_system():
 
 class TestConformance(LayerConformance):
     layer_class = DSS
+    masks = True
     arguments: ClassVar = {"state_size": STATES}
     unusual_arguments: ClassVar = {
         "state_size": 3,
+        "kernel": "softmax",
         "per_channel_poles": True,
+        "separate_time_steps": True,
+        "discretization": "bilinear",
+        "bidirectional": True,
+        "training_length": 17,
+        "rate": 0.5,
         "pole_initializer": keras.initializers.RandomUniform(-2.0, -1.0, seed=1),
         "time_step_initializer": LogUniform(1e-2, 0.5, seed=2),
         "residue_initializer": keras.initializers.RandomNormal(stddev=0.3, seed=3),
@@ -51,11 +59,60 @@ class TestConformance(LayerConformance):
     }
 
 
+KINDS = [
+    pytest.param(
+        {"kernel": kernel, "discretization": method, "separate_time_steps": separate}, id=f"{kernel}-{method}{sign}"
+    )
+    for kernel in KERNELS
+    for method in ("zoh", "bilinear")
+    for separate, sign in ((False, ""), (True, "-separate"))
+]
+
+
+def shaken(length=None, channels=CHANNELS, **arguments):
+    """A layer in float64 none of whose weights are as they were initialised; its poles keep their size."""
+    layer = DSS(STATES, dtype="float64", **arguments)
+    layer.build((None, length, channels))
+    random = np.random.default_rng(1)
+    for weight in layer.weights:
+        weight.assign(weight * np.exp(0.1 * random.normal(size=weight.shape)))
+    return layer
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("per_channel_poles", [False, True])
-def test_step_mode_equals_convolution_mode(per_channel_poles):
-    layer = built(per_channel_poles)
-    if per_channel_poles:  # make them differ
-        layer.frequency.assign(layer.frequency + np.arange(CHANNELS)[:, None])
+def test_all_modes_compute_the_system(kind, per_channel_poles):
+    """Convolution, pieces of a stream, single steps and the recurrence of `system` in numpy: one and the same."""
+    layer = shaken(length=60, per_channel_poles=per_channel_poles, **kind)
+    inputs = np.random.default_rng(0).normal(size=(2, 60, CHANNELS))
+    expected, _ = layer.system().simulate(inputs)
+    tolerance = {"rtol": 0, "atol": 1e-10 * np.abs(expected).max()}
+    np.testing.assert_allclose(layer(inputs), expected, **tolerance)
+    state, pieces = layer.initial_state(2), []
+    for piece in (inputs[:, :1], inputs[:, 1:18], inputs[:, 18:57]):
+        outputs, state = layer.chunk(piece, state)
+        pieces.append(outputs)
+    for sample in inputs[:, 57:].swapaxes(0, 1):
+        outputs, state = layer.step(sample, state)
+        pieces.append(outputs[:, None])
+    np.testing.assert_allclose(np.concatenate(pieces, axis=1), expected, **tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_system_goes_into_any_kind_of_layer(kind):
+    layer = DSS(5, per_channel_poles=True, training_length=40, rate=2.0, dtype="float64", **kind)
+    layer.build((None, None, 2))
+    system = mixed_system()
+    layer.set_system(system)
+    expected = system.impulse_response(300)
+    # The clip kernel keeps poles below -1e-4 and a bilinear pole at 0 has a small radius; all others are exact.
+    np.testing.assert_allclose(layer.system().impulse_response(300), expected, rtol=0, atol=4e-4)
+    if kind["kernel"] == "exp" and kind["discretization"] == "zoh":
+        np.testing.assert_allclose(layer.system().impulse_response(300), expected, rtol=0, atol=2e-6)
+
+
+def test_step_mode_equals_convolution_mode_in_single_precision():
+    layer = built()
     inputs = np.random.default_rng(0).normal(size=(2, 500, CHANNELS)).astype("float32")
     outputs = np.asarray(layer(inputs))
     np.testing.assert_allclose(run_steps(layer, inputs), outputs, rtol=0, atol=1e-5 * np.abs(outputs).max())
@@ -78,6 +135,197 @@ def test_kernel_is_the_published_formula():
     powers = np.exp(poles * steps[:, None] * np.arange(50)[:, None, None])
     expected = (weights * (np.exp(poles * steps[:, None]) - 1) / poles * powers).sum(axis=-1).real.T
     np.testing.assert_allclose(layer.kernel(50), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_softmax_kernel_is_the_published_formula():
+    """Proposition 1b, with the softmax summed term by term over the training length."""
+    layer = shaken(length=50, kernel="softmax", separate_time_steps=True)
+    poles = -np.exp(np.asarray(layer.log_decay)) + 1j * np.asarray(layer.frequency)
+    steps = np.exp(np.asarray(layer.log_time_step)), np.exp(np.asarray(layer.log_frequency_time_step))
+    exponents = poles.real * steps[0][:, None] + 1j * poles.imag * steps[1][:, None]
+    powers = np.exp(exponents * np.arange(50)[:, None, None])
+    weights = np.asarray(layer.residues) @ [1, 1j]
+    expected = (weights / poles * powers / powers.sum(axis=0)).sum(axis=-1).real.T
+    # The epsilon of 1e-7 that bounds the normaliser, whose square is at least 0.01 here.
+    np.testing.assert_allclose(layer.kernel(50), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_softmax_streams_beyond_its_training_length():
+    """The normaliser belongs to the training length: ten times as many steps follow the same recurrence."""
+    layer = shaken(length=50, kernel="softmax")
+    assert layer.get_config()["training_length"] == 50
+    inputs = np.random.default_rng(0).normal(size=(1, 500, CHANNELS))
+    expected, _ = layer.system().simulate(inputs)
+    np.testing.assert_allclose(layer(inputs), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    copy = DSS.from_config(layer.get_config())
+    copy.build((None, 500, CHANNELS))
+    copy.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(copy(inputs), layer(inputs))
+
+
+def test_clipped_poles_stay_stable():
+    layer = shaken(kernel="clip")
+    layer.real_part.assign(np.linspace(-1.0, 1.0, STATES))
+    system = layer.system()
+    continuous = np.log(system.poles) / np.exp(np.asarray(layer.log_time_step))[:, None]
+    np.testing.assert_allclose(continuous.real, [np.minimum(np.linspace(-1.0, 1.0, STATES), -1e-4)] * CHANNELS)
+    inputs = np.random.default_rng(0).normal(size=(1, 60, CHANNELS))
+    expected, _ = system.simulate(inputs)
+    np.testing.assert_allclose(layer(inputs), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("poles", ["skew_hippo", "s4d_legs", "s4d_inv", "s4d_lin", "random"])
+def test_poles_by_name(poles):
+    layer = built(pole_initializer=poles)
+    inputs = np.random.default_rng(0).normal(size=(1, 60, CHANNELS)).astype("float32")
+    expected, _ = layer.system().simulate(inputs)
+    np.testing.assert_allclose(layer(inputs), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert DSS.from_config(layer.get_config()).pole_initializer.get_config() == layer.pole_initializer.get_config()
+
+
+class TestBidirectional:
+    def test_the_second_bank_runs_backwards_from_the_next_input(self):
+        layer = shaken(bidirectional=True)
+        inputs = np.random.default_rng(0).normal(size=(2, 40, CHANNELS))
+        system = layer.system()
+        assert system.channels == 2 * CHANNELS
+        past, _ = system.select(np.arange(CHANNELS)).simulate(inputs)
+        future, _ = system.select(np.arange(CHANNELS, 2 * CHANNELS)).simulate(inputs[:, ::-1])
+        future = np.pad(future[:, ::-1][:, 1:], [(0, 0), (0, 1), (0, 0)])
+        np.testing.assert_allclose(layer(inputs), past + future, rtol=0, atol=1e-10 * np.abs(past).max())
+
+    def test_its_system_can_be_set(self):
+        layer = shaken(bidirectional=True, per_channel_poles=True)
+        copy = DSS(STATES, bidirectional=True, per_channel_poles=True, dtype="float64")
+        copy.build((None, None, CHANNELS))
+        copy.set_system(layer.system())
+        inputs = np.random.default_rng(0).normal(size=(2, 40, CHANNELS))
+        np.testing.assert_allclose(copy(inputs), layer(inputs), rtol=0, atol=1e-10)
+
+    @pytest.mark.parametrize("arguments", [{"return_state": True}, {"stateful": True}])
+    def test_no_state_to_return_or_carry(self, arguments):
+        with pytest.raises(ValueError, match=r"'memory' is bidirectional.*cannot return or carry a state"):
+            DSS(2, bidirectional=True, name="memory", **arguments)
+
+    def test_no_steps(self):
+        layer, inputs = built(bidirectional=True), np.zeros((1, 5, CHANNELS), "float32")
+        calls = {
+            "hold a state": lambda: layer.initial_state(1),
+            "run step by step": lambda: layer.step(inputs[:, 0], None),
+            "run piece by piece": lambda: layer.chunk(inputs, None),
+            "start from a state": lambda: layer(inputs, initial_state=np.zeros((1, CHANNELS, STATES, 2), "float32")),
+        }
+        for purpose, call in calls.items():
+            with pytest.raises(ValueError, match=f"bidirectional.*cannot {purpose}.*Train the model with"):
+                call()
+
+
+class TestState:
+    def test_state_in_and_out_of_a_model(self):
+        start = keras.Input((CHANNELS, STATES, 2))
+        samples = keras.Input((None, CHANNELS))
+        layer = DSS(STATES, return_state=True)
+        model = keras.Model([samples, start], layer(samples, initial_state=start))
+        assert [tuple(output.shape) for output in model.outputs] == [
+            (None, None, CHANNELS),
+            (None, CHANNELS, STATES, 2),
+        ]
+        inputs = np.random.default_rng(0).normal(size=(2, 50, CHANNELS)).astype("float32")
+        whole, last = model.predict([inputs, layer.initial_state(2)], verbose=0)
+        first, state = model.predict([inputs[:, :21], layer.initial_state(2)], verbose=0)
+        second, state = model.predict([inputs[:, 21:], state], verbose=0)
+        tolerance = {"rtol": 0, "atol": 1e-5 * np.abs(whole).max()}
+        np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, **tolerance)
+        np.testing.assert_allclose(state, last, rtol=0, atol=1e-5 * np.abs(last).max())
+
+    def test_gradients_reach_the_initial_state(self):
+        layer = shaken()
+        inputs = np.random.default_rng(0).normal(size=(2, 30, CHANNELS))
+        state = tensorflow.constant(np.random.default_rng(1).normal(size=(2, CHANNELS, STATES, 2)))
+        with tensorflow.GradientTape() as tape:
+            tape.watch(state)
+            loss = ops.sum(layer(inputs, initial_state=state))
+        gradient = np.asarray(tape.gradient(loss, state))
+        change = np.random.default_rng(2).normal(size=state.shape)
+        moved = ops.sum(layer(inputs, initial_state=state + change)) - loss
+        np.testing.assert_allclose(np.sum(gradient * change), moved, rtol=1e-9)  # outputs are linear in the state
+
+    def test_a_stateful_layer_goes_on_where_the_last_batch_ended(self):
+        layer = DSS(STATES, stateful=True)
+        model = keras.Sequential([keras.Input(batch_shape=(2, 20, CHANNELS)), layer])
+        inputs = np.random.default_rng(0).normal(size=(2, 60, CHANNELS)).astype("float32")
+        stateless = built()
+        stateless.set_weights(layer.get_weights()[:-1])
+        expected = np.asarray(stateless(inputs))
+        for _ in range(2):
+            pieces = [model.predict(piece, batch_size=2, verbose=0) for piece in np.split(inputs, 3, axis=1)]
+            np.testing.assert_allclose(
+                np.concatenate(pieces, axis=1), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+            )
+            layer.reset_state()
+
+    def test_a_stateful_layer_needs_the_batch_size(self):
+        with pytest.raises(ValueError, match=r"must know the batch size.*batch_shape"):
+            DSS(2, stateful=True).build((None, 5, 3))
+
+    def test_only_stateful_layers_are_reset(self):
+        with pytest.raises(ValueError, match=r"carries no state.*stateful=True"):
+            built().reset_state()
+
+
+class TestMasks:
+    lengths = (40, 25, 1)
+
+    def padded(self, layer, filling):
+        inputs = np.random.default_rng(0).normal(size=(3, 40, CHANNELS))
+        mask = np.arange(40) < np.array(self.lengths)[:, None]
+        inputs[~mask] = filling
+        return inputs, layer(inputs, mask=ops.convert_to_tensor(mask))
+
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    @pytest.mark.parametrize("filling", [0.0, 1e3, np.nan])
+    def test_padding_changes_nothing(self, bidirectional, filling):
+        layer = shaken(bidirectional=bidirectional)
+        inputs, outputs = self.padded(layer, filling)
+        for sequence, result, length in zip(inputs, np.asarray(outputs), self.lengths, strict=True):
+            expected = np.asarray(layer(sequence[None, :length]))[0]
+            np.testing.assert_allclose(result[:length], expected, rtol=0, atol=1e-10)
+
+    def test_the_state_is_the_one_after_the_last_unmasked_step(self):
+        layer = shaken(return_state=True)
+        start = np.random.default_rng(3).normal(size=(3, CHANNELS, STATES, 2))
+        inputs = np.random.default_rng(0).normal(size=(3, 40, CHANNELS))
+        mask = ops.convert_to_tensor(np.arange(40) < np.array(self.lengths)[:, None])
+        _, state = layer(inputs, initial_state=start, mask=mask)
+        for index, length in enumerate(self.lengths):
+            one = slice(index, index + 1)
+            _, expected = layer(inputs[one, :length], initial_state=start[one])
+            np.testing.assert_allclose(state[one], expected, rtol=0, atol=1e-10)
+
+    def test_masked_steps_in_between_are_zeros(self):
+        layer = shaken()
+        inputs = np.random.default_rng(0).normal(size=(1, 10, CHANNELS))
+        mask = np.arange(10)[None] % 3 != 1
+        outputs = layer(inputs, mask=ops.convert_to_tensor(mask))
+        np.testing.assert_allclose(outputs, layer(inputs * mask[:, :, None]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_half_the_rate_of_a_held_signal(kernel):
+    """Held inputs: every sample given twice, with half the time between, leaves the same state behind each pair."""
+    layer = shaken(length=40, kernel=kernel)
+    fine = DSS.from_config({**layer.get_config(), "rate": 0.5})
+    fine.build((None, 80, CHANNELS))
+    fine.set_weights(layer.get_weights())
+    inputs = np.random.default_rng(0).normal(size=(2, 40, CHANNELS))
+    outputs = np.asarray(fine(np.repeat(inputs, 2, axis=1)))[:, 1::2]
+    np.testing.assert_allclose(outputs, layer(inputs), rtol=0, atol=1e-10 * np.abs(outputs).max())
+
+
+def test_dynamics_are_poles_and_time_steps():
+    names = [weight.name for weight in built(separate_time_steps=True).dynamics]
+    assert names == ["log_decay", "frequency", "log_time_step", "log_frequency_time_step"]
+    assert [weight.name for weight in built(kernel="clip").dynamics] == ["real_part", "frequency", "log_time_step"]
 
 
 def test_output_is_convolution_plus_feedthrough():
@@ -161,6 +409,31 @@ def test_a_model_without_an_input_is_built_by_fit():
 
 
 class TestRefusals:
+    @pytest.mark.parametrize(
+        ("argument", "value", "expected"),
+        [
+            ("kernel", "exponential", "one of exp, softmax, clip"),
+            ("discretization", "euler", "one of zoh, bilinear"),
+            ("training_length", 0, "None or a whole number of at least 1"),
+            ("rate", 0.0, "a positive number"),
+            ("rate", float("inf"), "a positive number"),
+            ("rate", "fast", "a positive number"),
+        ],
+    )
+    def test_arguments(self, argument, value, expected):
+        with pytest.raises(ValueError, match=f"'memory' got {argument}={value!r}; expected {expected}"):
+            DSS(2, name="memory", **{argument: value})
+
+    def test_an_unknown_name_of_poles(self):
+        with pytest.raises(
+            ValueError, match=r"called 'hippo'; expected one of skew_hippo, .*random, or an initialiser"
+        ):
+            DSS(2, pole_initializer="hippo")
+
+    def test_softmax_without_a_training_length(self):
+        with pytest.raises(ValueError, match=r"open length; .*training_length="):
+            built(kernel="softmax")
+
     @pytest.mark.parametrize("state_size", [0, -1, 2.5, "8"])
     def test_state_size(self, state_size):
         with pytest.raises(ValueError, match=r"'memory' got state_size=.*at least 1"):

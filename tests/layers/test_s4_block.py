@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from conformance import LayerConformance, shake
 
-from keras_s4.layers import S4Block
+from keras_s4.layers import DSS, S4Block
 
 
 class TestConformance(LayerConformance):
     layer_class = S4Block
-    arguments: ClassVar = {"state_size": 5}
+    masks = True
+    arguments: ClassVar = {"dss": 5}
     unusual_arguments: ClassVar = {
-        "state_size": 3,
-        "per_channel_poles": True,
+        "dss": DSS(3, kernel="softmax", training_length=17, per_channel_poles=True, name="mine"),
         "activation": "relu",
         "dropout": 0.25,
         "momentum": 0.75,
@@ -71,11 +71,40 @@ def test_training_moves_the_averages_with_the_given_momentum(inputs):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"state_size": 0}, "state_size=0"), ({"dropout": 1.5}, "1.5"), ({"activation": "nonsense"}, "nonsense")],
+    [
+        ({"dss": 0}, "state_size=0"),
+        ({"dss": DSS(2, return_state=True)}, "the block returns outputs"),
+        ({"dropout": 1.5}, "1.5"),
+        ({"activation": "nonsense"}, "nonsense"),
+    ],
 )
 def test_refused_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         S4Block(**arguments)
+
+
+def test_the_dss_layer_is_configured_from_outside(inputs):
+    block = S4Block(DSS(3, kernel="clip", bidirectional=True), dtype="mixed_bfloat16")
+    assert (block.dss.kernel_type, block.dss.bidirectional, block.dss.name) == ("clip", True, "dss")
+    assert block.dss.dtype_policy.name == "mixed_bfloat16"
+    assert block(inputs).shape == inputs.shape
+
+
+def test_masked_steps_do_not_count_in_the_normalisation(inputs):
+    block = S4Block(2, momentum=0.0)
+    block.build((None, 20, 4))
+    mask = np.arange(20) < np.array([20, 11, 3])[:, None]
+    block(np.where(mask[:, :, None], inputs, 100.0), mask=keras.ops.convert_to_tensor(mask), training=True)
+    np.testing.assert_allclose(block.normalization.moving_mean, inputs[mask].mean(axis=0), atol=1e-6)
+
+
+def test_a_stateful_block_goes_on_and_starts_anew(inputs):
+    block = S4Block(DSS(2, stateful=True))
+    block.build(inputs.shape)
+    first, second, block_reset = block(inputs), block(inputs), block.reset_state()
+    assert block_reset is None
+    assert np.abs(np.asarray(second) - first).max() > 1e-3
+    np.testing.assert_array_equal(block(inputs), first)
 
 
 def test_refused_rank():

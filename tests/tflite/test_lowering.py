@@ -25,6 +25,9 @@ LAYERS = {
     "batch normalisation, plain": (lambda: keras.layers.BatchNormalization(scale=False, center=False), 66),
     "dropout": (lambda: keras.layers.Dropout(0.5), 70),
     "DSS": (lambda: DSS(4), 60),
+    "DSS, softmax, bilinear": (lambda: DSS(4, kernel="softmax", discretization="bilinear"), 60),
+    "DSS, clip, time steps of its own": (lambda: DSS(4, kernel="clip", separate_time_steps=True), 60),
+    "DSS, other rate": (lambda: DSS(4, rate=2.0, per_channel_poles=True), 60),
     "S4 block": (lambda: S4Block(4), 38),
     "S4 block, silu": (lambda: S4Block(4, activation="silu"), 38),
     "average pooling": (lambda: keras.layers.GlobalAveragePooling1D(), 60),
@@ -103,6 +106,13 @@ def test_layer_of_ones_own_can_be_registered(signals, monkeypatch):
     outputs = converted.dequantize(Emulator(converted.program).run(converted.quantize(signals)))
     assert np.abs(outputs - signals / 2).max() < 0.5  # half a unit of 8 bits, beyond the chosen range more
     assert np.abs(outputs - signals / 2).mean() < 0.01
+
+
+def test_a_layer_that_sees_the_future_is_refused(signals):
+    with pytest.raises(
+        ValueError, match="bidirectional: its output depends on future inputs, so it cannot be exported"
+    ):
+        convert(model_of(DSS(4, bidirectional=True)), signals)
 
 
 def test_sum_that_would_overflow_is_refused():

@@ -48,6 +48,7 @@ def add_dss(
         activation: what follows, as a function of float64 arrays: the result is int8 in the range that serves it best.
             Without one the result is int16.
     """
+    layer.check_causal("be exported")
     system = layer.system()
     values = _convolve(system.impulse_response(signal.values.shape[1]), signal.values)
     decay, rotation = delta_form.snap_poles(system.poles)
