@@ -12,7 +12,6 @@ from keras_s4.layers import DSS, S4Block
 
 class TestConformance(LayerConformance):
     layer_class = S4Block
-    masks = True
     arguments: ClassVar = {"dss": 5}
     unusual_arguments: ClassVar = {
         "dss": DSS(3, kernel="softmax", training_length=17, per_channel_poles=True, name="mine"),
