@@ -1,0 +1,63 @@
+"""A trained model at another sampling rate, without training it again."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_s4.cloning import clone, dss_layers
+from keras_s4.graph import graph_of
+from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.streaming import streamer_of
+
+# What these do to a signal does not depend on how often it is sampled.
+POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
+RATE_FREE = (DSS, S4Block, *POOLINGS)
+
+
+def at_rate(model: keras.Model, rate: float) -> keras.Model:
+    """A copy of a model for signals that are sampled more or less often than those it was trained on.
+
+    The time steps of all DSS layers are multiplied by the rate; all weights are those of the model. Zero-order hold is
+    exact where the input is constant between samples; otherwise the error falls with the square of the finer time step.
+    Frequencies above half the new sampling frequency cannot be represented.
+
+    Args:
+        model: functional or sequential, of DSS layers and layers that treat every step alone or pool over time.
+        rate: steps of the model that one step of the copy spans: 2.0 where the signal comes at half the frequency, 0.5
+            where it comes at twice.
+
+    Returns:
+        The copy; sequences of L steps become sequences of `round(L / rate)`.
+
+    Raises:
+        ValueError: a rate that is not positive, no DSS layer, or a layer whose memory is counted in samples, by name.
+        NotImplementedError: a layer that cannot run step by step.
+    """
+    if not isinstance(rate, (int, float)) or not 0.0 < rate < float("inf"):
+        raise ValueError(f"at_rate got rate={rate!r}; expected a positive number.")
+    layers = dss_layers(model)
+    if not layers:
+        raise ValueError(f"Model {model.name!r} has no DSS layer or S4Block, so nothing depends on a sampling rate.")
+    graph_of(model).run(_check_rate_free, [(keras.KerasTensor(model.input_shape), True)])
+    changes = {
+        name: {"rate": layer.rate * rate, "training_length": layer.training_length} for name, layer in layers.items()
+    }
+    batch, length, *features = model.input_shape
+    length = None if length is None else round(length / rate)
+    inputs = keras.Input(batch_shape=(batch, length, *features), dtype=model.inputs[0].dtype)
+    return clone(model, changes, inputs)
+
+
+def _check_rate_free(layer: keras.layers.Layer, inputs: list[tuple]) -> tuple[keras.KerasTensor, bool]:
+    """Refuses a layer whose memory is counted in samples; gives its output, and whether that has a time axis."""
+    tensors = [tensor for tensor, _ in inputs]
+    tensors = tensors if len(tensors) > 1 else tensors[0]
+    has_time = all(has_time for _, has_time in inputs)
+    if has_time and not isinstance(layer, RATE_FREE):
+        streamer = streamer_of(layer, keras.tree.map_structure(lambda tensor: tensor.shape, tensors), None)
+        if streamer.stride != 1 or streamer.delay or streamer.padding or streamer.initial_state(1) != ():
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) counts its memory in samples, which another sampling "
+                "rate would change; a model that is to change its rate may look back in time by DSS layers only."
+            )
+    return layer.compute_output_spec(tensors), has_time and not isinstance(layer, POOLINGS)

@@ -1,0 +1,47 @@
+"""Diagonal state space layers."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from keras_s4.layers import DSS, S4Block
+from keras_s4.streaming.streamer import Streamer, at_one_step, register
+
+
+@register(DSS)
+class _DSS(Streamer):
+    def __init__(self, layer, input_shape, length):
+        super().__init__(layer, input_shape, length)
+        layer.check_causal("run step by step")
+
+    def initial_state(self, batch):
+        return self.layer.initial_state(batch)
+
+    def step(self, inputs, state):
+        return self.layer.step(inputs[0], state)
+
+    def chunk(self, inputs, state):
+        return self.layer.chunk(inputs[0], state)
+
+
+@register(S4Block)
+class _S4Block(Streamer):
+    def __init__(self, layer, input_shape, length):
+        super().__init__(layer, input_shape, length)
+        layer.dss.check_causal("run step by step")
+
+    def initial_state(self, batch):
+        return self.layer.dss.initial_state(batch)
+
+    def step(self, inputs, state):
+        block = self.layer
+        hidden, state = block.dss.step(at_one_step(block.normalization, inputs[0], self.input_shape), state)
+        return self._mixed(inputs[0], at_one_step(block.activation, hidden, self.input_shape)), state
+
+    def chunk(self, inputs, state):
+        hidden, state = self.layer.dss.chunk(self.layer.normalization(inputs[0]), state)
+        return self._mixed(inputs[0], self.layer.activation(hidden)), state
+
+    def _mixed(self, inputs, hidden):
+        """What comes behind the DSS layer."""
+        return ops.cast(inputs, self.layer.compute_dtype) + self.layer.value(hidden) * self.layer.gate(hidden)

@@ -1,0 +1,198 @@
+"""What cannot run step by step is refused when the streaming model is made, by name, with reason and remedy."""
+
+import keras
+import pytest
+from keras import layers, ops
+
+from keras_s4.layers import DSS, S4Block
+from keras_s4.streaming import StreamingModel
+
+# layers on [B, 12, 4], what the message says
+LAYERS = [
+    (lambda: layers.Bidirectional(layers.GRU(3)), r"\(Bidirectional\).*from their end.*forward layer alone"),
+    (lambda: layers.Lambda(lambda x: x), r"\(Lambda\).*which steps its function looks at.*streaming.register"),
+    (lambda: layers.Permute((2, 1)), r"dims=\(2, 1\) moves the time axis"),
+    (lambda: layers.Flatten(), "takes the time axis for features.*LastStep"),
+    (lambda: layers.Reshape((6, 8)), r"\(None, 6, 8\) of \(None, 12, 4\), which mixes steps.*Reshape\(\(-1, ...\)\)"),
+    (lambda: layers.Reshape((48,)), "mixes steps"),
+    (lambda: layers.UpSampling1D(2), "several outputs of one sample"),
+    (lambda: layers.GroupNormalization(2), "of a whole sequence.*LayerNormalization"),
+    (lambda: layers.LayerNormalization(axis=[1, 2]), "works along the time axis"),
+    (lambda: layers.BatchNormalization(axis=1), "works along the time axis"),
+    (lambda: layers.UnitNormalization(axis=-2), "works along the time axis"),
+    (lambda: layers.Normalization(axis=1, mean=[0.0] * 12, variance=[1.0] * 12), "works along the time axis"),
+    (lambda: layers.Softmax(axis=1), "works along the time axis"),
+    (lambda: layers.PReLU(), r"slope of its own for each step.*shared_axes=\[1\]"),
+    (lambda: layers.Rescaling([[float(t)] for t in range(12)]), r"shape \(12, 1\) differs by step"),
+    (lambda: layers.Conv1D(3, 3, padding="same"), "padding='same' looks at steps to come. Use padding='causal'"),
+    (lambda: layers.DepthwiseConv1D(3, padding="same"), r"padding='valid' behind ZeroPadding1D\(\(2, 0\)\)"),
+    (lambda: layers.SeparableConv1D(3, 4, padding="same"), r"ZeroPadding1D\(\(3, 0\)\)"),
+    (lambda: layers.AveragePooling1D(2, padding="same"), "padding='same' looks at steps to come"),
+    (lambda: layers.MaxPooling1D(2, data_format="channels_first"), "'channels_first' puts time last"),
+    (lambda: layers.Conv1D(3, 2, data_format="channels_first"), "'channels_first' puts time last"),
+    (lambda: layers.GlobalAveragePooling1D(keepdims=True), "keepdims=True leaves a time axis"),
+    (lambda: layers.GlobalMaxPooling1D(data_format="channels_first"), "'channels_first' puts time last"),
+    (lambda: layers.ZeroPadding1D(1), r"adds steps at the end. Use padding=\(2, 0\)"),
+    (lambda: layers.ZeroPadding1D((1, 0)), "ends with padding"),
+    (lambda: layers.Cropping1D(1), "where a sequence ends"),
+    (lambda: layers.GRU(3, go_backwards=True), "go_backwards=True starts at the end"),
+    (lambda: layers.GRU(3, return_state=True), "several outputs.*return_state=False"),
+    (lambda: DSS(2, bidirectional=True), "depends on future inputs.*run step by step.*bidirectional=False"),
+    (lambda: S4Block(DSS(2, bidirectional=True)), "depends on future inputs.*bidirectional=False"),
+]
+
+
+def sequential(*parts, shape=(12, 4)):
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+@pytest.mark.parametrize(("make", "message"), LAYERS, ids=[message for _, message in LAYERS])
+def test_layers(make, message):
+    inputs = keras.Input((12, 4))
+    layer = make()
+    outputs = layer(inputs)
+    if isinstance(outputs, (list, tuple)):
+        outputs = outputs[0]
+    with pytest.raises(ValueError, match=message) as error:
+        StreamingModel(keras.Model(inputs, outputs))
+    if "ends with padding" not in message:
+        assert repr(layer.name) in str(error.value) or repr(layer.dss.name) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: layers.Attention(), lambda: layers.MultiHeadAttention(1, 2), lambda: layers.AdditiveAttention()]
+)
+def test_attention(make):
+    inputs = keras.Input((12, 4))
+    layer = make()
+    outputs = layer(inputs, inputs) if isinstance(layer, layers.MultiHeadAttention) else layer([inputs, inputs])
+    with pytest.raises(ValueError, match=f"'{layer.name}'.*attention looks at all steps.*DSS"):
+        StreamingModel(keras.Model(inputs, outputs))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Dense(2),
+        lambda: layers.Softmax(),
+        lambda: layers.Activation("softmax"),
+        lambda: layers.LayerNormalization(),
+        lambda: layers.BatchNormalization(),
+    ],
+)
+def test_features_that_are_time(make):
+    """With inputs [B, L] the last axis is time."""
+    with pytest.raises(ValueError, match=r"shape \(None, 12\) it works along the time axis.*Reshape\(\(-1, 1\)\)"):
+        StreamingModel(sequential(make(), shape=(12,)))
+
+
+def test_repeating_a_sequence_as_features():
+    with pytest.raises(ValueError, match="takes the time axis for features"):
+        StreamingModel(sequential(layers.RepeatVector(2), shape=(12,)))
+
+
+class TestPadding:
+    def test_in_front_of_anything_but_a_convolution(self):
+        with pytest.raises(ValueError, match=r"'pool'.*padding in front of it.*directly in front of a convolution"):
+            StreamingModel(sequential(layers.ZeroPadding1D((1, 0)), layers.MaxPooling1D(2, name="pool")))
+
+    def test_more_than_the_convolution_reaches(self):
+        message = r"'conv'.*the 3 zeros.*before the first sample. It takes at most 2, with ZeroPadding1D\(\(2, 0\)\)"
+        with pytest.raises(ValueError, match=message):
+            StreamingModel(sequential(layers.ZeroPadding1D((3, 0)), layers.Conv1D(2, 3, name="conv")))
+
+    def test_of_a_causal_convolution(self):
+        with pytest.raises(ValueError, match="the 1 zeros"):
+            StreamingModel(sequential(layers.ZeroPadding1D((1, 0)), layers.Conv1D(2, 3, padding="causal")))
+
+
+class TestMeeting:
+    def test_branches_of_different_strides(self):
+        inputs = keras.Input((None, 4))
+        branches = [layers.MaxPooling1D(2)(inputs), layers.MaxPooling1D(3)(inputs)]
+        with pytest.raises(ValueError, match=r"'sum'.*period 2 from step 1, period 3 from step 2"):
+            StreamingModel(keras.Model(inputs, layers.Add(name="sum")(branches)))
+
+    def test_branches_more_than_a_period_apart(self):
+        inputs = keras.Input((None, 4))
+        branches = [layers.MaxPooling1D(2)(inputs), layers.Conv1D(4, 4, strides=2)(inputs)]
+        with pytest.raises(ValueError, match=r"period 2 from step 1, period 2 from step 3.*Cropping1D"):
+            StreamingModel(keras.Model(inputs, layers.Add()(branches)))
+
+    def test_a_sequence_and_what_comes_behind_a_pooling(self):
+        inputs = keras.Input((12, 4))
+        with pytest.raises(ValueError, match=r"\(None, 12, 4\), \(None, 4\) have not the same axes"):
+            StreamingModel(keras.Model(inputs, layers.Multiply()([inputs, layers.GlobalMaxPooling1D()(inputs)])))
+
+    def test_a_second_input_of_a_layer_that_takes_one(self):
+        inputs = keras.Input((12, 4))
+        outputs = layers.GRU(4)(inputs, initial_state=layers.GlobalMaxPooling1D()(inputs))
+        with pytest.raises(ValueError, match=r"\(GRU\) cannot run step by step"):
+            StreamingModel(keras.Model(inputs, outputs))
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        (lambda x: x[:, -1], r"\(GetItem\).*not a layer.*keras_s4.layers.LastStep"),
+        (lambda x: x + layers.Dense(4)(x), r"\(Add\).*keras.layers.Add"),
+        (lambda x: 2.0 * x, r"\(Multiply\).*keras.layers.Rescaling"),
+        (lambda x: ops.cumsum(x, axis=1), r"\(Cumsum\).*nothing says what it does to time. Use a layer instead"),
+    ],
+)
+def test_operations(operation, message):
+    inputs = keras.Input((12, 4))
+    with pytest.raises(ValueError, match=message):
+        StreamingModel(keras.Model(inputs, operation(inputs)))
+
+
+def test_a_layer_called_twice():
+    inputs = keras.Input((6, 2))
+    layer = DSS(2, name="twice")
+    with pytest.raises(ValueError, match="'twice' is called more than once"):
+        StreamingModel(keras.Model(inputs, layer(layer(inputs))))
+
+
+def test_an_unbuilt_model():
+    with pytest.raises(ValueError, match="not built yet"):
+        StreamingModel(keras.Sequential([DSS(2)]))
+
+
+def test_a_subclassed_model():
+    class Custom(keras.Model):
+        def __init__(self, size):
+            super().__init__()
+            self.dense = layers.Dense(size)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = Custom(2)
+    model(ops.ones((1, 3, 2)))
+    with pytest.raises(ValueError, match="written by subclassing"):
+        StreamingModel(model)
+
+
+def test_several_inputs_or_outputs():
+    a, b = keras.Input((6, 2)), keras.Input((6, 2))
+    with pytest.raises(ValueError, match="expected one input"):
+        StreamingModel(keras.Model([a, b], layers.Add()([a, b])))
+    with pytest.raises(ValueError, match="2 output"):
+        StreamingModel(keras.Model(a, [layers.Dense(1)(a), layers.Dense(2)(a)]))
+
+
+def test_inputs_without_a_time_axis():
+    with pytest.raises(ValueError, match=r"shape \(None,\).*expected one input \[B, L\] or \[B, L, ...\]"):
+        StreamingModel(keras.Sequential([keras.Input(()), layers.ReLU()]))
+
+
+@pytest.mark.parametrize("length", [0, -1, 2.5, "12"])
+def test_lengths(length):
+    with pytest.raises(ValueError, match="expected a whole number of at least 1"):
+        StreamingModel(sequential(DSS(2)), length=length)
+
+
+def test_a_window_too_short_for_its_average():
+    model = sequential(layers.MaxPooling1D(5), layers.GlobalAveragePooling1D(name="mean"))
+    with pytest.raises(ValueError, match="'mean' averages over time, but within a window no value has reached it"):
+        StreamingModel(model, length=4)
