@@ -64,7 +64,9 @@ def graph_of(model: keras.Model) -> Graph:
         layer = model.get_layer(entry["name"])
         for index, call in enumerate(entry["inbound_nodes"]):
             pending.append(Node(layer, tuple(_histories(call)), (entry["name"], index, 0)))
-    return Graph(tuple(_ordered(pending, set(inputs))), tuple(inputs), tuple(_keys(config["output_layers"])))
+    produced = {*inputs, *(node.output for node in pending)}
+    outputs = [_as_produced(key, produced) for key in _keys(config["output_layers"])]
+    return Graph(tuple(_ordered(pending, set(inputs))), tuple(inputs), tuple(outputs))
 
 
 def _chain(model: keras.Sequential) -> Graph:
@@ -73,6 +75,15 @@ def _chain(model: keras.Sequential) -> Graph:
         nodes.append(Node(layer, (key,), (layer.name, 0, 0)))
         key = nodes[-1].output
     return Graph(tuple(nodes), (("input", 0, 0),), (key,))
+
+
+def _as_produced(key: TensorKey, produced: set[TensorKey]) -> TensorKey:
+    """The key under which a call gives an output of the model.
+
+    Among outputs, but not among inputs of layers, Keras counts the calls of a nested model from 1.
+    """
+    layer, call, output = key
+    return key if key in produced else (layer, call - 1, output)
 
 
 def _ordered(pending: list[Node], known: set[TensorKey]) -> list[Node]:

@@ -34,6 +34,15 @@ def test_sequential():
     assert graph.nodes[1].layer is model.layers[1]
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_model_inside_a_model(last):
+    inputs = keras.Input((5, 3))
+    inner = keras.Model(inputs, dense("hidden")(inputs), name="inner")
+    outer = keras.Input((5, 3))
+    outputs = inner(outer) if last else dense("head")(inner(outer))
+    assert trace(keras.Model(outer, outputs), "x") == (["inner(x)"] if last else ["head(inner(x))"])
+
+
 def test_functional_with_branches():
     inputs = keras.Input((5, 3), name="samples")
     left = dense("left")(inputs)
