@@ -18,14 +18,20 @@ _MODULES = {
         "kernels",
         "layers",
         "models",
+        "optimizers",
         "reduction",
+        "resampling",
         "streaming",
         "systems",
         "tflite",
         "training",
     )
 } | {"ranks": "keras_s4.compression.ranks"}
-_FUNCTIONS = {"reduce": "keras_s4.compression", "spectrum": "keras_s4.compression"}
+_FUNCTIONS = {
+    "at_rate": "keras_s4.resampling",
+    "reduce": "keras_s4.compression",
+    "spectrum": "keras_s4.compression",
+}
 
 _WITHOUT_KERAS = {"reduction", "systems"}
 
@@ -34,8 +40,8 @@ __all__ = [*_MODULES, *_FUNCTIONS]
 
 def _register_keras_objects() -> None:
     """Keras finds the classes of a saved model only if the modules that define them are loaded."""
-    importlib.import_module("keras_s4.layers")
-    importlib.import_module("keras_s4.training")
+    for name in ("layers", "optimizers", "training"):
+        importlib.import_module(f"keras_s4.{name}")
 
 
 def __getattr__(name: str):

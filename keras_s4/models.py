@@ -1,50 +1,223 @@
-"""Ready-made functional models."""
+"""Ready-made functional models: an encoder of every step, S4 blocks, and a head.
+
+The encoder is a Dense layer, or an Embedding of tokens. All models have the same parts by the same names (`encoder`,
+`block_1` and so on, `head`), so that weights move between them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
-from keras_s4.layers import S4Block
+from keras_s4.layers import DSS, LastStep, S4Block
+
+POOLINGS = {
+    "average": keras.layers.GlobalAveragePooling1D,
+    "max": keras.layers.GlobalMaxPooling1D,
+    "last": LastStep,
+}
 
 
 def classifier(
-    input_shape: tuple[int, int],
+    input_shape: tuple[int | None, ...],
     classes: int,
     channels: int = 32,
     states: int = 32,
     blocks: int = 2,
     activation: str = "gelu",
     dropout: float = 0.1,
+    *,
+    pooling: str = "average",
+    vocabulary: int | None = None,
+    mask_zero: bool = True,
+    mask_value: float | None = None,
+    dss: Mapping[str, Any] | None = None,
     name: str = "classifier",
 ) -> keras.Model:
-    """A sequence classifier: Dense encoder, S4 blocks, average over time, Dense with softmax.
+    """A sequence classifier: encoder, S4 blocks, pooling over time, Dense with softmax.
 
     Args:
-        input_shape: `(L, features)` of one sequence.
+        input_shape: `(L, features)` of one sequence of samples, or `(L,)` of one sequence of tokens; L may be None.
         classes: C, number of classes.
         channels: H, width of the blocks.
         states: N, complex modes per channel.
         blocks: number of S4 blocks.
         activation: inside the blocks.
         dropout: fraction of channels dropped in each block while training.
+        pooling: over time: "average" or "max" of all steps, or the "last" step.
+        vocabulary: number of tokens, 0 included, if the inputs are tokens: whole numbers from 0.
+        mask_zero: token 0 is padding and does not count, as in `keras.layers.Embedding`.
+        mask_value: steps whose samples all have this value are padding and do not count, as in `keras.layers.Masking`.
+        dss: further arguments of every block's `DSS` layer, for example
+            `{"kernel": "softmax", "bidirectional": True}`.
         name: of the model.
 
     Returns:
-        A model from `[B, L, features]` to class probabilities `[B, C]`.
+        A model from `[B, L, features]` or `[B, L]` to class probabilities `[B, C]`.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size below 1, an unknown pooling, the maximum of padded sequences, or arguments that do not belong
+            together.
     """
-    sizes = {"classes": classes, "channels": channels, "states": states, "blocks": blocks}
-    for key, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"classifier got {key}={size!r}; expected a whole number of at least 1.")
-    if len(input_shape) != 2:
-        raise ValueError(f"classifier got input_shape={tuple(input_shape)}; expected (steps, features).")
-    inputs = keras.Input(input_shape, name="samples")
-    hidden = keras.layers.Dense(channels, name="encoder")(inputs)
-    for index in range(blocks):
-        hidden = S4Block(states, activation=activation, dropout=dropout, name=f"block_{index + 1}")(hidden)
-    pooled = keras.layers.GlobalAveragePooling1D(name="pooling")(hidden)
+    _check_sizes("classifier", classes=classes)
+    if pooling not in POOLINGS:
+        raise ValueError(f"classifier got pooling={pooling!r}; expected one of {', '.join(map(repr, POOLINGS))}.")
+    if pooling == "max" and (mask_value is not None or (vocabulary is not None and mask_zero)):
+        raise ValueError(
+            "classifier got pooling='max' and padded sequences, but Keras takes the maximum over padding too; use "
+            "pooling='average' or 'last', or sequences without padding: mask_zero=False, mask_value=None."
+        )
+    inputs, hidden = _body(
+        "classifier", input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
+    )
+    pooled = POOLINGS[pooling](name="pooling")(hidden)
     outputs = keras.layers.Dense(classes, activation="softmax", name="head")(pooled)
     return keras.Model(inputs, outputs, name=name)
+
+
+def sequence_to_sequence(
+    input_shape: tuple[int | None, ...],
+    outputs: int,
+    channels: int = 32,
+    states: int = 32,
+    blocks: int = 2,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+    *,
+    output_activation: str | None = None,
+    vocabulary: int | None = None,
+    mask_zero: bool = True,
+    mask_value: float | None = None,
+    dss: Mapping[str, Any] | None = None,
+    name: str = "sequence_to_sequence",
+) -> keras.Model:
+    """An output at every step: encoder, S4 blocks, Dense.
+
+    Padded steps do not count in the losses and metrics of Keras: the outputs carry the mask.
+
+    Args:
+        input_shape: see `classifier`.
+        outputs: numbers at each step.
+        channels, states, blocks, activation, dropout: see `classifier`.
+        output_activation: of the outputs, for example "softmax" for a class at every step.
+        vocabulary, mask_zero, mask_value, dss: see `classifier`.
+        name: of the model.
+
+    Returns:
+        A model from `[B, L, features]` or `[B, L]` to `[B, L, outputs]`.
+
+    Raises:
+        ValueError: a size below 1, or arguments that do not belong together.
+    """
+    maker = "sequence_to_sequence"
+    _check_sizes(maker, outputs=outputs)
+    inputs, hidden = _body(
+        maker, input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
+    )
+    head = keras.layers.Dense(outputs, activation=output_activation, name="head")
+    return keras.Model(inputs, head(hidden), name=name)
+
+
+def forecaster(
+    input_shape: tuple[int | None, int],
+    horizon: int,
+    features: int | None = None,
+    channels: int = 32,
+    states: int = 32,
+    blocks: int = 2,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+    *,
+    every_step: bool = False,
+    mask_value: float | None = None,
+    dss: Mapping[str, Any] | None = None,
+    name: str = "forecaster",
+) -> keras.Model:
+    """The next steps of a time series, all at once: encoder, S4 blocks, Dense.
+
+    Args:
+        input_shape: `(L, features)` of what is known of the series; L may be None.
+        horizon: steps to forecast.
+        features: numbers to forecast at each of these steps; by default as many as the input has.
+        channels, states, blocks, activation, dropout: see `classifier`.
+        every_step: forecasts from every step of the input, not only from the last. Training then learns from L
+            forecasts a sequence; the weights are the same, and fit a model of the other kind.
+        mask_value, dss: see `classifier`.
+        name: of the model.
+
+    Returns:
+        A model from `[B, L, features]` to `[B, horizon, features]`: the steps behind the last one, the next first. With
+        `every_step` to `[B, L, horizon, features]`.
+
+    Raises:
+        ValueError: a size below 1, or forecasts of padded sequences from every step.
+    """
+    maker = "forecaster"
+    if every_step and mask_value is not None:
+        raise ValueError(
+            f"{maker} got every_step=True and mask_value={mask_value!r}, but forecasts from padded steps would count "
+            "in the loss; use mask_value=None and give `fit` a sample_weight that is 0 at these steps."
+        )
+    inputs, hidden = _body(
+        maker, input_shape, channels, states, blocks, activation, dropout, None, False, mask_value, dss
+    )
+    features = features if features is not None else inputs.shape[-1]
+    _check_sizes(maker, horizon=horizon, features=features)
+    if not every_step:
+        hidden = LastStep(name="pooling")(hidden)
+    flat = keras.layers.Dense(horizon * features, name="head")(hidden)
+    shape = (-1, horizon, features) if every_step else (horizon, features)
+    return keras.Model(inputs, keras.layers.Reshape(shape, name="forecast")(flat), name=name)
+
+
+def _body(
+    maker, input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The inputs of a model, and what its last S4 block gives, `[B, L, H]`."""
+    _check_sizes(maker, channels=channels, states=states, blocks=blocks)
+    if dss is not None and (not isinstance(dss, Mapping) or "state_size" in dss):
+        raise ValueError(
+            f"{maker} got dss={dss!r}; expected a dict of arguments of DSS other than state_size, which is `states`."
+        )
+    if vocabulary is None:
+        inputs, hidden = _encoded_samples(maker, tuple(input_shape), channels, mask_value)
+    else:
+        _check_sizes(maker, vocabulary=vocabulary)
+        inputs, hidden = _encoded_tokens(maker, tuple(input_shape), channels, vocabulary, mask_zero, mask_value)
+    for index in range(blocks):
+        # Each with a layer of its own, since initial values are drawn where a layer is made.
+        layer = DSS(states, **dss) if dss else states
+        hidden = S4Block(layer, activation=activation, dropout=dropout, name=f"block_{index + 1}")(hidden)
+    return inputs, hidden
+
+
+def _encoded_samples(maker, input_shape, channels, mask_value):
+    if len(input_shape) != 2 or not isinstance(input_shape[1], int):
+        raise ValueError(
+            f"{maker} got input_shape={input_shape}; expected (steps, features), or (steps,) and the vocabulary of "
+            "models of tokens."
+        )
+    inputs = hidden = keras.Input(input_shape, name="samples")
+    if mask_value is not None:
+        hidden = keras.layers.Masking(mask_value, name="masking")(hidden)
+    return inputs, keras.layers.Dense(channels, name="encoder")(hidden)
+
+
+def _encoded_tokens(maker, input_shape, channels, vocabulary, mask_zero, mask_value):
+    if len(input_shape) != 1:
+        raise ValueError(f"{maker} got input_shape={input_shape} and vocabulary={vocabulary}; expected (steps,).")
+    if mask_value is not None:
+        raise ValueError(
+            f"{maker} got vocabulary={vocabulary} and mask_value={mask_value!r}; the padding of tokens is token 0: "
+            "mask_zero=True."
+        )
+    inputs = keras.Input(input_shape, dtype="int32", name="tokens")
+    return inputs, keras.layers.Embedding(vocabulary, channels, mask_zero=mask_zero, name="encoder")(inputs)
+
+
+def _check_sizes(maker, **sizes):
+    for key, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{maker} got {key}={size!r}; expected a whole number of at least 1.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_s4.augmentation import RandomWindows
+from keras_s4.optimizers import slow_poles
 
 # For the smartwatch recordings; how they were chosen is told in scripts/reproduce_smartwatch.py.
 EPOCHS = 50
@@ -15,8 +16,8 @@ LEARNING_RATE = 1e-2
 RETRAIN_LEARNING_RATE = 5e-3
 DROPOUT = 0.2
 
-# Zero is no simpler a value than another for the logarithm of a decay or of a time step.
-UNDECAYED = ("log_decay", "frequency", "log_time_step", "residues", "feedthrough", "gamma", "beta", "bias")
+# Besides poles and time steps; expressions that are found in the names of weights.
+UNDECAYED = ("residues", "feedthrough", "gamma", "beta", "bias")
 
 
 def compile_classifier(
@@ -26,6 +27,7 @@ def compile_classifier(
     weight_decay: float = 0.05,
     label_smoothing: float = 0.1,
     jit_compile: bool = True,
+    pole_rate: float = 1.0,
 ) -> keras.Model:
     """Compiles a classifier with integer labels for a training of a known length.
 
@@ -36,6 +38,8 @@ def compile_classifier(
         weight_decay: of matrices; poles, time steps, residues, gains and offsets have none.
         label_smoothing: part of the label given to all classes evenly.
         jit_compile: by XLA, which pays for itself within a hundred steps.
+        pole_rate: the learning rate of poles and time steps as a fraction of that of the other weights; see
+            `keras_s4.optimizers.slow_poles`.
 
     Returns:
         The model.
@@ -48,7 +52,7 @@ def compile_classifier(
         warmup_target=learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0)
+    optimizer = slow_poles(keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0), pole_rate)
     optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
     model.compile(
         optimizer,

@@ -1,12 +1,15 @@
-"""The ready-made classifier: its shape and size, and that it learns."""
+"""The ready-made models: their shapes and sizes, that padding changes nothing, and that they learn."""
 
 import keras
 import numpy as np
 import pytest
+from conformance import shake
 
-from keras_s4.models import classifier
+from keras_s4.models import classifier, forecaster, sequence_to_sequence
+from keras_s4.streaming import StreamingModel
 
 STEPS, FEATURES, CLASSES = 32, 3, 2
+OUTPUTS = {classifier: "classes", sequence_to_sequence: "outputs", forecaster: "horizon"}
 
 
 def slow_or_fast(count=128, seed=0):
@@ -47,27 +50,14 @@ def test_shapes_and_parameter_count(channels, states, blocks):
 
 def test_arguments_reach_the_blocks():
     model = classifier((None, FEATURES), 2, channels=4, states=3, blocks=2, activation="relu", dropout=0.3, name="net")
-    config = model.get_layer("block_2").get_config()
-    assert (config["state_size"], config["activation"], config["dropout"]) == (3, "relu", 0.3)
+    block = model.get_layer("block_2")
+    config = block.get_config()
+    assert (block.dss.state_size, config["activation"], config["dropout"]) == (3, "relu", 0.3)
     assert model.name == "net"
     assert model.output_shape == (None, 2)
 
 
-@pytest.mark.parametrize("argument", ["classes", "channels", "states", "blocks"])
-@pytest.mark.parametrize("value", [0, -3, 1.5, None])
-def test_refused_sizes(argument, value):
-    arguments = {"classes": 2, argument: value}
-    with pytest.raises(ValueError, match=f"classifier got {argument}={value}; expected a whole number of at least 1"):
-        classifier((STEPS, FEATURES), **arguments)
-
-
-@pytest.mark.parametrize("shape", [(STEPS,), (2, STEPS, FEATURES)])
-def test_refused_input_shape(shape):
-    with pytest.raises(ValueError, match=r"input_shape=.*expected \(steps, features\)"):
-        classifier(shape, 2)
-
-
-def test_it_learns_compiled(trained):
+def test_the_classifier_learns_compiled(trained):
     _, history = trained
     assert history["accuracy"][-1] > 0.9
     assert history["loss"][-1] < 0.5 * history["loss"][0]
@@ -87,3 +77,238 @@ def test_a_saved_model_gives_equal_outputs(trained, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(inputs), model(inputs))
     assert loaded.optimizer.iterations == model.optimizer.iterations
+
+
+def small(maker, size, input_shape=(None, FEATURES), **arguments):
+    """A model with weights of no special value."""
+    keras.utils.set_random_seed(0)
+    return shake(maker(input_shape, size, channels=6, states=3, **arguments))
+
+
+@pytest.mark.parametrize("length", [STEPS, None])
+@pytest.mark.parametrize(
+    ("maker", "arguments", "output_shape"),
+    [
+        (classifier, {"classes": 2, "pooling": "max"}, (2,)),
+        (classifier, {"classes": 2, "pooling": "last"}, (2,)),
+        (sequence_to_sequence, {"outputs": 5}, ("L", 5)),
+        (forecaster, {"horizon": 4}, (4, FEATURES)),
+        (forecaster, {"horizon": 4, "features": 2}, (4, 2)),
+        (forecaster, {"horizon": 4, "every_step": True}, ("L", 4, FEATURES)),
+    ],
+)
+def test_output_shapes(maker, arguments, output_shape, length):
+    model = maker((length, FEATURES), channels=4, states=2, **arguments)
+    assert model.input_shape == (None, length, FEATURES)
+    assert model.output_shape == (None, *(length if size == "L" else size for size in output_shape))
+    outputs = model(np.zeros((2, STEPS, FEATURES), "float32"))
+    assert tuple(outputs.shape) == (2, *(STEPS if size == "L" else size for size in output_shape))
+    assert model.name == maker.__name__
+
+
+@pytest.mark.parametrize(
+    ("maker", "arguments", "head"),
+    [(sequence_to_sequence, {"outputs": 5}, 5), (forecaster, {"horizon": 4, "features": 2}, 8)],
+)
+def test_parameter_counts(maker, arguments, head):
+    expected = classifier((STEPS, FEATURES), head, channels=4, states=2)
+    model = maker((STEPS, FEATURES), channels=4, states=2, **arguments)
+    assert [weight.path for weight in model.weights] == [weight.path for weight in expected.weights]
+    assert [weight.shape for weight in model.weights] == [weight.shape for weight in expected.weights]
+
+
+@pytest.mark.parametrize(("maker", "size"), [(classifier, 2), (sequence_to_sequence, 2)])
+def test_models_of_tokens(maker, size):
+    model = maker((STEPS,), size, vocabulary=11, channels=4, states=2)
+    assert model.input_shape == (None, STEPS)
+    assert model.inputs[0].dtype == "int32"
+    assert model.get_layer("encoder").embeddings.shape == (11, 4)
+    assert model.get_layer("encoder").mask_zero
+    assert not maker((STEPS,), size, vocabulary=11, mask_zero=False).get_layer("encoder").mask_zero
+
+
+@pytest.mark.parametrize(("maker", "size"), [(classifier, 2), (sequence_to_sequence, 2), (forecaster, 2)])
+def test_arguments_reach_every_dss_layer(maker, size):
+    dss = {"kernel": "softmax", "bidirectional": True, "residue_initializer": keras.initializers.RandomNormal()}
+    model = maker((STEPS, FEATURES), size, channels=4, states=2, activation="tanh", dropout=0.3, dss=dss)
+    layers = [model.get_layer(f"block_{index}") for index in (1, 2)]
+    for block in layers:
+        config = block.dss.get_config()
+        assert (config["state_size"], config["kernel"], config["bidirectional"]) == (2, "softmax", True)
+        assert (block.get_config()["activation"], block.dropout_rate) == ("tanh", 0.3)
+    first, second = (np.array(block.dss.residues) for block in layers)
+    assert np.all(first != second), "the blocks start with equal weights"
+
+
+def test_output_activation():
+    model = small(sequence_to_sequence, 3, output_activation="softmax")
+    probabilities = np.asarray(model(slow_or_fast(count=2)[0]))
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, rtol=1e-6)
+
+
+def test_the_forecast_is_the_last_of_those_from_every_step():
+    inputs, _ = slow_or_fast(count=2)
+    model, every_step = small(forecaster, 4), small(forecaster, 4, every_step=True)
+    every_step.set_weights(model.get_weights())
+    np.testing.assert_allclose(every_step(inputs)[:, -1], model(inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [("average", lambda x: x.mean(axis=1)), ("max", lambda x: x.max(axis=1)), ("last", lambda x: x[:, -1])],
+)
+def test_poolings(pooling, expected):
+    model = small(classifier, 2, pooling=pooling)
+    parts = keras.Model(model.input, [model.get_layer("block_2").output, model.get_layer("pooling").output])
+    hidden, pooled = parts(slow_or_fast(count=2)[0])
+    np.testing.assert_allclose(pooled, expected(np.asarray(hidden)), rtol=1e-5, atol=1e-6)
+
+
+PADDED_MODELS = {
+    "average": (classifier, {"pooling": "average"}),
+    "last": (classifier, {"pooling": "last"}),
+    "average, both directions": (classifier, {"pooling": "average", "dss": {"bidirectional": True}}),
+    "every step": (sequence_to_sequence, {}),
+    "forecast": (forecaster, {}),
+}
+
+
+@pytest.mark.parametrize("side", ["behind", "in front"])
+@pytest.mark.parametrize("case", PADDED_MODELS)
+def test_padding_of_samples_changes_nothing(case, side):
+    maker, arguments = PADDED_MODELS[case]
+    model = small(maker, 2, mask_value=-7.0, **arguments)
+    sequences = [signal[:length] for signal, length in zip(slow_or_fast(count=3)[0], (STEPS, 9, 1), strict=True)]
+    padded = keras.utils.pad_sequences(
+        sequences, STEPS + 5, "float32", padding="post" if side == "behind" else "pre", value=-7.0
+    )
+    outputs = np.asarray(model(padded))
+    for sequence, output in zip(sequences, outputs, strict=True):
+        if case == "every step":
+            length = len(sequence)
+            output = output[:length] if side == "behind" else output[-length:]
+        # Longer sequences have longer FFTs, which round differently.
+        np.testing.assert_allclose(output, model(sequence[None])[0], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", ["average", "last", "average, both directions", "every step"])
+def test_padding_of_tokens_changes_nothing(case):
+    maker, arguments = PADDED_MODELS[case]
+    model = small(maker, 2, input_shape=(None,), vocabulary=9, **arguments)
+    tokens = np.random.default_rng(0).integers(1, 9, (3, 12))
+    expected = np.asarray(model(tokens))
+    for padding in (1, 20):
+        outputs = np.asarray(model(np.pad(tokens, [(0, 0), (0, padding)])))
+        outputs = outputs[:, :12] if case == "every step" else outputs
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=2e-5)
+    unmasked = small(maker, 2, input_shape=(None,), vocabulary=9, mask_zero=False, **arguments)
+    outputs = np.asarray(unmasked(np.pad(tokens, [(0, 0), (0, 20)])))
+    assert case == "every step" or np.abs(outputs - expected).max() > 1e-3
+
+
+def test_padded_steps_do_not_count_in_the_loss():
+    model = small(sequence_to_sequence, 1, mask_value=0.0)
+    model.compile(loss="mse")
+    inputs, _ = slow_or_fast(count=4)
+    inputs[:, 20:] = 0.0
+    targets = np.asarray(model(inputs)) + 1.0
+    targets[:, 20:] = 1e6
+    assert model.evaluate(inputs, targets, verbose=0) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_a_sequence_model_learns_a_moving_sum():
+    keras.utils.set_random_seed(0)
+    inputs = np.random.default_rng(0).normal(size=(128, STEPS, 1)).astype("float32")
+    targets = sum(np.pad(inputs, [(0, 0), (delay, 0), (0, 0)])[:, :STEPS] for delay in range(3))
+    model = sequence_to_sequence((STEPS, 1), 1, channels=8, states=4, blocks=1, dropout=0.0)
+    model.compile(keras.optimizers.Adam(0.02), "mse", jit_compile=False)
+    model.fit(inputs, targets, batch_size=16, epochs=12, verbose=0)
+    assert model.evaluate(inputs, targets, verbose=0) < 0.2 * np.var(targets)
+
+
+def test_a_forecaster_learns_sines(tmp_path):
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    phases, frequencies = random.uniform(0, 6, (128, 1, 1)), random.uniform(0.3, 0.6, (128, 1, 1))
+    series = np.sin(frequencies * np.arange(STEPS + 4)[:, None] + phases).astype("float32")
+    inputs, targets = series[:, :STEPS], series[:, STEPS:]
+    model = forecaster((STEPS, 1), 4, channels=8, states=4, blocks=1, dropout=0.0)
+    model.compile(keras.optimizers.Adam(0.02), "mse", jit_compile=False)
+    model.fit(inputs, targets, batch_size=16, epochs=12, verbose=0)
+    assert np.mean(np.square(targets - inputs[:, -1:])) > np.var(targets), "repeating the last step is a good forecast"
+    assert model.evaluate(inputs, targets, verbose=0) < 0.2 * np.var(targets)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(inputs), model(inputs))
+
+
+def test_models_of_padded_tokens_are_saved(tmp_path):
+    model = small(classifier, 2, input_shape=(None,), vocabulary=9, pooling="last", dss={"kernel": "clip"})
+    tokens = np.pad(np.random.default_rng(0).integers(1, 9, (3, 12)), [(0, 0), (0, 4)])
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(tokens), model(tokens))
+
+
+@pytest.mark.parametrize(
+    ("maker", "arguments"),
+    [
+        (classifier, {"pooling": "last"}),
+        (sequence_to_sequence, {}),
+        (forecaster, {}),
+        (forecaster, {"every_step": True}),
+    ],
+)
+def test_models_stream(maker, arguments):
+    model = small(maker, 2, input_shape=(STEPS, FEATURES), **arguments)
+    inputs, _ = slow_or_fast(count=2)
+    streamed = StreamingModel(model).predict(inputs, verbose=0)
+    expected = model.predict(inputs, verbose=0)
+    at_every_step = maker is sequence_to_sequence or "every_step" in arguments
+    np.testing.assert_allclose(streamed if at_every_step else streamed[:, -1], expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("maker", "argument"),
+    [
+        *((classifier, name) for name in ("classes", "channels", "states", "blocks")),
+        (sequence_to_sequence, "outputs"),
+        (sequence_to_sequence, "channels"),
+        (forecaster, "horizon"),
+        (forecaster, "blocks"),
+    ],
+)
+@pytest.mark.parametrize("value", [0, -3, 1.5, None])
+def test_refused_sizes(maker, argument, value):
+    message = f"{maker.__name__} got {argument}={value}; expected a whole number of at least 1"
+    with pytest.raises(ValueError, match=message):
+        maker((STEPS, FEATURES), **{OUTPUTS[maker]: 2, argument: value})
+
+
+@pytest.mark.parametrize("maker", [classifier, sequence_to_sequence, forecaster])
+@pytest.mark.parametrize("shape", [(STEPS,), (2, STEPS, FEATURES), (STEPS, None)])
+def test_refused_input_shape(maker, shape):
+    with pytest.raises(ValueError, match=rf"{maker.__name__} got input_shape=.*expected \(steps, features\)"):
+        maker(shape, 2)
+
+
+@pytest.mark.parametrize(
+    ("maker", "arguments", "message"),
+    [
+        (classifier, {"pooling": "sum"}, "pooling='sum'; expected one of 'average', 'max', 'last'"),
+        (classifier, {"pooling": "max", "mask_value": 0.0}, "pooling='max' and padded sequences"),
+        (classifier, {"pooling": "max", "vocabulary": 5, "input_shape": (STEPS,)}, "pooling='max' and padded"),
+        (classifier, {"vocabulary": 5}, r"input_shape=.* and vocabulary=5; expected \(steps,\)"),
+        (classifier, {"vocabulary": 0, "input_shape": (STEPS,)}, "vocabulary=0; expected a whole number"),
+        (
+            sequence_to_sequence,
+            {"vocabulary": 5, "mask_value": 0.0, "input_shape": (STEPS,)},
+            "vocabulary=5 and mask_value=0.0; the padding of tokens is token 0",
+        ),
+        (classifier, {"dss": {"state_size": 3}}, "expected a dict of arguments of DSS other than state_size"),
+        (classifier, {"dss": "softmax"}, "dss='softmax'; expected a dict of arguments of DSS"),
+        (forecaster, {"features": 0}, "features=0; expected a whole number"),
+        (forecaster, {"every_step": True, "mask_value": 0.0}, "forecasts from padded steps would count"),
+    ],
+)
+def test_refused_combinations(maker, arguments, message):
+    with pytest.raises(ValueError, match=f"{maker.__name__} got .*{message}"):
+        maker(**{"input_shape": (STEPS, FEATURES), "blocks": 1, **arguments}, **{OUTPUTS[maker]: 2})

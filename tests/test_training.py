@@ -37,6 +37,56 @@ def test_poles_and_offsets_are_not_decayed():
     assert decayed <= {"kernel"}
 
 
+def small_classifier():
+    keras.utils.set_random_seed(0)
+    return models.classifier((20, 6), classes=2, channels=4, states=4, blocks=1, dropout=0.0)
+
+
+def train(model, steps):
+    """The weights after a few steps, by path."""
+    random = np.random.default_rng(0)
+    inputs, labels = random.normal(size=(4, 20, 6)).astype(np.float32), np.array([0, 1, 0, 1])
+    for _ in range(steps):
+        model.train_on_batch(inputs, labels)
+    return {weight.path: np.array(weight) for weight in model.trainable_variables}
+
+
+def test_poles_learn_as_fast_as_the_rest_by_default():
+    """The numbers of the README were measured with Keras' own optimizer."""
+    recipe, plain = small_classifier(), small_classifier()
+    training.compile_classifier(recipe, steps=10, jit_compile=False)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 9, alpha=0.01, warmup_target=1e-2, warmup_steps=1)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.05, clipnorm=1.0)
+    poles = ["log_decay", "frequency", "log_time_step"]
+    optimizer.exclude_from_weight_decay(var_names=[*poles, "residues", "feedthrough", "gamma", "beta", "bias"])
+    plain.compile(optimizer, training.SmoothedCrossentropy(0.1), jit_compile=False)
+    expected = train(plain, steps=5)
+    for path, weight in train(recipe, steps=5).items():
+        np.testing.assert_array_equal(weight, expected[path], err_msg=path)
+
+
+def test_poles_learn_slowly_when_told():
+    before = {weight.path: np.array(weight) for weight in small_classifier().trainable_variables}
+    fast, slow = (
+        train(training.compile_classifier(small_classifier(), steps=10, jit_compile=False, pole_rate=rate), steps=1)
+        for rate in (1.0, 0.1)
+    )
+    for path, start in before.items():
+        rate = 0.1 if path.split("/")[-1] in {"log_decay", "frequency", "log_time_step"} else 1.0
+        # Weights near 10 are rounded to 1e-6.
+        np.testing.assert_allclose(slow[path] - start, rate * (fast[path] - start), rtol=1e-3, atol=1e-6, err_msg=path)
+
+
+def test_a_loaded_classifier_decays_what_the_saved_one_does(tmp_path):
+    model = training.compile_classifier(small_classifier(), steps=10, weight_decay=0.5, jit_compile=False)
+    train(model, steps=2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = train(model, steps=2)
+    for path, weight in train(loaded, steps=2).items():
+        np.testing.assert_array_equal(weight, expected[path], err_msg=path)
+
+
 def test_smoothed_crossentropy_is_keras_own_on_smoothed_labels():
     random = np.random.default_rng(0)
     predictions = random.dirichlet(np.ones(5), 7).astype("float32")
