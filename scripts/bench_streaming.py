@@ -21,6 +21,15 @@ KERNELS = {
 }
 
 
+def start_anew(seed: int, dtype: str) -> None:
+    """Sets the seed, the type that models compute in, and the type that `predict` rounds its data to."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(dtype)
+    keras.config.set_floatx(dtype)
+
+
 def random_signal(length: int, seed: int, dtype: str) -> np.ndarray:
     """White noise `[B, L, features]`."""
     return np.random.default_rng(seed).normal(size=(BATCH, length, FEATURES)).astype(dtype)
@@ -40,11 +49,9 @@ def relative(outputs: np.ndarray, whole: np.ndarray) -> float:
 
 def classifier_deviation(seed: int) -> float:
     """Step mode of the demo's model at the end of a window."""
-    import keras
-
     from keras_s4 import models, streaming
 
-    keras.utils.set_random_seed(seed)
+    start_anew(seed, "float32")
     x = random_signal(500, seed, "float32")
     model = models.classifier((500, FEATURES), classes=7, channels=CHANNELS, states=STATES, blocks=2)
     moved_off_its_start(model, x)
@@ -58,8 +65,7 @@ def long_deviations(dtype: str, kernel: str, seed: int) -> dict[str, float]:
     from keras_s4 import streaming
     from keras_s4.layers import DSS, S4Block
 
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(dtype)
+    start_anew(seed, dtype)
     inputs = keras.Input((LONG_LENGTH, FEATURES), dtype=dtype)
     hidden = keras.layers.Dense(CHANNELS)(inputs)
     for _ in range(LONG_BLOCKS):
@@ -107,11 +113,9 @@ def with_cells(model):
 
 def softmax_deviation(seed: int) -> float:
     """A softmax layer at ten times its training length, against the recurrence in float64 on complex numbers."""
-    import keras
-
     from keras_s4.layers import DSS
 
-    keras.utils.set_random_seed(seed)
+    start_anew(seed, "float64")
     layer = DSS(STATES, kernel="softmax", training_length=500, dtype="float64")
     x = random_signal(5000, seed, "float64")
     outputs = np.asarray(layer(x))

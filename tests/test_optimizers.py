@@ -173,9 +173,16 @@ def is_pole(path):
     return path in {"resonator/pole", "dss/log_decay", "dss/frequency", "dss/log_time_step"}
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("optimizer", "policy", "jit_compile"),
+    [
+        ("SGD", "float32", True),
+        ("SGD", "mixed_float16", False),
+        ("Adam", "float32", False),
+        ("Adam", "mixed_float16", True),
+        ("Adam", "mixed_bfloat16", False),
+    ],
+)
 def test_the_first_step_of_a_model(optimizer, policy, jit_compile):
     make = getattr(keras.optimizers, optimizer)
     plain = moves(small_model(policy), make(0.01), jit_compile=jit_compile)
