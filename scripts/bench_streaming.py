@@ -138,7 +138,7 @@ def main(
         note("classifier, 2 blocks, 500 steps: step mode", LIMITS["float32"], classifier_deviation(seed))
         note("softmax kernel at ten times its training length", LIMITS["float64"], softmax_deviation(seed))
         for dtype, limit in LIMITS.items():
-            for kernel in KERNELS:
+            for kernel in KERNELS if dtype == "float32" else ["exp"]:
                 for way, value in long_deviations(dtype, kernel, seed).items():
                     note(f"{LONG_BLOCKS} blocks, {LONG_LENGTH:,} steps, {dtype}, {kernel}: {way}", limit, value)
     figures = [Figure(name, value, at_most=limit) for (name, limit), value in worst.items()]
