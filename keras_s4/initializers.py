@@ -6,7 +6,9 @@ every leading index, none of their conjugates among them.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -143,3 +145,27 @@ def poles(identifier) -> keras.initializers.Initializer:
         raise ValueError(
             f"No initialiser of poles is called {identifier!r}; expected one of {', '.join(_POLES)}, or an initialiser."
         ) from error
+
+
+def drawn_poles(initializer: keras.initializers.Initializer, shape: tuple, dtype: str, layer_name: str) -> Callable:
+    """A function that gives initial poles `[*shape, 2]`, drawn once for all the weights that are made of them.
+
+    Raises:
+        ValueError: when called, if a real part is not negative; the message names the layer.
+    """
+
+    @functools.cache
+    def poles():
+        drawn = initializer((*shape, 2), dtype=dtype)
+        try:
+            real_parts = keras.ops.convert_to_numpy(drawn)[..., 0]
+        except NotImplementedError:  # TensorFlow builds the layer inside a trace, where no numbers are known
+            return drawn
+        if not np.all(real_parts < 0):
+            raise ValueError(
+                f"DSS {layer_name!r} got an initial pole with real part {real_parts.max():g}; continuous poles are "
+                "stable only below 0. Use a pole_initializer such as keras_s4.initializers.SkewHiPPO()."
+            )
+        return drawn
+
+    return poles

@@ -224,16 +224,6 @@ def test_further_weights_are_freed_of_decay_by_variable_and_by_name():
     assert decayed == {"resonator/frequency", "dss/residues"}
 
 
-@pytest.mark.parametrize("separate_time_steps", [False, True])
-@pytest.mark.parametrize("kernel", ["exp", "clip"])
-def test_dss_layers_mark_their_dynamics(kernel, separate_time_steps):
-    layer = DSS(2, kernel=kernel, separate_time_steps=separate_time_steps)
-    layer.build((None, 20, 3))
-    marked = {weight.name for weight in layer.weights if getattr(weight, "is_dynamics", False)}
-    assert marked == {weight.name for weight in layer.dynamics}
-    assert len(marked) == 3 + separate_time_steps
-
-
 def test_marks_survive_cloning_and_loading(tmp_path):
     model = small_model()
     model.save(tmp_path / "model.keras")

@@ -7,10 +7,9 @@ import numpy as np
 from keras import ops
 
 from keras_s4 import complex_pairs as pairs
-from keras_s4 import discretization, initializers, kernels, masks
-from keras_s4.complex_pairs import ComplexPair
-from keras_s4.convolution import causal_convolution
+from keras_s4 import discretization, initializers, masks
 from keras_s4.discretization import METHODS
+from keras_s4.modes import Modes
 from keras_s4.systems import DiagonalSystem
 from keras_s4.weights import finite_weights
 
@@ -104,12 +103,12 @@ class DSS(keras.layers.Layer):
         if self.kernel_type == "softmax" and self.training_length is None:
             self.training_length = self._length_of(inputs_shape)
         rows = self.channels * (2 if self.bidirectional else 1)
-        poles = (rows, self.state_size) if self.per_channel_poles else (self.state_size,)
-        real_part = self._initial_poles(poles, lambda pole: pole[..., 0])
+        shape = (rows, self.state_size) if self.per_channel_poles else (self.state_size,)
+        poles = initializers.drawn_poles(self.pole_initializer, shape, self.state_dtype, self.name)
         weights = {
-            "real_part": (poles, real_part),
-            "log_decay": (poles, lambda shape, dtype: ops.log(-real_part(shape, dtype))),
-            "frequency": (poles, self._initial_poles(poles, lambda pole: pole[..., 1])),
+            "real_part": (shape, lambda _, dtype: ops.cast(poles()[..., 0], dtype)),
+            "log_decay": (shape, lambda _, dtype: ops.cast(ops.log(-poles()[..., 0]), dtype)),
+            "frequency": (shape, lambda _, dtype: ops.cast(poles()[..., 1], dtype)),
             "log_time_step": ((rows,), self.time_step_initializer),
             "residues": ((rows, self.state_size, 2), self.residue_initializer),
             "feedthrough": ((rows,), self.feedthrough_initializer),
@@ -131,11 +130,6 @@ class DSS(keras.layers.Layer):
         """Type of weights, states and FFT, whatever the policy: half precision would lose the memory of slow modes."""
         return keras.backend.result_type(self.variable_dtype, "float32")
 
-    @property
-    def dynamics(self) -> list[keras.Variable]:
-        """The weights that are poles and time steps, which train best at a smaller learning rate and without decay."""
-        return [getattr(self, name) for name in self._weight_names() if name in DYNAMICS]
-
     def call(self, inputs, initial_state=None, mask=None):
         """Convolution mode.
 
@@ -156,11 +150,8 @@ class DSS(keras.layers.Layer):
         signal = ops.cast(inputs, self.state_dtype)
         if mask is not None:
             signal = masks.zeroed(signal, mask)
-        modes = self._modes()
-        outputs = self._convolved(modes, signal, initial_state)
-        if not (self.return_state or self.stateful):
-            return outputs
-        state = self._state_after(modes, signal, initial_state, mask)
+        return_state = self.return_state or self.stateful
+        outputs, state = self._run(signal, initial_state, mask, return_state)
         if self.stateful:
             self.carried_state.assign(state)
         return (outputs, state) if self.return_state else outputs
@@ -177,9 +168,7 @@ class DSS(keras.layers.Layer):
         """
         self.check_causal("run piece by piece")
         self._check_length(inputs)
-        signal = ops.cast(inputs, self.state_dtype)
-        modes = self._modes()
-        return self._convolved(modes, signal, state), self._state_after(modes, signal, state, None)
+        return self._run(ops.cast(inputs, self.state_dtype), state, mask=None, return_state=True)
 
     def step(self, inputs, state):
         """One step of the recurrence.
@@ -192,17 +181,12 @@ class DSS(keras.layers.Layer):
             outputs `[B, H]` and the next state `[B, H, N, 2]`.
         """
         self.check_causal("run step by step")
-        signal = ops.cast(inputs, self.state_dtype)
-        log_poles, gain = self._modes()
-        decayed = pairs.multiply(pairs.exp(log_poles), pairs.pair_of(state))
-        state = pairs.add(decayed, pairs.scale(gain, signal[:, :, None]))
-        outputs = ops.sum(pairs.multiply(self._residues(), state)[0], axis=-1) + self.feedthrough * signal
-        return ops.cast(outputs, self.compute_dtype), ops.stack(state, axis=-1)
+        outputs, state = self._modes().step(ops.cast(inputs, self.state_dtype), state)
+        return ops.cast(outputs, self.compute_dtype), state
 
     def kernel(self, length: int):
-        """The impulse response without feedthrough, `[H, length]`; of a bidirectional layer `[2 H, length]`."""
-        log_poles, gain = self._modes()
-        return kernels.exponential_sum(log_poles, pairs.multiply(gain, self._residues()), length)
+        """The impulse response, feedthrough included, `[H, length]`; of a bidirectional layer `[2 H, length]`."""
+        return self._modes().kernel(length)
 
     def initial_state(self, batch: int):
         """The zero state of `batch` streams, `[B, H, N, 2]`."""
@@ -316,13 +300,22 @@ class DSS(keras.layers.Layer):
         names = (decay, "frequency", "log_time_step", "residues", "feedthrough")
         return (*names, "log_frequency_time_step") if self.separate_time_steps else names
 
-    def _modes(self) -> tuple[ComplexPair, ComplexPair]:
-        """Logarithms of the discrete poles and input gains, `[H, N]` pairs."""
+    def _run(self, signal, state, mask, return_state: bool):
+        """Convolution mode: outputs and, if asked for, the state after them."""
+        state = None if state is None else ops.cast(state, self.state_dtype)
+        modes = self._modes()
+        outputs = ops.cast(modes.convolve(signal, state), self.compute_dtype)
+        return outputs, modes.state_after(signal, state, mask) if return_state else None
+
+    def _modes(self) -> Modes:
         poles = (self._real_parts(), ops.convert_to_tensor(self.frequency))
         decay_step = ops.exp(self.log_time_step)[:, None]
         frequency_step = ops.exp(self.log_frequency_time_step)[:, None] if self.separate_time_steps else decay_step
         exponents = (poles[0] * decay_step, poles[1] * frequency_step)
-        return discretization.modes(self.discretization, poles, exponents, self.rate, self._normalizer_length)
+        log_poles, gains = discretization.modes(
+            self.discretization, poles, exponents, self.rate, self._normalizer_length
+        )
+        return Modes(log_poles, gains, pairs.pair_of(self.residues), ops.convert_to_tensor(self.feedthrough))
 
     @property
     def _normalizer_length(self) -> int | None:
@@ -332,9 +325,6 @@ class DSS(keras.layers.Layer):
         if self.kernel_type == "clip":
             return ops.minimum(self.real_part, LARGEST_REAL_PART)
         return -ops.exp(self.log_decay)
-
-    def _residues(self) -> ComplexPair:
-        return pairs.pair_of(self.residues)
 
     def _continuous(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
         """Continuous poles, and the time steps `[H, 1]` of decays and of frequencies, in float64."""
@@ -347,39 +337,9 @@ class DSS(keras.layers.Layer):
         return real + 1j * frequency, tuple(steps)
 
     def _discrete(self, continuous: np.ndarray, time_steps: tuple) -> tuple[np.ndarray, np.ndarray]:
-        """What `_modes` computes, in float64."""
+        """Logarithms of the discrete poles and input gains, in float64."""
         exponents = continuous.real * time_steps[0] + 1j * continuous.imag * time_steps[1]
         return discretization.modes_of(self.discretization, continuous, exponents, self.rate, self._normalizer_length)
-
-    def _convolved(self, modes, signal, state):
-        """Outputs of `[B, L, H]` inputs in the state's type, from a state or from rest (None)."""
-        length = signal.shape[1] or ops.shape(signal)[1]
-        log_poles, gain = modes
-        kernel = kernels.exponential_sum(log_poles, pairs.multiply(gain, self._residues()), length)
-        # The feedthrough is part of the first sample: as a product of its own it took a third of a training step.
-        kernel = ops.concatenate([kernel[:, :1] + self.feedthrough[:, None], kernel[:, 1:]], axis=1)
-        future_kernel = kernel[self.channels :] if self.bidirectional else None
-        outputs = causal_convolution(signal, kernel[: self.channels], future_kernel)
-        if state is not None:
-            decayed = pairs.multiply(pairs.exp(log_poles), pairs.pair_of(ops.cast(state, self.state_dtype)))
-            ringing = kernels.exponential_sum(log_poles, pairs.multiply(decayed, self._residues()), length)
-            outputs = outputs + ops.transpose(ringing, (0, 2, 1))
-        return ops.cast(outputs, self.compute_dtype)
-
-    def _state_after(self, modes, signal, state, mask):
-        """The state after the last unmasked step, `[B, H, N, 2]`."""
-        log_poles, gain = modes
-        length = signal.shape[1] or ops.shape(signal)[1]
-        steps = ops.full((1,), length, dtype="int32")
-        if mask is not None:
-            steps = masks.steps_to_the_last(mask)
-            signal = masks.moved_to_the_end(signal, steps)
-        after = pairs.multiply(gain, kernels.gathered_states(log_poles, signal))
-        if state is not None:
-            passed = ops.cast(steps, self.state_dtype)[:, None, None]
-            decay = pairs.exp(pairs.scale(log_poles, passed))
-            after = pairs.add(after, pairs.multiply(decay, pairs.pair_of(ops.cast(state, self.state_dtype))))
-        return ops.stack(after, axis=-1)
 
     def _build_carried_state(self, batch: int | None) -> None:
         if batch is None:
@@ -396,35 +356,11 @@ class DSS(keras.layers.Layer):
             trainable=False,
         )
 
-    def _initial_poles(self, pole_shape: tuple, part):
-        """An initialiser of one part of the poles."""
-
-        def initial(shape, dtype=None):
-            poles = self.pole_initializer((*pole_shape, 2), dtype=self.state_dtype)
-            self._check_initial_poles(poles)
-            return ops.cast(part(poles), dtype or self.state_dtype)
-
-        return initial
-
-    def _check_initial_poles(self, poles):
-        try:
-            real_parts = ops.convert_to_numpy(poles)[..., 0]
-        except NotImplementedError:  # TensorFlow builds the layer inside a trace, where no numbers are known
-            return
-        if not np.all(real_parts < 0):
-            raise ValueError(
-                f"DSS {self.name!r} got an initial pole with real part {real_parts.max():g}; continuous poles are "
-                "stable only below 0. Use a pole_initializer such as keras_s4.initializers.SkewHiPPO()."
-            )
-
     def _check_arguments(self):
         checks = {
             "state_size": (_is_count(self.state_size), "a whole number of at least 1"),
             "kernel": (self.kernel_type in KERNELS, f"one of {', '.join(KERNELS)}"),
-            "discretization": (
-                self.discretization in discretization.METHODS,
-                f"one of {', '.join(discretization.METHODS)}",
-            ),
+            "discretization": (self.discretization in METHODS, f"one of {', '.join(METHODS)}"),
             "training_length": (
                 self.training_length is None or _is_count(self.training_length),
                 "None or a whole number of at least 1",

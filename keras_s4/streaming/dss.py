@@ -36,12 +36,12 @@ class _S4Block(Streamer):
     def step(self, inputs, state):
         block = self.layer
         hidden, state = block.dss.step(at_one_step(block.normalization, inputs[0], self.input_shape), state)
-        return self._mixed(inputs[0], at_one_step(block.activation, hidden, self.input_shape)), state
+        return self._residual(inputs[0]) + block.mix(at_one_step(block.activation, hidden, self.input_shape)), state
 
     def chunk(self, inputs, state):
-        hidden, state = self.layer.dss.chunk(self.layer.normalization(inputs[0]), state)
-        return self._mixed(inputs[0], self.layer.activation(hidden)), state
+        block = self.layer
+        hidden, state = block.dss.chunk(block.normalization(inputs[0]), state)
+        return self._residual(inputs[0]) + block.mix(block.activation(hidden)), state
 
-    def _mixed(self, inputs, hidden):
-        """What comes behind the DSS layer."""
-        return ops.cast(inputs, self.layer.compute_dtype) + self.layer.value(hidden) * self.layer.gate(hidden)
+    def _residual(self, inputs):
+        return ops.cast(inputs, self.layer.compute_dtype)

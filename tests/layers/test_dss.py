@@ -7,20 +7,12 @@ import numpy as np
 import pytest
 import tensorflow
 from conformance import LayerConformance
+from dss_layers import CHANNELS, STATES, built, mixed_system, shaken
 from keras import ops
 
 from keras_s4.initializers import LogUniform
 from keras_s4.layers import DSS
 from keras_s4.layers.dss import KERNELS
-from keras_s4.systems import DiagonalSystem
-
-CHANNELS, STATES = 4, 6
-
-
-def built(per_channel_poles=False, channels=CHANNELS, states=STATES, **arguments):
-    layer = DSS(states, per_channel_poles=per_channel_poles, **arguments)
-    layer.build((None, None, channels))
-    return layer
 
 
 def run_steps(layer, inputs):
@@ -30,13 +22,6 @@ def run_steps(layer, inputs):
         return tensorflow.scan(lambda carried, sample: layer.step(sample, carried[1]), samples, start)[0]
 
     return np.asarray(run(ops.convert_to_tensor(inputs.swapaxes(0, 1)))).swapaxes(0, 1)
-
-
-def mixed_system():
-    """Complex, real, negative real, deadbeat and padding entries; one pole close to the unit circle."""
-    poles = np.array([[0.9 * np.exp(0.3j), 0.95, -0.7, 0.0, 0.5j], [0.9995 * np.exp(2.0j), -0.999, 0.3, 0.2, 0.0]])
-    residues = np.array([[1 + 2j, 0.7, -1.5, 0.4, 0.0], [0.1 - 0.2j, 0.3, 0.0, -0.6, 0.0]])
-    return DiagonalSystem(poles, residues, np.array([0.5, -1.25]))
 
 
 class TestConformance(LayerConformance):
@@ -68,16 +53,6 @@ KINDS = [
     for method in ("zoh", "bilinear")
     for separate, sign in ((False, ""), (True, "-separate"))
 ]
-
-
-def shaken(length=None, channels=CHANNELS, **arguments):
-    """A layer in float64 none of whose weights are as they were initialised; its poles keep their size."""
-    layer = DSS(STATES, dtype="float64", **arguments)
-    layer.build((None, length, channels))
-    random = np.random.default_rng(1)
-    for weight in layer.weights:
-        weight.assign(weight * np.exp(0.1 * random.normal(size=weight.shape)))
-    return layer
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +98,6 @@ def test_step_mode_equals_convolution_mode_in_single_precision():
 def test_kernel_is_the_impulse_response_of_the_system(per_channel_poles):
     layer = built(per_channel_poles)
     expected = layer.system().impulse_response(500)
-    expected[:, 0] -= layer.system().feedthrough
     # float32 phases after 500 steps of the fastest mode, see test_kernels.
     np.testing.assert_allclose(layer.kernel(500), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
@@ -135,6 +109,7 @@ def test_kernel_is_the_published_formula():
     weights = np.asarray(layer.residues, float) @ [1, 1j]
     powers = np.exp(poles * steps[:, None] * np.arange(50)[:, None, None])
     expected = (weights * (np.exp(poles * steps[:, None]) - 1) / poles * powers).sum(axis=-1).real.T
+    expected[:, 0] += np.asarray(layer.feedthrough)
     np.testing.assert_allclose(layer.kernel(50), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
@@ -147,6 +122,7 @@ def test_softmax_kernel_is_the_published_formula():
     powers = np.exp(exponents * np.arange(50)[:, None, None])
     weights = np.asarray(layer.residues) @ [1, 1j]
     expected = (weights / poles * powers / powers.sum(axis=0)).sum(axis=-1).real.T
+    expected[:, 0] += np.asarray(layer.feedthrough)
     # The epsilon of 1e-7 that bounds the normaliser, whose square is at least 0.01 here.
     np.testing.assert_allclose(layer.kernel(50), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -184,144 +160,6 @@ def test_poles_by_name(poles):
     assert DSS.from_config(layer.get_config()).pole_initializer.get_config() == layer.pole_initializer.get_config()
 
 
-class TestBidirectionalConformance(LayerConformance):
-    layer_class = DSS
-    arguments: ClassVar = {"state_size": STATES, "bidirectional": True, "kernel": "softmax", "training_length": 20}
-    unusual_arguments: ClassVar = TestConformance.unusual_arguments | {"bidirectional": False, "kernel": "clip"}
-    # Dividing by p^L - 1 costs digits, and its gradient twice as many: 1.6e-5 was measured.
-    float32_tolerance = 5e-5
-    # Those of configurations are in the class above.
-    test_every_argument_is_in_the_config = None
-    test_config_round_trip = None
-
-
-class TestBidirectional:
-    def test_the_second_bank_runs_backwards_from_the_next_input(self):
-        layer = shaken(bidirectional=True)
-        inputs = np.random.default_rng(0).normal(size=(2, 40, CHANNELS))
-        system = layer.system()
-        assert system.channels == 2 * CHANNELS
-        past, _ = system.select(np.arange(CHANNELS)).simulate(inputs)
-        future, _ = system.select(np.arange(CHANNELS, 2 * CHANNELS)).simulate(inputs[:, ::-1])
-        future = np.pad(future[:, ::-1][:, 1:], [(0, 0), (0, 1), (0, 0)])
-        np.testing.assert_allclose(layer(inputs), past + future, rtol=0, atol=1e-10 * np.abs(past).max())
-
-    def test_its_system_can_be_set(self):
-        layer = shaken(bidirectional=True, per_channel_poles=True)
-        copy = DSS(STATES, bidirectional=True, per_channel_poles=True, dtype="float64")
-        copy.build((None, None, CHANNELS))
-        copy.set_system(layer.system())
-        inputs = np.random.default_rng(0).normal(size=(2, 40, CHANNELS))
-        np.testing.assert_allclose(copy(inputs), layer(inputs), rtol=0, atol=1e-10)
-
-    @pytest.mark.parametrize("arguments", [{"return_state": True}, {"stateful": True}])
-    def test_no_state_to_return_or_carry(self, arguments):
-        with pytest.raises(ValueError, match=r"'memory' is bidirectional.*cannot return or carry a state"):
-            DSS(2, bidirectional=True, name="memory", **arguments)
-
-    def test_no_steps(self):
-        layer, inputs = built(bidirectional=True), np.zeros((1, 5, CHANNELS), "float32")
-        calls = {
-            "hold a state": lambda: layer.initial_state(1),
-            "run step by step": lambda: layer.step(inputs[:, 0], None),
-            "run piece by piece": lambda: layer.chunk(inputs, None),
-            "start from a state": lambda: layer(inputs, initial_state=np.zeros((1, CHANNELS, STATES, 2), "float32")),
-        }
-        for purpose, call in calls.items():
-            with pytest.raises(ValueError, match=f"bidirectional.*cannot {purpose}.*Train the model with"):
-                call()
-
-
-class TestState:
-    def test_state_in_and_out_of_a_model(self):
-        start = keras.Input((CHANNELS, STATES, 2))
-        samples = keras.Input((None, CHANNELS))
-        layer = DSS(STATES, return_state=True)
-        model = keras.Model([samples, start], layer(samples, initial_state=start))
-        assert [tuple(output.shape) for output in model.outputs] == [
-            (None, None, CHANNELS),
-            (None, CHANNELS, STATES, 2),
-        ]
-        inputs = np.random.default_rng(0).normal(size=(2, 50, CHANNELS)).astype("float32")
-        whole, last = model.predict([inputs, layer.initial_state(2)], verbose=0)
-        first, state = model.predict([inputs[:, :21], layer.initial_state(2)], verbose=0)
-        second, state = model.predict([inputs[:, 21:], state], verbose=0)
-        tolerance = {"rtol": 0, "atol": 1e-5 * np.abs(whole).max()}
-        np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, **tolerance)
-        np.testing.assert_allclose(state, last, rtol=0, atol=1e-5 * np.abs(last).max())
-
-    def test_gradients_reach_the_initial_state(self):
-        layer = shaken()
-        inputs = np.random.default_rng(0).normal(size=(2, 30, CHANNELS))
-        state = tensorflow.constant(np.random.default_rng(1).normal(size=(2, CHANNELS, STATES, 2)))
-        with tensorflow.GradientTape() as tape:
-            tape.watch(state)
-            loss = ops.sum(layer(inputs, initial_state=state))
-        gradient = np.asarray(tape.gradient(loss, state))
-        change = np.random.default_rng(2).normal(size=state.shape)
-        moved = ops.sum(layer(inputs, initial_state=state + change)) - loss
-        np.testing.assert_allclose(np.sum(gradient * change), moved, rtol=1e-9)  # outputs are linear in the state
-
-    def test_a_stateful_layer_goes_on_where_the_last_batch_ended(self):
-        layer = DSS(STATES, stateful=True)
-        model = keras.Sequential([keras.Input(batch_shape=(2, 20, CHANNELS)), layer])
-        inputs = np.random.default_rng(0).normal(size=(2, 60, CHANNELS)).astype("float32")
-        stateless = built()
-        stateless.set_weights(layer.get_weights()[:-1])
-        expected = np.asarray(stateless(inputs))
-        for _ in range(2):
-            pieces = [model.predict(piece, batch_size=2, verbose=0) for piece in np.split(inputs, 3, axis=1)]
-            np.testing.assert_allclose(
-                np.concatenate(pieces, axis=1), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
-            )
-            layer.reset_state()
-
-    def test_a_stateful_layer_needs_the_batch_size(self):
-        with pytest.raises(ValueError, match=r"must know the batch size.*batch_shape"):
-            DSS(2, stateful=True).build((None, 5, 3))
-
-    def test_only_stateful_layers_are_reset(self):
-        with pytest.raises(ValueError, match=r"carries no state.*stateful=True"):
-            built().reset_state()
-
-
-class TestMasks:
-    lengths = (40, 25, 1)
-
-    def padded(self, layer, filling):
-        inputs = np.random.default_rng(0).normal(size=(3, 40, CHANNELS))
-        mask = np.arange(40) < np.array(self.lengths)[:, None]
-        inputs[~mask] = filling
-        return inputs, layer(inputs, mask=ops.convert_to_tensor(mask))
-
-    @pytest.mark.parametrize("bidirectional", [False, True])
-    @pytest.mark.parametrize("filling", [0.0, 1e3, np.nan])
-    def test_padding_changes_nothing(self, bidirectional, filling):
-        layer = shaken(bidirectional=bidirectional)
-        inputs, outputs = self.padded(layer, filling)
-        for sequence, result, length in zip(inputs, np.asarray(outputs), self.lengths, strict=True):
-            expected = np.asarray(layer(sequence[None, :length]))[0]
-            np.testing.assert_allclose(result[:length], expected, rtol=0, atol=1e-10)
-
-    def test_the_state_is_the_one_after_the_last_unmasked_step(self):
-        layer = shaken(return_state=True)
-        start = np.random.default_rng(3).normal(size=(3, CHANNELS, STATES, 2))
-        inputs = np.random.default_rng(0).normal(size=(3, 40, CHANNELS))
-        mask = ops.convert_to_tensor(np.arange(40) < np.array(self.lengths)[:, None])
-        _, state = layer(inputs, initial_state=start, mask=mask)
-        for index, length in enumerate(self.lengths):
-            one = slice(index, index + 1)
-            _, expected = layer(inputs[one, :length], initial_state=start[one])
-            np.testing.assert_allclose(state[one], expected, rtol=0, atol=1e-10)
-
-    def test_masked_steps_in_between_are_zeros(self):
-        layer = shaken()
-        inputs = np.random.default_rng(0).normal(size=(1, 10, CHANNELS))
-        mask = np.arange(10)[None] % 3 != 1
-        outputs = layer(inputs, mask=ops.convert_to_tensor(mask))
-        np.testing.assert_allclose(outputs, layer(inputs * mask[:, :, None]), rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_half_the_rate_of_a_held_signal(kernel):
     """Held inputs: every sample given twice, with half the time between, leaves the same state behind each pair."""
@@ -334,10 +172,26 @@ def test_half_the_rate_of_a_held_signal(kernel):
     np.testing.assert_allclose(outputs, layer(inputs), rtol=0, atol=1e-10 * np.abs(outputs).max())
 
 
-def test_dynamics_are_poles_and_time_steps():
-    names = [weight.name for weight in built(separate_time_steps=True).dynamics]
-    assert names == ["log_decay", "frequency", "log_time_step", "log_frequency_time_step"]
-    assert [weight.name for weight in built(kernel="clip").dynamics] == ["real_part", "frequency", "log_time_step"]
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_poles_and_time_steps_are_marked(kernel):
+    layer = built(kernel=kernel, separate_time_steps=True, training_length=20)
+    marked = [weight.name for weight in layer.weights if weight.is_dynamics]
+    decay = "real_part" if kernel == "clip" else "log_decay"
+    assert marked == [decay, "frequency", "log_time_step", "log_frequency_time_step"]
+
+
+def test_both_parts_of_a_pole_come_from_one_draw():
+    class Diagonal(keras.initializers.Initializer):
+        """Poles on a line, elsewhere at every call."""
+
+        calls = 0
+
+        def __call__(self, shape, dtype=None):
+            self.calls += 1
+            return ops.cast(np.full(shape, [-1.0, 1.0]) * self.calls, dtype)
+
+    layer = built(pole_initializer=Diagonal())
+    np.testing.assert_allclose(np.exp(layer.log_decay), layer.frequency, rtol=1e-6)
 
 
 def test_output_is_convolution_plus_feedthrough():

@@ -27,8 +27,6 @@ class TestConformance(LayerConformance):
         "kernel_constraint": "max_norm",
         "bias_constraint": "non_neg",
     }
-    # Its masked steps have outputs too, and keras.layers.Masking, which that test needs, changes their inputs to zeros.
-    test_compiled_masks_equal_eager_ones = None
 
 
 @pytest.fixture
