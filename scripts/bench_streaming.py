@@ -104,8 +104,7 @@ def with_cells(model):
         def call(self, samples):
             hidden = encoder(samples)
             for block, layer in zip(blocks, recurrent, strict=True):
-                mixed = block.activation(layer(block.normalization(hidden)))
-                hidden = hidden + block.value(mixed) * block.gate(mixed)
+                hidden = hidden + block.mix(block.activation(layer(block.normalization(hidden))))
             return hidden
 
     return Cells()

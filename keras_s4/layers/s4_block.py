@@ -53,8 +53,11 @@ class S4Block(keras.layers.Layer):
     def call(self, inputs, mask=None, training=None):
         """Convolution mode, `[B, L, H]` to `[B, L, H]`."""
         hidden = self.dss(self.normalization(inputs, mask=mask, training=training), mask=mask)
-        hidden = self.activation(hidden)
-        return inputs + self.dropout(self.value(hidden) * self.gate(hidden), training=training)
+        return inputs + self.dropout(self.mix(self.activation(hidden)), training=training)
+
+    def mix(self, hidden):
+        """Gated mixing of channels, `[..., H]` to `[..., H]`: what comes behind the activation."""
+        return self.value(hidden) * self.gate(hidden)
 
     def reset_state(self) -> None:
         """Sets the state that a stateful DSS layer carries to zero."""

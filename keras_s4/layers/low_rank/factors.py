@@ -20,12 +20,12 @@ class LowRankWeights:
 
     A matrix `name` `[m, n]` of rank r is two weights, `{name}_left` `[m, r]` and `{name}_right` `[r, n]`. One whose
     rank is None is whole: a single weight `name`, as in the Keras layer.
+
+    Attributes:
+        ranks: the rank of every matrix by its name, None for a whole matrix; a layer gives it as a property.
     """
 
-    @property
-    def ranks(self) -> dict[str, int | None]:
-        """The rank of every matrix by its name; None for a whole matrix."""
-        raise NotImplementedError
+    ranks: dict[str, int | None]
 
     def matrices(self) -> dict[str, np.ndarray]:
         """The full matrices by name in float64: the weights themselves, or the products of their factors.
