@@ -1,4 +1,5 @@
 import pytest
+from summaries import SUMMARY
 from typer.testing import CliRunner
 
 from keras_s4 import cli, pipeline
@@ -16,32 +17,6 @@ def call(monkeypatch):
         return CliRunner().invoke(cli.app, ["demo", *arguments])
 
     return with_result
-
-
-SUMMARY = {
-    "test_windows": 2,
-    "table": [
-        {
-            "row": "TFLM",
-            "accuracy": 0.5,
-            "agreement": 1.0,
-            "parameters": None,
-            "states": 8,
-            "tflite_bytes": 12345,
-            "arena_bytes": 6789,
-            "operators": 42,
-            "multiply_accumulates": 1000,
-        }
-    ],
-    "comparison": {
-        "bit_exact": True,
-        "first_difference": "",
-        "steps": 1000,
-        "agreement": {"tensorflow": 1.0},
-        "tensorflow_sequences": 2,
-        "tensorflow_difference": 1,
-    },
-}
 
 
 def test_demo_prints_the_table_and_where_the_rest_is(call, tmp_path):

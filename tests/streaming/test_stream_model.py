@@ -31,6 +31,16 @@ def run_steps(model, inputs, states=None):
     return np.stack(outputs, axis=1), states
 
 
+class DifferenceStreamer(streaming.Streamer):
+    """Each sample less the one before it."""
+
+    def initial_state(self, batch):
+        return ops.zeros((batch, self.input_shape[-1]))
+
+    def step(self, inputs, state):
+        return inputs[0] - state, inputs[0]
+
+
 @pytest.fixture(scope="module")
 def small():
     """A classifier of one block on windows of 12 steps, streaming."""
@@ -213,13 +223,7 @@ class TestRegistration:
             StreamingModel(self.model())
 
     def test_a_layer_of_ones_own(self, registry):
-        @streaming.register(Difference)
-        class _Difference(streaming.Streamer):
-            def initial_state(self, batch):
-                return ops.zeros((batch, self.input_shape[-1]))
-
-            def step(self, inputs, state):
-                return inputs[0] - state, inputs[0]
+        streaming.register(Difference)(DifferenceStreamer)
 
         model, inputs = self.model(), signal(2, 6, 2)
         np.testing.assert_allclose(StreamingModel(model)(inputs), model(inputs), rtol=0, atol=1e-5)
@@ -244,13 +248,7 @@ class TestRegistration:
 
     def test_a_layer_of_ones_own_with_a_chunk(self, registry, monkeypatch):
         @streaming.register(Difference)
-        class _Difference(streaming.Streamer):
-            def initial_state(self, batch):
-                return ops.zeros((batch, self.input_shape[-1]))
-
-            def step(self, inputs, state):
-                return inputs[0] - state, inputs[0]
-
+        class _WithChunk(DifferenceStreamer):
             def chunk(self, inputs, state):
                 before = ops.concatenate([state[:, None], inputs[0][:, :-1]], axis=1)
                 return inputs[0] - before, inputs[0][:, -1]
