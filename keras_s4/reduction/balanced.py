@@ -7,30 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_s4.reduction.gramians import GramianFactors, gramian_factors
+from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
 # Singular values below this part of the largest are dropped whatever the rank: balancing divides by their square roots.
 _SMALLEST_RATIO = 1e-13
 # What rounding may add to the error of a reduced system, relative to the largest Hankel singular value.
 _ROUNDING = 1e-11
-
-
-@dataclass(frozen=True, eq=False)
-class Reduction:
-    """A reduced system and what the reduction lost.
-
-    Attributes:
-        system: the reduced system, with ``rank`` entries a channel (the largest rank, where ranks differ).
-        spectrum: [H, 2N] Hankel singular values of the original system, non-increasing. A channel has as many as it has
-            real states (``DiagonalSystem.orders``); zeros follow.
-        error_bound: [H] bound on the Hinf norm of the error of each channel.
-        orders: [H] int, real states kept.
-    """
-
-    system: DiagonalSystem
-    spectrum: np.ndarray
-    error_bound: np.ndarray
-    orders: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +51,8 @@ class BalancedRealization:
         orders[whole] = self.system.orders[whole]
         bound = 2.0 * np.where(np.arange(self.spectrum.shape[1]) >= orders[:, None], self.spectrum, 0.0).sum(axis=1)
         bound[whole] = 0.0
-        return Reduction(DiagonalSystem(poles, residues, self.system.feedthrough), self.spectrum, bound, orders)
+        reduced = DiagonalSystem(poles, residues, self.system.feedthrough)
+        return Reduction("balanced", self.system, reduced, self.spectrum, bound, orders)
 
     def _fill_truncated(
         self, channels: np.ndarray, rank: np.ndarray, poles: np.ndarray, residues: np.ndarray
