@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold
 
-from keras_s4 import datasets
 from keras_s4.datasets import FOLDS, SMARTWATCH_CLASSES, Recordings, smartwatch, smartwatch_recordings, smartwatch_split
+from keras_s4.datasets import recordings as module
 
 needs_smartwatch = pytest.mark.skipif(
     importlib.util.find_spec("seglearn") is None, reason="the recordings come with seglearn"
@@ -85,7 +85,7 @@ class TestFile:
         with pytest.raises(ValueError, match="not opened") as caught:
             smartwatch_recordings()
         assert hashlib.sha256(content).hexdigest() in str(caught.value)
-        assert datasets.SMARTWATCH_SHA256 in str(caught.value)
+        assert module.SMARTWATCH_SHA256 in str(caught.value)
         assert opened == []
 
     def test_the_known_file_is_read(self, monkeypatch, tmp_path):
@@ -93,7 +93,7 @@ class TestFile:
         table = {"X": [np.zeros((3, 6)), np.ones((2, 6))], "y": [0, 1], "subject": [4.0, 5.0]}
         np.save(tmp_path / "table.npy", np.array(table, dtype=object))
         content = (tmp_path / "table.npy").read_bytes()
-        monkeypatch.setattr(datasets, "SMARTWATCH_SHA256", hashlib.sha256(content).hexdigest())
+        monkeypatch.setattr(module, "SMARTWATCH_SHA256", hashlib.sha256(content).hexdigest())
         self.package(monkeypatch, tmp_path, content)
         recordings = smartwatch_recordings()
         assert [signal.shape for signal in recordings.signals] == [(3, 6), (2, 6)]
@@ -109,7 +109,7 @@ def whole():
 @pytest.fixture
 def loaded(whole, monkeypatch):
     """Reads the file once for all tests."""
-    monkeypatch.setattr(datasets, "smartwatch_recordings", lambda: whole)
+    monkeypatch.setattr(module, "smartwatch_recordings", lambda: whole)
     return whole
 
 

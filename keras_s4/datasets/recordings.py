@@ -1,4 +1,4 @@
-"""Real training data that installed packages bring along. Always split by subject, never by window."""
+"""Recordings of sensors, and the smartwatch recordings that the package seglearn brings along."""
 
 from __future__ import annotations
 
