@@ -30,12 +30,14 @@ class GramianFactors:
         phases: [H, N] complex, residues divided by their moduli; a sign for real entries.
         weights: [H, N] float, the input weights.
         scale: [H, N] float, 1 for a real entry, sqrt(2) for a complex one: what a row is multiplied by in real form.
+        pivots: [H, N] complex, the poles in the order of elimination.
     """
 
     rows: np.ndarray
     phases: np.ndarray
     weights: np.ndarray
     scale: np.ndarray
+    pivots: np.ndarray
 
     def controllability(self) -> np.ndarray:
         """Return the real factor [H, 2N, 2N] of the controllability Gramian of :func:`real_form`."""
@@ -44,6 +46,52 @@ class GramianFactors:
     def observability(self) -> np.ndarray:
         """Return the real factor [H, 2N, 2N] of the observability Gramian of :func:`real_form`."""
         return self._real((self.phases[..., None] * self.rows).conj())
+
+    def product(self, poles: np.ndarray | float = 1.0) -> np.ndarray:
+        """Return ``M.T L`` [H, 2N, 2N] of the factors L (controllability) and M, or ``M.T A L`` with `poles` [H, N].
+
+        Both are real and symmetric. The eigenvalues of the first are the Hankel singular values with signs. Its
+        elements fall off from the top left, which is what lets eigensolvers resolve the smallest ones.
+        """
+        left = (self.scale**2 * self.phases * poles)[..., None] * self.rows
+        product = np.concatenate([left.real, -left.imag], axis=1).transpose(0, 2, 1) @ np.concatenate(
+            [self.rows.real, self.rows.imag], axis=1
+        )
+        return 0.5 * (product + product.transpose(0, 2, 1))
+
+    @property
+    def gain(self) -> np.ndarray:
+        """``C L`` [H, 2N], which is ``B.T M``, too."""
+        return np.einsum("hn,hni->hi", self.scale**2 * self.weights * self.phases, self.rows).real
+
+    def shift(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return A and B in the coordinates of the columns, ``A L = L S`` and ``B = L b``.
+
+        The columns are orthonormal functions, so that the Gramian of (S, b) is the identity. Each pair of columns is an
+        all-pass section, an orthogonal matrix of three rows, and the sections are in series: each element of S is a
+        product of accurate numbers. Whatever changes a Gramian is best applied here, where nothing is ill-conditioned.
+
+        Returns:
+            S [H, 2N, 2N], zero above its 2 x 2 blocks, and b [H, 2N].
+
+        References:
+            Heuberger, Van den Hof and Wahlberg (eds.), Modelling and identification with rational orthogonal basis
+            functions, Springer 2005.
+        """
+        blocks, inputs, outputs, through = _all_pass_sections(self.pivots)
+        size = 2 * self.pivots.shape[1]
+        S, b = np.zeros((len(self.pivots), size, size)), np.zeros((len(self.pivots), size))
+        before = np.zeros((len(self.pivots), 1, size))  # the input of a section, from the states of those before it
+        passed = np.ones((len(self.pivots), 1))  # and from the input of the series
+        for step in range(self.pivots.shape[1]):
+            two = slice(2 * step, 2 * step + 2)
+            S[:, two] = inputs[:, step, :, None] * before
+            S[:, two, two] = blocks[:, step]
+            b[:, two] = inputs[:, step] * passed
+            before *= through[:, step, None, None]
+            before[:, 0, two] = outputs[:, step]
+            passed *= through[:, step, None]
+        return S, b
 
     def _real(self, rows: np.ndarray) -> np.ndarray:
         rows = self.scale[..., None] * rows
@@ -89,15 +137,36 @@ def gramian_factors(system: DiagonalSystem) -> GramianFactors:
     gap = one_minus_squared_radius(system.poles)
     generator = weights.astype(np.complex128)
     rows = np.empty((system.channels, system.state_size, 2 * system.state_size), dtype=np.complex128)
+    pivots = np.empty_like(system.poles)
     channel = np.arange(system.channels)
     for step in range(system.state_size):
         # The trace of the pivot block: of the complex 2 x 2 one, or the diagonal element of a real pole.
         k = np.argmax(scale**2 * np.abs(generator) ** 2 / gap, axis=1)
-        columns, factor = orthonormal_step(system.poles, system.poles[channel, k], gap[channel, k])
+        pivots[:, step] = system.poles[channel, k]
+        columns, factor = orthonormal_step(system.poles, pivots[:, step], gap[channel, k])
         rows[:, :, 2 * step] = generator * columns[0]
         rows[:, :, 2 * step + 1] = generator * columns[1]
         generator *= factor
-    return GramianFactors(rows, phases, weights, scale)
+    return GramianFactors(rows, phases, weights, scale, pivots)
+
+
+def _all_pass_sections(pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the state-space matrices of the all-pass sections with these poles [H, N] and their conjugates.
+
+    Their states are the functions of :func:`keras_s4.systems.orthonormal_step`; a real pole has one, and a zero one.
+
+    Returns:
+        A [H, N, 2, 2], B [H, N, 2], C [H, N, 2] and D [H, N].
+    """
+    gap = one_minus_squared_radius(pivots)
+    real, minus, plus = pivots.imag == 0.0, np.abs(1.0 - pivots), np.abs(1.0 + pivots)
+    zero, root = np.zeros_like(gap), np.sqrt(gap / 2.0)
+    A = np.stack([1.0 - minus**2 / 2.0, minus * plus / 2.0, -minus * plus / 2.0, plus**2 / 2.0 - 1.0], axis=-1)
+    A = np.where(real[..., None], np.stack([pivots.real, zero, zero, zero], axis=-1), A)
+    first = np.where(real, np.sqrt(gap), root * minus)
+    second = np.where(real, 0.0, root * plus)
+    D = np.where(real, -pivots.real, np.abs(pivots) ** 2)
+    return A.reshape(*pivots.shape, 2, 2), np.stack([first, second], -1), np.stack([first, -second], -1), D
 
 
 def _balanced_weights(system: DiagonalSystem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

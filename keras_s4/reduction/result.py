@@ -24,6 +24,8 @@ class Reduction:
         error_bound: [H] bound on the Hinf norm of the error of each channel that is known before the error is measured;
             infinite where the method has none.
         orders: [H] int, real states kept.
+        stabilized: [H] bool, channels in which the method gave an unstable system at an order that fits `rank`, so that
+            a lower order, or what the docstring of the method says, took its place; None where that cannot happen.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Reduction:
     spectrum: np.ndarray
     error_bound: np.ndarray
     orders: np.ndarray
+    stabilized: np.ndarray | None = None
 
     @cached_property
     def error_system(self) -> DiagonalSystem:

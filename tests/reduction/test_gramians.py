@@ -78,6 +78,32 @@ def test_gramians_equal_those_of_scipy(system):
             np.testing.assert_allclose(factor @ factor.T, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
+def test_shift_is_the_system_in_orthonormal_coordinates(system):
+    A, B, _ = real_form(system)
+    factors = gramian_factors(system)
+    L, (S, b) = factors.controllability(), factors.shift()
+    np.testing.assert_allclose(A @ L, L @ S, rtol=0, atol=1e-14 * np.abs(L).max())
+    np.testing.assert_allclose(B, np.einsum("hij,hj->hi", L, b), rtol=0, atol=1e-14 * np.abs(L).max())
+    states = np.where(factors.pivots.imag == 0.0, 1, 2)  # a real pole has one state and a column of zeros
+    identity = S @ S.transpose(0, 2, 1) + b[:, :, None] * b[:, None]
+    for h in range(system.channels):
+        used = np.arange(2)[None, :] < states[h, :, None]
+        np.testing.assert_allclose(identity[h], np.diag(used.reshape(-1).astype(float)), rtol=0, atol=1e-14)
+
+
+def test_gain_and_products_are_those_of_the_factors(system):
+    A, B, C = real_form(system)
+    factors = gramian_factors(system)
+    L, M = factors.controllability(), factors.observability()
+    for got, expected in (
+        (factors.product(), M.transpose(0, 2, 1) @ L),
+        (factors.product(system.poles), M.transpose(0, 2, 1) @ A @ L),
+        (factors.gain, np.einsum("hi,hij->hj", C, L)),
+        (factors.gain, np.einsum("hi,hij->hj", B, M)),
+    ):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
 def test_repeated_poles_and_padding_end_in_zero_columns():
     columns = np.abs(gramian_factors(ragged_system()).rows).max(axis=1)
     # 0, 0.5j (with its conjugate) and 0.3 are four distinct real states; then 0.9; then 0.1j and four real poles.

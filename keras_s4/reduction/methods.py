@@ -1,0 +1,62 @@
+"""All methods of reduction behind one call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_s4.reduction.balanced import balanced_truncation
+from keras_s4.reduction.finite_horizon import finite_horizon_truncation
+from keras_s4.reduction.h2 import h2_optimal
+from keras_s4.reduction.input_weighted import input_weighted_truncation
+from keras_s4.reduction.modal import modal_truncation
+from keras_s4.reduction.result import Reduction
+from keras_s4.reduction.singular_perturbation import singular_perturbation
+from keras_s4.systems import DiagonalSystem
+
+METHODS: dict[str, Callable[..., Reduction]] = {
+    "balanced": balanced_truncation,
+    "finite_horizon": finite_horizon_truncation,
+    "singular_perturbation": singular_perturbation,
+    "input_weighted": input_weighted_truncation,
+    "h2": h2_optimal,
+    "modal": modal_truncation,
+}
+
+
+def reduce(system: DiagonalSystem, rank: int | np.ndarray, method: str = "balanced", **options) -> Reduction:
+    """Reduce every channel of a system by a method of `METHODS`.
+
+    Args:
+        system: the system to reduce, H channels of N entries.
+        rank: entries (complex modes) kept for each channel, an int or [H] ints, from 1 to N.
+        method: "balanced" (Hankel singular values, with an error bound), "finite_horizon" (for kernels of `horizon`
+            steps), "singular_perturbation" (exact for constant inputs, with the same bound), "input_weighted" (for
+            inputs of a given `power_spectrum`), "h2" (the least error of the kernel) or "modal" (keeps poles of the
+            system).
+        **options: what the method takes besides; see its own docstring.
+
+    Returns:
+        A :class:`Reduction`; its system has ``max(rank)`` entries a channel, all of them stable.
+
+    Raises:
+        ValueError: if there is no such method, for options that it needs and did not get or does not have, and for what
+            the method itself refuses.
+    """
+    if method not in METHODS:
+        raise ValueError(f"Received method={method!r}; expected one of {', '.join(map(repr, METHODS))}.")
+    function = METHODS[method]
+    parameters = list(inspect.signature(function).parameters.values())[2:]
+    known = [item.name for item in parameters]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        has = f"its options are {', '.join(known)}" if known else "it has no options"
+        raise ValueError(f"Received {', '.join(unknown)} for method {method!r}; {has}.")
+    missing = [item.name for item in parameters if item.default is item.empty and item.name not in options]
+    if missing:
+        raise ValueError(
+            f"Method {method!r} needs {', '.join(missing)}; pass {', '.join(f'{m}=...' for m in missing)}."
+        )
+    return function(system, rank, **options)
