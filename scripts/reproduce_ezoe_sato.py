@@ -1,0 +1,233 @@
+"""The claims of Ezoe and Sato (arXiv 2402.15993) on real data: is a truncated large model the better start?
+
+For every seed a large model is trained from Skew-HiPPO ("original"), reduced by balanced truncation to an eighth of its
+states ("truncated") and trained again ("ours"). Against it stand models from Skew-HiPPO: of the small size with as many
+steps as the retraining ("small_short") and as both trainings together ("small_long"), and of the large size with both
+("large_long"). A seed gives the initial values and the order of the data; on the
+smartwatch recordings also the fold, that is the people of the test. Nothing is chosen on test data; learning rates are
+those of the smartwatch demo, 1e-2 and 5e-3 for the retraining, without a search.
+
+(a) ours against small models, paired by seed; (b) ours against large ones; (c) originals of different accuracy, after
+trainings of different length on one split, and what becomes of each.
+
+Without `--rerun` the committed results are shown. A run over takes about an hour and a half on two cores; interrupt it
+whenever you like, it continues where it was. Fashion-MNIST: see `keras_s4.datasets.fashion_mnist`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from measuring import RESULTS, Figure, conclude, read_result, record_of
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from keras_s4.files import write_bytes
+
+RESULT = RESULTS / "ezoe_sato.json"
+PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "scipy")
+STATES, KEPT = 32, 4
+LEARNING_RATE, RETRAIN_LEARNING_RATE = 1e-2, 5e-3
+# Of the trainings of further originals, as parts of the full one; on the split of seed 0, which these seeds share.
+FRACTIONS, FURTHER_SEEDS = (1 / 16, 1 / 8, 1 / 4, 1 / 2), (100, 105)
+# What the retrained model is compared with: claim, rival, what it is called.
+RIVALS = (
+    ("a", "small_short", "small from Skew-HiPPO, steps of the retraining"),
+    ("a", "small_long", "small from Skew-HiPPO, steps of both trainings"),
+    ("b", "original", "large, steps of the first training"),
+    ("b", "large_long", "large, steps of both trainings"),
+)
+
+
+class Runs:
+    """The runs of one task; what was finished before is not computed again."""
+
+    def __init__(self, name: str, cache: Path):
+        from sequence_tasks import TASKS, Trainer, use_one_thread
+
+        use_one_thread()
+        self.task = TASKS[name]
+        self.cache = cache / name
+        self.large = Trainer(self.task, STATES)
+        self.small = Trainer(self.task, KEPT)
+
+    def run(self, seed: int) -> dict:
+        """Test accuracies of one seed."""
+        steps = self.task.steps
+        test = {"seed": seed, **self.reduce_and_retrain(seed, steps)}
+        rivals = {
+            "small_short": (self.small, steps),
+            "small_long": (self.small, 2 * steps),
+            "large_long": (self.large, 2 * steps),
+        }
+        for rival, (trainer, length) in rivals.items():
+            test[rival] = self._accuracy(
+                f"{rival}-{seed}", seed, lambda t=trainer, n=length: t.train(seed, n, LEARNING_RATE, seed)
+            )
+        return test
+
+    def reduce_and_retrain(self, seed: int, steps: int) -> dict:
+        """Test accuracies of an original, after the truncation, and after the retraining."""
+        from keras_s4 import reduce
+
+        name = f"{seed}-{steps}"
+        original = self._accuracy(
+            f"original-{name}", seed, lambda: self.large.train(seed, steps, LEARNING_RATE, seed), keep=True
+        )
+        truncated = None
+
+        def truncate():
+            nonlocal truncated
+            import keras
+
+            truncated = reduce(keras.saving.load_model(self.cache / f"original-{name}.keras"), KEPT)
+            return truncated
+
+        def retrain():
+            start = truncate() if truncated is None else truncated
+            return self.small.train(start, self.task.steps, RETRAIN_LEARNING_RATE, seed + 1000)
+
+        return {
+            "steps": steps,
+            "original": original,
+            "truncated": self._accuracy(f"truncated-{name}", seed, truncate),
+            "ours": self._accuracy(f"ours-{name}", seed, retrain, keep=True),
+        }
+
+    def _accuracy(self, name: str, seed: int, make, keep: bool = False) -> float:
+        """The test accuracy of what `make` returns, from a file where there is one; `keep` saves the model too."""
+        from sequence_tasks import accuracy
+
+        path = self.cache / f"{name}.json"
+        if not path.exists():
+            model = make()
+            self.cache.mkdir(parents=True, exist_ok=True)
+            if keep:
+                model.save(self.cache / f"{name}.keras")
+            found = accuracy(model, self.task.evaluation("test", seed))
+            write_bytes(path, json.dumps(found).encode())
+            print(f"{self.task.title}: {name} {found:.4f}", flush=True)
+        return json.loads(path.read_text())
+
+
+def run_task(name: str, seeds: int, cache: Path) -> dict:
+    """All runs of a task."""
+    runs = Runs(name, cache)
+    first = [runs.run(seed) for seed in range(seeds)]
+    lengths = [max(10, round(runs.task.steps * fraction, -1)) for fraction in FRACTIONS]
+    further = [runs.reduce_and_retrain(seed, int(steps)) for steps in lengths for seed in FURTHER_SEEDS]
+    parameters = {trainer.states: trainer.model.count_params() for trainer in (runs.large, runs.small)}
+    return {"title": runs.task.title, "runs": first, "originals": [first[0], *further], "parameters": parameters}
+
+
+def run_all(names: list[str], seeds: int, jobs: int, cache: Path) -> dict:
+    """The results by task."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        waiting = {name: pool.submit(run_task, name, seeds, cache) for name in names}
+        return {name: future.result() for name, future in waiting.items()}
+
+
+def compare(ours: np.ndarray, rival: np.ndarray) -> dict:
+    """A paired comparison of accuracies `[S]`: difference in points, effect size, p-values, and whether it holds."""
+    difference = 100.0 * (ours - rival)
+    p = float(stats.ttest_rel(ours, rival, alternative="greater").pvalue)
+    return {
+        "points": float(difference.mean()),
+        "deviation": float(difference.std(ddof=1)),
+        "effect": float(difference.mean() / max(difference.std(ddof=1), 1e-9)),
+        "p": p,
+        "p_wilcoxon": float(stats.wilcoxon(ours, rival, alternative="greater").pvalue),
+    }
+
+
+def comparisons(result: dict) -> dict:
+    """The retrained model against each rival, and the correlation, for one task."""
+    ours = np.array([run["ours"] for run in result["runs"]])
+    found = {rival: compare(ours, np.array([run[rival] for run in result["runs"]])) for _, rival, _ in RIVALS}
+    pairs = np.array([(run["original"], run["ours"]) for run in result["originals"]])
+    pearson, spearman = stats.pearsonr(*pairs.T), stats.spearmanr(*pairs.T)
+    return found | {
+        "correlation": {
+            "pearson": float(pearson.statistic),
+            "p": float(pearson.pvalue),
+            "spearman": float(spearman.statistic),
+            "p_spearman": float(spearman.pvalue),
+        }
+    }
+
+
+def verdict(claim: str, compared: dict) -> str:
+    """Whether a claim holds, in words. (b) is that ours is as good or better."""
+    if claim == "c":
+        return "holds" if compared["pearson"] > 0 and compared["p"] < 0.05 else "does not hold (p >= 0.05)"
+    if compared["points"] > 0:
+        return "holds" if compared["p"] < 0.05 else "better, but p >= 0.05"
+    return "does not hold"
+
+
+def tables(results: dict) -> list[Table]:
+    """Accuracies, and the claims with their verdicts."""
+    stages = ("original", "truncated", "ours", "small_short", "small_long", "large_long")
+    accuracies = Table("task", *stages, title="Test accuracy, mean and deviation over seeds, in percent")
+    claims = Table("task", "claim", "against", "points", "effect", "p (t)", "p (Wilcoxon)", "verdict", title="Claims")
+    for result in results.values():
+        values = {stage: 100 * np.array([run[stage] for run in result["runs"]]) for stage in stages}
+        accuracies.add_row(result["title"], *(f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" for v in values.values()))
+        found = comparisons(result)
+        for claim, rival, description in RIVALS:
+            it = found[rival]
+            numbers = (f"{it['points']:+.2f}", f"{it['effect']:.2f}", f"{it['p']:.3g}", f"{it['p_wilcoxon']:.3g}")
+            claims.add_row(result["title"], claim, description, *numbers, verdict(claim, it))
+        it = found["correlation"]
+        description = (
+            f"{len(result['originals'])} originals: correlation {it['pearson']:.2f}, ranks {it['spearman']:.2f}"
+        )
+        claims.add_row(result["title"], "c", description, "", "", f"{it['p']:.3g}", "", verdict("c", it))
+    return [accuracies, claims]
+
+
+def summarise(results: dict) -> list[Figure]:
+    """The numbers behind the claims."""
+    figures = []
+    for result in results.values():
+        found, title = comparisons(result), result["title"]
+        for claim, rival, description in RIVALS:
+            figures.append(
+                Figure(f"{title}: ({claim}) gained on {description}", found[rival]["points"], unit=" points")
+            )
+        figures.append(Figure(f"{title}: (c) correlation of original and final", found["correlation"]["pearson"]))
+    return figures
+
+
+def main(
+    rerun: Annotated[bool, typer.Option("--rerun", help="Compute the results anew instead of reading them.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    tasks: Annotated[str, typer.Option(help="Comma-separated: pixels, rows, smartwatch.")] = "pixels,rows,smartwatch",
+    seeds: Annotated[int, typer.Option(help="Runs per task.", min=2)] = 5,
+    jobs: Annotated[int, typer.Option(help="Tasks at a time, one core each.", min=1)] = 2,
+    cache: Annotated[Path, typer.Option(help="Where finished runs are kept.")] = Path("runs/reproduce_ezoe_sato"),
+):
+    """Models retrained from balanced truncation against models trained from Skew-HiPPO."""
+    if rerun:
+        results = run_all(tasks.split(","), seeds, jobs, cache)
+        settings = {"states": STATES, "kept": KEPT, "seeds": seeds}
+        compared = {name: comparisons(result) for name, result in results.items()}
+        record = record_of(summarise(results), PACKAGES, settings=settings, tasks=results, comparisons=compared)
+        json_file = json_file or RESULT
+    else:
+        record = read_result(RESULT)
+    for table in tables(record["tasks"]):
+        Console().print(table)
+    conclude("Ezoe and Sato: retrained from balanced truncation", record, json_file, check=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,314 @@
+"""Rank-Tuning (Maison et al., arXiv 2310.12688) on recurrent networks: bytes against accuracy.
+
+A GRU network learns Fashion-MNIST row by row, and the smartwatch recordings averaged to 10 Hz; plainly, with the
+growing nuclear norm, with hard low-rank approximation every other epoch, and with both. Then its matrices are factored:
+at uniform ranks, at ranks by an error threshold, and at ranks by Rank-Tuning on validation data. Nothing is trained
+afterwards. Losses are relative to the plainly trained, intact network; bytes are those of the arrays of weights (32-bit
+floats on both sides), biases included.
+
+Without `--rerun` the committed results are shown. A run over takes about half an hour on two cores; interrupt it
+whenever you like, it continues where it was.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from measuring import RESULTS, Figure, conclude, read_result, record_of
+from rich.console import Console
+from rich.table import Table
+
+from keras_s4.files import write_bytes
+
+RESULT = RESULTS / "rank_tuning.json"
+PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy")
+UNITS, EPOCHS, STEPS_PER_EPOCH = 256, 10, {"rows": 100, "smartwatch": 40}
+BATCH_SIZE = {"rows": 100, "smartwatch": 32}
+LEARNING_RATE = 2e-3
+ADAPTATIONS = ("none", "nuclear norm", "hard low rank", "both")
+# Of the nuclear norm, in the first and in the last epoch; and the fraction of the rank that hard approximation keeps.
+PENALTIES, HARD_FRACTION, HARD_EVERY = (1e-6, 3e-4), 1 / 16, 2
+FRACTIONS = (0.5, 0.25, 0.125, 0.0625, 0.04, 0.03, 0.02, 0.01)
+THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
+LOSSES = (0.002, 0.005, 0.01, 0.014, 0.02, 0.03, 0.05, 0.1)
+VALIDATED = 3_000
+ALLOWED_LOSS, WANTED_COMPRESSION = 0.014, 14.0
+
+
+def data_of(name: str, seed: int):
+    """Training, validation and test arrays of a task."""
+    from sequence_tasks import TASKS
+
+    task = TASKS[name]
+    steps = EPOCHS * STEPS_PER_EPOCH[name]
+    if name == "rows":
+        x, y = task.batches(seed, steps * BATCH_SIZE[name] // task.batch_size)
+        return (x, y), tuple(part[:VALIDATED] for part in task.evaluation("validation")), task.evaluation("test")
+    parts = task.batches(seed, steps), task.evaluation("validation", seed), task.evaluation("test", seed)
+    # Five samples each: 10 Hz. A GRU has to take every step, and 100 of them are enough for arms.
+    return tuple((x.reshape(len(x), -1, 5, x.shape[-1]).mean(axis=2), y) for x, y in parts)
+
+
+def network(shape: tuple[int, int], classes: int, adaptation: str):
+    """A GRU, its average over time, and a Dense layer; compiled."""
+    import keras
+
+    from keras_s4.compression.regularizers import NuclearNorm
+
+    def penalty():
+        return NuclearNorm(PENALTIES[0]) if adaptation in ("nuclear norm", "both") else None
+
+    gru = keras.layers.GRU(
+        UNITS, return_sequences=True, kernel_regularizer=penalty(), recurrent_regularizer=penalty(), name="gru"
+    )
+    head = keras.layers.Dense(classes, activation="softmax", kernel_regularizer=penalty(), name="head")
+    model = keras.Sequential([keras.Input(shape), gru, keras.layers.GlobalAveragePooling1D(), head])
+    model.compile(
+        keras.optimizers.Adam(LEARNING_RATE, clipnorm=1.0), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def trained(name: str, adaptation: str, seed: int, cache: Path):
+    """The network after training with an adaptation, from the cache where it is there."""
+    import keras
+
+    from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
+
+    path = cache / f"{name}-{adaptation.replace(' ', '-')}-{seed}.keras"
+    if path.exists():
+        return keras.saving.load_model(path)
+    (x, y), _, _ = data_of(name, seed)
+    keras.utils.set_random_seed(seed)
+    model = network(x.shape[1:], int(y.max()) + 1, adaptation)
+    falling = keras.callbacks.LearningRateScheduler(
+        lambda epoch: LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS))
+    )
+    callbacks = [falling]
+    if adaptation in ("nuclear norm", "both"):
+        callbacks.append(GrowingWeight(*PENALTIES, epochs=EPOCHS, schedule="geometric"))
+    if adaptation in ("hard low rank", "both"):
+        callbacks.append(HardLowRank(HARD_FRACTION, every=HARD_EVERY))
+    size = BATCH_SIZE[name]
+    # An epoch is a part of the data here, the next part each time: adaptations act between epochs.
+    batches = ((x[start : start + size], y[start : start + size]) for start in range(0, len(x), size))
+    model.fit(batches, steps_per_epoch=STEPS_PER_EPOCH[name], epochs=EPOCHS, verbose=0, callbacks=callbacks)
+    cache.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+    return model
+
+
+def weight_bytes(model) -> int:
+    """Bytes of a model's weights as arrays."""
+    return sum(weight.nbytes for weight in model.get_weights())
+
+
+def run_one(name: str, adaptation: str, seed: int, cache: Path) -> dict:
+    """All ways to choose ranks for one trained network; what was finished before is not computed again."""
+    from keras_s4 import reduce
+    from keras_s4.compression import parts_of
+    from keras_s4.compression.metrics import accuracy_on
+
+    path = cache / f"{name}-{adaptation.replace(' ', '-')}-{seed}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    _, validation, test = data_of(name, seed)
+    validate, tested = accuracy_on(*validation, 500), accuracy_on(*test, 500)
+    plain = trained(name, "none", seed, cache)
+    model = trained(name, adaptation, seed, cache)
+    goal = validate(plain)
+    parts = parts_of(model)
+    chosen = _chosen_ranks(model, parts, validate, goal, cache / f"{path.stem}-evaluations.json")
+    found = []
+    for way, setting, ranks in chosen:
+        small = reduce(model, ranks)
+        found.append(
+            {
+                "way": way,
+                "setting": setting,
+                "ranks": ranks,
+                "bytes": weight_bytes(small),
+                "validation": validate(small),
+                "test": tested(small),
+            }
+        )
+        print(f"{name}, {adaptation}, {seed}: {way} {setting} {found[-1]['test']:.4f}", flush=True)
+    result = {
+        "task": name,
+        "adaptation": adaptation,
+        "seed": seed,
+        "bytes": weight_bytes(plain),
+        "plain": {"validation": goal, "test": tested(plain)},
+        "intact": {"validation": validate(model), "test": tested(model)},
+        "reduced": found,
+    }
+    write_bytes(path, json.dumps(result).encode())
+    return result
+
+
+def _chosen_ranks(model, parts, validate, goal: float, evaluations: Path) -> list[tuple[str, float, dict]]:
+    from keras_s4 import ranks
+    from keras_s4.compression.rank_tuning import rank_tuning
+
+    chosen = [("uniform", value, ranks.uniform(model, fraction=value, parts=parts)) for value in FRACTIONS]
+    for value in THRESHOLDS:
+        chosen.append(("error threshold", value, _within(parts, value)))
+    for loss in LOSSES:
+        try:
+            tuning = rank_tuning(
+                model, validate, target=(1 - loss) * goal, parts=parts, cache=evaluations, progress=False
+            )
+        except ValueError as error:  # the adaptation alone has lost more
+            print(f"rank-tuning at {loss}: {error}", flush=True)
+            continue
+        chosen.append(("Rank-Tuning", loss, tuning.ranks))
+    return chosen
+
+
+def _within(parts, threshold: float) -> dict[str, int]:
+    """For each part the lowest rank whose error is within the threshold, or all of it."""
+    return {
+        name: next(rank for rank in part.choices if rank == part.max_rank or part.error_bound(rank) <= threshold)
+        for name, part in parts.items()
+    }
+
+
+def run_task(name: str, seeds: int, cache: Path) -> list[dict]:
+    """All networks of a task, on one core."""
+    from sequence_tasks import use_one_thread
+
+    use_one_thread()
+    return [run_one(name, adaptation, seed, cache) for seed in range(seeds) for adaptation in ADAPTATIONS]
+
+
+def run_all(names: list[str], seeds: int, jobs: int, cache: Path) -> list[dict]:
+    """The results of all tasks."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        waiting = [pool.submit(run_task, name, seeds, cache) for name in names]
+        return [run for future in waiting for run in future.result()]
+
+
+def compression(run: dict, reduced: dict) -> float:
+    """How many times fewer bytes the weights take."""
+    return run["bytes"] / reduced["bytes"]
+
+
+def relative_loss(run: dict, reduced: dict, part: str) -> float:
+    """What is lost of the accuracy of the plain network, as a fraction of it."""
+    return 1.0 - reduced[part] / run["plain"][part]
+
+
+def best_of(runs: list[dict], way: str) -> tuple[dict, dict]:
+    """The smallest network of a way whose loss on validation data is within what is allowed."""
+    candidates = [
+        (run, reduced)
+        for run in runs
+        for reduced in run["reduced"]
+        if reduced["way"] == way and relative_loss(run, reduced, "validation") <= ALLOWED_LOSS
+    ]
+    return max(candidates, key=lambda pair: compression(*pair)) if candidates else (None, None)
+
+
+def tables(runs: list[dict]) -> list[Table]:
+    """The largest compression within the allowed loss of validation accuracy, by task, adaptation and way."""
+    columns = ("task", "adaptation", "intact test", *(f"{way}: times, test loss" for way in _ways(runs)))
+    title = (
+        f"Smallest networks that lose at most {ALLOWED_LOSS:.1%} of validation accuracy, and their loss on test data"
+    )
+    table = Table(*columns, title=title)
+    for name in dict.fromkeys(run["task"] for run in runs):
+        for adaptation in ADAPTATIONS:
+            group = [run for run in runs if run["task"] == name and run["adaptation"] == adaptation]
+            if not group:
+                continue
+            cells = []
+            for way in _ways(runs):
+                run, reduced = best_of(group, way)
+                cells.append(
+                    "none"
+                    if run is None
+                    else f"{compression(run, reduced):.1f}, {relative_loss(run, reduced, 'test'):.2%}"
+                )
+            intact = np.mean([run["intact"]["test"] for run in group])
+            table.add_row(name, adaptation, f"{intact:.2%}", *cells)
+    return [table]
+
+
+def _ways(runs: list[dict]) -> list[str]:
+    return list(dict.fromkeys(reduced["way"] for run in runs for reduced in run["reduced"]))
+
+
+def summarise(runs: list[dict]) -> list[Figure]:
+    """Compression and test loss of what validation data chose."""
+    figures = []
+    for name in dict.fromkeys(run["task"] for run in runs):
+        run, reduced = best_of([run for run in runs if run["task"] == name], "Rank-Tuning")
+        if run is None:
+            figures.append(Figure(f"{name}: compression by Rank-Tuning", 1.0, at_least=WANTED_COMPRESSION))
+            continue
+        label = f"{name}, {run['adaptation']}, Rank-Tuning"
+        figures.append(Figure(f"{label}: times fewer bytes", compression(run, reduced), at_least=WANTED_COMPRESSION))
+        loss = 100 * relative_loss(run, reduced, "test")
+        figures.append(Figure(f"{label}: relative loss on test data", loss, at_most=100 * ALLOWED_LOSS, unit="%"))
+    return figures
+
+
+def draw(runs: list[dict], path: Path) -> None:
+    """Relative loss against compression: a panel a task, a colour a way, a marker an adaptation."""
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(run["task"] for run in runs))
+    figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 4.5), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for color, way in zip(("tab:gray", "tab:orange", "tab:blue"), _ways(runs), strict=False):
+            for marker, adaptation in zip("osD*", ADAPTATIONS, strict=True):
+                points = sorted(
+                    (compression(run, reduced), 100 * relative_loss(run, reduced, "test"))
+                    for run in runs
+                    for reduced in run["reduced"]
+                    if (run["task"], run["adaptation"], reduced["way"]) == (name, adaptation, way)
+                )
+                if points:
+                    label = f"{way}, {adaptation}"
+                    axis.plot(*zip(*points, strict=True), marker=marker, color=color, lw=0.7, ms=5, label=label)
+        axis.axhline(100 * ALLOWED_LOSS, color="black", lw=0.5, ls=":")
+        axis.axvline(WANTED_COMPRESSION, color="black", lw=0.5, ls=":")
+        axis.set(xscale="log", ylim=(-3, 20), title=name, xlabel="times fewer bytes", ylabel="relative test loss, %")
+    axes[0][-1].legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main(
+    rerun: Annotated[bool, typer.Option("--rerun", help="Compute the results anew instead of reading them.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the results into this file (.svg, .png).")] = None,
+    tasks: Annotated[str, typer.Option(help="Comma-separated: rows, smartwatch.")] = "rows,smartwatch",
+    seeds: Annotated[int, typer.Option(help="Networks per task and adaptation.", min=1)] = 2,
+    jobs: Annotated[int, typer.Option(help="Tasks at a time, one core each.", min=1)] = 2,
+    cache: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs/rank_tuning"),
+):
+    """Uniform ranks, error threshold and Rank-Tuning, with and without training adaptations."""
+    if rerun:
+        runs = run_all(tasks.split(","), seeds, jobs, cache)
+        settings = {"units": UNITS, "epochs": EPOCHS, "penalties": PENALTIES, "hard_fraction": HARD_FRACTION}
+        record = record_of(summarise(runs), PACKAGES, settings=settings, runs=runs)
+        json_file = json_file or RESULT
+    else:
+        record = read_result(RESULT)
+    for table in tables(record["runs"]):
+        Console().print(table)
+    if figure is not None:
+        draw(record["runs"], figure)
+    conclude("Rank-Tuning of recurrent networks", record, json_file, check=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
