@@ -20,6 +20,7 @@ _MODULES = {
         "models",
         "optimizers",
         "reduction",
+        "regularizers",
         "resampling",
         "streaming",
         "systems",
@@ -29,7 +30,10 @@ _MODULES = {
 } | {"ranks": "keras_s4.compression.ranks"}
 _FUNCTIONS = {
     "at_rate": "keras_s4.resampling",
+    "error_bound": "keras_s4.compression",
+    "rank_tuning": "keras_s4.compression",
     "reduce": "keras_s4.compression",
+    "search": "keras_s4.compression.search",
     "spectrum": "keras_s4.compression",
 }
 
@@ -40,7 +44,7 @@ __all__ = [*_MODULES, *_FUNCTIONS]
 
 def _register_keras_objects() -> None:
     """Keras finds the classes of a saved model only if the modules that define them are loaded."""
-    for name in ("layers", "optimizers", "training"):
+    for name in ("layers", "optimizers", "regularizers", "training"):
         importlib.import_module(f"keras_s4.{name}")
 
 

@@ -39,6 +39,17 @@ def test_compiled_models_load_whatever_is_imported_first(tmp_path):
     assert run(code) == "smoothed_crossentropy"
 
 
+def test_regularised_models_load(tmp_path):
+    path = tmp_path / "model.keras"
+    run(
+        "import keras, keras_s4; from keras_s4.regularizers import HankelNorm, NuclearNorm; "
+        "layers = [keras.Input((20, 3)), keras_s4.layers.DSS(2, state_regularizer=HankelNorm(1e-3)), "
+        f"keras.layers.Dense(2, kernel_regularizer=NuclearNorm(1e-3))]; keras.Sequential(layers).save({str(path)!r})"
+    )
+    code = f"import keras, keras_s4; print(keras.saving.load_model({str(path)!r}).layers[1].kernel_regularizer.weight)"
+    assert run(code) == "0.001"
+
+
 def test_every_name_that_is_offered_exists():
     import keras_s4
 

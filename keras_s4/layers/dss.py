@@ -9,11 +9,15 @@ from keras import ops
 from keras_s4 import complex_pairs as pairs
 from keras_s4 import discretization, initializers, masks
 from keras_s4.discretization import METHODS
+from keras_s4.layers import dss_checks
+from keras_s4.layers.dss_checks import KERNELS
+from keras_s4.layers.state_regularizer import StatePenalty, StateRegularizer
 from keras_s4.modes import Modes
 from keras_s4.systems import DiagonalSystem
 from keras_s4.weights import finite_weights
 
-KERNELS = ("exp", "softmax", "clip")
+__all__ = ["DSS", "KERNELS"]
+
 DYNAMICS = ("log_decay", "real_part", "frequency", "log_time_step", "log_frequency_time_step")
 # The largest real part of a pole of the `clip` kernel.
 LARGEST_REAL_PART = -1e-4
@@ -54,6 +58,8 @@ class DSS(keras.layers.Layer):
         time_step_initializer: gives the logarithms of the time steps `[H]`. Default `LogUniform(1e-3, 1e-1)`.
         residue_initializer: gives the weights w as real pairs `[H, N, 2]`. Default normal with deviation 1.
         feedthrough_initializer: gives the feedthrough `[H]`. Default normal with deviation 1.
+        state_regularizer: adds a penalty on the states to the loss: `keras_s4.regularizers.HankelNorm(1e-3)` makes the
+            layer compressible.
 
     Input and output: `[B, L, H]`. Masked steps count as zeros.
     """
@@ -74,6 +80,7 @@ class DSS(keras.layers.Layer):
         time_step_initializer=None,
         residue_initializer=None,
         feedthrough_initializer=None,
+        state_regularizer: StateRegularizer | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -88,7 +95,8 @@ class DSS(keras.layers.Layer):
         self.rate = rate
         self.return_state = return_state
         self.stateful = stateful
-        self._check_arguments()
+        self.state_regularizer = keras.regularizers.get(state_regularizer)
+        dss_checks.check_arguments(self)
         # Made here and not as default arguments, which all layers would share, seeds included.
         get = keras.initializers.get
         self.pole_initializer = initializers.poles(pole_initializer)
@@ -98,10 +106,10 @@ class DSS(keras.layers.Layer):
 
     def build(self, inputs_shape, initial_state_shape=None):
         """Creates the weights for `[B, L, H]` inputs."""
-        self._check_input_shape(inputs_shape)
+        dss_checks.check_input_shape(self, inputs_shape)
         self.channels = inputs_shape[-1]
         if self.kernel_type == "softmax" and self.training_length is None:
-            self.training_length = self._length_of(inputs_shape)
+            self.training_length = dss_checks.training_length(self, inputs_shape)
         rows = self.channels * (2 if self.bidirectional else 1)
         shape = (rows, self.state_size) if self.per_channel_poles else (self.state_size,)
         poles = initializers.drawn_poles(self.pole_initializer, shape, self.state_dtype, self.name)
@@ -122,6 +130,8 @@ class DSS(keras.layers.Layer):
             # Read by `keras_s4.optimizers.slow_poles`.
             weight.is_dynamics = name in DYNAMICS
             setattr(self, name, weight)
+        if self.state_regularizer is not None:
+            self.residues.regularizer = StatePenalty(self)
         if self.stateful:
             self._build_carried_state(inputs_shape[0])
 
@@ -142,7 +152,7 @@ class DSS(keras.layers.Layer):
         Returns:
             `[B, L, H]`; with `return_state` also the state `[B, H, N, 2]`.
         """
-        self._check_length(inputs)
+        dss_checks.check_length(self, inputs.shape)
         if initial_state is not None:
             self.check_causal("start from a state")
         if initial_state is None and self.stateful:
@@ -167,7 +177,7 @@ class DSS(keras.layers.Layer):
             outputs `[B, T, H]` and the state after the piece.
         """
         self.check_causal("run piece by piece")
-        self._check_length(inputs)
+        dss_checks.check_length(self, inputs.shape)
         return self._run(ops.cast(inputs, self.state_dtype), state, mask=None, return_state=True)
 
     def step(self, inputs, state):
@@ -181,12 +191,23 @@ class DSS(keras.layers.Layer):
             outputs `[B, H]` and the next state `[B, H, N, 2]`.
         """
         self.check_causal("run step by step")
-        outputs, state = self._modes().step(ops.cast(inputs, self.state_dtype), state)
+        outputs, state = self.modes().step(ops.cast(inputs, self.state_dtype), state)
         return ops.cast(outputs, self.compute_dtype), state
+
+    def modes(self) -> Modes:
+        """The discretised layer in tensors, as it is trained; `system` is its frozen value."""
+        poles = (self._real_parts(), ops.convert_to_tensor(self.frequency))
+        decay_step = ops.exp(self.log_time_step)[:, None]
+        frequency_step = ops.exp(self.log_frequency_time_step)[:, None] if self.separate_time_steps else decay_step
+        exponents = (poles[0] * decay_step, poles[1] * frequency_step)
+        log_poles, gains = discretization.modes(
+            self.discretization, poles, exponents, self.rate, self._normalizer_length
+        )
+        return Modes(log_poles, gains, pairs.pair_of(self.residues), ops.convert_to_tensor(self.feedthrough))
 
     def kernel(self, length: int):
         """The impulse response, feedthrough included, `[H, length]`; of a bidirectional layer `[2 H, length]`."""
-        return self._modes().kernel(length)
+        return self.modes().kernel(length)
 
     def initial_state(self, batch: int):
         """The zero state of `batch` streams, `[B, H, N, 2]`."""
@@ -293,6 +314,7 @@ class DSS(keras.layers.Layer):
             "time_step_initializer": serialize(self.time_step_initializer),
             "residue_initializer": serialize(self.residue_initializer),
             "feedthrough_initializer": serialize(self.feedthrough_initializer),
+            "state_regularizer": keras.regularizers.serialize(self.state_regularizer),
         }
 
     def _weight_names(self) -> tuple[str, ...]:
@@ -303,19 +325,9 @@ class DSS(keras.layers.Layer):
     def _run(self, signal, state, mask, return_state: bool):
         """Convolution mode: outputs and, if asked for, the state after them."""
         state = None if state is None else ops.cast(state, self.state_dtype)
-        modes = self._modes()
+        modes = self.modes()
         outputs = ops.cast(modes.convolve(signal, state), self.compute_dtype)
         return outputs, modes.state_after(signal, state, mask) if return_state else None
-
-    def _modes(self) -> Modes:
-        poles = (self._real_parts(), ops.convert_to_tensor(self.frequency))
-        decay_step = ops.exp(self.log_time_step)[:, None]
-        frequency_step = ops.exp(self.log_frequency_time_step)[:, None] if self.separate_time_steps else decay_step
-        exponents = (poles[0] * decay_step, poles[1] * frequency_step)
-        log_poles, gains = discretization.modes(
-            self.discretization, poles, exponents, self.rate, self._normalizer_length
-        )
-        return Modes(log_poles, gains, pairs.pair_of(self.residues), ops.convert_to_tensor(self.feedthrough))
 
     @property
     def _normalizer_length(self) -> int | None:
@@ -356,46 +368,6 @@ class DSS(keras.layers.Layer):
             trainable=False,
         )
 
-    def _check_arguments(self):
-        checks = {
-            "state_size": (_is_count(self.state_size), "a whole number of at least 1"),
-            "kernel": (self.kernel_type in KERNELS, f"one of {', '.join(KERNELS)}"),
-            "discretization": (self.discretization in METHODS, f"one of {', '.join(METHODS)}"),
-            "training_length": (
-                self.training_length is None or _is_count(self.training_length),
-                "None or a whole number of at least 1",
-            ),
-            "rate": (isinstance(self.rate, (int, float)) and 0.0 < self.rate < np.inf, "a positive number"),
-        }
-        for name, (holds, expected) in checks.items():
-            if not holds:
-                value = self.kernel_type if name == "kernel" else getattr(self, name)
-                raise ValueError(f"DSS {self.name!r} got {name}={value!r}; expected {expected}.")
-        if self.return_state or self.stateful:
-            self.check_causal("return or carry a state")
-
-    def _check_input_shape(self, shape):
-        if len(shape) != 3 or shape[-1] is None:
-            raise ValueError(f"DSS {self.name!r} got input of shape {tuple(shape)}; expected [B, L, H] with H known.")
-        if shape[1] == 0:
-            raise ValueError(f"DSS {self.name!r} got a sequence of length 0; expected at least 1 step.")
-
-    def _check_length(self, inputs):
-        if inputs.shape[1] == 0:
-            raise ValueError(f"DSS {self.name!r} got a sequence of length 0; expected at least 1 step.")
-
     def _check_built(self):
         if not self.built:
             raise ValueError(f"DSS {self.name!r} has no weights yet; call the model on data or build it first.")
-
-    def _length_of(self, inputs_shape) -> int:
-        if inputs_shape[1] is None:
-            raise ValueError(
-                f"DSS {self.name!r} with the softmax kernel is built for sequences of open length; say how long the "
-                "training sequences are: DSS(..., kernel='softmax', training_length=...)."
-            )
-        return inputs_shape[1]
-
-
-def _is_count(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

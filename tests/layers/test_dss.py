@@ -13,6 +13,7 @@ from keras import ops
 from keras_s4.initializers import LogUniform
 from keras_s4.layers import DSS
 from keras_s4.layers.dss import KERNELS
+from keras_s4.regularizers import HankelNorm
 
 
 def run_steps(layer, inputs):
@@ -42,6 +43,7 @@ class TestConformance(LayerConformance):
         "time_step_initializer": LogUniform(1e-2, 0.5, seed=2),
         "residue_initializer": keras.initializers.RandomNormal(stddev=0.3, seed=3),
         "feedthrough_initializer": keras.initializers.Constant(0.25),
+        "state_regularizer": HankelNorm(0.5, normalized=True),
     }
 
 

@@ -1,0 +1,70 @@
+"""What a DSS layer refuses: arguments out of range, and inputs of a wrong shape."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_s4.discretization import METHODS
+from keras_s4.layers.state_regularizer import StateRegularizer
+
+KERNELS = ("exp", "softmax", "clip")
+
+
+def check_arguments(layer: keras.layers.Layer) -> None:
+    """Refuses arguments that no layer could have.
+
+    Raises:
+        ValueError: one is out of range; the message names it.
+    """
+    checks = {
+        "state_size": (_is_count(layer.state_size), "a whole number of at least 1"),
+        "kernel": (layer.kernel_type in KERNELS, f"one of {', '.join(KERNELS)}"),
+        "discretization": (layer.discretization in METHODS, f"one of {', '.join(METHODS)}"),
+        "training_length": (
+            layer.training_length is None or _is_count(layer.training_length),
+            "None or a whole number of at least 1",
+        ),
+        "rate": (isinstance(layer.rate, (int, float)) and 0.0 < layer.rate < np.inf, "a positive number"),
+        "state_regularizer": (
+            layer.state_regularizer is None or isinstance(layer.state_regularizer, StateRegularizer),
+            "a regulariser of states, such as keras_s4.regularizers.HankelNorm(1e-3)",
+        ),
+    }
+    for name, (holds, expected) in checks.items():
+        if not holds:
+            value = layer.kernel_type if name == "kernel" else getattr(layer, name)
+            raise ValueError(f"DSS {layer.name!r} got {name}={value!r}; expected {expected}.")
+    if layer.return_state or layer.stateful:
+        layer.check_causal("return or carry a state")
+
+
+def check_input_shape(layer: keras.layers.Layer, shape: tuple) -> None:
+    """Refuses shapes other than `[B, L, H]` with H known and L not 0."""
+    if len(shape) != 3 or shape[-1] is None:
+        raise ValueError(f"DSS {layer.name!r} got input of shape {tuple(shape)}; expected [B, L, H] with H known.")
+    check_length(layer, shape)
+
+
+def check_length(layer: keras.layers.Layer, shape: tuple) -> None:
+    """Refuses sequences without steps."""
+    if shape[1] == 0:
+        raise ValueError(f"DSS {layer.name!r} got a sequence of length 0; expected at least 1 step.")
+
+
+def training_length(layer: keras.layers.Layer, shape: tuple) -> int:
+    """The length of the sequences that a layer is built for.
+
+    Raises:
+        ValueError: the length is open.
+    """
+    if shape[1] is None:
+        raise ValueError(
+            f"DSS {layer.name!r} with the softmax kernel is built for sequences of open length; say how long the "
+            "training sequences are: DSS(..., kernel='softmax', training_length=...)."
+        )
+    return shape[1]
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
