@@ -32,10 +32,10 @@ WIDTH = 9.0
 
 
 def spectra(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Hankel singular values of each DSS layer, with the rank that was kept.
+    """The spectrum of each part, with the rank that was kept.
 
     Args:
-        parts: by part name: `spectrum` `[N]`, `channel_spectra` `[H, N]` and `rank`.
+        parts: by part name: `spectrum` `[N]`, `channel_spectra` `[H, N]` of states, empty of matrices, and `rank`.
     """
     columns = min(len(parts), 2)
     rows = -(-len(parts) // columns)
@@ -48,7 +48,7 @@ def spectra(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
         for axes in grid[len(parts) :]:
             axes.set_visible(False)
         for axes in grid[::columns]:
-            axes.set_ylabel("Hankel singular value")
+            axes.set_ylabel("singular value")
         grid[0].legend(loc="best", fontsize=10)
     return figure
 
@@ -75,6 +75,47 @@ def accuracy_against_size(tradeoff: Mapping[str, Any]) -> Figure:
         axes.set(xlabel="size of the .tflite (KiB)", ylabel="accuracy on validation windows (%)", ylim=(0, 105))
         axes.margins(x=0.06)
         axes.legend(loc="lower right")
+    return figure
+
+
+def pareto_front(
+    points: Sequence[Mapping[str, Any]],
+    original: Mapping[str, float],
+    cost: str,
+    metric: str,
+    budget: float | None = None,
+) -> Figure:
+    """What a search found: a metric against a cost, and the front that no other point beats in both.
+
+    Args:
+        points: each with `cost`, `metric`, `feasible` (within all budgets) and `front`.
+        original: `cost` and `metric` of the model before its reduction.
+        cost: label of the horizontal axis.
+        metric: label of the vertical axis.
+        budget: the most that the cost may be, or None.
+    """
+    front = sorted((point for point in points if point["front"]), key=lambda point: point["cost"])
+    others = [point for point in points if point["feasible"] and not point["front"]]
+    over = [point for point in points if not point["feasible"]]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for group, style, color, label in (
+            (others, "o", FAINT, "other trials"),
+            (over, "x", RED, "over a budget"),
+            ([original], "s", "black", "before the reduction"),
+        ):
+            if group:
+                axes.plot(*_columns(group, "cost", "metric"), style, color=color, label=label)
+        if front:
+            costs, metrics = _columns(front, "cost", "metric")
+            axes.step(costs, metrics, where="post", color=BLUE, alpha=0.5)
+            axes.plot(costs, metrics, "o", color=BLUE, markersize=8, label="front")
+        if budget is not None:
+            axes.axvline(budget, color=RED, linestyle="--", label=f"budget: {budget:,}")
+        axes.set(xlabel=cost, ylabel=metric)
+        axes.margins(x=0.06, y=0.1)
+        axes.legend(loc="best")
     return figure
 
 
@@ -148,13 +189,17 @@ def _draw_spectrum(axes: Axes, part: Mapping[str, Any]) -> None:
     for index, values in enumerate(part["channel_spectra"]):
         label = "each channel" if index == 0 else None
         axes.plot(modes, np.maximum(values, floor), color=FAINT, alpha=0.45, linewidth=0.8, label=label)
-    axes.plot(modes, np.maximum(part["spectrum"], floor), color=BLUE, marker="o", markersize=4, label="the layer")
+    axes.plot(modes, np.maximum(part["spectrum"], floor), color=BLUE, marker="o", markersize=4, label="the part")
     kept = part["rank"]
-    axes.axvline(kept + 0.5, color=RED, linestyle="--", label=f"kept: {kept} of {len(modes)} modes")
+    axes.axvline(kept + 0.5, color=RED, linestyle="--", label=f"kept: {kept} of {len(modes)}")
     axes.axvspan(kept + 0.5, max(len(modes), kept + 0.5) + 0.5, color=RED, alpha=0.06, linewidth=0)
-    axes.set(yscale="log", xlabel="mode, largest first", xlim=(0.5, len(modes) + 0.5))
+    axes.set(yscale="log", xlabel="rank", xlim=(0.5, len(modes) + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _coordinates(points: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
     return [point["tflite_bytes"] / 1024 for point in points], [100 * point["accuracy"] for point in points]
+
+
+def _columns(points: Sequence[Mapping[str, Any]], *names: str) -> list[list[float]]:
+    return [[point[name] for point in points] for name in names]

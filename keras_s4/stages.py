@@ -91,11 +91,8 @@ def reduce_states(job: Job) -> None:
     model = job.folder.load_model("trained.keras")
     parts = spectrum(model)
     chosen = ranks.uniform(model, fraction=job.settings.fraction)
-    figures = parts.figures()
-    for name, part in parts.parts.items():
-        modes = np.sqrt((part.channel_spectra**2).reshape(part.system.channels, -1, 2).sum(axis=2))
-        figures[name] |= {"rank": chosen[name], "channel_spectra": modes.tolist()}
-    job.folder.write_json("spectrum.json", figures)
+    figures, curves = parts.figures(), parts.curves(chosen)
+    job.folder.write_json("spectrum.json", {name: figures[name] | curves[name] for name in figures})
     job.folder.save_model("reduced.keras", reduce(model, chosen))
 
 

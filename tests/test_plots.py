@@ -24,7 +24,7 @@ def test_spectra_mark_the_rank_that_was_kept():
     figure = plots.spectra({"block_1/dss": part, "block_2/dss": part})
     assert drawn(figure).std() > 0
     assert "block_2/dss" in texts(figure)
-    assert "kept: 2 of 3 modes" in texts(figure)
+    assert "kept: 2 of 3" in texts(figure)
 
 
 def test_accuracy_against_size_shows_every_rank():

@@ -1,115 +1,118 @@
-"""What can be made smaller: each part of a model has a spectrum, and a cost and an error bound at every rank."""
+"""What can be made smaller in a model: the states of its DSS layers, and its weight matrices."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+from collections.abc import Collection
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_s4.cloning import dss_layers
-from keras_s4.reduction import Reduction, balanced_truncation, hankel_singular_values
-from keras_s4.systems import DiagonalSystem
+from keras_s4.compression.layer_inputs import PowerSpectrum, measure, moment_of
+from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
+from keras_s4.compression.part import Cost, Part
+from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
 
-# Constants of the integer program for a mode: decay 4, rotation with both signs 8, complex input gain 8, readout 2.
-MODE_FLASH_BYTES = 22
-# Its state: two 32-bit numbers, before and after the step.
-MODE_RAM_BYTES = 16
-# Four multiplications for the pole, two for the input, two for the readout.
-MODE_MULTIPLY_ACCUMULATES = 8
+__all__ = [
+    "KINDS",
+    "MODE_FLASH_BYTES",
+    "MODE_MULTIPLY_ACCUMULATES",
+    "MODE_RAM_BYTES",
+    "Cost",
+    "MatrixPart",
+    "Part",
+    "StatesPart",
+    "other_flash_bytes",
+    "parts_of",
+]
 
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """What a part takes on a device.
-
-    Args:
-        flash: bytes of constants.
-        ram: bytes of states.
-        multiply_accumulates: per step.
-    """
-
-    flash: int
-    ram: int
-    multiply_accumulates: int
+Layers = dict[str, keras.layers.Layer]
+KINDS = (StatesPart.kind, MatrixPart.kind)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class StatesPart:
-    """The states of one DSS layer. Its rank is the number of complex modes that every channel keeps.
-
-    Args:
-        name: of the layer in the model, as `dss_layers` gives it.
-        system: the layer, discretised, `[H, N]`.
-    """
-
-    name: str
-    system: DiagonalSystem
-
-    @property
-    def max_rank(self) -> int:
-        """The state size N as it is."""
-        return self.system.state_size
-
-    @functools.cached_property
-    def channel_spectra(self) -> np.ndarray:
-        """Hankel singular values of each channel, `[H, 2 N]`, non-increasing."""
-        return hankel_singular_values(self.system)
-
-    @functools.cached_property
-    def spectrum(self) -> np.ndarray:
-        """Hankel singular values of the layer, one a rank, `[N]`: root of the sum of squares over its channels.
-
-        A mode has two states, so each value stands for two of `channel_spectra`.
-        """
-        squares = np.sum(self.channel_spectra**2, axis=0)
-        return np.sqrt(squares.reshape(-1, 2).sum(axis=1))
-
-    def energy(self, rank: int) -> float:
-        """Part of the spectrum's energy (the sum of squares) that `rank` modes per channel keep."""
-        squares = self.spectrum**2
-        return float(squares[:rank].sum() / max(squares.sum(), np.finfo(float).tiny))
-
-    def cost(self, rank: int) -> Cost:
-        """Constants, states and multiplications of the integer program at this rank."""
-        modes = rank * self.system.channels
-        return Cost(MODE_FLASH_BYTES * modes, MODE_RAM_BYTES * modes, MODE_MULTIPLY_ACCUMULATES * modes)
-
-    @functools.cached_property
-    def error_bounds(self) -> np.ndarray:
-        """Bound on the relative error (Hinf) of the worst channel at every rank 1 .. N: twice the dropped values."""
-        dropped = self.channel_spectra[:, ::-1].cumsum(axis=1)[:, ::-1]
-        after = np.concatenate([dropped[:, 2::2], np.zeros((len(dropped), 1))], axis=1)
-        gains = np.maximum(self.system.hinf_norm(), np.finfo(float).tiny)
-        return (2.0 * after / gains[:, None]).max(axis=0)
-
-    def error_bound(self, rank: int) -> float:
-        """Bound on the relative error (Hinf) of the worst channel at a rank, unless real poles take entries."""
-        return float(self.error_bounds[rank - 1])
-
-    def truncate(self, rank: int) -> Reduction:
-        """The balanced truncation to `rank` modes per channel."""
-        return balanced_truncation(self.system, rank)
-
-
-def parts_of(model: keras.Model) -> dict[str, StatesPart]:
+def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any = None) -> dict[str, Part]:
     """The parts of a trained model by name, in the order of its layers.
 
+    States: those of each DSS layer, also inside blocks. Matrices: the kernels of Dense, Conv1D, GRU, LSTM and SimpleRNN
+    layers, of Dense layers inside blocks, and of layers of low rank, whose ranks can be lowered further. Matrices of
+    which no rank saves anything are left out.
+
+    Args:
+        model: built.
+        kinds: "states", "matrix", or a collection of them. By default the states, or in a model without DSS layers the
+            matrices.
+        data: inputs of the model, such as `[B, L, features]`. The spectra then say what the parts do to what they
+            receive from this data: states are weighted by the power of their inputs at each frequency, matrices by the
+            second moments of theirs.
+
     Raises:
-        ValueError: the model has no DSS layer, is not built, or holds NaN.
+        ValueError: an unknown kind; the model has no such part, is not built, or holds NaN; data that the model does
+            not take.
     """
-    layers = dss_layers(model)
-    if not layers:
-        raise ValueError(
-            f"Model {model.name!r} has no DSS layer or S4Block, so nothing can be reduced; its layers are "
-            f"{', '.join(sorted({type(layer).__name__ for layer in model.layers})) or 'none'}."
-        )
-    return {name: StatesPart(name, layer.system()) for name, layer in layers.items()}
+    if not model.built:
+        raise ValueError(f"Model {model.name!r} is not built yet; train it, or call it on data once.")
+    states, matrices = dss_layers(model), matrix_layers(model)
+    kinds = (KINDS[:1] if states else KINDS[1:]) if kinds is None else _checked_kinds(kinds)
+    states = states if StatesPart.kind in kinds else {}
+    matrices = matrices if MatrixPart.kind in kinds else {}
+    spectra, moments = ({}, {}) if data is None else _measured(model, states, matrices, data)
+
+    length = _length(model)
+    parts: dict[str, Part] = {}
+    for name, layer in states.items():
+        parts[name] = StatesPart(name, layer.system(), length, spectra.get(name))
+    for name, layer in matrices.items():
+        parts |= matrix_parts(name, layer, moments.get(name))
+    if not parts:
+        raise ValueError(_nothing_to_reduce(model, kinds))
+    order = [layer.name for layer in model.layers]
+    return dict(sorted(parts.items(), key=lambda item: order.index(item[0].split("/")[0])))
 
 
 def other_flash_bytes(model: keras.Model) -> int:
     """Bytes of the weights outside the states in the integer program: a byte a matrix entry, four any other number."""
     inside = {id(weight) for layer in dss_layers(model).values() for weight in layer.weights}
-    weights = [weight for weight in model.weights if id(weight) not in inside]
-    return sum(int(np.prod(weight.shape)) * (1 if len(weight.shape) == 2 else 4) for weight in weights)
+    return sum(_flash_bytes(weight) for weight in model.weights if id(weight) not in inside)
+
+
+def _measured(model: keras.Model, states: Layers, matrices: Layers, data: Any) -> tuple[dict, dict]:
+    """Power spectra of the inputs of DSS layers, and moments of those of matrices, by layer name."""
+    spectra = {name: PowerSpectrum() for name in states}
+    moments = {name: moment_of(layer) for name, layer in matrices.items()}
+    measure(model, {**spectra, **moments}, data)
+    return (
+        {name: spectrum.of(states[name]) for name, spectrum in spectra.items()},
+        {name: moment.values for name, moment in moments.items()},
+    )
+
+
+def _flash_bytes(weight) -> int:
+    is_matrix = len(weight.shape) > 1 and weight.name != "bias"
+    return int(np.prod(weight.shape)) * (1 if is_matrix else 4)
+
+
+def _checked_kinds(kinds: Collection[str]) -> tuple[str, ...]:
+    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or not kinds:
+        raise ValueError(f"parts_of got kinds={kinds!r}; expected some of {', '.join(map(repr, KINDS))}.")
+    return kinds
+
+
+def _length(model: keras.Model) -> int | None:
+    """Steps of the model's sequences, if it has one input of known length."""
+    shape = getattr(model, "input_shape", None)
+    return shape[1] if isinstance(shape, tuple) and len(shape) > 1 and isinstance(shape[1], int) else None
+
+
+def _nothing_to_reduce(model: keras.Model, kinds: tuple[str, ...]) -> str:
+    missing = {
+        "states": "no DSS layer or S4Block",
+        "matrix": "no Dense, Conv1D, GRU, LSTM or SimpleRNN layer with a matrix that a lower rank makes smaller",
+    }
+    layers = ", ".join(sorted({type(layer).__name__ for layer in model.layers})) or "none"
+    return (
+        f"Model {model.name!r} has {' and '.join(missing[kind] for kind in kinds)}, so nothing can be reduced; its "
+        f"layers are {layers}."
+    )

@@ -1,110 +1,167 @@
-"""Choosing a rank for every part of a model. Each function returns `{part name: rank}` for `keras_s4.reduce`."""
+"""Choosing a rank for every part of a model. Each function returns `{part name: rank}` for `keras_s4.reduce`.
+
+Every chooser takes `parts`, any mix of states and matrices as `parts_of` gives them (by default `parts_of(model)`), and
+chooses among `part.choices`: a rank of a matrix that saves nothing is never chosen. Parts that are left out of `parts`
+are left out of the result, and so stay as they are.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import keras
+import numpy as np
 
-from keras_s4.compression.parts import StatesPart, other_flash_bytes, parts_of
+from keras_s4.compression.budgets import filled, flash_outside
+from keras_s4.compression.part import Part
+from keras_s4.compression.parts import parts_of
+from keras_s4.reduction.modal import modal_scores
 
 Ranks = dict[str, int]
+Parts = Mapping[str, Part]
 
 
-def uniform(model: keras.Model, rank: int | None = None, fraction: float | None = None) -> Ranks:
-    """The same rank, or the same fraction of its states (rounded up), for every part.
+def uniform(
+    model: keras.Model, rank: int | None = None, fraction: float | None = None, parts: Parts | None = None
+) -> Ranks:
+    """The same rank, or the same fraction of its largest rank, for every part, rounded up to a choice of the part.
+
+    Args:
+        model: trained.
+        rank: for all parts; a part whose largest rank is lower stays as it is.
+        fraction: of each part's largest rank, above 0 and at most 1.
+        parts: to choose ranks for; by default `parts_of(model)`.
 
     Raises:
         ValueError: not exactly one of the two is given, or one is out of range.
     """
     if (rank is None) == (fraction is None):
         raise ValueError(f"uniform got rank={rank}, fraction={fraction}; give exactly one of the two.")
-    if fraction is not None and not 0.0 < fraction <= 1.0:
-        raise ValueError(f"uniform got fraction={fraction}; expected a number above 0 and at most 1.")
-    parts = parts_of(model)
+    if fraction is not None:
+        _check_fraction("uniform", "fraction", fraction)
+    parts = _parts(model, parts)
     if rank is not None:
-        return check_ranks(dict.fromkeys(parts, rank), parts)
-    return {name: math.ceil(part.max_rank * fraction) for name, part in parts.items()}
+        largest = max(parts, key=lambda name: parts[name].max_rank)
+        check_ranks({largest: rank}, parts)
+    wanted = {name: _share(part.max_rank, fraction) if rank is None else rank for name, part in parts.items()}
+    return {name: _choice(part, wanted[name]) for name, part in parts.items()}
 
 
-def energy(model: keras.Model, keep: float = 0.999) -> Ranks:
+def energy(model: keras.Model, keep: float = 0.999, parts: Parts | None = None) -> Ranks:
     """For each part the lowest rank that keeps this part of its spectrum's energy.
+
+    Args:
+        model: trained.
+        keep: part of the sum of squares of each spectrum, above 0 and at most 1.
+        parts: to choose ranks for; by default `parts_of(model)`.
 
     Raises:
         ValueError: `keep` is not above 0 and at most 1.
     """
-    if not 0.0 < keep <= 1.0:
-        raise ValueError(f"energy got keep={keep}; expected a number above 0 and at most 1.")
-    parts = parts_of(model)
+    _check_fraction("energy", "keep", keep)
     return {
-        name: _lowest(part, lambda rank, part=part: part.energy(rank) >= keep) or part.max_rank
-        for name, part in parts.items()
+        name: _lowest(part, lambda rank, part=part: part.energy(rank) >= keep)
+        for name, part in _parts(model, parts).items()
     }
 
 
-def tolerance(model: keras.Model, relative: float = 0.05) -> Ranks:
-    """For each part the lowest rank whose bound on the relative error (Hinf, worst channel) is within a tolerance.
+def tolerance(model: keras.Model, relative: float = 0.05, parts: Parts | None = None) -> Ranks:
+    """For each part the lowest rank whose bound on the relative error is within a tolerance.
+
+    The error of states is measured in Hinf, in the worst channel; that of a matrix in the spectral norm.
+
+    Args:
+        model: trained.
+        relative: the error allowed, relative to the part as it is.
+        parts: to choose ranks for; by default `parts_of(model)`.
 
     Raises:
-        ValueError: `relative` is not positive, or no rank below the full one meets it in some part: the message names
-            the part and the smallest bound that a reduction can promise.
+        ValueError: `relative` is not positive, or no choice below the full rank meets it in some part: the message
+            names the part and the smallest bound that a reduction can promise.
     """
     if not relative > 0.0:
         raise ValueError(f"tolerance got relative={relative}; expected a positive number.")
     ranks = {}
-    for name, part in parts_of(model).items():
-        rank = _lowest(part, lambda rank, part=part: part.error_bound(rank) <= relative)
-        if rank == part.max_rank and part.max_rank > 1:
+    for name, part in _parts(model, parts).items():
+        ranks[name] = _lowest(part, lambda rank, part=part: part.error_bound(rank) <= relative)
+        if ranks[name] == part.max_rank and len(part.choices) > 1:
+            nearest = part.choices[-2]
             raise ValueError(
-                f"No reduction of part {name!r} promises a relative error of {relative:g}: {part.max_rank - 1} of the "
-                f"{part.max_rank} modes promise {part.error_bound(part.max_rank - 1):.3g}. Allow a larger error, or "
-                "choose by budget and retrain."
+                f"No reduction of part {name!r} promises a relative error of {relative:g}: {nearest} of the "
+                f"{part.max_rank} {'modes' if part.kind == 'states' else 'singular values'} promise "
+                f"{part.error_bound(nearest):.3g}. Allow a larger error, leave this part out of `parts`, or choose by "
+                "budget and retrain."
             )
-        ranks[name] = rank
     return ranks
 
 
 def budget(
-    model: keras.Model, flash: int | None = None, ram: int | None = None, multiply_accumulates: int | None = None
+    model: keras.Model,
+    flash: int | None = None,
+    ram: int | None = None,
+    multiply_accumulates: int | None = None,
+    parts: Parts | None = None,
 ) -> Ranks:
-    """The ranks that keep most energy within budgets, raised one by one where a byte gains most.
+    """The ranks that keep most energy within budgets, raised where a byte gains most.
+
+    All parts start at their lowest rank. The next raise is always the one that gains most energy for its price, among
+    all higher choices of all parts that still fit: not only the next choice of each part, since a step that gains
+    little can lead to one that gains much. Energies are relative to those of their parts, so that parts with spectra of
+    different units compare. The price is the share that a raise takes of what is left of a budget; of several
+    budgets that of which it takes most. No raise that gains energy fits in the end.
 
     Args:
         model: trained.
-        flash: bytes for the constants of the whole integer program (weights, not the structure of the file).
+        flash: bytes for the constants of the whole integer program (weights, not the structure of the file), those
+            outside of the parts included.
         ram: bytes for the states.
-        multiply_accumulates: per step, for the states.
+        multiply_accumulates: per step, for the parts.
+        parts: to choose ranks for; by default `parts_of(model)`.
 
     Raises:
-        ValueError: no budget is given, or rank 1 everywhere exceeds one; the message says what is needed at least.
+        ValueError: no budget is given, or the lowest ranks exceed one; the message says what is needed at least.
     """
     limits = {"flash": flash, "ram": ram, "multiply_accumulates": multiply_accumulates}
     limits = {kind: limit for kind, limit in limits.items() if limit is not None}
     if not limits:
         raise ValueError("budget got no limit; give flash, ram or multiply_accumulates.")
-    parts = parts_of(model)
-    ranks = dict.fromkeys(parts, 1)
-
-    def spent(kind: str, ranks: Ranks) -> int:
-        fixed = other_flash_bytes(model) if kind == "flash" else 0
-        return fixed + sum(getattr(parts[name].cost(rank), kind) for name, rank in ranks.items())
-
-    for kind, limit in limits.items():
-        if spent(kind, ranks) > limit:
-            raise ValueError(f"budget got {kind}={limit}, but one mode per channel already takes {spent(kind, ranks)}.")
-    while True:
-        raised = {name: {**ranks, name: rank + 1} for name, rank in ranks.items() if rank < parts[name].max_rank}
-        fitting = [
-            name
-            for name, candidate in raised.items()
-            if all(spent(kind, candidate) <= limit for kind, limit in limits.items())
-        ]
-        if not fitting:
-            return ranks
-        ranks = raised[max(fitting, key=lambda name: _gain(parts[name], ranks[name]))]
+    parts = _parts(model, parts)
+    return filled(parts, limits, {"flash": flash_outside(model, parts)} if "flash" in limits else {})
 
 
-def check_ranks(ranks: Ranks, parts: dict[str, StatesPart]) -> Ranks:
+def scores(model: keras.Model, fraction: float = 0.5, parts: Parts | None = None) -> Ranks:
+    """Ranks by one threshold for all layers, on scores that compare modes across layers (LAST).
+
+    The score of a mode is the square of its Hinf norm, divided by the sum of the squares of all modes of its layer that
+    are at least as large, which are those kept along with it. So the largest mode of each layer has score 1 and is
+    always kept, and layers that hang on a few modes lose more than those whose modes are alike.
+
+    The layers here keep one rank for all channels: the modes of every channel are sorted by their norms, and the r-th
+    mode of a layer stands for the r-th largest of each channel, with the sum of their squares. In a matrix a singular
+    value takes the place of the norm: that of the rank-one term as a system without memory.
+
+    Args:
+        model: trained.
+        fraction: of the ranks of all parts together, above 0 and at most 1; as many modes are kept, rounded up, and
+            at least one of each part.
+        parts: to choose ranks for; by default `parts_of(model)`.
+
+    Raises:
+        ValueError: `fraction` is not above 0 and at most 1.
+
+    Source: Gwak, Moon, Ko and Park 2024 (LAST, arXiv 2411.02824).
+    """
+    _check_fraction("scores", "fraction", fraction)
+    parts = _parts(model, parts)
+    by_part = {name: _last_scores(_squared_norms(part)) for name, part in parts.items()}
+    owners = np.concatenate([np.full(len(values), index) for index, values in enumerate(by_part.values())])
+    best_first = np.argsort(-np.concatenate([*by_part.values()]), kind="stable")
+    kept = np.bincount(owners[best_first[: _share(len(owners), fraction)]], minlength=len(parts))
+    return {name: _choice(part, max(int(count), 1)) for (name, part), count in zip(parts.items(), kept, strict=True)}
+
+
+def check_ranks(ranks: Ranks, parts: Parts) -> Ranks:
     """The ranks, complete and in range.
 
     Raises:
@@ -121,10 +178,39 @@ def check_ranks(ranks: Ranks, parts: dict[str, StatesPart]) -> Ranks:
     return {name: ranks.get(name, part.max_rank) for name, part in parts.items()}
 
 
-def _lowest(part: StatesPart, holds) -> int | None:
-    return next((rank for rank in range(1, part.max_rank + 1) if holds(rank)), None)
+def _parts(model: keras.Model, parts: Parts | None) -> Parts:
+    if parts is None:
+        return parts_of(model)
+    if not parts:
+        raise ValueError("Got no part to choose a rank for; `parts` is empty.")
+    return parts
 
 
-def _gain(part: StatesPart, rank: int) -> float:
-    """Energy per byte that the next mode brings."""
-    return float(part.spectrum[rank] ** 2) / part.cost(1).flash
+def _check_fraction(chooser: str, argument: str, value: float) -> None:
+    if not 0.0 < value <= 1.0:
+        raise ValueError(f"{chooser} got {argument}={value}; expected a number above 0 and at most 1.")
+
+
+def _share(count: int, fraction: float) -> int:
+    """A fraction of a count, rounded up, but not for the rounding error of the product: 0.1 of 30 is 3."""
+    return math.ceil(round(count * fraction, 9))
+
+
+def _choice(part: Part, rank: int) -> int:
+    """The lowest choice of a part that is no lower than a rank, or else its largest."""
+    return next((choice for choice in part.choices if choice >= rank), part.max_rank)
+
+
+def _lowest(part: Part, holds: Callable[[int], bool]) -> int:
+    return next((rank for rank in part.choices if holds(rank)), part.max_rank)
+
+
+def _squared_norms(part: Part) -> np.ndarray:
+    """Squares of the Hinf norms of a part's modes, `[max_rank]`, non-increasing, summed over channels."""
+    if part.kind != "states":
+        return np.asarray(part.spectrum, float) ** 2
+    return np.sum(-np.sort(-(modal_scores(part.system) ** 2), axis=1), axis=0)
+
+
+def _last_scores(squares: np.ndarray) -> np.ndarray:
+    return squares / np.maximum(np.cumsum(squares), np.finfo(float).tiny)

@@ -2,36 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
-from keras_s4.cloning import clone, dss_layers
-from keras_s4.compression.parts import parts_of
-from keras_s4.compression.ranks import Ranks, check_ranks
+from keras_s4.cloning import clone, layer_at
+from keras_s4.compression.matrices import low_rank_layer
+from keras_s4.compression.part import Part
+from keras_s4.compression.parts import KINDS, parts_of
+from keras_s4.compression.ranks import Ranks, check_ranks, uniform
 
 
-def reduce(model: keras.Model, ranks: Ranks | int) -> keras.Model:
-    """A copy of a trained model whose DSS layers are balanced truncations, ready to be evaluated or trained on.
+def reduce(
+    model: keras.Model, ranks: Ranks | int, method: str = "balanced", data: Any = None, **options: Any
+) -> keras.Model:
+    """A copy of a trained model with smaller states and thinner matrices, ready to be evaluated or trained on.
 
-    A reduced layer has poles of its own in every channel. All other weights are copied. A compiled model gives a
-    compiled one with a fresh optimizer.
+    A reduced DSS layer has poles of its own in every channel. A layer with a reduced matrix is replaced by the layer of
+    low rank with its name and arguments (Dense by `LowRankDense`, and so on). All other weights are copied. A compiled
+    model gives a compiled one with a fresh optimizer.
 
     Args:
         model: a functional or sequential model.
-        ranks: modes to keep per channel: for all parts, or by part name; parts left out stay as they are.
+        ranks: modes to keep per channel, and ranks of matrices, by part name; parts that are left out stay as they are.
+            A whole number is for all parts of `parts_of(model)`: the states, or in a model without any the matrices.
+        method: of reducing states, a key of `keras_s4.reduction.METHODS`.
+        data: inputs of the model, numpy: matrices then lose what matters least to their products on this data, and the
+            method "input_weighted" can be chosen.
+        options: of the method, for example `horizon` of "finite_horizon", which is otherwise the length of the model's
+            sequences.
 
     Raises:
-        ValueError: a rank out of range or an unknown part; NaN in the weights; a model that is not built.
+        ValueError: a rank out of range or an unknown part; NaN in the weights; a model that is not built; data that the
+            model does not take; a method that needs more than is known.
 
-    Source: Ezoe and Sato 2024 (arXiv 2402.15993).
+    Source: Ezoe and Sato 2024 (arXiv 2402.15993) for states.
     """
-    if not model.built:
-        raise ValueError(f"Model {model.name!r} is not built yet; train it before reducing it.")
-    parts = parts_of(model)
-    ranks = check_ranks(dict.fromkeys(parts, ranks) if not isinstance(ranks, dict) else ranks, parts)
-    shrinking = {name for name, rank in ranks.items() if rank < parts[name].max_rank}
+    parts, ranks = _parts_and_ranks(model, ranks, data)
+    shrinking = {name: part for name, part in parts.items() if ranks[name] < part.max_rank}
+    states = {name: part for name, part in shrinking.items() if part.kind == "states"}
+    matrices = {name: part for name, part in shrinking.items() if part.kind == "matrix"}
+    systems = {name: part.truncate(ranks[name], method, **options).system for name, part in states.items()}
 
-    reduced = clone(model, {name: {"state_size": ranks[name], "per_channel_poles": True} for name in shrinking})
-    for name, layer in dss_layers(reduced).items():
-        if name in shrinking:
-            layer.set_system(parts[name].truncate(ranks[name]).system)
+    changes, replacements = _low_rank_layers(model, {name: ranks[name] for name in matrices})
+    changes |= {name: {"state_size": ranks[name], "per_channel_poles": True} for name in states}
+    reduced = clone(model, changes, replacements=replacements)
+    for name, system in systems.items():
+        layer_at(reduced, name).set_system(system)
+    for name, part in matrices.items():
+        layer_name, matrix_name = _layer_and_matrix(name)
+        layer_at(reduced, layer_name).set_matrices(**{matrix_name: part.truncate(ranks[name])})
     return reduced
+
+
+def _parts_and_ranks(model: keras.Model, ranks: Ranks | int, data: Any) -> tuple[dict[str, Part], Ranks]:
+    if not isinstance(ranks, Mapping):
+        parts = parts_of(model, data=data)
+        return parts, uniform(model, rank=ranks, parts=parts)
+    parts = parts_of(model, KINDS, data)
+    ranks = check_ranks(ranks, parts)
+    for name, rank in ranks.items():
+        choices = parts[name].choices
+        if rank not in choices:
+            raise ValueError(
+                f"Part {name!r} got rank {rank}, at which its factors are no smaller than the matrix; expected 1 to "
+                f"{choices[-2]}, or {choices[-1]} to leave it whole."
+            )
+    return parts, ranks
+
+
+def _low_rank_layers(model: keras.Model, ranks: Ranks) -> tuple[dict[str, dict], dict[str, keras.layers.Layer]]:
+    """Arguments of blocks, and layers in the place of others, both by layer name, from the ranks of matrices."""
+    by_layer: dict[str, Ranks] = {}
+    for name, rank in ranks.items():
+        layer_name, matrix_name = _layer_and_matrix(name)
+        by_layer.setdefault(layer_name, {})[matrix_name] = rank
+    changes: dict[str, dict] = {}
+    replacements = {}
+    for layer_name, layer_ranks in by_layer.items():
+        block_name, _, inside = layer_name.partition("/")
+        if inside:
+            changes.setdefault(block_name, {})[f"{inside}_rank"] = layer_ranks["kernel"]
+        else:
+            replacements[layer_name] = low_rank_layer(model.get_layer(layer_name), layer_ranks)
+    return changes, replacements
+
+
+def _layer_and_matrix(name: str) -> tuple[str, str]:
+    layer_name, _, matrix_name = name.rpartition("/")
+    return layer_name, matrix_name

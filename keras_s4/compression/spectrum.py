@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 from rich.console import Console
 from rich.table import Table
 
-from keras_s4.compression.parts import StatesPart, parts_of
+from keras_s4.compression.parts import Part, parts_of
 
 ENERGIES = (0.9, 0.99, 0.999, 0.9999)
 
@@ -23,39 +24,59 @@ class Spectrum:
         parts: by name.
     """
 
-    parts: dict[str, StatesPart]
+    parts: dict[str, Part]
 
     def ranks_by_energy(self, name: str) -> list[int]:
-        """The lowest rank of a part that keeps each of `ENERGIES`."""
+        """The lowest choice of a part that keeps each of `ENERGIES`."""
         part = self.parts[name]
-        ranks = range(1, part.max_rank + 1)
-        return [next((r for r in ranks if part.energy(r) >= keep), part.max_rank) for keep in ENERGIES]
+        return [next((r for r in part.choices if part.energy(r) >= keep), part.max_rank) for keep in ENERGIES]
 
     def figures(self) -> dict[str, Any]:
-        """The spectra, JSON-ready."""
+        """The spectra, JSON-ready: of each part its kind, shape, choices, spectrum, and error bound at every choice."""
         return {
             name: {
+                "kind": part.kind,
+                "shape": list(part.shape),
                 "max_rank": part.max_rank,
-                "channels": part.system.channels,
+                "choices": list(part.choices),
                 "spectrum": part.spectrum.tolist(),
-                "error_bounds": part.error_bounds.tolist(),
+                "error_bounds": [part.error_bound(rank) for rank in part.choices],
+            }
+            for name, part in self.parts.items()
+        }
+
+    def curves(self, ranks: Mapping[str, int] | None = None) -> dict[str, dict[str, Any]]:
+        """What `keras_s4.plots.spectra` draws.
+
+        Args:
+            ranks: that are kept, by part; by default all.
+        """
+        return {
+            name: {
+                "spectrum": part.spectrum.tolist(),
+                "channel_spectra": part.mode_spectra.tolist() if part.kind == "states" else [],
+                "rank": (ranks or {}).get(name, part.max_rank),
             }
             for name, part in self.parts.items()
         }
 
     def table(self) -> Table:
-        """One row a part: its size and the ranks that keep 90%, 99%, ... of its energy."""
+        """One row a part: its size and the ranks that keep 90%, 99%, ... of its energy.
+
+        The shape is `H x N`, channels and modes, of states, and `m x n` of a matrix. A matrix is left whole at its full
+        rank.
+        """
         table = Table(
             "part",
-            "channels",
-            "modes",
+            "shape",
+            "rank",
             "bytes",
             *(f"{keep:.2%}" for keep in ENERGIES),
-            title="Modes that keep the energy",
+            title="Ranks that keep the energy",
         )
         for name, part in self.parts.items():
-            cells = [part.system.channels, part.max_rank, part.cost(part.max_rank).flash, *self.ranks_by_energy(name)]
-            table.add_row(name, *(f"{cell:,}" for cell in cells))
+            cells = [part.max_rank, part.cost(part.max_rank).flash, *self.ranks_by_energy(name)]
+            table.add_row(name, " x ".join(map(str, part.shape)), *(f"{cell:,}" for cell in cells))
         return table
 
     def __str__(self) -> str:
@@ -64,6 +85,6 @@ class Spectrum:
         return text.getvalue()
 
 
-def spectrum(model: keras.Model) -> Spectrum:
-    """The parts of a trained model and their spectra."""
-    return Spectrum(parts_of(model))
+def spectrum(model: keras.Model, kinds: Collection[str] | None = None, data: Any = None) -> Spectrum:
+    """The parts of a trained model and their spectra; the arguments are those of `parts_of`."""
+    return Spectrum(parts_of(model, kinds, data))

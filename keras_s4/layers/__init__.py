@@ -4,6 +4,7 @@ from keras_s4.layers.dss import DSS
 from keras_s4.layers.dss_cell import DSSCell
 from keras_s4.layers.last_step import LastStep
 from keras_s4.layers.low_rank import (
+    LowRankConv1D,
     LowRankDense,
     LowRankGRU,
     LowRankGRUCell,
@@ -18,6 +19,7 @@ __all__ = [
     "DSS",
     "DSSCell",
     "LastStep",
+    "LowRankConv1D",
     "LowRankDense",
     "LowRankGRU",
     "LowRankGRUCell",

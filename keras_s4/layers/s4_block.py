@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 
 from keras_s4.layers.dss import DSS
+from keras_s4.layers.low_rank import LowRankDense
+from keras_s4.layers.low_rank.factors import check_rank
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
@@ -19,15 +21,30 @@ class S4Block(keras.layers.Layer):
         activation: between the DSS layer and the gated mixing of channels.
         dropout: fraction of channels that are zeroed, for a whole sequence at a time.
         momentum: of the batch normalisation's moving averages.
+        value_rank: of the matrix of `value`, from 1 to H (see `LowRankDense`); None keeps it whole.
+        gate_rank: the same of `gate`.
 
     Input and output: `[B, L, H]`. Masked steps do not count in the normalisation, and are zeros to the DSS layer.
     """
 
-    def __init__(self, dss: int | DSS = 32, activation="gelu", dropout: float = 0.0, momentum: float = 0.9, **kwargs):
+    def __init__(
+        self,
+        dss: int | DSS = 32,
+        activation="gelu",
+        dropout: float = 0.0,
+        momentum: float = 0.9,
+        value_rank: int | None = None,
+        gate_rank: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        check_rank(self, "value_rank", value_rank, optional=True)
+        check_rank(self, "gate_rank", gate_rank, optional=True)
         self.supports_masking = True
         self.dropout_rate = dropout
         self.momentum = momentum
+        self.value_rank = value_rank
+        self.gate_rank = gate_rank
         if isinstance(dss, DSS):
             self.dss = DSS.from_config({**dss.get_config(), "name": "dss", "dtype": self.dtype_policy})
         else:
@@ -45,8 +62,8 @@ class S4Block(keras.layers.Layer):
     def build(self, input_shape):
         """Creates the sublayers' weights for `[B, L, H]` inputs."""
         channels = input_shape[-1]
-        self.value = keras.layers.Dense(channels, name="value", dtype=self.dtype_policy)
-        self.gate = keras.layers.Dense(channels, activation="sigmoid", name="gate", dtype=self.dtype_policy)
+        self.value = self._dense("value", channels, self.value_rank)
+        self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
         for layer in (self.normalization, self.dss, self.activation, self.value, self.gate, self.dropout):
             layer.build(input_shape)
 
@@ -75,9 +92,17 @@ class S4Block(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation.activation),
             "dropout": self.dropout_rate,
             "momentum": self.momentum,
+            "value_rank": self.value_rank,
+            "gate_rank": self.gate_rank,
         }
 
     @classmethod
     def from_config(cls, config):
         """The block with a DSS layer of its own."""
         return cls(**{**config, "dss": DSS.from_config(config["dss"])})
+
+    def _dense(self, name: str, units: int, rank: int | None, activation=None) -> keras.layers.Layer:
+        arguments = {"activation": activation, "name": name, "dtype": self.dtype_policy}
+        if rank is None:
+            return keras.layers.Dense(units, **arguments)
+        return LowRankDense(units, rank, **arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_s4.layers import LowRankConv1D
 from keras_s4.streaming.streamer import Streamer, refusal, register
 from keras_s4.streaming.window import Window
 
@@ -48,6 +49,12 @@ class _Conv1D(_Convolution):
         if layer.use_bias:
             outputs = outputs + ops.cast(layer.bias, layer.compute_dtype)
         return outputs if layer.activation is None else layer.activation(outputs)
+
+
+@register(LowRankConv1D)
+class _LowRankConv1D(_Conv1D):
+    def slide(self, window):
+        return self.layer.slide(window)
 
 
 @register(keras.layers.ZeroPadding1D)

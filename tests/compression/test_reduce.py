@@ -76,7 +76,8 @@ def test_nan_weights_are_refused_by_layer_and_weight(trained_classifier):
         (0, "got rank 0; expected a whole number from 1 to 6"),
         (7, "got rank 7; expected a whole number from 1 to 6"),
         ({"block_1/dss": 2.0}, "got rank 2.0"),
-        ({"block_9/dss": 2}, "No part is called block_9/dss; the parts are block_1/dss, block_2/dss"),
+        ({"block_9/dss": 2}, "No part is called block_9/dss; the parts are encoder/kernel, block_1/dss"),
+        ({"block_1/value/kernel": 5}, "rank 5, at which its factors are no smaller.*1 to 3, or 8 to leave it whole"),
     ],
 )
 def test_ranks_out_of_range_are_refused(trained_classifier, ranks, message):

@@ -13,6 +13,17 @@ def test_table_names_every_part_with_its_ranks(trained_classifier):
             assert part.energy(rank) >= keep
 
 
+def test_table_shows_both_kinds(trained_classifier):
+    spectrum = keras_s4.spectrum(trained_classifier, ["states", "matrix"])
+    lines = {line.split()[1]: line.split() for line in str(spectrum).splitlines() if "│" in line}
+    assert lines["block_1/dss"][3:6] == ["8", "x", "6"]
+    assert lines["block_1/value/kernel"][3:6] == ["8", "x", "8"]
+    assert lines["block_1/value/kernel"][9] == "64"
+    for name, part in spectrum.parts.items():
+        assert set(spectrum.ranks_by_energy(name)) <= set(part.choices)
+
+
 def test_figures_are_json(trained_classifier):
     figures = json.loads(json.dumps(keras_s4.spectrum(trained_classifier).figures()))
     assert len(figures["block_1/dss"]["spectrum"]) == figures["block_1/dss"]["max_rank"] == 6
+    assert figures["block_1/dss"]["error_bounds"][-1] == 0.0

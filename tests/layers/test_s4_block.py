@@ -18,6 +18,8 @@ class TestConformance(LayerConformance):
         "activation": "relu",
         "dropout": 0.25,
         "momentum": 0.75,
+        "value_rank": 2,
+        "gate_rank": 1,
     }
 
 
@@ -74,12 +76,40 @@ def test_training_moves_the_averages_with_the_given_momentum(inputs):
         ({"dss": 0}, "state_size=0"),
         ({"dss": DSS(2, return_state=True)}, "the block returns outputs"),
         ({"dropout": 1.5}, "1.5"),
+        ({"value_rank": 0}, "value_rank=0; expected a whole number of at least 1, or None"),
+        ({"gate_rank": 2.0}, "gate_rank=2.0; expected a whole number of at least 1, or None"),
         ({"activation": "nonsense"}, "nonsense"),
     ],
 )
 def test_refused_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         S4Block(**arguments)
+
+
+@pytest.mark.parametrize("ranks", [{"value_rank": 2}, {"gate_rank": 1}, {"value_rank": 3, "gate_rank": 4}])
+def test_ranks_factor_the_mixing_and_nothing_else(block, inputs, ranks):
+    """A block of low rank equals a whole one that holds the products of its factors."""
+    thin = S4Block(5, **ranks)
+    thin.build((None, 20, 4))
+    for name in ("normalization", "dss"):
+        getattr(thin, name).set_weights(getattr(block, name).get_weights())
+    for name in ("value", "gate"):
+        layer, rank = getattr(thin, name), ranks.get(f"{name}_rank")
+        whole = getattr(block, name)
+        assert (layer.name, layer.activation) == (name, whole.activation)
+        if rank is None:
+            layer.set_weights(whole.get_weights())
+            continue
+        assert layer.rank == rank
+        layer.bias.assign(whole.bias)
+        layer.set_matrices(kernel=whole.kernel)
+        whole.kernel.assign(layer.matrices()["kernel"])
+    np.testing.assert_allclose(thin(inputs), block(inputs), rtol=0, atol=1e-5)
+
+
+def test_refused_rank_beyond_the_channels():
+    with pytest.raises(ValueError, match=r"rank 5 for its kernel of shape \[4, 4\]; expected at most 4"):
+        S4Block(2, gate_rank=5).build((None, 20, 4))
 
 
 def test_the_dss_layer_is_configured_from_outside(inputs):

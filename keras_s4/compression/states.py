@@ -1,0 +1,134 @@
+"""The states of a DSS layer as a part: its spectrum is that of its Hankel operators."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import numpy as np
+
+from keras_s4 import reduction
+from keras_s4.compression.part import Cost, Part
+from keras_s4.reduction.balanced import balanced_realization
+from keras_s4.reduction.realization import Realization
+from keras_s4.systems import DiagonalSystem
+
+# Constants of the integer program for a mode: decay 4, rotation with both signs 8, complex input gain 8, readout 2.
+MODE_FLASH_BYTES = 22
+# Its state: two 32-bit numbers, before and after the step.
+MODE_RAM_BYTES = 16
+# Four multiplications for the pole, two for the input, two for the readout.
+MODE_MULTIPLY_ACCUMULATES = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StatesPart(Part):
+    """The states of one DSS layer. Its rank is the number of complex modes that every channel keeps.
+
+    Args:
+        name: of the layer in the model, as `dss_layers` gives it.
+        system: the layer, discretised, `[H, N]`.
+        length: steps of the sequences that the layer sees, if known: the horizon of finite-horizon truncation.
+        power_spectrum: `[H, F]`, the mean power of the layer's inputs on F equally spaced frequencies from 0 to pi, if
+            measured. The part's spectrum is then weighted by it.
+    """
+
+    kind: ClassVar[str] = "states"
+
+    name: str
+    system: DiagonalSystem
+    length: int | None = None
+    power_spectrum: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and state size `(H, N)`."""
+        return self.system.channels, self.system.state_size
+
+    @property
+    def max_rank(self) -> int:
+        """The state size N as it is."""
+        return self.system.state_size
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """1 to N: every mode that goes saves the same."""
+        return tuple(range(1, self.max_rank + 1))
+
+    @functools.cached_property
+    def channel_spectra(self) -> np.ndarray:
+        """Hankel singular values of each channel, `[H, 2 N]`, non-increasing."""
+        return reduction.hankel_singular_values(self.system)
+
+    @property
+    def mode_spectra(self) -> np.ndarray:
+        """One value for each mode of each channel, `[H, N]`, as `spectrum` has one for each mode of the layer."""
+        return np.sqrt((self.weighted_spectra**2).reshape(*self.shape, 2).sum(axis=2))
+
+    @functools.cached_property
+    def weighted_spectra(self) -> np.ndarray:
+        """The singular values of each channel for inputs of the measured power, `[H, 2 N]`, or `channel_spectra`."""
+        if self.power_spectrum is None:
+            return self.channel_spectra
+        return self.truncate(self.max_rank, "input_weighted").spectrum
+
+    @functools.cached_property
+    def spectrum(self) -> np.ndarray:
+        """Singular values of the layer, one a rank, `[N]`: root of the sum of squares over its channels.
+
+        A mode has two states, so each value stands for two of `weighted_spectra`.
+        """
+        return np.linalg.norm(self.mode_spectra, axis=0)
+
+    def cost(self, rank: int) -> Cost:
+        """Constants, states and multiplications of the integer program at this rank."""
+        modes = rank * self.system.channels
+        return Cost(MODE_FLASH_BYTES * modes, MODE_RAM_BYTES * modes, MODE_MULTIPLY_ACCUMULATES * modes)
+
+    @functools.cached_property
+    def error_bounds(self) -> np.ndarray:
+        """Bound on the relative error (Hinf) of the worst channel at every rank 1 .. N: twice the dropped values."""
+        dropped = self.channel_spectra[:, ::-1].cumsum(axis=1)[:, ::-1]
+        after = np.concatenate([dropped[:, 2::2], np.zeros((len(dropped), 1))], axis=1)
+        gains = np.maximum(self.system.hinf_norm(), np.finfo(float).tiny)
+        return (2.0 * after / gains[:, None]).max(axis=0)
+
+    def error_bound(self, rank: int) -> float:
+        """Bound on the relative error (Hinf) of the worst channel at a rank, unless real poles take entries.
+
+        It is that of balanced truncation, whatever the inputs.
+        """
+        return float(self.error_bounds[rank - 1])
+
+    def truncate(self, rank: int, method: str = "balanced", **options: Any) -> reduction.Reduction:
+        """The reduction to `rank` modes per channel.
+
+        Args:
+            rank: 1 to N.
+            method: a key of `keras_s4.reduction.METHODS`.
+            options: of the method. `horizon` defaults to `length`, `power_spectrum` to the measured one.
+
+        Raises:
+            ValueError: the rank is out of range, or an option is neither given nor known.
+        """
+        self._check_rank(rank)
+        known = {
+            "finite_horizon": ("horizon", self.length, "give horizon=... in steps"),
+            "input_weighted": ("power_spectrum", self.power_spectrum, "give data=... to measure it on"),
+        }
+        if method in known:
+            option, value, remedy = known[method]
+            options.setdefault(option, value)
+            if options[option] is None:
+                raise ValueError(
+                    f"Method {method!r} needs the {option} of part {self.name!r}, which is not known; {remedy}."
+                )
+        if method == "balanced" and not options:
+            return self._realization.truncate(rank)
+        return reduction.reduce(self.system, rank, method, **options)
+
+    @functools.cached_property
+    def _realization(self) -> Realization:
+        """What all ranks have in common."""
+        return balanced_realization(self.system)
