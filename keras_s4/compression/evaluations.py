@@ -1,0 +1,131 @@
+"""The metric of a model at ranks, evaluated once for each and kept in a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_s4.compression.part import Part
+from keras_s4.files import write_bytes
+
+Ranks = dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What one model with all parts at certain ranks is worth.
+
+    Attributes:
+        ranks: of every part.
+        metric: higher is better; -inf where the model gave no finite number.
+        flash: bytes of constants.
+    """
+
+    ranks: Ranks
+    metric: float
+    flash: int
+
+    def figures(self) -> dict[str, Any]:
+        """JSON-ready; a metric that is not finite is None."""
+        return {"ranks": self.ranks, "metric": _json_ready(self.metric), "flash": self.flash}
+
+
+class Evaluations:
+    """Evaluates a model at ranks, each combination once, also across runs.
+
+    Args:
+        measure: the metric of the model with all parts at the ranks given.
+        parts: by name.
+        outside: bytes of constants outside of the parts.
+        path: of a JSON file, written whole after every evaluation; None to forget.
+        fingerprint: what the metrics depend on besides the ranks, JSON-ready, by name.
+        report: called with each new evaluation.
+
+    Attributes:
+        history: what was asked for, in order, each once; from the file or not.
+        computed: number of calls of `measure`.
+
+    Raises:
+        ValueError: the file is damaged, or holds evaluations with another fingerprint.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[Ranks], float],
+        parts: Mapping[str, Part],
+        outside: int = 0,
+        path: Path | None = None,
+        fingerprint: Mapping[str, Any] | None = None,
+        report: Callable[[Evaluation], None] = lambda evaluation: None,
+    ):
+        self._measure = measure
+        self._parts = parts
+        self._outside = outside
+        self._path = None if path is None else Path(path)
+        self._fingerprint = dict(fingerprint or {})
+        self._report = report
+        self._metrics = {} if self._path is None or not self._path.is_file() else self._read()
+        self._asked: dict[tuple[int, ...], Evaluation] = {}
+        self.computed = 0
+
+    @property
+    def history(self) -> tuple[Evaluation, ...]:
+        """All that was asked for, in the order of the first time."""
+        return tuple(self._asked.values())
+
+    def __call__(self, ranks: Ranks) -> Evaluation:
+        """The evaluation at the ranks of all parts."""
+        key = tuple(ranks[name] for name in self._parts)
+        if key not in self._metrics:
+            metric = float(self._measure(ranks))
+            self._metrics[key] = metric if math.isfinite(metric) else -math.inf
+            self.computed += 1
+            self._write()
+        if key not in self._asked:
+            ranks = dict(zip(self._parts, key, strict=True))
+            self._asked[key] = Evaluation(ranks, self._metrics[key], self.flash(ranks))
+            self._report(self._asked[key])
+        return self._asked[key]
+
+    def flash(self, ranks: Ranks) -> int:
+        """Bytes of the constants of the whole model at the ranks of all parts."""
+        return self._outside + sum(part.cost(ranks[name]).flash for name, part in self._parts.items())
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        known = [[list(key), _json_ready(metric)] for key, metric in self._metrics.items()]
+        content = {"fingerprint": self._fingerprint, "parts": list(self._parts), "evaluations": known}
+        write_bytes(self._path, (json.dumps(content) + "\n").encode())
+
+    def _read(self) -> dict[tuple[int, ...], float]:
+        try:
+            content = json.loads(self._path.read_bytes())
+            fingerprint, names = dict(content["fingerprint"]), list(content["parts"])
+            metrics = {tuple(map(int, key)): _metric(value) for key, value in content["evaluations"]}
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self._path} is no cache of evaluations, or is damaged ({error}). Choose another file, or delete "
+                "this one to evaluate everything anew."
+            ) from error
+        asked = {**self._fingerprint, "parts": list(self._parts)}
+        found = {**fingerprint, "parts": names}
+        differing = [name for name in {**asked, **found} if asked.get(name) != found.get(name)]
+        if differing:
+            raise ValueError(
+                f"{self._path} holds evaluations with other {', '.join(differing)}, so their metrics do not hold here. "
+                "Choose another file, or delete this one."
+            )
+        return metrics
+
+
+def _json_ready(metric: float) -> float | None:
+    return metric if math.isfinite(metric) else None
+
+
+def _metric(value: float | None) -> float:
+    return -math.inf if value is None else float(value)

@@ -1,0 +1,40 @@
+"""Short digests of models, data and settings, to tell whether results kept in a file belong to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def digest(*values: Any) -> str:
+    """A digest of arrays, numbers, texts and nests of them, the same in every run."""
+    sha = hashlib.sha256()
+    for value in values:
+        _update(sha, value)
+    return sha.hexdigest()[:16]
+
+
+def model_digest(model: keras.Model) -> str:
+    """A digest of a model's architecture and weights."""
+    config = keras.saving.serialize_keras_object(model)["config"]
+    return digest(json.dumps(config, sort_keys=True, default=str), *map(keras.ops.convert_to_numpy, model.weights))
+
+
+def _update(sha, value: Any) -> None:
+    if isinstance(value, Mapping):
+        value = sorted(value.items())
+    if isinstance(value, (list, tuple)):
+        sha.update(f"({len(value)}".encode())
+        for item in value:
+            _update(sha, item)
+    elif isinstance(value, (str, bytes, int, float, bool, type(None))):
+        sha.update(f"{type(value).__name__} {value!r};".encode())
+    else:
+        array = np.asarray(value)
+        sha.update(f"{array.dtype} {array.shape};".encode())
+        sha.update(repr(value).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())

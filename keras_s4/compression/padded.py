@@ -1,0 +1,90 @@
+"""One model that takes on any ranks by its weights alone, for the many evaluations of a search."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_s4.cloning import clone, layer_at
+from keras_s4.compression.part import Part
+from keras_s4.systems import DiagonalSystem
+
+Ranks = dict[str, int]
+
+
+class PaddedModel:
+    """A copy of a model in its full size, whose parts are filled with what is left of them at lower ranks.
+
+    A reduced matrix is written out in full, a reduced system padded with modes that contribute nothing. The outputs are
+    those of the model that `keras_s4.reduce` builds, to rounding, but the graph is always the same: it is traced, and
+    compiled, once for all ranks. It is as slow and as large as the model itself.
+
+    Args:
+        model: built, functional or sequential; it is not changed.
+        parts: of the model, by name.
+        method: that reduces states, a key of `keras_s4.reduction.METHODS`.
+        options: of the method.
+    """
+
+    def __init__(self, model: keras.Model, parts: Mapping[str, Part], method: str = "balanced", **options: Any):
+        self._parts = parts
+        self._method, self._options = method, options
+        own_poles = {name: {"per_channel_poles": True} for name, part in parts.items() if part.kind == "states"}
+        self._model = clone(model, own_poles)
+        self._parts_by_layer: dict[str, list[str]] = {}
+        for name, part in parts.items():
+            self._parts_by_layer.setdefault(_layer_name(name, part), []).append(name)
+        self._sources = {layer: layer_at(model, layer) for layer in self._parts_by_layer}
+        # A search comes back to the same ranks again and again, and reducing states takes longer than evaluating them.
+        self._system = functools.cache(self._reduced_system)
+        self._ranks: Ranks = {}
+        self.at({name: part.max_rank for name, part in parts.items()})
+
+    def at(self, ranks: Ranks) -> keras.Model:
+        """The model with all parts at these ranks: always the same object, with other weights after each call."""
+        for layer, names in self._parts_by_layer.items():
+            if any(self._ranks.get(name) != ranks[name] for name in names):
+                self._fill(layer, {name: ranks[name] for name in names})
+        self._ranks = dict(ranks)
+        return self._model
+
+    def _fill(self, layer_name: str, ranks: Ranks) -> None:
+        layer = layer_at(self._model, layer_name)
+        for source, target in zip(self._sources[layer_name].weights, layer.weights, strict=True):
+            # Poles that the channels of the model share become those of each channel.
+            target.assign(np.broadcast_to(keras.ops.convert_to_numpy(source), target.shape))
+        for name, rank in ranks.items():
+            part = self._parts[name]
+            if rank == part.max_rank:
+                continue
+            if part.kind == "states":
+                layer.set_system(self._system(name, rank))
+            else:
+                _set_matrix(layer, name.rpartition("/")[2], part.truncate(rank))
+
+    def _reduced_system(self, name: str, rank: int) -> DiagonalSystem:
+        part = self._parts[name]
+        return padded(part.truncate(rank, self._method, **self._options).system, part.max_rank)
+
+
+def padded(system: DiagonalSystem, state_size: int) -> DiagonalSystem:
+    """The system with entries of no residue added, up to a state size."""
+    missing = ((0, 0), (0, state_size - system.state_size))
+    return DiagonalSystem(np.pad(system.poles, missing), np.pad(system.residues, missing), system.feedthrough)
+
+
+def _layer_name(part_name: str, part: Part) -> str:
+    return part_name if part.kind == "states" else part_name.rpartition("/")[0]
+
+
+def _set_matrix(layer: keras.layers.Layer, name: str, matrix: np.ndarray) -> None:
+    if hasattr(layer, "set_matrices"):
+        layer.set_matrices(**{name: matrix})
+        return
+    weight = getattr(getattr(layer, "cell", layer), name)
+    # The kernel of a convolution has its window and its channels apart.
+    weight.assign(matrix.reshape(weight.shape))
