@@ -1,0 +1,210 @@
+"""Callbacks for `fit` that make a model compressible: penalties that grow, and truncation during training."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+
+from keras_s4.compression.matrices import matrix_layers
+from keras_s4.layers.state_regularizer import StatePenalty
+from keras_s4.regularizers import WeightedRegularizer
+
+SCHEDULES = ("linear", "geometric")
+
+
+class GrowingWeight(keras.callbacks.Callback):
+    """Lets the weight of regularisers grow over the epochs, from `start` in the first to `end`.
+
+    A model first learns what it is for, and then to do it with less. The weight is logged as `penalty_weight`.
+
+    Args:
+        start: weight in the first epoch; positive if the schedule is geometric.
+        end: weight from epoch number `epochs` on.
+        epochs: number of epochs from the first to the one that has the weight `end`, both included.
+        schedule: "linear", or "geometric": every epoch multiplies the weight by the same factor.
+        regularizers: the `NuclearNorm`s and `HankelNorm`s whose weights grow. By default all of the model.
+
+    Raises:
+        ValueError: an argument out of range; when training starts, a model without such regularisers.
+
+    Source: Maison, du Mas des Bourboux and Courtat 2023 (arXiv 2310.12688).
+    """
+
+    def __init__(
+        self,
+        start: float,
+        end: float,
+        epochs: int,
+        schedule: str = "linear",
+        regularizers: Iterable[WeightedRegularizer] | None = None,
+    ):
+        super().__init__()
+        lowest = "above 0" if schedule == "geometric" else "of at least 0"
+        for name, weight in (("start", start), ("end", end)):
+            valid = isinstance(weight, numbers.Real) and 0.0 <= weight < np.inf
+            if not valid or (schedule == "geometric" and weight == 0.0):
+                raise ValueError(f"GrowingWeight got {name}={weight!r}; expected a finite number {lowest}.")
+        _check_count("GrowingWeight", "epochs", epochs)
+        if schedule not in SCHEDULES:
+            raise ValueError(f"GrowingWeight got schedule={schedule!r}; expected one of {', '.join(SCHEDULES)}.")
+        self.start, self.end, self.epochs, self.schedule = float(start), float(end), epochs, schedule
+        self.regularizers = None if regularizers is None else list(regularizers)
+
+    def weight(self, epoch: int) -> float:
+        """The weight in an epoch, counted from 0."""
+        part = 1.0 if self.epochs == 1 else min(epoch / (self.epochs - 1), 1.0)
+        if self.schedule == "geometric":
+            return self.start ** (1.0 - part) * self.end**part
+        return self.start * (1.0 - part) + self.end * part
+
+    def on_train_begin(self, logs=None):
+        """Finds the model's regularisers."""
+        self._regularizers = weighted_regularizers(self.model) if self.regularizers is None else self.regularizers
+        if not self._regularizers:
+            raise ValueError(
+                f"GrowingWeight found no NuclearNorm or HankelNorm in model {self.model.name!r}; give its layers one, "
+                "for example keras.layers.Dense(..., kernel_regularizer=NuclearNorm(1e-4))."
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the weight of the epoch."""
+        weight = self.weight(epoch)
+        if all(regularizer.weight == weight for regularizer in self._regularizers):
+            return
+        for regularizer in self._regularizers:
+            regularizer.weight = weight
+        if keras.backend.backend() == "jax":
+            compile_again(self.model)  # variables that are not the model's are constants of the compiled step
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Logs the weight of the epoch."""
+        if logs is not None:
+            logs["penalty_weight"] = self.weight(epoch)
+
+
+class HardLowRank(keras.callbacks.Callback):
+    """Projects weight matrices to a low rank every few epochs and when training ends.
+
+    A projection keeps the largest singular values (Eckart and Young 1936). In between the matrices are free, so that
+    training can turn the subspace that is kept. They keep their shape, and the optimizer its state; afterwards
+    `keras_s4.reduce(model, callback.ranks)` makes them small.
+
+    Validation sees the matrices before the projection at the end of its epoch. Callbacks that save the model see them
+    after it if they come later in the list.
+
+    Args:
+        ranks: of every matrix by its name, as in `weight_matrices(model)`; or one rank, or one fraction of the smaller
+            side (rounded up), for all that are larger. An int is a rank, a float from above 0 to 1 a fraction.
+        every: epochs from one projection to the next.
+
+    Attributes:
+        ranks: of every matrix that is projected, by name, once training has started.
+
+    Raises:
+        ValueError: an argument out of range; when training starts, a name that is not in the model, a rank larger than
+            the smaller side of its matrix, or a model without matrices.
+
+    Source: Maison, du Mas des Bourboux and Courtat 2023 (arXiv 2310.12688).
+    """
+
+    def __init__(self, ranks: Mapping[str, int | float] | int | float, every: int = 1):
+        super().__init__()
+        _check_count("HardLowRank", "every", every)
+        for rank in ranks.values() if isinstance(ranks, Mapping) else [ranks]:
+            whole = isinstance(rank, int) and not isinstance(rank, bool) and rank >= 1
+            if not whole and not (isinstance(rank, float) and 0.0 < rank <= 1.0):
+                raise ValueError(
+                    f"HardLowRank got the rank {rank!r}; expected a whole number of at least 1, or a fraction above 0 "
+                    "and at most 1.0."
+                )
+        self._wanted = dict(ranks) if isinstance(ranks, Mapping) else ranks
+        self.every = every
+        self.ranks: dict[str, int] = {}
+
+    def on_train_begin(self, logs=None):
+        """Finds the matrices."""
+        matrices = weight_matrices(self.model)
+        if not matrices:
+            raise ValueError(f"HardLowRank found no weight matrix in model {self.model.name!r}.")
+        if isinstance(self._wanted, dict):
+            self.ranks = {name: self._rank_of(name, rank, matrices) for name, rank in self._wanted.items()}
+        else:
+            largest = {name: min(_matrix_of(weight).shape) for name, weight in matrices.items()}
+            ranks = {name: _whole_rank(self._wanted, limit) for name, limit in largest.items()}
+            self.ranks = {name: rank for name, rank in ranks.items() if rank < largest[name]}
+        self._matrices = {name: matrices[name] for name in self.ranks}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Projects, if it is the turn of this epoch."""
+        if (epoch + 1) % self.every == 0:
+            self.project()
+
+    def on_train_end(self, logs=None):
+        """Projects what training has left."""
+        self.project()
+
+    def project(self) -> None:
+        """Replaces every matrix by the nearest one of its rank."""
+        for name, weight in self._matrices.items():
+            left, values, right = np.linalg.svd(_matrix_of(weight), full_matrices=False)
+            rank = self.ranks[name]
+            weight.assign(((left[:, :rank] * values[:rank]) @ right[:rank]).reshape(weight.shape))
+
+    def _rank_of(self, name: str, rank: int | float, matrices: dict[str, keras.Variable]) -> int:
+        if name not in matrices:
+            raise ValueError(
+                f"HardLowRank found no matrix {name!r} in model {self.model.name!r}; it has {', '.join(matrices)}."
+            )
+        shape = _matrix_of(matrices[name]).shape
+        if rank > min(shape):
+            raise ValueError(
+                f"HardLowRank got rank {rank} for {name!r} of shape {list(shape)}; expected at most {min(shape)}."
+            )
+        return _whole_rank(rank, min(shape))
+
+
+def weighted_regularizers(model: keras.Model) -> list[WeightedRegularizer]:
+    """The regularisers of a model whose weight can change, each once, in the order of its weights."""
+    found = [weight.regularizer for weight in model.trainable_weights]
+    found = [item.regularizer if isinstance(item, StatePenalty) else item for item in found]
+    return list({id(item): item for item in found if isinstance(item, WeightedRegularizer)}.values())
+
+
+def weight_matrices(model: keras.Model) -> dict[str, keras.Variable]:
+    """The whole weight matrices of a model by name, as in `parts_of`: "gru/recurrent_kernel", "block_1/value/kernel".
+
+    Those of layers that `keras_s4.reduce` can factor. The kernel of a convolution has more than two axes and counts as
+    a matrix `[all other sides, output channels]`.
+    """
+    matrices = {}
+    for layer_name, layer in matrix_layers(model).items():
+        owner = getattr(layer, "cell", layer)
+        for name in ("kernel", "recurrent_kernel"):
+            if isinstance(getattr(owner, name, None), keras.Variable):
+                matrices[f"{layer_name}/{name}"] = getattr(owner, name)
+    return matrices
+
+
+def _matrix_of(weight: keras.Variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(weight).reshape(-1, weight.shape[-1]).astype(np.float64)
+
+
+def _whole_rank(rank: int | float, limit: int) -> int:
+    """The rank itself, or the fraction of the largest rank that it stands for."""
+    return rank if isinstance(rank, int) else math.ceil(rank * limit)
+
+
+def _check_count(callback: str, name: str, value) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{callback} got {name}={value!r}; expected a whole number of at least 1.")
+
+
+def compile_again(model: keras.Model) -> None:
+    """Drops the compiled training and test steps, so that the next ones see what has changed."""
+    model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)

@@ -1,0 +1,271 @@
+"""How far the outputs of a reduced model can be from those of the model it was made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.signal import fftconvolve
+
+from keras_s4.graph import graph_of
+from keras_s4.layers import DSS, LastStep, LowRankDense, S4Block
+
+# Largest slopes. GELU and SiLU overshoot 1 a little; the others are exact.
+SLOPES = {
+    "linear": 1.0,
+    "relu": 1.0,
+    "tanh": 1.0,
+    "softsign": 1.0,
+    "softplus": 1.0,
+    "elu": 1.0,
+    "sigmoid": 0.25,
+    "hard_sigmoid": 1.0 / 6.0,
+    "gelu": 1.12905,
+    "silu": 1.09984,
+}
+# Of one probability, by the Euclidean norm of all logits: the gradient is p (e - p), longest at p = 1/2.
+SOFTMAX_SLOPE = math.sqrt(2.0) / 4.0
+LOCAL_ERRORS = ("gain", "data")
+# Equal systems differ by less.
+ROUNDING = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class Signal:
+    """A signal of the model, and how far that of the reduced model can be from it.
+
+    Attributes:
+        values: `[B, L, F]`, or `[B, F]` behind a pooling; float64.
+        error: `[B, F]`, bound on the Euclidean norm over time of the difference of each channel.
+    """
+
+    values: np.ndarray
+    error: np.ndarray
+
+    @property
+    def norms(self) -> np.ndarray:
+        """`[B, F]` Euclidean norms over time of the model's own signal."""
+        return _over_time(self.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class ErrorBound:
+    """A bound on the error of a reduced model on some data, beside the error that was measured on it.
+
+    Attributes:
+        layers: by name of what makes the error: the error that the layer makes of its own, and the bound behind it,
+            both as the largest part of the layer's output that any sequence sees.
+        bound: `[B, F]` for each output of the model; of sequences the Euclidean norm over time.
+        measured: `[B, F]` the same norms of the difference, measured.
+    """
+
+    layers: dict[str, tuple[float, float]]
+    bound: np.ndarray
+    measured: np.ndarray
+
+    def figures(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "bound": float(self.bound.max()),
+            "measured": float(self.measured.max()),
+            "layers": {name: {"own": own, "bound": bound} for name, (own, bound) in self.layers.items()},
+        }
+
+    def table(self) -> Table:
+        """A row for each layer that was reduced, and the outputs."""
+        table = Table(
+            "layer", "its own error", "bound behind it", "measured", title="Error bound, relative to the layers"
+        )
+        for name, (own, bound) in self.layers.items():
+            table.add_row(name, f"{own:.3g}", f"{bound:.3g}", "")
+        table.add_section()
+        table.add_row("outputs (absolute)", "", f"{self.bound.max():.3g}", f"{self.measured.max():.3g}")
+        return table
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        Console(file=text, width=100).print(self.table())
+        return text.getvalue()
+
+
+def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, local: str = "gain") -> ErrorBound:
+    """Bounds the difference of the outputs of a model and of a reduced copy of it, layer by layer.
+
+    Where the layer G was replaced by G', the difference of their outputs is `(G' - G) u + G' e` for an input u of the
+    model that is off by e in the reduced one. The first term is the layer's own error; the second passes on the
+    errors made before, by the largest gain of G'. Norms are taken channel by channel, over time. In the gated
+    product of an S4 block the model's own values on the data stand for one factor, so that the bound holds for these
+    data. It grows with the depth, since every layer counts with its largest gain.
+
+    Args:
+        model: as trained.
+        reduced: by `keras_s4.reduce`, with the same layers by name.
+        data: inputs of the model `[B, L, features]`; a few dozen sequences.
+        local: a layer's own error: "gain" bounds it by the Hinf norm of the difference of the systems (of matrices: by
+            the norms of the difference) times the size of the input, whatever its form; "data" computes it from the
+            input itself, which is a tighter bound.
+
+    Raises:
+        ValueError: an unknown `local`, data without sequences, several inputs or outputs, or a layer without a rule;
+            the message has the list.
+
+    Source: the idea of a bound for the whole model from those of its layers is that of arXiv 2510.14542; the gains are
+    the usual ones of control theory (small-gain estimates).
+    """
+    if local not in LOCAL_ERRORS:
+        raise ValueError(f"error_bound got local={local!r}; expected one of {', '.join(map(repr, LOCAL_ERRORS))}.")
+    data = np.asarray(data)
+    if not len(data):
+        raise ValueError("error_bound got no sequence; give it some inputs of the model, such as validation data.")
+    propagation = _Propagation(reduced, local)
+    start = Signal(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
+    graph = graph_of(model)
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ValueError(
+            f"error_bound got a model with {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; expected one "
+            "of each."
+        )
+    (end,) = graph.run(propagation.behind, [start])
+    difference = reduced.predict(data, verbose=0) - model.predict(data, verbose=0)
+    return ErrorBound(propagation.layers, end.error, _over_time(difference.astype(np.float64)))
+
+
+class _Propagation:
+    """Walks through a model and its reduced copy at once."""
+
+    def __init__(self, reduced: keras.Model, local: str):
+        self.reduced = reduced
+        self.local = local
+        self.layers: dict[str, tuple[float, float]] = {}
+
+    def behind(self, layer: keras.layers.Layer, inputs: list[Signal]) -> Signal:
+        """The signal behind a layer of the model."""
+        rule = next((rule for kind, rule in self._rules().items() if isinstance(layer, kind)), None)
+        if rule is None:
+            known = ", ".join(sorted(kind.__name__ for kind in self._rules()))
+            raise ValueError(f"error_bound has no rule for {type(layer).__name__} {layer.name!r}; it knows {known}.")
+        return rule(layer, self.reduced.get_layer(layer.name), *inputs)
+
+    def _rules(self) -> dict[type, Callable[..., Signal]]:
+        kept = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.InputLayer)
+        largest = (LastStep, keras.layers.GlobalMaxPooling1D)
+        return {
+            DSS: self._dss,
+            S4Block: self._block,
+            keras.layers.Dense: self._dense,
+            LowRankDense: self._dense,
+            keras.layers.BatchNormalization: self._normalization,
+            keras.layers.Activation: lambda layer, _, signal: _activated(layer.name, layer.activation, signal),
+            keras.layers.Add: lambda _, __, *signals: _sum(signals),
+            keras.layers.GlobalAveragePooling1D: self._average,
+            # No sample differs by more than the norm over all of them.
+            **dict.fromkeys(largest, lambda layer, _, signal: Signal(_called(layer, signal.values), signal.error)),
+            **dict.fromkeys(kept, lambda _, __, signal: signal),
+        }
+
+    def _block(self, block: S4Block, reduced: S4Block, signal: Signal) -> Signal:
+        hidden = self._normalization(block.normalization, reduced.normalization, signal)
+        hidden = self._dss(block.dss, reduced.dss, hidden, f"{block.name}/dss")
+        hidden = _activated(block.name, block.activation.activation, hidden)
+        value, gate = (
+            self._dense(getattr(block, name), getattr(reduced, name), hidden, f"{block.name}/{name}")
+            for name in ("value", "gate")
+        )
+        # v' g' - v g = (v' - v) g' + v (g' - g), and a gate is at most 1.
+        largest = np.abs(value.values).max(axis=1) if value.values.ndim == 3 else np.abs(value.values)
+        mixed = Signal(value.values * gate.values, value.error + largest * gate.error)
+        return _sum([signal, mixed])
+
+    def _dss(self, layer: DSS, reduced: DSS, signal: Signal, name: str | None = None) -> Signal:
+        layer.check_causal("be bounded")
+        system, small = layer.system(), reduced.system()
+        difference = small - system
+        length = signal.values.shape[1]
+        if self.local == "gain":
+            own = difference.hinf_norm() * signal.norms
+        else:
+            own = _over_time(_filtered(difference.impulse_response(length), signal.values))
+        values = _filtered(system.impulse_response(length), signal.values)
+        return self._told(name or layer.name, values, own, small.hinf_norm() * signal.error)
+
+    def _dense(self, layer, reduced, signal: Signal, name: str | None = None) -> Signal:
+        (kernel, bias), (small, small_bias) = _affine(layer), _affine(reduced)
+        steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
+        own = np.sqrt(steps) * np.abs(small_bias - bias)
+        if self.local == "gain":
+            own = own + signal.norms @ np.abs(small - kernel)
+        else:
+            own = own + _over_time(signal.values @ (small - kernel))
+        told = self._told(name or layer.name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
+        return _activated(layer.name, layer.activation, told)
+
+    def _normalization(self, layer, reduced, signal: Signal) -> Signal:
+        (gain, offset), (small, small_offset) = _gain_and_offset(layer), _gain_and_offset(reduced)
+        steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
+        own = np.abs(small - gain) * signal.norms + np.sqrt(steps) * np.abs(small_offset - offset)
+        return Signal(signal.values * gain + offset, own + np.abs(small) * signal.error)
+
+    def _average(self, layer, reduced, signal: Signal) -> Signal:
+        return Signal(signal.values.mean(axis=1), signal.error / math.sqrt(signal.values.shape[1]))
+
+    def _told(self, name: str, values: np.ndarray, own: np.ndarray, passed: np.ndarray) -> Signal:
+        """The signal behind a layer that may have been reduced; noted down if it was."""
+        signal = Signal(values, own + passed)
+        size = np.maximum(np.linalg.norm(signal.norms, axis=1), np.finfo(float).tiny)
+        relative = [float((np.linalg.norm(error, axis=1) / size).max()) for error in (own, signal.error)]
+        if relative[0] > ROUNDING:
+            self.layers[name] = tuple(relative)
+        return signal
+
+
+def _activated(name: str, activation: Callable, signal: Signal) -> Signal:
+    kind = getattr(activation, "__name__", type(activation).__name__)
+    values = np.asarray(activation(keras.ops.convert_to_tensor(signal.values)), np.float64)
+    if kind == "softmax":
+        together = SOFTMAX_SLOPE * np.linalg.norm(signal.error, axis=-1, keepdims=True)
+        steps = values.shape[1] if values.ndim == 3 else 1
+        return Signal(values, np.broadcast_to(np.minimum(together, math.sqrt(steps)), signal.error.shape))
+    if kind not in SLOPES:
+        raise ValueError(
+            f"error_bound does not know how steep the activation {kind!r} of layer {name!r} is; it knows softmax, "
+            f"{', '.join(SLOPES)}."
+        )
+    return Signal(values, SLOPES[kind] * signal.error)
+
+
+def _sum(signals) -> Signal:
+    return Signal(sum(signal.values for signal in signals), sum(signal.error for signal in signals))
+
+
+def _affine(layer) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel `[F, units]` and bias `[units]` of a dense layer, factored or not."""
+    kernel = layer.matrices()["kernel"] if isinstance(layer, LowRankDense) else np.asarray(layer.kernel, np.float64)
+    return kernel, np.asarray(layer.bias, np.float64) if layer.use_bias else np.zeros(kernel.shape[1])
+
+
+def _gain_and_offset(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch normalisation does outside of training, channel by channel."""
+    mean, variance = (np.asarray(weight, np.float64) for weight in (layer.moving_mean, layer.moving_variance))
+    gain = (np.asarray(layer.gamma, np.float64) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
+    return gain, (np.asarray(layer.beta, np.float64) if layer.center else 0.0) - gain * mean
+
+
+def _called(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:
+    return np.asarray(layer(keras.ops.convert_to_tensor(values.astype(keras.config.floatx()))), np.float64)
+
+
+def _filtered(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Causal convolution of kernels `[H, L]` with `[B, L, H]`."""
+    return fftconvolve(values, kernel.T[None], axes=1)[:, : values.shape[1]]
+
+
+def _over_time(values: np.ndarray) -> np.ndarray:
+    """`[B, F]` Euclidean norm over time of `[B, L, F]`; of `[B, F]` the absolute values."""
+    return np.abs(values) if values.ndim == 2 else np.linalg.norm(values, axis=1)
