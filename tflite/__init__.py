@@ -10,6 +10,7 @@ import importlib
 _NAMES = {
     "Converted": "keras_s4.tflite.conversion",
     "convert": "keras_s4.tflite.conversion",
+    "measure": "keras_s4.tflite.measuring",
     "Verification": "keras_s4.tflite.verification",
     "verify": "keras_s4.tflite.verification",
 }

@@ -1,0 +1,221 @@
+"""One call for a whole search: alone, or as the chief or a worker of several processes."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from keras_s4.compression.fingerprints import digest
+from keras_s4.compression.part import Part
+from keras_s4.compression.search import distribution
+from keras_s4.compression.search.hypermodel import RankHyperModel
+from keras_s4.compression.search.oracles import TUNERS, oracle_of
+from keras_s4.compression.search.result import FILES, TRIALS, SearchResult
+from keras_s4.compression.search.scoring import (
+    Measures,
+    check_budgets,
+    direction_of,
+    excess,
+    measured,
+    weight_bytes,
+)
+from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name
+from keras_s4.compression.search.tuner import Experiment, RankTuner, SearchStoppedError
+
+Measure = Callable[[keras.Model], Mapping[str, float]]
+
+
+def search(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: tuple[Any, Any],
+    folder: str | Path,
+    budgets: Mapping[str, float] | None = None,
+    measure: Measure | None = None,
+    metric: str | None = None,
+    direction: str | None = None,
+    tuner: str = "bayesian",
+    trials: int | None = 20,
+    epochs: int = 2,
+    seed: int = 0,
+    parts: Mapping[str, Part] | None = None,
+    methods: Sequence[str] = ("balanced",),
+    choices: int | Mapping[str, Sequence[int]] = 8,
+    learning_rate: float | None = None,
+    batch_size: int = 32,
+    retrain: Callable[[keras.Model, int], Any] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    check_first: bool = True,
+    time_limit: float | None = None,
+    on_trial: Callable[[Trial], Any] | None = None,
+) -> SearchResult:
+    """Searches the ranks and the method of reduction with the best metric after a brief training, within budgets.
+
+    Every trial reduces the trained model, trains the result, and measures it. Finished trials are kept in the folder: a
+    search that was killed, called again with the same arguments, runs only what is missing, and with a higher `trials`
+    goes on from there.
+
+    Several processes share a search if each calls this function with the same arguments and folder, and with
+    `KERASTUNER_TUNER_ID` ("chief" once, other names for the workers), `KERASTUNER_ORACLE_IP` and
+    `KERASTUNER_ORACLE_PORT` in its environment. The chief runs no trials; it writes the result.
+
+    Args:
+        model: trained and compiled, functional or sequential.
+        x: training inputs, as for `fit`.
+        y: training targets.
+        validation_data: inputs and targets that the metric is taken on. Not the data that the result is reported on.
+        folder: for the trials and the result: `search.json`, `search.txt`, `pareto.svg`, `pareto.png`.
+        budgets: the most that a model may take, by the names of `measure`: `{"tflite_bytes": 20_000}`. A trial over a
+            budget is recorded, and ranked below all within them by how far it is over (see `scoring.score`).
+        measure: what a model takes, numbers by name, for example `functools.partial(keras_s4.tflite.measure,
+            representative_data=x)`. Without it, or if it raises NotImplementedError for the model, `weight_bytes`: one
+            byte a weight. The result says which.
+        metric: a name from `model.evaluate`; by default "accuracy" if the model has it, otherwise "loss".
+        direction: "min" or "max"; by default known from the metric.
+        tuner: "bayesian", "hyperband", "random" or "grid" of keras-tuner.
+        trials: how many at most, repetitions not counted. With Hyperband every continued training is one. None, for
+            "grid" alone, tries all.
+        epochs: of training in every trial; with Hyperband, of those that survive longest.
+        seed: of the proposals and of every training, at least 0.
+        parts: by name, whose ranks are searched; None for those of `parts_of(model)`.
+        methods: of reduction, to choose from.
+        choices: ranks to choose from in each part; see `RankHyperModel`.
+        learning_rate: of the training; by default as the model was compiled.
+        batch_size: of the training.
+        retrain: trains a compiled model for a number of epochs, in place of `fit` on x and y.
+        options: further arguments of `keras_s4.reduce`, by method.
+        check_first: also measure before training, and do not train what is over a budget. Right wherever the measures
+            follow from the shapes of a model and hardly from its weights: of a `.tflite`, some bytes in a thousand do.
+        time_limit: seconds after which no trial is begun, and a chief waits for its workers no longer.
+        on_trial: called with every trial that this process ran, or found in the folder.
+
+    Returns:
+        The trials so far; in a worker those of all workers.
+
+    Raises:
+        ValueError: an impossible argument; a folder with another search.
+        OSError: the folder cannot be written or the disk is full. What is finished stays.
+        ConnectionError: a worker's chief does not answer.
+        Exception: what went wrong in a trial, when three in a row failed.
+    """
+    role = distribution.role()
+    deadline = time.monotonic() + (math.inf if time_limit is None else time_limit)
+    _check_numbers(tuner, trials, epochs, seed)
+    if not isinstance(validation_data, tuple) or len(validation_data) != 2:
+        raise ValueError("search needs validation_data=(inputs, targets); without it the largest model would win.")
+    space = RankHyperModel(model, parts, methods, choices, learning_rate, options)
+    metric, direction, evaluate = _metric(model, metric, direction, validation_data)
+    measure, measured_by, measures = _measure(model, measure)
+    budgets = check_budgets(budgets, measures)
+
+    folder = Path(folder)
+    files = TrialFolder(folder / TRIALS)
+    settings = {
+        "model": digest(*map(keras.ops.convert_to_numpy, model.weights)),
+        "data": digest(*(values for values in (x, y, *validation_data) if isinstance(values, np.ndarray))),
+        "tuner": tuner,
+        "epochs": epochs,
+        "seed": seed,
+        "metric": metric,
+        "direction": direction,
+        "budgets": budgets,
+        "measured_by": measured_by,
+        "measures": list(measures),
+        "choices": space.choices,
+        "methods": space.methods,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+    }
+    files.open(settings)
+    _record_original(space, evaluate, measures, budgets, files)
+    if role != "worker":
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+
+    def fit(model: keras.Model, epochs: int) -> None:
+        model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=0)
+
+    experiment = Experiment(space, retrain or fit, evaluate, measure, budgets, files, epochs, seed, check_first)
+    oracle = oracle_of(tuner, _declared(space), trials, epochs, seed)
+    oracle.deadline = deadline
+    # One for each process: they share nothing there, and a late one cannot delete what another one needs.
+    own = folder / ".keras-tuner" / distribution.tuner_id()
+    try:
+        runner = RankTuner(oracle, experiment, direction, own, on_trial)
+        distribution.lead(runner, deadline) if role == "chief" else runner.search()
+    except SearchStoppedError as stopped:
+        gone = isinstance(stopped.__cause__, ConnectionError)
+        if not (gone and (folder / FILES[0]).exists()):  # it went because all is done
+            raise stopped.__cause__ from None
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+    result = SearchResult.read(folder)
+    if role != "worker":
+        result.write()
+    return result
+
+
+def _check_numbers(tuner: str, trials: int | None, epochs: int, seed: int) -> None:
+    if tuner not in TUNERS:
+        raise ValueError(f"tuner is {tuner!r}; expected one of {', '.join(TUNERS)}.")
+    for name, value, least in (("trials", trials, 1), ("epochs", epochs, 1), ("seed", seed, 0)):
+        if name == "trials" and value is None and tuner == "grid":
+            continue
+        if type(value) is not int or value < least:
+            raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}.")
+
+
+def _metric(
+    model: keras.Model, metric: str | None, direction: str | None, validation_data: tuple[Any, Any]
+) -> tuple[str, str, Callable[[keras.Model], float]]:
+    """The metric's name, its direction, and the function that takes it."""
+
+    def evaluate(model: keras.Model) -> dict[str, float]:
+        return model.evaluate(*validation_data, verbose=0, return_dict=True)
+
+    names = list(evaluate(model))
+    metric = (metric or ("accuracy" if "accuracy" in names else "loss")).removeprefix("val_")
+    if metric not in names:
+        raise ValueError(f"metric is {metric!r}; the model's are {', '.join(names)}.")
+    if direction not in (None, "min", "max"):
+        raise ValueError(f'direction is {direction!r}; expected "min", "max" or None.')
+    return metric, direction or direction_of(metric), lambda model: float(evaluate(model)[metric])
+
+
+def _measure(model: keras.Model, measure: Measure | None) -> tuple[Measure, str, Measures]:
+    """The function that measures, what it is called in the result, and what the model itself takes."""
+    if measure is not None:
+        try:
+            return measure, "measure", measured(measure, model)
+        except NotImplementedError as error:
+            warnings.warn(f"The search measures weight_bytes, because measure cannot: {error}", stacklevel=3)
+    return weight_bytes, "weights", measured(weight_bytes, model)
+
+
+def _record_original(
+    space: RankHyperModel,
+    evaluate: Callable[[keras.Model], float],
+    measures: Measures,
+    budgets: Mapping[str, float],
+    files: TrialFolder,
+) -> None:
+    if files.read(trial_name(space.full_ranks, "", 0)) is None:
+        metric, over = evaluate(space.model), excess(measures, budgets)
+        files.write(Trial(space.full_ranks, "", 0, metric, measures, over, seconds=0.0, finished=0.0))
+
+
+def _declared(space: RankHyperModel) -> keras_tuner.HyperParameters:
+    hyperparameters = keras_tuner.HyperParameters()
+    space.declare_hyperparameters(hyperparameters)
+    return hyperparameters

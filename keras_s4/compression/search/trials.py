@@ -1,0 +1,144 @@
+"""The trials of a search as files: each is there completely or not at all, so that a killed search goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_s4.files import write_bytes
+
+SETTINGS = "settings.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One choice of ranks and method, tried.
+
+    Args:
+        ranks: by part name.
+        method: of reduction.
+        epochs: of training after the reduction, in all.
+        metric: on the validation data after training; None if it was not trained or failed.
+        measures: what it takes, by name.
+        excess: how far it is over its budgets, as a fraction of each, summed.
+        seconds: that it took.
+        finished: when, in seconds since 1970.
+        error: what went wrong, or None.
+    """
+
+    ranks: Mapping[str, int]
+    method: str
+    epochs: int
+    metric: float | None
+    measures: Mapping[str, float]
+    excess: float
+    seconds: float
+    finished: float
+    error: str | None = None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it succeeded within all budgets."""
+        return self.error is None and self.excess == 0.0
+
+    @functools.cached_property
+    def name(self) -> str:
+        """What its files are called."""
+        return trial_name(self.ranks, self.method, self.epochs)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        return {"name": self.name, "feasible": self.feasible, **dataclasses.asdict(self)}
+
+
+def trial_name(ranks: Mapping[str, int], method: str, epochs: int) -> str:
+    """A name for a choice, the same in every process."""
+    text = json.dumps([sorted(ranks.items()), method, epochs])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class TrialFolder:
+    """The finished trials of one search, and their models, in a folder that several processes may share.
+
+    A trial's record is written after its model, and replaces an older one only as a whole.
+
+    Args:
+        path: of the folder; created when the first file is written.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Notes what is searched, or makes sure that the folder's trials are of the same search.
+
+        Raises:
+            ValueError: they are of another search; says in what it differs.
+            OSError: the folder cannot be written.
+        """
+        wanted = json.loads(json.dumps(settings))
+        if (self.path / SETTINGS).exists():
+            found = self.settings()
+            differing = [name for name in wanted | found if wanted.get(name) != found.get(name)]
+            if differing:
+                there = ", ".join(f"{name}={found.get(name)!r}" for name in differing)
+                asked = ", ".join(f"{name}={wanted.get(name)!r}" for name in differing)
+                raise ValueError(
+                    f"{self.path} holds the trials of another search with {there}; asked for was {asked}. Choose "
+                    "another folder, or delete this one."
+                )
+        self._write_json(SETTINGS, wanted)
+
+    def settings(self) -> dict[str, Any]:
+        """What was searched."""
+        return self._read_json(SETTINGS)
+
+    def write(self, trial: Trial) -> None:
+        """Writes the record of a trial, whole."""
+        self._write_json(f"{trial.name}.json", dataclasses.asdict(trial))
+
+    def read(self, name: str) -> Trial | None:
+        """A trial by name, or None if it is not finished."""
+        if not (self.path / f"{name}.json").exists():
+            return None
+        return Trial(**self._read_json(f"{name}.json"))
+
+    def all(self) -> list[Trial]:
+        """All finished trials in the order in which they ended."""
+        names = [path.stem for path in self.path.glob("*.json") if path.name != SETTINGS]
+        return sorted((self.read(name) for name in names), key=lambda trial: (trial.finished, trial.name))
+
+    def save_model(self, name: str, model: keras.Model) -> None:
+        """Keeps the model of a trial."""
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / "model.keras"
+            model.save(temporary)
+            write_bytes(self.path / f"{name}.keras", temporary.read_bytes())
+
+    def load_model(self, name: str) -> keras.Model:
+        """The model of a trial, compiled.
+
+        Raises:
+            ValueError: it is not there: the trial was not trained, or its file was removed.
+        """
+        path = self.path / f"{name}.keras"
+        if not path.exists():
+            raise ValueError(f"{path} is not there: the trial was not trained, or its model was removed.")
+        return keras.saving.load_model(path)
+
+    def _write_json(self, name: str, value: Any) -> None:
+        write_bytes(self.path / name, (json.dumps(value, indent=2) + "\n").encode())
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{self.path / name} is damaged ({error}). Delete it: its trial is run again.") from error
