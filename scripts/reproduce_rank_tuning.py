@@ -59,7 +59,7 @@ def network(shape: tuple[int, int], classes: int, adaptation: str):
     """A GRU, its average over time, and a Dense layer; compiled."""
     import keras
 
-    from keras_s4.compression.regularizers import NuclearNorm
+    from keras_s4.regularizers import NuclearNorm
 
     def penalty():
         return NuclearNorm(PENALTIES[0]) if adaptation in ("nuclear norm", "both") else None

@@ -1,0 +1,121 @@
+"""`keras-s4 reduce`: a smaller model, ready to be trained again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keras_s4.cli import files, options
+from keras_s4.cli.console import one_message, quiet_start, show_table
+
+# Sequences on which the error of the model and its bound are taken.
+COMPARED = 64
+
+
+def reduce(
+    model: options.Model,
+    out: Annotated[Path, typer.Argument(help="Where the reduced model goes, NAME.keras.")],
+    rank: Annotated[int | None, typer.Option(min=1, help="One rank for all parts.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="A fraction of every part's ranks.")] = None,
+    energy: Annotated[float | None, typer.Option(help="The lowest ranks that keep this energy, such as 0.999.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="The lowest ranks that promise this relative error.")] = None,
+    scores: Annotated[float | None, typer.Option(help="This fraction of all modes, the best of all layers.")] = None,
+    flash: Annotated[int | None, typer.Option(help="Budget: bytes of constants.")] = None,
+    ram: Annotated[int | None, typer.Option(help="Budget: bytes of states.")] = None,
+    macs: Annotated[int | None, typer.Option(help="Budget: multiply-accumulates a step.")] = None,
+    kind: options.Kinds = None,
+    method: options.Methods = options.Method.BALANCED,
+    data: options.Data = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw spectra and ranks into this file (.svg, .png).")] = None,
+    json: options.Json = None,
+) -> None:
+    """Make a trained model smaller. Choose ranks by exactly one rule, or by budgets (one or several).
+
+    The result is the start of a new training. With --data the table tells how far the outputs of the reduced model are
+    from those of the model on them, and how far they could be at most.
+    """
+    budgets = {"flash": flash, "ram": ram, "multiply_accumulates": macs}
+    rules = {"rank": rank, "fraction": fraction, "energy": energy, "tolerance": tolerance, "scores": scores}
+    with one_message():
+        chosen = _one_rule(rules, budgets)
+        with Console().status("Starting TensorFlow ..."), quiet_start():
+            from keras_s4 import compression, plots
+        inputs = None if data is None else files.load_arrays(data, "x")["x"]
+        original = files.load_model(model)
+        parts = compression.parts_of(original, kind, inputs)
+        ranks = _chosen_ranks(original, parts, *chosen)
+        reduced = compression.reduce(original, ranks, method.value, inputs)
+        files.save_model(reduced, out)
+        figures = _figures(original, reduced, parts, ranks, method, inputs)
+        show_table(_table(figures))
+        files.write_json(json, figures)
+        files.write_figure(figure, plots.spectra(compression.Spectrum(parts).curves(ranks)))
+        Console().print(f"Reduced model: {out}", highlight=False, soft_wrap=True)
+
+
+def _one_rule(rules: dict[str, Any], budgets: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of the rule that was given, and its arguments."""
+    rules = {name: value for name, value in rules.items() if value is not None}
+    budgets = {name: value for name, value in budgets.items() if value is not None}
+    if len(rules) + bool(budgets) != 1:
+        given = ", ".join(f"--{name}" for name in (*rules, *budgets)) or "none"
+        raise ValueError(
+            f"reduce got {given}; give exactly one of --rank, --fraction, --energy, --tolerance and --scores, or "
+            "budgets: --flash, --ram, --macs."
+        )
+    return ("budget", budgets) if budgets else next(iter(rules.items()))
+
+
+def _chosen_ranks(model, parts, rule: str, value) -> dict[str, int]:
+    from keras_s4 import ranks
+
+    if rule == "budget":
+        return ranks.budget(model, **value, parts=parts)
+    if rule in ("rank", "fraction"):
+        return ranks.uniform(model, **{rule: value}, parts=parts)
+    return getattr(ranks, rule)(model, value, parts=parts)
+
+
+def _figures(original, reduced, parts, ranks, method, inputs) -> dict[str, Any]:
+    """What every part and the model lose, JSON-ready."""
+    found = {
+        "parts": {
+            name: {
+                "kind": part.kind,
+                "full_rank": part.max_rank,
+                "rank": ranks[name],
+                "bytes": [part.cost(part.max_rank).flash, part.cost(ranks[name]).flash],
+                "error_bound": part.error_bound(ranks[name]) if method == "balanced" or part.kind == "matrix" else None,
+            }
+            for name, part in parts.items()
+        },
+        "method": method.value,
+        "parameters": [original.count_params(), reduced.count_params()],
+    }
+    if inputs is not None:
+        from keras_s4.compression.error_bound import error_bound
+
+        found["outputs"] = error_bound(original, reduced, inputs[:COMPARED], local="data").figures()
+    return found
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    table = Table(
+        "part", "rank", "bytes", "relative error, at most", title=f"Reduced by the method {figures['method']}"
+    )
+    for name, part in figures["parts"].items():
+        bound = "–" if part["error_bound"] is None else f"{part['error_bound']:.3g}"
+        before, after = part["bytes"]
+        table.add_row(name, f"{part['full_rank']:,} to {part['rank']:,}", f"{before:,} to {after:,}", bound)
+    table.add_section()
+    before, after = figures["parameters"]
+    table.add_row("parameters of the model", "", f"{before:,} to {after:,}", "")
+    if "outputs" in figures:
+        outputs = figures["outputs"]
+        text = f"{outputs['bound']:.3g} (measured {outputs['measured']:.3g})"
+        table.add_row("its outputs on the data (absolute)", "", "", text)
+    return table

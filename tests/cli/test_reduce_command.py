@@ -1,0 +1,74 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_s4
+
+
+def test_reduced_model_is_that_of_the_library(call, model_file, data_file, tmp_path):
+    options = ("--rank", 2, "--data", data_file, "--json", tmp_path / "r.json", "--figure", tmp_path / "r.svg")
+    result = call("reduce", model_file, tmp_path / "small.keras", *options)
+    assert result.exit_code == 0, result.output
+    small = keras.saving.load_model(tmp_path / "small.keras")
+    x = np.load(data_file)["x"]
+    expected = keras_s4.reduce(keras.saving.load_model(model_file), 2).predict(x, verbose=0)
+    np.testing.assert_allclose(small.predict(x, verbose=0), expected, rtol=0, atol=1e-6)
+    assert b"</svg>" in (tmp_path / "r.svg").read_bytes()
+    figures = json.loads((tmp_path / "r.json").read_text())
+    part = figures["parts"]["block_1/dss"]
+    assert (part["full_rank"], part["rank"]) == (4, 2)
+    assert part["bytes"][1] == part["bytes"][0] / 2
+    assert figures["parameters"][1] == small.count_params()
+    assert 0 < figures["outputs"]["measured"] <= figures["outputs"]["bound"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        (("--fraction", 0.5), "states"),
+        (("--energy", 0.9), "states"),
+        (("--tolerance", 100), "states"),
+        (("--scores", 0.5), "states"),
+        (("--flash", 700, "--ram", 300), "states"),
+        (("--energy", 0.5), "matrix"),
+    ],
+)
+def test_every_rule_makes_a_smaller_model(call, model_file, tmp_path, rule, kind):
+    result = call("reduce", model_file, tmp_path / "small.keras", *rule, "--kind", kind, "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "r.json").read_text())
+    assert all(part["kind"] == kind for part in figures["parts"].values())
+    assert any(part["rank"] < part["full_rank"] for part in figures["parts"].values())
+
+
+@pytest.mark.parametrize("method", ["finite_horizon", "h2", "modal", "singular_perturbation"])
+def test_methods(call, model_file, tmp_path, method):
+    result = call("reduce", model_file, tmp_path / "small.keras", "--rank", 2, "--method", method)
+    assert result.exit_code == 0, result.output
+    assert method in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "reduce got none; give exactly one"),
+        (("--rank", 2, "--energy", 0.9), "reduce got --rank, --energy"),
+        (("--rank", 2, "--flash", 900), "reduce got --rank, --flash"),
+        (("--rank", 9), "expected a whole number from 1 to 4"),
+        (("--flash", 3), "flash=3"),
+        (("--rank", 2, "--method", "input_weighted"), "give data"),
+    ],
+)
+def test_refusals(call, model_file, tmp_path, options, message):
+    result = call("reduce", model_file, tmp_path / "small.keras", *options)
+    assert result.exit_code == 1
+    assert message in result.output.replace("\n", " ")
+    assert not (tmp_path / "small.keras").exists()
+
+
+def test_name_of_the_result_must_be_a_models(call, model_file, tmp_path):
+    result = call("reduce", model_file, tmp_path / "small.h5", "--rank", 2)
+    assert result.exit_code == 1
+    assert "ends in .keras" in result.output.replace("\n", " ")
