@@ -91,6 +91,17 @@ class DiagonalSystem:
         """
         return DiagonalSystem(self.poles[channels], self.residues[channels], self.feedthrough[channels])
 
+    def padded(self, state_size: int) -> DiagonalSystem:
+        """Return the system with entries that contribute nothing added, up to a state size.
+
+        Raises:
+            ValueError: if the system has more entries already.
+        """
+        if state_size < self.state_size:
+            raise ValueError(f"Received state_size={state_size}; expected at least {self.state_size}, what there is.")
+        missing = ((0, 0), (0, state_size - self.state_size))
+        return DiagonalSystem(np.pad(self.poles, missing), np.pad(self.residues, missing), self.feedthrough)
+
     def impulse_response(self, length: int) -> np.ndarray:
         """Return the impulse response [H, length].
 

@@ -173,3 +173,13 @@ def test_calls_with_wrong_arguments_are_refused():
         system.simulate(np.zeros((10, 2)))
     with pytest.raises(ValueError, match=r"state of shape \(5,\); expected \(3, 5\)"):
         system.simulate(np.zeros((10, 3)), np.zeros(5))
+
+
+def test_padding_contributes_nothing():
+    system = DiagonalSystem([[0.5 + 0.5j]], [[1.0]], [2.0])
+    padded = system.padded(3)
+    assert padded.poles.shape == (1, 3)
+    np.testing.assert_array_equal(padded.orders, [2])
+    np.testing.assert_array_equal(padded.impulse_response(9), system.impulse_response(9))
+    with pytest.raises(ValueError, match="state_size=2; expected at least 3"):
+        padded.padded(2)

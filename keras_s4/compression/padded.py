@@ -68,13 +68,7 @@ class PaddedModel:
 
     def _reduced_system(self, name: str, rank: int) -> DiagonalSystem:
         part = self._parts[name]
-        return padded(part.truncate(rank, self._method, **self._options).system, part.max_rank)
-
-
-def padded(system: DiagonalSystem, state_size: int) -> DiagonalSystem:
-    """The system with entries of no residue added, up to a state size."""
-    missing = ((0, 0), (0, state_size - system.state_size))
-    return DiagonalSystem(np.pad(system.poles, missing), np.pad(system.residues, missing), system.feedthrough)
+        return part.truncate(rank, self._method, **self._options).system.padded(part.max_rank)
 
 
 def _layer_name(part_name: str, part: Part) -> str:

@@ -13,7 +13,6 @@ from keras_s4 import reduction
 from keras_s4.cloning import clone, dss_layers
 from keras_s4.compression.callbacks import compile_again
 from keras_s4.compression.states import StatesPart
-from keras_s4.systems import DiagonalSystem
 
 
 class TruncateStates(keras.callbacks.Callback):
@@ -86,7 +85,7 @@ class TruncateStates(keras.callbacks.Callback):
             rank = next((rank for rank in range(1, self.ranks[name]) if self._is_enough(part, rank)), None)
             if rank is not None:
                 reduced = reduction.balanced_truncation(part.system, rank).system
-                layer.set_system(_padded(reduced, layer.state_size))
+                layer.set_system(reduced.padded(layer.state_size))
                 layer.residues.constraint = FirstEntries(rank)
                 self.ranks[name], shrunk = rank, True
         if shrunk:
@@ -135,9 +134,3 @@ def with_own_poles(model: keras.Model) -> keras.Model:
 def _rank_kept(layer: keras.layers.Layer) -> int:
     constraint = layer.residues.constraint
     return constraint.rank if isinstance(constraint, FirstEntries) else layer.state_size
-
-
-def _padded(system: DiagonalSystem, state_size: int) -> DiagonalSystem:
-    """The system with entries of zero residue and pole up to a state size."""
-    padding = [(0, 0), (0, state_size - system.state_size)]
-    return DiagonalSystem(np.pad(system.poles, padding), np.pad(system.residues, padding), system.feedthrough)

@@ -9,12 +9,21 @@ from keras_s4.systems import DiagonalSystem
 ROUNDING = 1e-10
 
 
-def random_systems(seed, channels, state_size):
-    """Radii up to 0.9999, spread logarithmically; in turn plain, repeated, nearly repeated, real, clustered poles."""
+def random_systems(seed, channels, state_size, gap=4.0, narrowing=3.0, power=None):
+    """Systems whose channels have in turn plain, repeated, nearly repeated, real and clustered poles.
+
+    Args:
+        seed: of the random numbers.
+        channels: H.
+        state_size: N.
+        gap: radii reach `1 - 10**-gap`, spread logarithmically.
+        narrowing: angles of a channel reach from pi down to `pi 10**-narrowing`.
+        power: of the distance to the unit circle that scales the residues; 0 or 1 at random if not given.
+    """
     rng = np.random.default_rng(seed)
     shape, half = (channels, state_size), state_size // 2
-    radius = 1.0 - 10.0 ** rng.uniform(-4.0, 0.0, shape)
-    poles = radius * np.exp(1j * rng.uniform(0.0, np.pi, shape) * 10.0 ** -rng.uniform(0.0, 3.0, (channels, 1)))
+    radius = 1.0 - 10.0 ** rng.uniform(-gap, 0.0, shape)
+    poles = radius * np.exp(1j * rng.uniform(0.0, np.pi, shape) * 10.0 ** -rng.uniform(0.0, narrowing, (channels, 1)))
     for h in range(channels):
         other = poles[h, half : 2 * half]
         poles[h, :half] = (
@@ -25,7 +34,8 @@ def random_systems(seed, channels, state_size):
             np.abs(other) * rng.choice([-1.0, 1.0], half),
             poles[h, -1] * (1.0 - 1e-3 * rng.uniform(size=half)),
         )[h % 6]
-    residues = (rng.normal(size=shape) + 1j * rng.normal(size=shape)) * (1.0 - np.abs(poles)) ** rng.choice([0.0, 1.0])
+    residues = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+    residues *= (1.0 - np.abs(poles)) ** (rng.choice([0.0, 1.0]) if power is None else power)
     return DiagonalSystem(poles, residues, rng.normal(size=channels))
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from random_systems import random_systems as random_systems_of
 from scipy.optimize import minimize
 
 from keras_s4.reduction import balanced_truncation
@@ -10,22 +11,8 @@ from keras_s4.systems import DiagonalSystem
 
 
 def random_systems(seed, channels, state_size, gap=3.0):
-    """Poles up to ``10**-gap`` from the unit circle; in turn plain, repeated, nearly repeated, real and clustered."""
-    rng = np.random.default_rng(seed)
-    shape, half = (channels, state_size), state_size // 2
-    poles = (1.0 - 10.0 ** rng.uniform(-gap, 0.0, shape)) * np.exp(1j * rng.uniform(0.0, np.pi, shape))
-    for h in range(channels):
-        other = poles[h, half : 2 * half]
-        poles[h, :half] = (
-            poles[h, :half],
-            other,
-            other.conj(),
-            other * (1.0 - 10.0 ** rng.uniform(-12.0, -3.0, half)),
-            np.abs(other) * rng.choice([-1.0, 1.0], half),
-            poles[h, -1] * (1.0 - 1e-3 * rng.uniform(size=half)),
-        )[h % 6]
-    residues = (rng.normal(size=shape) + 1j * rng.normal(size=shape)) * (1.0 - np.abs(poles)) ** 0.5
-    return DiagonalSystem(poles, residues, rng.normal(size=channels))
+    """Residues between equal sizes and equal peaks; angles everywhere."""
+    return random_systems_of(seed, channels, state_size, gap=gap, narrowing=0.0, power=0.5)
 
 
 def layer(steps, state_size, seed=0):
