@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.layers import DSS, S4Block
+from keras_s4.layers import DSS, LowRankDense, S4Block
 from keras_s4.tflite import convert, lowering, runtimes
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.lowering import activation, registry
@@ -18,6 +18,8 @@ LAYERS = {
     "dense without bias": (lambda: keras.layers.Dense(5, use_bias=False), 42),
     "dense, sigmoid": (lambda: keras.layers.Dense(5, activation="sigmoid"), 36),
     "dense, relu": (lambda: keras.layers.Dense(5, activation="relu"), 36),
+    "low-rank dense": (lambda: LowRankDense(5, rank=3), 36),
+    "low-rank dense, sigmoid": (lambda: LowRankDense(5, rank=2, activation="sigmoid"), 34),
     "gelu": (lambda: keras.layers.Activation("gelu"), 36),
     "tanh": (lambda: keras.layers.Activation("tanh"), 36),
     "linear": (lambda: keras.layers.Activation("linear"), 70),
@@ -30,6 +32,7 @@ LAYERS = {
     "DSS, other rate": (lambda: DSS(4, rate=2.0, per_channel_poles=True), 60),
     "S4 block": (lambda: S4Block(4), 38),
     "S4 block, silu": (lambda: S4Block(4, activation="silu"), 38),
+    "S4 block, low rank": (lambda: S4Block(4, value_rank=2, gate_rank=1), 34),
     "average pooling": (lambda: keras.layers.GlobalAveragePooling1D(), 60),
 }
 
@@ -81,6 +84,7 @@ def test_supported_layers_are_those_that_are_tested():
         "Dense",
         "Dropout",
         "GlobalAveragePooling1D",
+        "LowRankDense",
         "S4Block",
         "SpatialDropout1D",
     }

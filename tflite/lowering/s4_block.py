@@ -17,7 +17,6 @@ from keras_s4.tflite.program import Add, Multiply
 @register(S4Block)
 def lower_s4_block(layer, inputs, builder):
     """Normalisation, DSS, activation, gated mixing, and the residual sum in int16."""
-    _refuse_low_rank(layer)
     name, activation = layer.name, layer.activation.activation
     normalized = add_batch_normalization(
         layer.normalization, f"{name}/normalization", inputs[0], builder, bits=INPUT_BITS
@@ -28,16 +27,6 @@ def lower_s4_block(layer, inputs, builder):
     gate = add_dense(layer.gate, f"{name}/gate", hidden, builder)
     gate = add_table(f"{name}/gate", layer.gate.activation, gate, builder)
     return _add_product(layer.name, inputs[0], value, gate, builder)
-
-
-def _refuse_low_rank(layer: S4Block) -> None:
-    ranks = {"value_rank": layer.value_rank, "gate_rank": layer.gate_rank}
-    chosen = ", ".join(f"{name}={rank}" for name, rank in ranks.items() if rank is not None)
-    if chosen:
-        raise NotImplementedError(
-            f"Layer {layer.name!r} (S4Block) has {chosen}; matrices of low rank cannot be exported yet. Reduce its "
-            "states alone."
-        )
 
 
 def _add_product(name: str, residual: Signal, value: Signal, gate: Signal, builder: ProgramBuilder) -> Signal:
