@@ -217,14 +217,13 @@ def test_a_horizon_that_is_not_known_is_asked_for():
     assert keras_s4.reduce(model, 2, "finite_horizon", horizon=20).layers[0].dss.state_size == 2
 
 
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        ("block_1/gate/kernel", r"'block_1' \(S4Block\) has gate_rank=2; matrices of low rank cannot be exported yet"),
-        ("head/kernel", r"'head' \(LowRankDense\) cannot be exported. Supported: .*Dense"),
-    ],
-)
-def test_export_refuses_matrices_of_low_rank_by_name(trained_classifier, part, message):
-    samples = np.random.default_rng(0).normal(size=(4, 40, 3)).astype("float32")
-    with pytest.raises(NotImplementedError, match=message):
-        keras_s4.tflite.convert(keras_s4.reduce(trained_classifier, {part: 2}), samples)
+def test_reduced_matrices_are_exported(trained_classifier):
+    samples = np.random.default_rng(0).normal(size=(16, 40, 3)).astype("float32")
+    whole, thin = keras_s4.reduce(trained_classifier, 2), {"block_1/gate/kernel": 2, "head/kernel": 2}
+    model = keras_s4.reduce(whole, thin)
+    converted = keras_s4.tflite.convert(model, samples)
+    found = converted.verify(model, samples, np.zeros(16, int))
+    assert found.bit_exact
+    assert found.agreement["tflm"] >= 0.8
+    before, after = (keras_s4.tflite.measure(reduced, samples) for reduced in (whole, model))
+    assert after["multiply_accumulates"] == before["multiply_accumulates"] - (8 * 8 - 2 * 16) - (8 * 4 - 2 * 12)
