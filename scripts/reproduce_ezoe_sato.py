@@ -194,10 +194,12 @@ def tables(results: dict) -> list[Table]:
             it = found[rival]
             numbers = (f"{it['points']:+.2f}", f"{it['effect']:.2f}", f"{it['p']:.3g}", f"{it['p_wilcoxon']:.3g}")
             claims.add_row(result["title"], claim, description, *numbers, verdict(claim, it))
+        count = len(result["originals"])
+        if "correlation" not in found:
+            claims.add_row(result["title"], "c", f"{count} originals: too few", "", "", "", "", "not measured")
+            continue
         it = found["correlation"]
-        description = (
-            f"{len(result['originals'])} originals: correlation {it['pearson']:.2f}, ranks {it['spearman']:.2f}"
-        )
+        description = f"{count} originals: correlation {it['pearson']:.2f}, of ranks {it['spearman']:.2f}"
         claims.add_row(result["title"], "c", description, "", "", f"{it['p']:.3g}", "", verdict("c", it))
     return [accuracies, claims]
 
