@@ -188,19 +188,19 @@ def _within(parts, threshold: float) -> dict[str, int]:
     }
 
 
-def run_task(name: str, seeds: int, cache: Path) -> list[dict]:
+def run_task(name: str, seeds: int, adaptations: list[str], cache: Path) -> list[dict]:
     """All networks of a task, on one core."""
     from sequence_tasks import use_one_thread
 
     use_one_thread()
-    return [run_one(name, adaptation, seed, cache) for seed in range(seeds) for adaptation in ADAPTATIONS]
+    return [run_one(name, adaptation, seed, cache) for seed in range(seeds) for adaptation in adaptations]
 
 
-def run_all(names: list[str], seeds: int, jobs: int, cache: Path) -> list[dict]:
+def run_all(names: list[str], seeds: int, adaptations: list[str], jobs: int, cache: Path) -> list[dict]:
     """The results of all tasks."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        waiting = [pool.submit(run_task, name, seeds, cache) for name in names]
+        waiting = [pool.submit(run_task, name, seeds, adaptations, cache) for name in names]
         return [run for future in waiting for run in future.result()]
 
 
@@ -300,13 +300,14 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the results into this file (.svg, .png).")] = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated: rows, smartwatch.")] = "rows,smartwatch",
-    seeds: Annotated[int, typer.Option(help="Networks per task and adaptation.", min=1)] = 2,
+    seeds: Annotated[int, typer.Option(help="Networks per task and adaptation.", min=1)] = 1,
+    adaptations: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(ADAPTATIONS),
     jobs: Annotated[int, typer.Option(help="Tasks at a time, one core each.", min=1)] = 2,
     cache: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs/rank_tuning"),
 ):
     """Uniform ranks, error threshold and Rank-Tuning, with and without training adaptations."""
     if rerun:
-        runs = run_all(tasks.split(","), seeds, jobs, cache)
+        runs = run_all(tasks.split(","), seeds, adaptations.split(","), jobs, cache)
         settings = {"units": UNITS, "epochs": EPOCHS, "penalties": PENALTIES, "hard_ranks": HARD_RANKS}
         record = record_of(summarise(runs), PACKAGES, settings=settings, runs=runs)
         json_file = json_file or RESULT
