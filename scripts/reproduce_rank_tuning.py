@@ -297,7 +297,7 @@ def draw(runs: list[dict], path: Path) -> None:
                     axis.plot(*zip(*points, strict=True), marker=marker, color=color, lw=0.7, ms=5, label=label)
         axis.axhline(100 * ALLOWED_LOSS, color="black", lw=0.5, ls=":")
         axis.axvline(WANTED_COMPRESSION, color="black", lw=0.5, ls=":")
-        axis.set(xscale="log", ylim=(-3, 20), title=name, xlabel="times fewer bytes", ylabel="relative test loss, %")
+        axis.set(xscale="log", ylim=(-7, 20), title=name, xlabel="times fewer bytes", ylabel="relative test loss, %")
     axes[0][-1].legend(fontsize=6)
     figure.tight_layout()
     figure.savefig(path)
