@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -38,6 +40,14 @@ def _write_and_rename(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_model(path: Path, model: Any) -> Path:
+    """Saves a Keras model, whole or not at all; see `write_bytes`."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "model.keras"
+        model.save(temporary)
+        return write_bytes(path, temporary.read_bytes())
 
 
 def write_folder(folder: Path, contents: dict[str, bytes]) -> Path:

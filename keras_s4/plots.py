@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -181,6 +182,19 @@ def streamed_recording(
                          textcoords="offset points", ha="center", fontsize=9.5, color="#52606d")  # fmt: skip
         figure.suptitle(f"A test recording of class {names[label]}", fontsize=12)
     return figure
+
+
+def drawn(figure: Figure, kind: str = "svg") -> bytes:
+    """A figure as the content of a file; equal figures give equal files.
+
+    Args:
+        figure: any.
+        kind: "svg", "png", "pdf" or another that matplotlib writes.
+    """
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "keras-s4"}):
+        figure.savefig(content, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    return content.getvalue()
 
 
 def _draw_spectrum(axes: Axes, part: Mapping[str, Any]) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -126,7 +124,4 @@ def _read_stream(path: Path) -> dict[str, np.ndarray]:
 
 def _image(figure: Figure) -> str:
     """A figure as a data URL; as an image of its own, so that names inside it cannot clash."""
-    content = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "keras-s4"}):
-        figure.savefig(content, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(content.getvalue()).decode()
+    return "data:image/svg+xml;base64," + base64.b64encode(plots.drawn(figure)).decode()

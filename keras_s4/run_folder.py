@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from keras_s4.files import write_bytes
-from keras_s4.settings import Settings
+from keras_s4.settings import Settings, differing
 
 RECORD = "settings.json"
 WORK = ".keras-s4"
@@ -173,10 +173,10 @@ class RunFolder:
 
     def _check_settings(self, there: dict[str, Any]) -> None:
         asked = self._settings
-        differing = [name for name in {**asked, **there} if asked.get(name) != there.get(name)]
-        if differing:
-            found = ", ".join(f"{name}={there.get(name)}" for name in differing)
-            wanted = ", ".join(f"{name}={asked.get(name)}" for name in differing)
+        others = differing(asked, there)
+        if others:
+            found = ", ".join(f"{name}={there.get(name)}" for name in others)
+            wanted = ", ".join(f"{name}={asked.get(name)}" for name in others)
             raise ValueError(
                 f"{self.path} holds a run with {found}, but {wanted} was asked for. Choose another folder with --out, "
                 "or remove the files of that run with --restart."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -50,3 +51,8 @@ class Settings:
     def figures(self) -> dict[str, Any]:
         """Every setting, JSON-ready."""
         return dataclasses.asdict(self)
+
+
+def differing(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The names of the settings in which two sets of them differ; one that is missing differs."""
+    return [name for name in {**asked, **found} if asked.get(name) != found.get(name)]

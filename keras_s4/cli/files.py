@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_s4.files import write_bytes
+from keras_s4.files import write_bytes, write_model
 
 TRAINING = ("x", "y")
 VALIDATION = ("x_validation", "y_validation")
@@ -62,14 +62,9 @@ def save_model(model, path: Path) -> None:
         ValueError: the name does not end in .keras.
         OSError: it cannot be written.
     """
-    import tempfile
-
     if path.suffix != ".keras":
         raise ValueError(f"The model cannot be saved as {path}; give a name that ends in .keras.")
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / "model.keras"
-        model.save(whole)
-        write_bytes(path, whole.read_bytes())
+    write_model(path, model)
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
@@ -80,9 +75,7 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
 
 def write_figure(path: Path | None, figure) -> None:
     """Draws a figure into a file of the kind that its name tells, if one is wanted."""
-    import io
+    from keras_s4 import plots
 
     if path is not None:
-        content = io.BytesIO()
-        figure.savefig(content, format=path.suffix.removeprefix(".") or "svg")
-        write_bytes(path, content.getvalue())
+        write_bytes(path, plots.drawn(figure, path.suffix.removeprefix(".") or "svg"))

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_s4.compression.part import Part
+from keras_s4.compression.part import Part, Ranks
 from keras_s4.files import write_bytes
-
-Ranks = dict[str, int]
+from keras_s4.settings import differing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +113,10 @@ class Evaluations:
             ) from error
         asked = {**self._fingerprint, "parts": list(self._parts)}
         found = {**fingerprint, "parts": names}
-        differing = [name for name in {**asked, **found} if asked.get(name) != found.get(name)]
-        if differing:
+        others = differing(asked, found)
+        if others:
             raise ValueError(
-                f"{self._path} holds evaluations with other {', '.join(differing)}, so their metrics do not hold here. "
+                f"{self._path} holds evaluations with other {', '.join(others)}, so their metrics do not hold here. "
                 "Choose another file, or delete this one."
             )
         return metrics

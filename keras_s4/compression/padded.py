@@ -10,10 +10,8 @@ import keras
 import numpy as np
 
 from keras_s4.cloning import clone, layer_at
-from keras_s4.compression.part import Part
+from keras_s4.compression.part import Part, Ranks
 from keras_s4.systems import DiagonalSystem
-
-Ranks = dict[str, int]
 
 
 class PaddedModel:

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+# A rank for each part, by name.
+Ranks = dict[str, int]
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:

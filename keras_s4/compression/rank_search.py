@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from keras_s4.compression.evaluations import Evaluation, Evaluations, Ranks
-from keras_s4.compression.part import Part
+from keras_s4.compression.evaluations import Evaluation, Evaluations
+from keras_s4.compression.part import Part, Ranks
 
 Parts = Mapping[str, Part]
 

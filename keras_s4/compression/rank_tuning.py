@@ -19,10 +19,10 @@ from rich.table import Table
 
 from keras_s4 import plots
 from keras_s4.compression.budgets import flash_outside
-from keras_s4.compression.evaluations import Evaluation, Evaluations, Ranks
+from keras_s4.compression.evaluations import Evaluation, Evaluations
 from keras_s4.compression.fingerprints import digest, model_digest
 from keras_s4.compression.padded import PaddedModel
-from keras_s4.compression.part import Part
+from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.rank_search import SEARCHES, individual_ranks, polished, repaired, whole_ranks
 from keras_s4.compression.reduce import reduce

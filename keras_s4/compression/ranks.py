@@ -14,11 +14,10 @@ import keras
 import numpy as np
 
 from keras_s4.compression.budgets import filled, flash_outside
-from keras_s4.compression.part import Part
+from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
 from keras_s4.reduction.modal import modal_scores
 
-Ranks = dict[str, int]
 Parts = Mapping[str, Part]
 
 

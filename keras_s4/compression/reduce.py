@@ -9,9 +9,9 @@ import keras
 
 from keras_s4.cloning import clone, layer_at
 from keras_s4.compression.matrices import low_rank_layer
-from keras_s4.compression.part import Part
+from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import KINDS, parts_of
-from keras_s4.compression.ranks import Ranks, check_ranks, uniform
+from keras_s4.compression.ranks import check_ranks, uniform
 
 
 def reduce(

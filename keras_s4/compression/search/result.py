@@ -157,8 +157,8 @@ class SearchResult:
         contents = {
             "search.json": (json.dumps(self.figures(), indent=2) + "\n").encode(),
             "search.txt": str(self).encode(),
-            "pareto.svg": _drawn(figure, format="svg", metadata={"Date": None}),
-            "pareto.png": _drawn(figure, format="png", dpi=150),
+            "pareto.svg": plots.drawn(figure),
+            "pareto.png": plots.drawn(figure, "png"),
         }
         return write_folder(self.folder, contents)
 
@@ -192,9 +192,3 @@ class SearchResult:
 
 def _listed(values: dict[str, float]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
-
-
-def _drawn(figure: Figure, **options: Any) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, **options)
-    return content.getvalue()

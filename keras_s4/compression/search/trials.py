@@ -6,14 +6,14 @@ import dataclasses
 import functools
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_s4.files import write_bytes
+from keras_s4.files import write_bytes, write_model
+from keras_s4.settings import differing
 
 SETTINGS = "settings.json"
 
@@ -87,10 +87,10 @@ class TrialFolder:
         wanted = json.loads(json.dumps(settings))
         if (self.path / SETTINGS).exists():
             found = self.settings()
-            differing = [name for name in wanted | found if wanted.get(name) != found.get(name)]
-            if differing:
-                there = ", ".join(f"{name}={found.get(name)!r}" for name in differing)
-                asked = ", ".join(f"{name}={wanted.get(name)!r}" for name in differing)
+            others = differing(wanted, found)
+            if others:
+                there = ", ".join(f"{name}={found.get(name)!r}" for name in others)
+                asked = ", ".join(f"{name}={wanted.get(name)!r}" for name in others)
                 raise ValueError(
                     f"{self.path} holds the trials of another search with {there}; asked for was {asked}. Choose "
                     "another folder, or delete this one."
@@ -118,10 +118,7 @@ class TrialFolder:
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Keeps the model of a trial."""
-        with tempfile.TemporaryDirectory() as folder:
-            temporary = Path(folder) / "model.keras"
-            model.save(temporary)
-            write_bytes(self.path / f"{name}.keras", temporary.read_bytes())
+        write_model(self.path / f"{name}.keras", model)
 
     def load_model(self, name: str) -> keras.Model:
         """The model of a trial, compiled.
