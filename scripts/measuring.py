@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import importlib.metadata
 import json
+import multiprocessing
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,31 @@ def read_result(path: Path) -> dict[str, Any]:
 def figures_of(record: dict[str, Any]) -> list[Figure]:
     """The figures of a record."""
     return [Figure(**{key: value for key, value in row.items() if key != "holds"}) for row in record["figures"]]
+
+
+def seeds_by_task(text: str) -> dict[str, int]:
+    """How many seeds each task has, from text such as "rows:5,smartwatch:3"."""
+    return {name: int(count) for name, _, count in (task.partition(":") for task in text.split(","))}
+
+
+def kept(path: Path, compute: Callable[[], Any]) -> Any:
+    """What a JSON file holds, or where there is none what `compute` returns, which it then holds."""
+    if not path.exists():
+        found = compute()
+        write_bytes(path, json.dumps(found).encode())
+        print(f"{path.parent.name}: {path.stem} {found if isinstance(found, float) else ''}", flush=True)
+    return json.loads(path.read_text())
+
+
+def run_apart(run: Callable[..., Any], arguments: Mapping[str, tuple], jobs: int) -> dict[str, Any]:
+    """The results of `run(*arguments[name])` by name, each in a process of its own, several at a time.
+
+    TensorFlow does not give back what it holds.
+    """
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        waiting = {name: pool.submit(run, *values) for name, values in arguments.items()}
+        return {name: future.result() for name, future in waiting.items()}
 
 
 def conclude(title: str, record: dict[str, Any], json_file: Path | None, check: bool) -> None:

@@ -11,20 +11,15 @@ you like, it continues where it was.
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
-import json
-import multiprocessing
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from measuring import RESULTS, Figure, conclude, read_result, record_of
+from measuring import RESULTS, Figure, conclude, kept, read_result, record_of, run_apart, seeds_by_task
 from rich.console import Console
 from rich.table import Table
-
-from keras_s4.files import write_bytes
 
 RESULT = RESULTS / "accuracy_against_states.json"
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "scipy")
@@ -91,27 +86,17 @@ class Runs:
         """Accuracies of what `make` returns, from a file where there is one."""
         from sequence_tasks import accuracy
 
-        path = self.cache / f"{name}.json"
-        if not path.exists():
+        def compute() -> dict:
             model = make()
-            found = {part: accuracy(model, self.task.evaluation(part, seed)) for part in ("validation", "test")}
-            write_bytes(path, json.dumps(found).encode())
-            print(f"{self.task.title}: {name} {found['test']:.4f}", flush=True)
-        return json.loads(path.read_text())
+            return {part: accuracy(model, self.task.evaluation(part, seed)) for part in ("validation", "test")}
+
+        return kept(self.cache / f"{name}.json", compute)
 
 
 def run_task(name: str, seeds: int, cache: Path, originals: Path) -> dict:
     """All runs of a task."""
     runs = Runs(name, cache, originals)
     return {"title": runs.task.title, "runs": [runs.run(seed) for seed in range(seeds)]}
-
-
-def run_all(counts: dict[str, int], jobs: int, cache: Path, originals: Path) -> dict:
-    """The results by task."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        waiting = {name: pool.submit(run_task, name, seeds, cache, originals) for name, seeds in counts.items()}
-        return {name: future.result() for name, future in waiting.items()}
 
 
 def mean(result: dict, method: str, rank: int, stage: str, part: str) -> float:
@@ -169,8 +154,8 @@ def main(
 ):
     """Accuracy against states for every method of reduction."""
     if rerun:
-        counts = {name: int(count) for name, _, count in (task.partition(":") for task in tasks.split(","))}
-        results = run_all(counts, jobs, cache, originals)
+        work = {name: (name, count, cache, originals) for name, count in seeds_by_task(tasks).items()}
+        results = run_apart(run_task, work, jobs)
         record = record_of(summarise(results), PACKAGES, settings={"states": STATES}, tasks=results)
         json_file = json_file or RESULT
     else:

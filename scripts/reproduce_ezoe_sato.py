@@ -16,20 +16,17 @@ whenever you like, it continues where it was. Fashion-MNIST: see `keras_s4.datas
 
 from __future__ import annotations
 
-import concurrent.futures
-import json
-import multiprocessing
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from measuring import RESULTS, Figure, conclude, read_result, record_of
+from measuring import RESULTS, Figure, conclude, kept, read_result, record_of, run_apart, seeds_by_task
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from keras_s4.files import write_bytes
+from keras_s4.files import write_model
 
 RESULT = RESULTS / "ezoe_sato.json"
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "scipy")
@@ -108,16 +105,13 @@ class Runs:
         """The test accuracy of what `make` returns, from a file where there is one; `keep` saves the model too."""
         from sequence_tasks import accuracy
 
-        path = self.cache / f"{name}.json"
-        if not path.exists():
+        def compute() -> float:
             model = make()
-            self.cache.mkdir(parents=True, exist_ok=True)
             if keep:
-                model.save(self.cache / f"{name}.keras")
-            found = accuracy(model, self.task.evaluation("test", seed))
-            write_bytes(path, json.dumps(found).encode())
-            print(f"{self.task.title}: {name} {found:.4f}", flush=True)
-        return json.loads(path.read_text())
+                write_model(self.cache / f"{name}.keras", model)
+            return accuracy(model, self.task.evaluation("test", seed))
+
+        return kept(self.cache / f"{name}.json", compute)
 
 
 def run_task(name: str, seeds: int, correlated: list[str], cache: Path) -> dict:
@@ -131,14 +125,6 @@ def run_task(name: str, seeds: int, correlated: list[str], cache: Path) -> dict:
     same_split = [run for run in first if runs.task.fold(run["seed"]) == runs.task.fold(0)]
     parameters = {trainer.states: trainer.model.count_params() for trainer in (runs.large, runs.small)}
     return {"title": runs.task.title, "runs": first, "originals": [*same_split, *further], "parameters": parameters}
-
-
-def run_all(seeds: dict[str, int], correlated: list[str], jobs: int, cache: Path) -> dict:
-    """The results by task."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        waiting = {name: pool.submit(run_task, name, count, correlated, cache) for name, count in seeds.items()}
-        return {name: future.result() for name, future in waiting.items()}
 
 
 def compare(ours: np.ndarray, rival: np.ndarray) -> dict:
@@ -228,8 +214,9 @@ def main(
 ):
     """Models retrained from balanced truncation against models trained from Skew-HiPPO."""
     if rerun:
-        seeds = {name: int(count) for name, _, count in (task.partition(":") for task in tasks.split(","))}
-        results = run_all(seeds, correlated.split(","), jobs, cache)
+        seeds = seeds_by_task(tasks)
+        work = {name: (name, count, correlated.split(","), cache) for name, count in seeds.items()}
+        results = run_apart(run_task, work, jobs)
         settings = {"states": STATES, "kept": KEPT, "seeds": seeds}
         compared = {name: comparisons(result) for name, result in results.items()}
         record = record_of(summarise(results), PACKAGES, settings=settings, tasks=results, comparisons=compared)

@@ -13,15 +13,13 @@ whenever you like, it continues where it was.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from measuring import RESULTS, Figure, conclude, read_result, record_of
+from measuring import RESULTS, Figure, conclude, read_result, record_of, run_apart
 from rich.console import Console
 from rich.table import Table
 
@@ -204,14 +202,6 @@ def run_task(name: str, seeds: int, adaptations: list[str], cache: Path) -> list
     return [run_one(name, adaptation, seed, cache) for seed in range(seeds) for adaptation in adaptations]
 
 
-def run_all(names: list[str], seeds: int, adaptations: list[str], jobs: int, cache: Path) -> list[dict]:
-    """The results of all tasks."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        waiting = [pool.submit(run_task, name, seeds, adaptations, cache) for name in names]
-        return [run for future in waiting for run in future.result()]
-
-
 def compression(run: dict, reduced: dict) -> float:
     """How many times fewer bytes the weights take."""
     return run["bytes"] / reduced["bytes"]
@@ -255,7 +245,19 @@ def tables(runs: list[dict]) -> list[Table]:
                 )
             intact = np.mean([run["intact"]["test"] for run in group])
             table.add_row(name, adaptation, f"{intact:.2%}", *cells)
-    return [table]
+    return [table, _all_networks(runs)]
+
+
+def _all_networks(runs: list[dict]) -> Table:
+    """Every factored network: how many times fewer bytes, and what it loses."""
+    title = "All factored networks, losses relative to the plain network"
+    table = Table("task", "adaptation", "ranks by", "setting", "times", "validation loss", "test loss", title=title)
+    for run in runs:
+        for reduced in run["reduced"]:
+            losses = (f"{relative_loss(run, reduced, part):.2%}" for part in ("validation", "test"))
+            setting, times = f"{reduced['setting']:g}", f"{compression(run, reduced):.1f}"
+            table.add_row(run["task"], run["adaptation"], reduced["way"], setting, times, *losses)
+    return table
 
 
 def _ways(runs: list[dict]) -> list[str]:
@@ -315,7 +317,8 @@ def main(
 ):
     """Uniform ranks, error threshold and Rank-Tuning, with and without training adaptations."""
     if rerun:
-        runs = run_all(tasks.split(","), seeds, adaptations.split(","), jobs, cache)
+        work = {name: (name, seeds, adaptations.split(","), cache) for name in tasks.split(",")}
+        runs = [run for results in run_apart(run_task, work, jobs).values() for run in results]
         settings = {"units": UNITS, "epochs": EPOCHS, "penalties": PENALTIES, "hard_ranks": HARD_RANKS}
         record = record_of(summarise(runs), PACKAGES, settings=settings, runs=runs)
         json_file = json_file or RESULT

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_s4 import datasets, models
 from keras_s4.augmentation import RandomWindows
+from keras_s4.compression import accuracy_on
 
 Arrays = tuple[np.ndarray, np.ndarray]
 # Gradient steps that Keras runs in one go; every training has a multiple of it.
@@ -102,14 +103,7 @@ class Trainer:
             steps_per_execution=STEPS_AT_ONCE,
         )
 
-    def train(
-        self,
-        start: keras.Model | int,
-        steps: int,
-        learning_rate: float,
-        seed: int,
-        callbacks: tuple[keras.callbacks.Callback, ...] = (),
-    ) -> keras.Model:
+    def train(self, start: keras.Model | int, steps: int, learning_rate: float, seed: int) -> keras.Model:
         """The model after a training, until the next one.
 
         Args:
@@ -117,7 +111,6 @@ class Trainer:
             steps: gradient steps, a multiple of `STEPS_AT_ONCE`.
             learning_rate: the largest.
             seed: of the order of the data.
-            callbacks: of `fit`.
         """
         if isinstance(start, int):
             keras.utils.set_random_seed(start)
@@ -127,9 +120,7 @@ class Trainer:
             variable.assign(keras.ops.zeros_like(variable))
         self.rate.begin(steps, learning_rate)
         x, y = self.task.batches(seed, steps)
-        self.model.fit(
-            x, y, batch_size=self.task.batch_size, shuffle=False, verbose=0, callbacks=[self.rate, *callbacks]
-        )
+        self.model.fit(x, y, batch_size=self.task.batch_size, shuffle=False, verbose=0, callbacks=[self.rate])
         return self.model
 
     def holding(self, model: keras.Model) -> keras.Model:
@@ -166,8 +157,7 @@ class _WarmupCosine(keras.callbacks.Callback):
 
 def accuracy(model: keras.Model, data: Arrays) -> float:
     """Part of the sequences whose class is right."""
-    x, y = data
-    return float(np.mean(model.predict(x, batch_size=500, verbose=0).argmax(axis=1) == y))
+    return accuracy_on(*data, batch_size=500)(model)
 
 
 def _augmented_windows(recordings, seed: int, steps: int, batch_size: int) -> Arrays:
