@@ -11,23 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from keras_s4.tflite import fixed_point
-from keras_s4.tflite.fixed_point import RANGES, Multiplier
-from keras_s4.tflite.program import (
-    Accumulate,
-    Add,
-    Affine,
-    DiagonalStep,
-    FullyConnected,
-    Lookup,
-    Multiply,
-    Operation,
-    Program,
-    Requantize,
-    Tensor,
-)
+from keras_s4.tflite.fixed_point import RANGES
+from keras_s4.tflite.kernels import Arithmetic, Values, compiled
+from keras_s4.tflite.program import Program, Tensor
 
-Values = dict[str, np.ndarray]
 Arrays = np.ndarray | Sequence[np.ndarray]
 
 
@@ -63,11 +50,9 @@ class Emulator:
     def __init__(self, program: Program, check_overflow: bool = False):
         program.check()
         self.program = program
-        self.peaks: dict[str, int] = {}
-        self._accumulator = np.int64 if check_overflow else np.int32
-        self._check_overflow = check_overflow
-        self._steps_done = 0
-        self._kernels = [self._compile(operation) for operation in program.operations]
+        self._arithmetic = Arithmetic(check_overflow)
+        self.peaks = self._arithmetic.peaks
+        self._kernels = [compiled(operation, self._arithmetic) for operation in program.operations]
 
     def initial_states(self, batch: int) -> tuple[np.ndarray, ...]:
         """The states at the start and after a reset: zeros `[B, ...]`."""
@@ -136,7 +121,7 @@ class Emulator:
             raise ValueError(f"Received inputs of shape {list(sequences[0].shape)}; expected at least one step.")
         states = self.initial_states(batch) if states is None else tuple(states)
         kept: dict[str, np.ndarray] = {}
-        self._steps_done = 0
+        self._arithmetic.steps_done = 0
         for index in range(length):
             values = self._values([sequence[:, index] for sequence in sequences], states)
             outputs, states = self._ends(values)
@@ -181,178 +166,12 @@ class Emulator:
             values[state.before.name] = array
         for kernel in self._kernels:
             kernel(values)
-        self._steps_done += 1
+        self._arithmetic.steps_done += 1
         return values
 
     def _ends(self, values: Values) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         outputs = tuple(values[tensor.name] for tensor in self.program.outputs)
         return outputs, tuple(values[state.after.name] for state in self.program.states)
-
-    def _guard(self, accumulator: np.ndarray, name: str) -> np.ndarray:
-        """Refuse a 64-bit accumulator that would have wrapped in 32 bits."""
-        if not self._check_overflow or not accumulator.size:
-            return accumulator
-        peak = max(int(accumulator.max()), -int(accumulator.min()))
-        self.peaks[name] = max(peak, self.peaks.get(name, 0))
-        low, high = RANGES["int32"]
-        wraps = (accumulator < low) | (accumulator > high)
-        if np.any(wraps):
-            place = [int(index) for index in np.argwhere(wraps)[0]]
-            raise OverflowError(
-                f"Step {self._steps_done}: {name} is {int(accumulator[tuple(place)])} at {place}, beyond 32 bits. "
-                "Give the tensor a larger scale (more headroom), or calibrate on data that covers this input."
-            )
-        return accumulator
-
-    def _wide(self, values: np.ndarray, zero_point: int = 0) -> np.ndarray:
-        wide = values.astype(self._accumulator)
-        return wide - self._accumulator(zero_point) if zero_point else wide
-
-    def _compile(self, operation: Operation) -> Callable[[Values], None]:
-        compilers = {
-            FullyConnected: self._fully_connected,
-            Affine: self._affine,
-            DiagonalStep: self._diagonal_step,
-            Lookup: self._lookup,
-            Multiply: self._multiply,
-            Add: self._add,
-            Accumulate: self._accumulate,
-            Requantize: self._requantize,
-        }
-        return compilers[type(operation)](operation)
-
-    def _rescaler(self, scale_in: float, output: Tensor) -> Callable[[np.ndarray], np.ndarray]:
-        """A function that turns an accumulator of scale `scale_in` into the stored integers of `output`."""
-        multiplier = fixed_point.rescale_multiplier(scale_in, output.scale)
-        if output.type == "int32" and multiplier == UNIT:
-            return lambda accumulator: accumulator.astype(np.int32)
-
-        def rescale(accumulator: np.ndarray) -> np.ndarray:
-            if multiplier.shift > 0:
-                self._guard(accumulator << multiplier.shift, f"{output.name} (before rounding)")
-            return fixed_point.requantize(accumulator, multiplier, output.type, output.zero_point)
-
-        return rescale
-
-    def _fully_connected(self, operation: FullyConnected) -> Callable[[Values], None]:
-        input, output = operation.input, operation.output
-        multiplier = fixed_point.product_multiplier(input.scale, operation.weights.scale, output.scale)
-        # Sums of products stay far below 2**53, where float64 is exact and its matrix product fast.
-        weights = operation.weights.data.T.astype(np.float64)
-        bias = operation.bias.data.astype(np.int64)
-
-        def run(values: Values):
-            centred = values[input.name].astype(np.float64) - input.zero_point
-            accumulator = (centred @ weights).astype(np.int64) + bias
-            if input.type == "int16":
-                if self._check_overflow:
-                    self._guard(accumulator * multiplier.real, f"{output.name} (before saturation)")
-                values[output.name] = fixed_point.requantize_reduced(accumulator, multiplier, output.type)
-                return
-            self._guard(accumulator << max(multiplier.shift, 0), f"{output.name} (accumulator)")
-            # The kernel's accumulator has 32 bits.
-            wrapped = accumulator.astype(np.int32)
-            values[output.name] = fixed_point.requantize(wrapped, multiplier, output.type, output.zero_point)
-
-        return run
-
-    def _affine(self, operation: Affine) -> Callable[[Values], None]:
-        rescale = self._rescaler(operation.accumulator_scale, operation.output)
-        gain, offset = self._wide(operation.gain.data), self._wide(operation.offset.data)
-
-        def run(values: Values):
-            accumulator = self._wide(values[operation.input.name], operation.input.zero_point) * gain + offset
-            values[operation.output.name] = rescale(self._guard(accumulator, f"{operation.output.name} (accumulator)"))
-
-        return run
-
-    def _diagonal_step(self, operation: DiagonalStep) -> Callable[[Values], None]:
-        step = operation
-        hidden_multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
-        partial_multiplier = fixed_point.product_multiplier(step.hidden.scale, step.readout.scale, step.partial.scale)
-        rescale = self._rescaler(step.accumulator_scale, step.output)
-        decay, gain = self._wide(step.decay.data), self._wide(step.input_gain.data)
-        # Multiplies the swapped state: minus the imaginary part for the real row, plus the real part for the other.
-        rotation = np.stack([-self._wide(step.rotation.data), self._wide(step.rotation.data)])
-        feedthrough = self._wide(step.feedthrough.data)
-        readout = step.readout.data.astype(np.int32)
-
-        def run(values: Values):
-            u = self._wide(values[step.input.name])
-            state = self._wide(values[step.state.name])
-            hidden = _halving_requantize(state, hidden_multiplier)
-            wide = hidden.astype(self._accumulator)
-            sums = _sum_of_products(hidden, readout)
-            if self._check_overflow:
-                self._guard(sums * partial_multiplier.real, f"{step.partial.name} (before saturation)")
-            partial = fixed_point.requantize_reduced(sums, partial_multiplier, step.partial.type)
-            accumulator = self._wide(partial) * self._accumulator(step.partial_gain)
-            self._guard(accumulator, f"{step.output.name} (partial)")
-            accumulator += self._guard(u * feedthrough, f"{step.output.name} (feedthrough)")
-            next_state = self._guard(u[:, None, None, :] * gain, f"{step.next_state.name} (input)") + state
-            self._guard(next_state, f"{step.next_state.name} (after input)")
-            next_state += self._guard(wide * decay, f"{step.next_state.name} (decay)")
-            self._guard(next_state, f"{step.next_state.name} (after decay)")
-            next_state += self._guard(wide[:, ::-1] * rotation, f"{step.next_state.name} (rotation)")
-            values[step.hidden.name] = hidden
-            values[step.partial.name] = partial
-            values[step.output.name] = rescale(self._guard(accumulator, f"{step.output.name} (accumulator)"))
-            values[step.next_state.name] = self._guard(next_state, step.next_state.name).astype(np.int32, copy=False)
-
-        return run
-
-    def _lookup(self, operation: Lookup) -> Callable[[Values], None]:
-        table = operation.table.data
-
-        def run(values: Values):
-            values[operation.output.name] = table[values[operation.input.name].astype(np.int16) + 128]
-
-        return run
-
-    def _multiply(self, operation: Multiply) -> Callable[[Values], None]:
-        a, b, output = operation.a, operation.b, operation.output
-
-        def run(values: Values):
-            product = self._wide(values[a.name], a.zero_point) * self._wide(values[b.name], b.zero_point)
-            values[output.name] = product.astype(np.int32)
-
-        return run
-
-    def _add(self, operation: Add) -> Callable[[Values], None]:
-        a, b, output = operation.a, operation.b, operation.output
-        rescale = self._rescaler(operation.accumulator_scale, output)
-
-        def run(values: Values):
-            first = self._wide(values[a.name], a.zero_point) * self._accumulator(operation.gain_a)
-            second = self._wide(values[b.name], b.zero_point) * self._accumulator(operation.gain_b)
-            self._guard(first, f"{output.name} (first term)")
-            self._guard(second, f"{output.name} (second term)")
-            values[output.name] = rescale(self._guard(first + second, f"{output.name} (accumulator)"))
-
-        return run
-
-    def _accumulate(self, operation: Accumulate) -> Callable[[Values], None]:
-        input, after = operation.input, operation.next_state
-
-        def run(values: Values):
-            total = self._wide(values[operation.state.name]) + self._wide(values[input.name], input.zero_point)
-            values[after.name] = self._guard(total, after.name).astype(np.int32)
-
-        return run
-
-    def _requantize(self, operation: Requantize) -> Callable[[Values], None]:
-        input, output = operation.input, operation.output
-        if (input.type, input.zero_point) == (output.type, output.zero_point) and _same_scale(input, output):
-            return lambda values: values.__setitem__(output.name, values[input.name])
-        rescale = self._rescaler(input.scale, output)
-        return lambda values: values.__setitem__(output.name, rescale(self._wide(values[input.name], input.zero_point)))
-
-
-UNIT = Multiplier(1 << 30, 1)
-
-
-def _same_scale(a: Tensor, b: Tensor) -> bool:
-    return fixed_point.rescale_multiplier(a.scale, b.scale) == UNIT
 
 
 def _check_values(array: np.ndarray, tensor: Tensor, leading: int) -> None:
@@ -368,23 +187,3 @@ def _check_values(array: np.ndarray, tensor: Tensor, leading: int) -> None:
         raise ValueError(
             f"Input {tensor.name!r} received {array.min()} to {array.max()}; {tensor.type} holds {low} to {high}."
         )
-
-
-def _halving_requantize(state: np.ndarray, multiplier: Multiplier) -> np.ndarray:
-    """`requantize(state, multiplier, "int16")`, in 32 bits when the multiplier is a power of two: the hot spot."""
-    if multiplier.mantissa != 1 << 30 or multiplier.shift > 0:
-        return fixed_point.requantize(state, multiplier, "int16")
-    high = (state >> 1) + (state & 1)
-    right = -multiplier.shift
-    if right:
-        high += (1 << right >> 1) - (high < 0)
-        high >>= right
-    return np.clip(high, -(1 << 15), (1 << 15) - 1).astype(np.int16)
-
-
-def _sum_of_products(hidden: np.ndarray, readout: np.ndarray) -> np.ndarray:
-    """`sum_{k, n} hidden[:, k, n, :] * readout[k, n, :]`, int64 `[B, H]`."""
-    products = hidden * readout  # int16 times int8, in int32
-    rows = readout.shape[0] * readout.shape[1]
-    accumulator = np.int32 if rows <= 256 else np.int64  # each product is at most 2**22
-    return products.reshape(len(hidden), rows, -1).sum(axis=1, dtype=accumulator).astype(np.int64)

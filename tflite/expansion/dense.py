@@ -1,0 +1,47 @@
+"""Products with a matrix, and gains per channel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
+from keras_s4.tflite.flatbuffer_writer import Quantization
+from keras_s4.tflite.program import Affine, FullyConnected
+
+
+@expands(FullyConnected)
+def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
+    """See `program.FullyConnected`."""
+    input, weights, output = operation.input, operation.weights, operation.output
+    scale_bias = float(np.float32(input.scale) * np.float32(weights.scale))
+    filter = file.writer.tensor(weights.shape, weights.type, quantization(weights), weights.data)
+    bias = file.writer.tensor(
+        operation.bias.shape,
+        "int32" if input.type == "int8" else "int64",
+        Quantization((scale_bias,)),
+        operation.bias.data,
+    )
+    file.writer.operator("FULLY_CONNECTED", [file.index[input.name], filter, bias], file.declare(output))
+
+
+@expands(Affine)
+def expand_affine(operation: Affine, file: Expansion) -> None:
+    """See `program.Affine`."""
+    input, gain = operation.input, operation.gain.data.astype(np.int64)
+    offset = operation.offset.data - input.zero_point * gain
+    x = file.plain(input)
+    shape = file.shape(x)
+    uniform = bool(np.all(offset == offset[0]))
+
+    def write(output: int) -> int:
+        if np.all(gain == 1) and uniform:
+            return file.cast(file.index[input.name], output) if input.type != "int32" else file.retag(x, output)
+        if np.all(gain == 1):
+            return file.binary("ADD", x, file.constant(offset, shape), output)
+        factor = file.constant(gain, shape)
+        if uniform:
+            return file.binary("MUL", x, factor, output)
+        return file.binary("ADD", file.binary("MUL", x, factor), file.constant(offset, shape), output)
+
+    zero_point = -int(offset[0]) if uniform else 0
+    file.round_to(operation.output, operation.accumulator_scale, zero_point, shape, write)

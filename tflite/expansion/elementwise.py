@@ -1,0 +1,70 @@
+"""Operations on each element: tables, products, sums, other scales."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_s4.tflite import fixed_point
+from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
+from keras_s4.tflite.flatbuffer_writer import Quantization
+from keras_s4.tflite.program import Add, Lookup, Multiply, Requantize
+
+
+@expands(Lookup)
+def expand_lookup(operation: Lookup, file: Expansion) -> None:
+    """See `program.Lookup`."""
+    input, output = operation.input, operation.output
+    position = file.once("position", input, lambda: file.offset(file.plain(input), 128))
+    table = file.writer.tensor((256,), "int8", quantization(output), operation.table.data)
+    file.writer.operator("GATHER", [table, position], file.declare(output, file.shape(position)))
+
+
+@expands(Multiply)
+def expand_multiply(operation: Multiply, file: Expansion) -> None:
+    """See `program.Multiply`."""
+    a, b, output = file.centred(operation.a), file.centred(operation.b), operation.output
+    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    if output.name in file.rescaled_only:
+        file.index[output.name] = file.integers(shape, Quantization((float(output.scale),)))
+    else:
+        file.declare(output, shape)
+    file.binary("MUL", a, b, file.index[output.name])
+
+
+@expands(Add)
+def expand_add(operation: Add, file: Expansion) -> None:
+    """See `program.Add`."""
+    a, b = (
+        file.times(file.plain(operation.a), operation.gain_a),
+        file.times(file.plain(operation.b), operation.gain_b),
+    )
+    zero_point = operation.a.zero_point * operation.gain_a + operation.b.zero_point * operation.gain_b
+    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    file.round_to(
+        operation.output,
+        operation.accumulator_scale,
+        zero_point,
+        shape,
+        lambda output: file.binary("ADD", a, b, output),
+    )
+
+
+@expands(Requantize)
+def expand_requantize(operation: Requantize, file: Expansion) -> None:
+    """See `program.Requantize`."""
+    input, output = operation.input, operation.output
+    index = file.index[input.name]
+    unit = fixed_point.rescale_multiplier(input.scale, output.scale) == fixed_point.quantize_multiplier(1.0)
+    if unit and (input.type, input.zero_point) == (output.type, output.zero_point):
+        file.index[output.name] = index
+    elif output.type == "int32":
+        file.round_to(output, input.scale, 0, file.shape(index), lambda to: file.retag(file.centred(input), to))
+    elif (input.type, output.type) != ("int8", "int16"):
+        tagged = file.writer.tensors[index].quantization is not None
+        source = index if tagged else file.copy(index, Quantization((float(input.scale),)))
+        file.writer.operator("QUANTIZE", [source], file.declare(output, file.shape(index)))
+    elif unit and not input.zero_point:
+        file.cast(index, file.declare(output, file.shape(index)))
+    else:
+        # TensorFlow's interpreter has no QUANTIZE from int8 to int16.
+        file.round_to(output, input.scale, input.zero_point, file.shape(index), lambda to: file.cast(index, to))

@@ -1,0 +1,80 @@
+"""Diagonal steps of DSS layers, and running sums."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_s4.tflite import fixed_point
+from keras_s4.tflite.fixed_point import Multiplier
+from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.program import Accumulate, DiagonalStep
+
+
+@kernel(DiagonalStep)
+def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Run:
+    """See `program.DiagonalStep`."""
+    step = operation
+    hidden_multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
+    partial_multiplier = fixed_point.product_multiplier(step.hidden.scale, step.readout.scale, step.partial.scale)
+    rescale = arithmetic.rescaler(step.accumulator_scale, step.output)
+    decay, gain = arithmetic.wide(step.decay.data), arithmetic.wide(step.input_gain.data)
+    # Multiplies the swapped state: minus the imaginary part for the real row, plus the real part for the other.
+    rotation = np.stack([-arithmetic.wide(step.rotation.data), arithmetic.wide(step.rotation.data)])
+    feedthrough = arithmetic.wide(step.feedthrough.data)
+    readout = step.readout.data.astype(np.int32)
+
+    def run(values: Values):
+        u = arithmetic.wide(values[step.input.name])
+        state = arithmetic.wide(values[step.state.name])
+        hidden = _halving_requantize(state, hidden_multiplier)
+        wide = hidden.astype(arithmetic.accumulator)
+        sums = _sum_of_products(hidden, readout)
+        if arithmetic.check_overflow:
+            arithmetic.guard(sums * partial_multiplier.real, f"{step.partial.name} (before saturation)")
+        partial = fixed_point.requantize_reduced(sums, partial_multiplier, step.partial.type)
+        accumulator = arithmetic.wide(partial) * arithmetic.accumulator(step.partial_gain)
+        arithmetic.guard(accumulator, f"{step.output.name} (partial)")
+        accumulator += arithmetic.guard(u * feedthrough, f"{step.output.name} (feedthrough)")
+        next_state = arithmetic.guard(u[:, None, None, :] * gain, f"{step.next_state.name} (input)") + state
+        arithmetic.guard(next_state, f"{step.next_state.name} (after input)")
+        next_state += arithmetic.guard(wide * decay, f"{step.next_state.name} (decay)")
+        arithmetic.guard(next_state, f"{step.next_state.name} (after decay)")
+        next_state += arithmetic.guard(wide[:, ::-1] * rotation, f"{step.next_state.name} (rotation)")
+        values[step.hidden.name] = hidden
+        values[step.partial.name] = partial
+        values[step.output.name] = rescale(arithmetic.guard(accumulator, f"{step.output.name} (accumulator)"))
+        values[step.next_state.name] = arithmetic.guard(next_state, step.next_state.name).astype(np.int32, copy=False)
+
+    return run
+
+
+@kernel(Accumulate)
+def compile_accumulate(operation: Accumulate, arithmetic: Arithmetic) -> Run:
+    """See `program.Accumulate`."""
+    input, after = operation.input, operation.next_state
+
+    def run(values: Values):
+        total = arithmetic.wide(values[operation.state.name]) + arithmetic.wide(values[input.name], input.zero_point)
+        values[after.name] = arithmetic.guard(total, after.name).astype(np.int32)
+
+    return run
+
+
+def _halving_requantize(state: np.ndarray, multiplier: Multiplier) -> np.ndarray:
+    """`requantize(state, multiplier, "int16")`, in 32 bits when the multiplier is a power of two: the hot spot."""
+    if multiplier.mantissa != 1 << 30 or multiplier.shift > 0:
+        return fixed_point.requantize(state, multiplier, "int16")
+    high = (state >> 1) + (state & 1)
+    right = -multiplier.shift
+    if right:
+        high += (1 << right >> 1) - (high < 0)
+        high >>= right
+    return np.clip(high, -(1 << 15), (1 << 15) - 1).astype(np.int16)
+
+
+def _sum_of_products(hidden: np.ndarray, readout: np.ndarray) -> np.ndarray:
+    """`sum_{k, n} hidden[:, k, n, :] * readout[k, n, :]`, int64 `[B, H]`."""
+    products = hidden * readout  # int16 times int8, in int32
+    rows = readout.shape[0] * readout.shape[1]
+    accumulator = np.int32 if rows <= 256 else np.int64  # each product is at most 2**22
+    return products.reshape(len(hidden), rows, -1).sum(axis=1, dtype=accumulator).astype(np.int64)
