@@ -3,9 +3,10 @@
 A GRU network learns Fashion-MNIST row by row, and the smartwatch recordings averaged to 10 Hz; plainly, with the
 growing nuclear norm, with hard low-rank approximation every other epoch, and with both. Then its matrices are factored:
 at uniform ranks, at ranks by an error threshold, and at ranks by Rank-Tuning on validation data. Nothing is trained
-afterwards, but in one more column: the plain network, factored at the ranks of the hard approximation and trained once
-more. Losses are relative to the plainly trained, intact network; bytes are those of the arrays of weights (32-bit
-floats on both sides), biases included.
+afterwards, but of two more networks: the plain one factored at the ranks of the hard approximation and trained once
+more ("retrained"), and beside it the plain one trained once more as it is ("trained on"). Losses are relative to the
+plainly trained, intact network; bytes are those of the arrays of weights (32-bit floats on both sides), biases
+included.
 
 Without `--rerun` the committed results are shown. A run over takes about half an hour on two cores; interrupt it
 whenever you like, it continues where it was.
@@ -23,14 +24,16 @@ from measuring import RESULTS, Figure, conclude, read_result, record_of, run_apa
 from rich.console import Console
 from rich.table import Table
 
-from keras_s4.files import write_bytes
+from keras_s4.files import write_bytes, write_model
 
 RESULT = RESULTS / "rank_tuning.json"
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy")
 UNITS, EPOCHS, STEPS_PER_EPOCH = 256, 10, {"rows": 100, "smartwatch": 40}
 BATCH_SIZE = {"rows": 100, "smartwatch": 32}
 LEARNING_RATE = 2e-3
-ADAPTATIONS = ("none", "hard low rank", "retrained", "nuclear norm", "both")
+ADAPTATIONS = ("none", "hard low rank", "retrained", "trained on", "nuclear norm", "both")
+# Second trainings, of the plain network.
+AGAIN = ("retrained", "trained on")
 # Of the nuclear norm, in the first and in the last epoch.
 PENALTIES = (1e-5, 2e-3)
 # Hard approximation: ranks at which the weights take a fourteenth of their bytes, and epochs from one to the next.
@@ -93,12 +96,14 @@ def trained(name: str, adaptation: str, seed: int, cache: Path):
     path = cache / f"{name}-{adaptation.replace(' ', '-')}-{seed}.keras"
     if path.exists():
         return keras.saving.load_model(path)
-    (x, y), _, _ = data_of(name, seed if adaptation != "retrained" else seed + 1000)
+    (x, y), _, _ = data_of(name, seed + 1000 if adaptation in AGAIN else seed)
     keras.utils.set_random_seed(seed)
     if adaptation == "retrained":
         model = reduce(trained(name, "none", seed, cache), HARD_RANKS[name])
     else:
         model = network(x.shape[1:], int(y.max()) + 1, adaptation)
+    if adaptation == "trained on":
+        model.set_weights(trained(name, "none", seed, cache).get_weights())
     falling = keras.callbacks.LearningRateScheduler(
         lambda epoch: LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS))
     )
@@ -111,8 +116,7 @@ def trained(name: str, adaptation: str, seed: int, cache: Path):
     # An epoch is a part of the data here, the next part each time: adaptations act between epochs.
     batches = ((x[start : start + size], y[start : start + size]) for start in range(0, len(x), size))
     model.fit(batches, steps_per_epoch=STEPS_PER_EPOCH[name], epochs=EPOCHS, verbose=0, callbacks=callbacks)
-    cache.mkdir(parents=True, exist_ok=True)
-    model.save(path)
+    write_model(path, model)
     return model
 
 
@@ -136,7 +140,7 @@ def run_one(name: str, adaptation: str, seed: int, cache: Path) -> dict:
     model = trained(name, adaptation, seed, cache)
     goal = validate(plain)
     parts = parts_of(model)
-    if adaptation == "retrained":
+    if adaptation in AGAIN:
         chosen = [("as trained", 0.0, {name: part.max_rank for name, part in parts.items()})]
     else:
         chosen = _chosen_ranks(model, parts, validate, goal, cache / f"{path.stem}-evaluations.json")
@@ -276,18 +280,34 @@ def summarise(runs: list[dict]) -> list[Figure]:
             times, loss = compression(run, reduced), 100 * relative_loss(run, reduced, "test")
             figures.append(Figure(f"{label}: times fewer bytes", times, at_least=WANTED_COMPRESSION))
             figures.append(Figure(f"{label}: relative loss on test data", loss, at_most=100 * ALLOWED_LOSS, unit="%"))
+        figures.extend(_against_trained_on(name, runs))
     return figures
+
+
+def _against_trained_on(name: str, runs: list[dict]) -> list[Figure]:
+    """What the retrained network loses against the plain one that was trained for as many steps."""
+    mean = {
+        again: np.mean([run["intact"]["test"] for run in found])
+        for again in AGAIN
+        if (found := [run for run in runs if (run["task"], run["adaptation"]) == (name, again)])
+    }
+    if len(mean) < len(AGAIN):
+        return []
+    loss = 100 * (1 - mean["retrained"] / mean["trained on"])
+    return [Figure(f"{name}, retrained: relative loss on test data, of the plain network trained on", loss, unit="%")]
 
 
 def draw(runs: list[dict], path: Path) -> None:
     """Relative loss against compression: a panel a task, a colour a way, a marker an adaptation."""
     import matplotlib.pyplot as plt
 
+    from keras_s4.plots import drawn
+
     names = list(dict.fromkeys(run["task"] for run in runs))
     figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 4.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         for color, way in zip(("tab:gray", "tab:orange", "tab:blue", "tab:red"), _ways(runs), strict=False):
-            for marker, adaptation in zip("osPD*", ADAPTATIONS, strict=True):
+            for marker, adaptation in zip("osPvD*", ADAPTATIONS, strict=True):
                 points = sorted(
                     (compression(run, reduced), 100 * relative_loss(run, reduced, "test"))
                     for run in runs
@@ -302,7 +322,7 @@ def draw(runs: list[dict], path: Path) -> None:
         axis.set(xscale="log", ylim=(-7, 20), title=name, xlabel="times fewer bytes", ylabel="relative test loss, %")
     axes[0][-1].legend(fontsize=6)
     figure.tight_layout()
-    figure.savefig(path)
+    write_bytes(path, drawn(figure, path.suffix.removeprefix(".") or "svg"))
 
 
 def main(
