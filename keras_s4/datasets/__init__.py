@@ -11,15 +11,19 @@ from keras_s4.datasets.recordings import (
     smartwatch_recordings,
     smartwatch_split,
 )
+from keras_s4.datasets.speech import KEYWORD_RATE, KEYWORDS, keywords
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
     "FOLDS",
+    "KEYWORDS",
+    "KEYWORD_RATE",
     "SMARTWATCH_CLASSES",
     "SMARTWATCH_RATE",
     "Labelled",
     "Recordings",
     "fashion_mnist",
+    "keywords",
     "smartwatch",
     "smartwatch_recordings",
     "smartwatch_split",

@@ -1,0 +1,136 @@
+"""Spoken keywords from the synthesiser espeak-ng. Synthetic: they say nothing about real speech."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import scipy.signal
+
+from keras_s4.datasets.recordings import Labelled
+
+KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "one", "two")
+KEYWORD_RATE = 16_000
+FRAME, BANDS = 320, 20
+SAMPLES = KEYWORD_RATE
+ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
+# Words a minute, and espeak-ng's pitch from 0 to 99.
+SPEEDS, PITCHES = (120, 220), (20, 80)
+# Of the loudest sample: where a word begins and ends.
+SILENCE = 0.02
+# Noise behind the words, in dB below them.
+NOISE = (15.0, 40.0)
+# Of the speakers: every seventh is for validation, and every seventh for the test.
+SPLIT = 7
+LOWEST, HIGHEST = 100.0, 7_000.0
+
+
+def keywords(frames: bool = True, utterances: int = 4, seed: int = 0) -> tuple[Labelled, Labelled, Labelled]:
+    """Twelve English words, each spoken by all of espeak-ng's voice variants, split by variant.
+
+    Every utterance has an accent, a speed and a pitch of its own, a random place in its second, and some noise. The
+    same version of espeak-ng gives the same data for the same arguments.
+
+    Args:
+        frames: whether to return frames of 20 ms instead of sound. A frame holds the logarithms of the energies in 20
+            bands from 100 to 7,000 Hz, equally wide on the mel scale, brought to about -1 to 1.
+        utterances: of each word by each speaker.
+        seed: of accents, speeds, pitches, places and noise.
+
+    Returns:
+        `(x, y), (x_validation, y_validation), (x_test, y_test)`: x float32 `[W, 50, 20]`, or `[W, 16000, 1]` of sound
+        from -1 to 1 at 16 kHz; y integers `[W]`, indices of `KEYWORDS`.
+
+    Raises:
+        FileNotFoundError: espeak-ng is not installed.
+        ValueError: fewer than one utterance.
+        RuntimeError: espeak-ng failed; what it said.
+    """
+    if utterances < 1:
+        raise ValueError(f"keywords got utterances={utterances}; expected at least 1.")
+    parts: tuple[list, list, list] = ([], [], [])
+    speakers = speaker_variants()
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # espeak-ng runs in processes of its own
+        jobs = [(index, pool.submit(_speaker, speaker, index, utterances, frames, seed)) for index, speaker in speakers]
+        for index, job in jobs:
+            parts[{SPLIT - 2: 1, SPLIT - 1: 2}.get(index % SPLIT, 0)].append(job.result())
+    return tuple((np.concatenate([x for x, _ in part]), np.concatenate([y for _, y in part])) for part in parts)
+
+
+def speaker_variants() -> list[tuple[int, str]]:
+    """The voice variants of the installed espeak-ng, numbered in the order of their names.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
+    listing = _run("--voices=variant").decode(errors="replace")
+    return list(enumerate(sorted(set(re.findall(r"!v/(.*\S)", listing)))))
+
+
+def frames_of(sound: np.ndarray) -> np.ndarray:
+    """Frames of sound: `[.., samples]` at 16 kHz to `[.., samples / 320, 20]`; see `keywords`."""
+    pieces = sound.reshape(*sound.shape[:-1], -1, FRAME) * np.hanning(FRAME)
+    power = np.abs(np.fft.rfft(pieces, axis=-1)) ** 2
+    return ((np.log10(power @ _bands().T + 1e-3) + 0.5) / 3.0).astype(np.float32)
+
+
+def _speaker(variant: str, index: int, utterances: int, frames: bool, seed: int) -> Labelled:
+    """All utterances of one speaker."""
+    random = np.random.default_rng([seed, index])
+    labels = np.tile(np.arange(len(KEYWORDS)), utterances)
+    sound = np.stack([_placed(_spoken(KEYWORDS[label], variant, random), random) for label in labels])
+    return (frames_of(sound) if frames else sound[..., None].astype(np.float32)), labels
+
+
+def _spoken(word: str, variant: str, random: np.random.Generator) -> np.ndarray:
+    """One utterance without the silence around it, at 16 kHz, the loudest sample 1."""
+    speed, pitch = random.integers(*SPEEDS), random.integers(*PITCHES)
+    voice = f"{random.choice(ACCENTS)}+{variant}"
+    wave = _run("-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", word)
+    # A header of 44 bytes, whose lengths are void since it was written before the sound was known; then 16-bit samples.
+    rate = int.from_bytes(wave[24:28], "little")
+    samples = np.frombuffer(wave[44 : len(wave) // 2 * 2], "<i2").astype(np.float64)
+    samples /= max(1.0, np.abs(samples).max())
+    loud = np.flatnonzero(np.abs(samples) > SILENCE)
+    return scipy.signal.resample_poly(samples[loud[0] : loud[-1] + 1] if loud.size else samples, KEYWORD_RATE, rate)
+
+
+def _placed(word: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The word somewhere in a second of noise; what does not fit is cut off at the end."""
+    word = word[:SAMPLES]
+    start = random.integers(0, SAMPLES - len(word) + 1)
+    volume = 0.5 * random.uniform(0.3, 1.0)
+    level = np.sqrt(np.mean(word**2)) * 10.0 ** (-random.uniform(*NOISE) / 20.0)
+    sound = random.normal(0.0, level, SAMPLES)
+    sound[start : start + len(word)] += word
+    return np.clip(volume * sound, -1.0, 1.0)
+
+
+def _bands() -> np.ndarray:
+    """Triangular weights of the bands `[20, 161]`, equally wide on the mel scale (O'Shaughnessy 1987)."""
+    mel = np.linspace(*(2595.0 * np.log10(1.0 + np.array([LOWEST, HIGHEST]) / 700.0)), BANDS + 2)
+    edges = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    frequencies = np.fft.rfftfreq(FRAME, 1.0 / KEYWORD_RATE)
+    rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
+    # The lowest bands are narrower than a bin: each gets at least the bin at its centre.
+    weights = np.maximum(0.0, np.minimum(rising, falling))
+    nearest = np.abs(frequencies - edges[1:-1, None]).argmin(axis=1)
+    weights[np.arange(BANDS), nearest] = np.maximum(weights[np.arange(BANDS), nearest], 0.5)
+    return weights
+
+
+def _run(*arguments: str) -> bytes:
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise FileNotFoundError(
+            "The keywords are spoken by espeak-ng, which is not installed: apt install espeak-ng (Debian, Ubuntu) or "
+            "brew install espeak-ng (macOS)."
+        )
+    done = subprocess.run([program, *arguments], capture_output=True, check=False)
+    if done.returncode or not done.stdout:
+        raise RuntimeError(f"espeak-ng {' '.join(arguments)} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
