@@ -6,6 +6,7 @@ A model is compiled once and trained many times: XLA needs as long to compile a 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -49,7 +50,7 @@ class Task:
         """What a training of so many gradient steps sees, in order."""
         if self.name == "smartwatch":
             return _augmented_windows(self.recordings(seed)[0], seed, steps, self.batch_size)
-        x, y = datasets.fashion_mnist(self.name)[0]
+        x, y = self.arrays()[0]
         random = np.random.default_rng(seed)
         epochs = -(-steps * self.batch_size // len(x))
         order = np.concatenate([random.permutation(len(x)) for _ in range(epochs)])[: steps * self.batch_size]
@@ -60,8 +61,12 @@ class Task:
         index = {"validation": 1, "test": 2}[part]
         if self.name == "smartwatch":
             return self.recordings(seed)[index].windows()
-        x, y = datasets.fashion_mnist(self.name)[index]
+        x, y = self.arrays()[index]
         return x[: self.tested], y[: self.tested]
+
+    def arrays(self) -> tuple[Arrays, Arrays, Arrays]:
+        """The data for training, validation and test; of all tasks but the smartwatch's."""
+        return _keywords() if self.name == "keywords" else datasets.fashion_mnist(self.name)
 
     def fold(self, seed: int) -> int:
         """Which split of the data a seed has: of the smartwatch recordings its fold, otherwise always the same."""
@@ -78,6 +83,7 @@ TASKS = {
         Task("pixels", "Fashion-MNIST by pixel", (784, 1), 10, 16, 50, 200, 0.0, tested=5_000),
         Task("rows", "Fashion-MNIST by row", (28, 28), 10, 16, 50, 1500, 0.0),
         Task("smartwatch", "Smartwatch", (500, 6), 7, 16, 32, 300, 0.1),
+        Task("keywords", "Synthetic keywords", (50, 20), 12, 24, 50, 1500, 0.1),
     )
 }
 
@@ -158,6 +164,12 @@ class _WarmupCosine(keras.callbacks.Callback):
 def accuracy(model: keras.Model, data: Arrays) -> float:
     """Part of the sequences whose class is right."""
     return accuracy_on(*data, batch_size=500)(model)
+
+
+@functools.cache
+def _keywords() -> tuple[Arrays, Arrays, Arrays]:
+    """Spoken once a process: it takes minutes."""
+    return datasets.keywords()
 
 
 def _augmented_windows(recordings, seed: int, steps: int, batch_size: int) -> Arrays:
