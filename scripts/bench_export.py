@@ -1,0 +1,394 @@
+"""Our export beside TensorFlow's own converter: bytes, arena, speed and accuracy of one step of the same network.
+
+Without `--rerun` the committed results are shown and judged. A run over takes some ten minutes on one core, beside the
+training of the smartwatch model where no `--model` is given.
+
+What is compared: the trained classifier without its softmax, which is the host's business, one step per call. TensorFlow's
+converter gets the streamed float step (`StreamingModel.step`, real arithmetic only) with states as inputs and outputs,
+and for calibration single steps with the states that really come before them. It gives the two ends of a state
+different scales, so whoever calls such a file has to requantise every state between two steps; the time for that is not
+counted. Raw feedback of the integers is shown, too.
+
+TensorFlow Lite Micro has no GELU. Rows that name another formula run the same weights with that formula in its place.
+All accuracies are of the same sequences; equal labels and signal-to-noise ratios are against streamed Keras, the latter
+of the logits at the ends of the sequences.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from bench_export_files import StepFile, time_steps
+from bench_layers_worker import processor
+from measuring import RESULTS, Figure, conclude, read_result, record_of, run_apart
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Column, Table
+
+RESULT = RESULTS / "export.json"
+PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "tflite-micro")
+# What `convert` is asked for, by row; the first row is what the others are compared with.
+OURS: dict[str, dict[str, Any]] = {
+    "keras-s4": {},
+}
+TYPES = ("int8", "16x8", "float32")
+CALIBRATION_SEQUENCES = 200
+# TensorFlow's calibration takes some milliseconds a step: so many steps of the same sequences, chosen at random.
+CALIBRATION_STEPS = 3000
+DEMO = {"channels": 32, "states": 16, "blocks": 2}
+DEMO_RANK, DEMO_WINDOWS = 4, (300, 500, 6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A trained network without softmax, and its data.
+
+    Args:
+        model: gives logits.
+        calibration: `[B, L, features]`.
+        x: sequences to test on, `[B, L, features]`.
+        y: their labels, `[B]`.
+    """
+
+    model: Any
+    calibration: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+    def streamed(self) -> np.ndarray:
+        """The logits of streamed Keras at the ends of the sequences, `[B, C]`."""
+        from keras_s4.streaming import StreamingModel
+
+        return StreamingModel(self.model).predict(self.x, batch_size=64, verbose=0)[:, -1].astype(np.float64)
+
+
+def evenly(count: int, wanted: int) -> np.ndarray:
+    """The indices of some of many, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
+
+
+def given_task(model_file: Path, data: Path, sequences: int) -> Task:
+    """A classifier from a file; what is not tested calibrates."""
+    from keras_s4.cli.files import load_arrays, load_model
+
+    arrays = load_arrays(data, "x", "y")
+    tested = evenly(len(arrays["x"]), sequences)
+    others = np.delete(arrays["x"], tested, axis=0)
+    if not len(others):
+        raise typer.BadParameter(
+            f"{data} has {len(arrays['x'])} sequences, and all of them are tested. Give more, or fewer --sequences: "
+            "the others calibrate."
+        )
+    calibration = others[evenly(len(others), CALIBRATION_SEQUENCES)]
+    return Task(with_logits(load_model(model_file)), calibration, arrays["x"][tested], arrays["y"][tested])
+
+
+def smartwatch_task(cache: Path, sequences: int) -> Task:
+    """The smartwatch model of fold 0, trained unless the cache has it."""
+    from reproduce_smartwatch import split, train_one
+
+    from keras_s4 import training
+    from keras_s4.cli.files import load_model
+
+    model_file = cache / "retrained.keras"
+    if not model_file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        train_one(0, 0, training.EPOCHS, training.RETRAIN_EPOCHS, cache)
+    trained_on, test = split(0)
+    (calibration, _), (x, y) = trained_on.windows(), test.windows()
+    tested = evenly(len(x), sequences)
+    calibration = calibration[evenly(len(calibration), CALIBRATION_SEQUENCES)]
+    return Task(with_logits(load_model(model_file)), calibration, x[tested], y[tested])
+
+
+def activations(model) -> dict[str, str]:
+    """The activations of the layers that have one, by the layers' names."""
+    return {
+        layer.name: layer.get_config()["activation"] for layer in model.layers if "activation" in layer.get_config()
+    }
+
+
+def with_logits(model):
+    """The classifier without the softmax of its last layer."""
+    from keras_s4.cloning import clone
+
+    last = model.layers[-1].name
+    return clone(model, {last: {"activation": "linear"}}) if activations(model).get(last) == "softmax" else model
+
+
+def logistic_gelu(values):
+    """Within 0.02 of GELU; two operators more than the activation itself."""
+    import keras
+
+    return values * keras.ops.sigmoid(1.702 * values)
+
+
+def cubic_gelu(values):
+    """Within 0.0005 of GELU: its tanh form, written so that the converter does not make it a GELU again."""
+    import keras
+
+    return values * keras.ops.sigmoid(1.5957691216057308 * (values + 0.044715 * values * values * values))
+
+
+GELUS: dict[str, Callable] = {"GELU = x sigmoid(1.702 x)": logistic_gelu, "GELU by its tanh form": cubic_gelu}
+
+
+def convertible_models(model) -> dict[str, Any]:
+    """The network as it is, and with other formulas for GELU where it has some, by what is appended to a row's name."""
+    from keras_s4.cloning import clone
+
+    with_gelu = [name for name, activation in activations(model).items() if activation == "gelu"]
+    replaced = {
+        f", {formula}": clone(model, {name: {"activation": function} for name in with_gelu})
+        for formula, function in GELUS.items()
+        if with_gelu
+    }
+    return {"": model, **replaced}
+
+
+class StreamedStep:
+    """One step of a model as TensorFlow's converter takes it: a function with explicit states.
+
+    Args:
+        model: gives logits.
+        calibration: `[B, L, features]`.
+    """
+
+    def __init__(self, model, calibration: np.ndarray):
+        import keras
+        import tensorflow as tf
+
+        from keras_s4.streaming import StreamingModel
+
+        stream = StreamingModel(model)
+        structure = stream.initial_state(1)
+        if any(np.any(state) for state in keras.tree.flatten(structure)):
+            raise typer.BadParameter("A state of this model does not begin as zero; such models are not compared here.")
+
+        def step(samples, *states):
+            outputs, next_states = stream.step(samples, keras.tree.pack_sequence_as(structure, states))
+            return outputs, *keras.tree.flatten(next_states)
+
+        one = [calibration[:1, 0], *keras.tree.flatten(structure)]
+        specs = [tf.TensorSpec(value.shape, tf.float32, name=f"input_{index}") for index, value in enumerate(one)]
+        self._function = tf.function(step, input_signature=specs, autograph=False).get_concrete_function()
+        self._steps = list(self._carried(stream, calibration.astype(np.float32)))
+
+    @staticmethod
+    def _carried(stream, sequences: np.ndarray) -> Iterable[list[np.ndarray]]:
+        """Inputs of single steps, each with the states before it: some at random, and the last step of each sequence."""
+        import keras
+
+        count, length = sequences.shape[:2]
+        chosen = np.random.default_rng(0).random((count, length)) < CALIBRATION_STEPS / (count * length)
+        chosen[:, -1] = True
+        step, states = stream.compiled_step(), stream.initial_state(count)
+        for index in range(length):
+            arrays = [sequences[:, index], *(np.asarray(state) for state in keras.tree.flatten(states))]
+            for stream_index in np.flatnonzero(chosen[:, index]):
+                yield [array[stream_index : stream_index + 1] for array in arrays]
+            _, states = step(sequences[:, index], states)
+
+    def convert(self, type: str) -> bytes:
+        """The `.tflite`, of "int8", "16x8" or "float32"."""
+        import tensorflow as tf
+
+        from keras_s4.cli.console import quiet_start
+
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([self._function])
+        if type != "float32":
+            operators, ends = {
+                "int8": (tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8),
+                "16x8": (tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8, tf.int16),
+            }[type]
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: iter(self._steps)
+            converter.target_spec.supported_ops = [operators]
+            converter.inference_input_type = converter.inference_output_type = ends
+        with quiet_start():
+            return converter.convert()
+
+
+def our_files(task: Task) -> dict[str, bytes]:
+    """Every format of ours."""
+    from keras_s4.tflite import convert
+
+    return {name: convert(task.model, task.calibration, **keywords).tflite for name, keywords in OURS.items()}
+
+
+def their_files(task: Task, advance: Callable) -> dict[str, bytes]:
+    """Every type of TensorFlow's converter, of every form of the network."""
+    steps = {suffix: StreamedStep(model, task.calibration) for suffix, model in convertible_models(task.model).items()}
+    files = {}
+    for type, (suffix, step) in itertools.product(TYPES, steps.items()):
+        files[f"TensorFlow {type}{suffix}"] = step.convert(type)
+        advance()
+    return files
+
+
+def quality(logits: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Accuracy and equal labels as fractions, and the signal-to-noise ratio in dB."""
+    noise = np.mean((logits - expected) ** 2)
+    return {
+        "accuracy": float(np.mean(logits.argmax(axis=1) == labels)),
+        "equal_labels": float(np.mean(logits.argmax(axis=1) == expected.argmax(axis=1))),
+        "signal_to_noise": float(10 * np.log10(np.mean(expected**2) / noise)) if noise else float("inf"),
+    }
+
+
+def row_of(file: StepFile, task: Task, expected: np.ndarray) -> dict[str, Any]:
+    """What can be said of one file on its own, JSON-ready."""
+    row = {
+        "refused_by_tflm": file.refusal,
+        "bytes": len(file.tflite),
+        "arena_bytes": None if file.refusal else file.arena(),
+        "operators": len(file.operators),
+        "operator_counts": file.operator_counts,
+        "states_with_unequal_ends": file.unequal_states,
+        **quality(file.run(task.x), expected, task.y),
+    }
+    if file.unequal_states:
+        row["raw_feedback"] = quality(file.run(task.x, requantize=False), expected, task.y)
+    return row
+
+
+def measure_conversion() -> dict[str, float]:
+    """Seconds and peak memory of the conversion of a model of the demo's size, in a process that did nothing before."""
+    import keras
+
+    from keras_s4 import models, reduce
+    from keras_s4.tflite import convert
+
+    keras.utils.set_random_seed(0)
+    windows = np.random.default_rng(0).normal(size=DEMO_WINDOWS).astype(np.float32)
+    model = reduce(models.classifier(DEMO_WINDOWS[1:], classes=7, **DEMO), DEMO_RANK)
+    start, start_processor = time.perf_counter(), time.process_time()
+    convert(model, windows)
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor_seconds": time.process_time() - start_processor,
+        "peak_gigabytes": peak * 1024 / 1e9,
+    }
+
+
+def measure_rows(task: Task, rounds: int) -> tuple[dict[str, dict[str, Any]], list[Figure]]:
+    """All rows of the table by name, and the checks of our own files."""
+    with Progress(transient=True) as progress:
+        total = len(OURS) + len(TYPES) * len(convertible_models(task.model))
+        converted = progress.add_task("conversion", total=total)
+        contents = our_files(task)
+        progress.advance(converted, len(OURS))
+        contents |= their_files(task, lambda: progress.advance(converted))
+        files = {name: StepFile(content) for name, content in contents.items()}
+        expected = task.streamed()
+        rows = {}
+        for name in progress.track(files, description="files"):
+            rows[name] = row_of(files[name], task, expected)
+    running = {name: file for name, file in files.items() if not file.refusal}
+    timings = time_steps(running, task.x[0, 0], rounds)
+    base = timings[next(iter(OURS))]
+    for name, microseconds in timings.items():
+        rows[name]["microseconds"] = statistics.median(microseconds)
+        rows[name]["of_ours"] = statistics.median(m / ours for m, ours in zip(microseconds, base, strict=True))
+    rows["streamed Keras"] = quality(expected, expected, task.y)
+    return rows, [figure for name in OURS for figure in checks(name, files[name])]
+
+
+def checks(name: str, file: StepFile) -> list[Figure]:
+    """What must not be in a file of ours."""
+    return [
+        Figure(f"{name}: float tensors", file.float_tensors, at_most=0),
+        Figure(f"{name}: states between QUANTIZE and DEQUANTIZE", file.wrapped_states, at_most=0),
+        Figure(f"{name}: states with unequal ends", file.unequal_states, at_most=0),
+        Figure(f"{name}: operators outside the table", file.foreign_operators, at_most=0),
+        Figure(f"{name}: refused by TensorFlow Lite Micro", bool(file.refusal), at_most=0),
+    ]
+
+
+def print_table(rows: dict[str, dict[str, Any]]) -> None:
+    """All rows; raw feedback below the row of its file."""
+    headings = ("runs on", "bytes", "arena", "operators", "us a step", "of ours", "accuracy", "equal labels", "SNR dB")
+    table = Table("file", *(Column(heading, justify="right") for heading in headings), title="One step on the host")
+    for name, row in rows.items():
+        runs_on = "Keras" if "bytes" not in row else "TensorFlow" if row["refused_by_tflm"] else "TFLM"
+        numbers = [row.get("bytes"), row.get("arena_bytes"), row.get("operators")]
+        costs = ["" if number is None else f"{number:,}" for number in numbers]
+        times = [f"{row[key]:.3g}" if key in row else "" for key in ("microseconds", "of_ours")]
+        table.add_row(name, runs_on, *costs, *times, *_quality_cells(row))
+        if "raw_feedback" in row:
+            table.add_row("    states fed back raw", *[""] * 6, *_quality_cells(row["raw_feedback"]))
+    reasons = (f"{name}: {row['refused_by_tflm']}" for name, row in rows.items() if row.get("refused_by_tflm"))
+    table.caption = "\n".join(reasons)
+    Console().print(table)
+
+
+def _quality_cells(row: dict[str, float]) -> tuple[str, str, str]:
+    return f"{row['accuracy']:.1%}", f"{row['equal_labels']:.1%}", f"{row['signal_to_noise']:.1f}"
+
+
+def figures_of_rows(rows: dict[str, dict[str, Any]]) -> list[Figure]:
+    """The speed of the others, and whether the harness runs a file as it should: float gives what Keras gives."""
+    speed = [Figure(f"step on TFLM, {name}, of ours", row["of_ours"]) for name, row in rows.items() if "of_ours" in row]
+    faithful = rows["TensorFlow float32"]["signal_to_noise"]
+    return [*speed[1:], Figure("TensorFlow float32: signal-to-noise ratio", faithful, at_least=60, unit=" dB")]
+
+
+def measure_all(model: Path | None, data: Path | None, sequences: int, rounds: int, cache: Path) -> dict:
+    """Everything, as a record."""
+    conversion = run_apart(measure_conversion, {"conversion": ()}, jobs=1)["conversion"]
+    task = given_task(model, data, sequences) if model else smartwatch_task(cache, sequences)
+    rows, checked = measure_rows(task, rounds)
+    figures = [
+        Figure("conversion of the demo's model", conversion["seconds"], at_most=20, unit=" s"),
+        Figure("its peak memory, TensorFlow included", conversion["peak_gigabytes"], at_most=2, unit=" GB"),
+        *checked,
+        *figures_of_rows(rows),
+    ]
+    settings = {
+        "input_shape": list(task.x.shape[1:]),
+        "parameters": task.model.count_params(),
+        "sequences": len(task.x),
+        "calibration_sequences": len(task.calibration),
+        "rounds": rounds,
+    }
+    return record_of(figures, PACKAGES, settings=settings, rows=rows, conversion=conversion, processor=processor())
+
+
+def main(
+    rerun: Annotated[bool, typer.Option("--rerun", help="Compute the results anew instead of reading them.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a figure falls short of its target.")] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="With --rerun: a .keras classifier, instead of the smartwatch model.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --model: an .npz file with sequences x and labels y; some are tested.")
+    ] = None,
+    sequences: Annotated[int, typer.Option(help="Sequences to test on.", min=1)] = 200,
+    rounds: Annotated[int, typer.Option(help="Timings of each file.", min=1)] = 15,
+    cache: Annotated[Path, typer.Option(help="Where the smartwatch model is kept.")] = Path("runs/bench_export"),
+):
+    """Compare our export with TensorFlow's own converter, on TensorFlow Lite Micro on the host."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if (model is None) != (data is None) or (model and not rerun):
+        raise typer.BadParameter(
+            "--model and --data go together, with --rerun; the committed results are the smartwatch's."
+        )
+    record = measure_all(model, data, sequences, rounds, cache) if rerun else read_result(RESULT)
+    print_table(record["rows"])
+    conclude("Our export", record, json_file or (RESULT if rerun and not model else None), check)
+
+
+if __name__ == "__main__":
+    typer.run(main)

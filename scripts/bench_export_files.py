@@ -1,0 +1,300 @@
+"""Any `.tflite` that takes one step of a network, whoever wrote it: what it holds, where it runs, how well, how fast.
+
+Files are read with the schema module of the tflite-micro package, not with our own reader, which would not read a file
+of TensorFlow's converter and is itself under test here.
+"""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import contextlib
+import dataclasses
+import functools
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from tflite_micro import runtime
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+from keras_s4.tflite.operators import NOTHING, check_operator
+
+AMPLE_ARENA = 4 * 2**20
+# Smaller arenas make the host's interpreter crash, which only costs the bisection a process.
+ARENAS = range(1024, AMPLE_ARENA, 16)
+# One timing lasts at least as long, in seconds.
+SHORTEST_TIMING = 0.02
+
+_TRY = """
+import pathlib, sys
+from tflite_micro import runtime
+runtime.Interpreter.from_bytes(pathlib.Path(sys.argv[1]).read_bytes(), arena_size=int(sys.argv[2])).invoke()
+"""
+_OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+_TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorOfFile:
+    """A tensor; its scale is 0 where it has none."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    scale: float
+    zero_point: int
+
+    def quantize(self, values: np.ndarray) -> np.ndarray:
+        """Real numbers in the tensor's type."""
+        if not self.scale:
+            return values.astype(self.type)
+        ends = np.iinfo(self.type)
+        return np.clip(np.rint(values / self.scale) + self.zero_point, ends.min, ends.max).astype(self.type)
+
+    def dequantize(self, values: np.ndarray) -> np.ndarray:
+        """What the tensor's values stand for."""
+        return (values.astype(np.float64) - self.zero_point) * (self.scale or 1.0)
+
+    def is_like(self, other: TensorOfFile) -> bool:
+        """Whether both give the same number to the same bytes."""
+        return (self.type, self.scale, self.zero_point) == (other.type, other.scale, other.zero_point)
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorOfFile:
+    """An operator with the tensors that it reads and writes, by their indices; of a VAR_HANDLE the variable's name."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    variable: str = ""
+
+
+class StepFile:
+    """A file that takes one step: inputs are samples and states, outputs are logits and next states in the same order.
+
+    States may be variables inside the file instead. Every state begins as zero.
+
+    Args:
+        tflite: its bytes.
+
+    Attributes:
+        tensors: of the main subgraph.
+        operators: of the main subgraph.
+        inputs: the tensors of its inputs, the samples first.
+        outputs: those of its outputs, the logits first.
+    """
+
+    def __init__(self, tflite: bytes):
+        self.tflite = bytes(tflite)
+        model = schema.ModelT.InitFromPackedBuf(self.tflite, 0)
+        graph = model.subgraphs[0]
+        codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+        self.tensors = [_tensor(tensor) for tensor in graph.tensors]
+        self.operators = [_operator(operator, codes[operator.opcodeIndex]) for operator in graph.operators]
+        self.inputs = [self.tensors[index] for index in graph.inputs]
+        self.outputs = [self.tensors[index] for index in graph.outputs]
+        self._state_ends = [*zip(graph.inputs[1:], graph.outputs[1:], strict=True), *self._variables()]
+
+    @property
+    def operator_counts(self) -> dict[str, int]:
+        """How often each operator occurs."""
+        return dict(sorted(collections.Counter(operator.name for operator in self.operators).items()))
+
+    @property
+    def unequal_states(self) -> int:
+        """States whose two ends have different types, scales or zero points: raw feedback is wrong for them."""
+        return sum(not self.tensors[before].is_like(self.tensors[after]) for before, after in self._state_ends)
+
+    @property
+    def float_tensors(self) -> int:
+        """Tensors that are not integers."""
+        return sum(tensor.type.startswith(("float", "complex")) for tensor in self.tensors)
+
+    @property
+    def wrapped_states(self) -> int:
+        """States that are kept in one form and computed in another: read and written by conversions alone."""
+
+        def converts(operators: list[OperatorOfFile]) -> bool:
+            return bool(operators) and all(operator.name in ("QUANTIZE", "DEQUANTIZE") for operator in operators)
+
+        readers = (
+            [operator for operator in self.operators if before in operator.inputs] for before, _ in self._state_ends
+        )
+        writers = (
+            [operator for operator in self.operators if after in operator.outputs] for _, after in self._state_ends
+        )
+        return sum(converts(reading) and converts(writing) for reading, writing in zip(readers, writers, strict=True))
+
+    @property
+    def foreign_operators(self) -> int:
+        """Operators that are not, with these types, in the table of what runs everywhere."""
+        return sum(not self._is_known(operator) for operator in self.operators)
+
+    @functools.cached_property
+    def refusal(self) -> str:
+        """Why TensorFlow Lite Micro does not run it, in its own words; empty if it does."""
+        with _on_disk(self.tflite) as path:
+            tried = _try(path, AMPLE_ARENA)
+        return (
+            "" if tried.returncode == 0 else (tried.stderr.strip() or f"exit status {tried.returncode}").splitlines()[0]
+        )
+
+    def arena(self) -> int:
+        """The least working memory on this computer, in bytes, to 16."""
+        with _on_disk(self.tflite) as path:
+            fitting = bisect.bisect_left(ARENAS, True, key=lambda size: _try(path, size).returncode == 0)
+        return ARENAS[fitting]
+
+    def run(self, x: np.ndarray, requantize: bool = True) -> np.ndarray:
+        """The logits at the end of sequences, in real numbers `[B, C]`: on TFLM, or else on TensorFlow's interpreter.
+
+        Args:
+            x: `[B, L, features]`.
+            requantize: bring each state from the scale of the output to that of the input, as a caller of a file with
+                unequal ends has to. Otherwise the integers are fed back as they are.
+        """
+        interpreter = _TensorFlow(self.tflite) if self.refusal else self._tflm()
+        samples = self.inputs[0].quantize(x).reshape(*x.shape[:2], *self.inputs[0].shape)
+        ends = list(zip(self.inputs[1:], self.outputs[1:], strict=True))
+        logits = []
+        for sequence in samples:
+            interpreter.reset()
+            states = [before.quantize(np.zeros(before.shape)) for before, _ in ends]
+            for sample in sequence:
+                _set(interpreter, sample, *states)
+                interpreter.invoke()
+                states = [interpreter.get_output(index) for index in range(1, len(self.outputs))]
+                if requantize:
+                    states = [_moved(state, *pair) for state, pair in zip(states, ends, strict=True)]
+            logits.append(self.outputs[0].dequantize(interpreter.get_output(0)).ravel())
+        return np.array(logits)
+
+    def ready_to_time(self, sample: np.ndarray) -> runtime.Interpreter:
+        """An interpreter whose inputs are set: a sample `[features]`, and zero states."""
+        interpreter = self._tflm()
+        values = [sample.reshape(self.inputs[0].shape), *(np.zeros(tensor.shape) for tensor in self.inputs[1:])]
+        _set(interpreter, *(tensor.quantize(value) for tensor, value in zip(self.inputs, values, strict=True)))
+        return interpreter
+
+    def _tflm(self) -> runtime.Interpreter:
+        return runtime.Interpreter.from_bytes(self.tflite, arena_size=AMPLE_ARENA)
+
+    def _variables(self) -> list[tuple[int, int]]:
+        """What is read from each variable, and what is assigned to it."""
+        names = {op.outputs[0]: op.variable for op in self.operators if op.name == "VAR_HANDLE"}
+        read = {names[op.inputs[0]]: op.outputs[0] for op in self.operators if op.name == "READ_VARIABLE"}
+        assigned = {names[op.inputs[0]]: op.inputs[1] for op in self.operators if op.name == "ASSIGN_VARIABLE"}
+        return [(read[name], assigned[name]) for name in sorted(read.keys() & assigned.keys())]
+
+    def _is_known(self, operator: OperatorOfFile) -> bool:
+        read = [self.tensors[index] for index in operator.inputs]
+        written = [self.tensors[index].type for index in operator.outputs] or [NOTHING]
+        try:
+            check_operator(
+                operator.name,
+                tuple(tensor.type for tensor in read),
+                written[0],
+                tuple(bool(tensor.scale) for tensor in read),
+            )
+        except ValueError:
+            return False
+        return len(written) == 1
+
+
+def time_steps(files: Mapping[str, StepFile], sample: np.ndarray, rounds: int) -> dict[str, list[float]]:
+    """Microseconds of a step on TensorFlow Lite Micro, one entry a round, in which all files take turns.
+
+    It runs on one thread. Setting inputs, fetching outputs and bringing states to another scale are not counted.
+    """
+    interpreters = {name: file.ready_to_time(sample) for name, file in files.items()}
+    calls = {name: 1 + int(SHORTEST_TIMING / _seconds(each, 20)) for name, each in interpreters.items()}
+    timings = {name: [] for name in files}
+    for _ in range(rounds):
+        for name, interpreter in interpreters.items():
+            timings[name].append(1e6 * _seconds(interpreter, calls[name]))
+    return timings
+
+
+class _TensorFlow:
+    """TensorFlow's interpreter on its reference kernels, to be used like that of TensorFlow Lite Micro."""
+
+    def __init__(self, tflite: bytes):
+        import tensorflow
+
+        lite = tensorflow.lite
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # announces the package that will replace it
+            self._interpreter = lite.Interpreter(
+                model_content=tflite, experimental_op_resolver_type=lite.experimental.OpResolverType.BUILTIN_REF
+            )
+        self._interpreter.allocate_tensors()
+        self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        self.invoke = self._interpreter.invoke
+        self.reset = self._interpreter.reset_all_variables
+
+    def set_input(self, array: np.ndarray, index: int) -> None:
+        self._interpreter.set_tensor(self._inputs[index], array)
+
+    def get_output(self, index: int) -> np.ndarray:
+        return self._interpreter.get_tensor(self._outputs[index])
+
+
+@contextlib.contextmanager
+def _on_disk(content: bytes) -> Iterator[Path]:
+    """Bytes in a temporary file, for other processes."""
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(content)
+        file.flush()
+        yield Path(file.name)
+
+
+def _try(path: Path, arena: int) -> subprocess.CompletedProcess:
+    """One step in a process of its own, which may crash."""
+    return subprocess.run([sys.executable, "-c", _TRY, path, str(arena)], capture_output=True, text=True, check=False)
+
+
+def _seconds(interpreter: runtime.Interpreter, calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        interpreter.invoke()
+    return (time.perf_counter() - start) / calls
+
+
+def _set(interpreter, *arrays: np.ndarray) -> None:
+    for index, array in enumerate(arrays):
+        interpreter.set_input(array, index)
+
+
+def _moved(values: np.ndarray, before: TensorOfFile, after: TensorOfFile) -> np.ndarray:
+    return values if before.is_like(after) else before.quantize(after.dequantize(values))
+
+
+def _tensor(tensor) -> TensorOfFile:
+    """Tensors with a scale for each channel are weights; the first stands for all."""
+    quantization = tensor.quantization
+    scaled = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
+    return TensorOfFile(
+        tensor.name.decode(),
+        _indices(tensor.shape),
+        _TYPES[tensor.type],
+        float(quantization.scale[0]) if scaled else 0.0,
+        int(quantization.zeroPoint[0]) if scaled else 0,
+    )
+
+
+def _operator(operator, code: int) -> OperatorOfFile:
+    name = _OPERATORS[code]
+    variable = operator.builtinOptions.sharedName.decode() if name == "VAR_HANDLE" else ""
+    return OperatorOfFile(name, _indices(operator.inputs), _indices(operator.outputs), variable)
+
+
+def _indices(numbers) -> tuple[int, ...]:
+    return () if numbers is None else tuple(int(number) for number in numbers)

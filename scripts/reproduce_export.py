@@ -1,0 +1,191 @@
+"""What the export loses: accuracy in floating point, on the device after calibration, and after aware training.
+
+Four classifiers: Fashion-MNIST by pixel and by row, the smartwatch recordings (people of fold 0), synthetic keywords.
+Each is trained, reduced to an eighth of its states and retrained as in `reproduce_ezoe_sato.py`. Then it is converted
+with some hundred training sequences for calibration, and once more after a short quantisation-aware training. "Device"
+is the emulator, which computes all test sequences; TensorFlow Lite Micro computes the first of them, and must agree in
+every output and state of every step. Nothing is chosen on test data.
+
+Without `--rerun` the committed results are shown. A run over takes about an hour on two cores, half of it training;
+interrupt it whenever you like, it continues where it was.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from measuring import RESULTS, Figure, conclude, kept, read_result, record_of, run_apart
+from rich.console import Console
+from rich.table import Table
+
+RESULT = RESULTS / "export.json"
+PACKAGES = ("keras-s4", "keras", "tensorflow", "tensorflow-model-optimization", "numpy", "tflite-micro")
+TASK_NAMES = ("pixels", "rows", "smartwatch", "keywords")
+STATES, KEPT = 32, 4
+LEARNING_RATE, RETRAIN_LEARNING_RATE, AWARE_LEARNING_RATE = 1e-2, 5e-3, 3e-4
+# Gradient steps of the quantisation-aware training, and sequences of the calibration.
+AWARE_STEPS, CALIBRATION = 200, 300
+# Sequences that TensorFlow Lite Micro runs; the emulator runs all.
+ON_TFLM = 20
+AT_ONCE = 250
+
+
+def trained(name: str, folder: Path):
+    """The reduced and retrained model of a task, from the folder where it is there."""
+    import keras
+    from sequence_tasks import TASKS, Trainer
+
+    from keras_s4 import reduce
+    from keras_s4.files import write_model
+
+    path = folder / "model.keras"
+    if not path.exists():
+        task = TASKS[name]
+        large = Trainer(task, STATES).train(0, task.steps, LEARNING_RATE, 0)
+        small = reduce(large, KEPT)
+        write_model(path, Trainer(task, KEPT).train(small, task.steps, RETRAIN_LEARNING_RATE, 1000))
+    return keras.saving.load_model(path)
+
+
+def aware(name: str, folder: Path):
+    """The model after a quantisation-aware training."""
+    import keras
+    from sequence_tasks import TASKS
+
+    from keras_s4 import quantize_aware
+    from keras_s4.files import write_model
+
+    path = folder / "aware.keras"
+    if not path.exists():
+        task = TASKS[name]
+        model = quantize_aware(trained(name, folder), calibration_of(name))
+        x, y = task.batches(2000, AWARE_STEPS)
+        falling = keras.optimizers.schedules.CosineDecay(AWARE_LEARNING_RATE, AWARE_STEPS)
+        model.compile(keras.optimizers.Adam(falling, clipnorm=1.0), "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=task.batch_size, shuffle=False, verbose=0)
+        write_model(path, model)
+    return keras.saving.load_model(path)
+
+
+def calibration_of(name: str) -> np.ndarray:
+    """Training sequences that the scales are chosen from."""
+    from sequence_tasks import TASKS
+
+    task = TASKS[name]
+    return task.batches(1, -(-CALIBRATION // task.batch_size))[0][:CALIBRATION]
+
+
+def export_of(name: str, model, **formats) -> dict:
+    """Labels and figures of a model in floating point and on the device."""
+    from sequence_tasks import TASKS
+
+    from keras_s4.streaming import StreamingModel
+    from keras_s4.tflite import convert
+    from keras_s4.tflite.emulator import Emulator
+    from keras_s4.tflite.runtimes import TflmRunner
+
+    x, y = TASKS[name].evaluation("test", 0)
+    converted = convert(model, calibration_of(name), **formats)
+    floating = model.predict(x, batch_size=500, verbose=0)
+    few = x[:ON_TFLM]
+    streamed = StreamingModel(model, converted.length).predict(few, verbose=0)[:, -1]
+    emulator = Emulator(converted.program)
+    parts = [
+        emulator.trace(converted.quantize(x[i : i + AT_ONCE])).outputs[0][:, -1] for i in range(0, len(x), AT_ONCE)
+    ]
+    device = converted.dequantize(np.concatenate(parts))
+    names = [state.after.name for state in converted.program.states]
+    trace = emulator.trace(converted.quantize(few), record=names)
+    outputs, states = TflmRunner(converted.tflite).run(converted.quantize(few), keep_states=True)
+    equal = np.array_equal(outputs, trace.outputs[0])
+    equal &= all(np.array_equal(state, trace.tensors[n]) for state, n in zip(states, names, strict=True))
+    log = np.log(np.maximum(floating, 1e-9)), np.log(np.maximum(device, 1e-9))
+    centred = [values - values.mean(axis=1, keepdims=True) for values in log]
+    return {
+        "float": float(np.mean(floating.argmax(1) == y)),
+        "device": float(np.mean(device.argmax(1) == y)),
+        "equal_labels": float(np.mean(floating.argmax(1) == device.argmax(1))),
+        "signal_to_noise": float(10 * np.log10(np.sum(centred[0] ** 2) / np.sum((centred[0] - centred[1]) ** 2))),
+        "streamed_deviation": float(np.abs(streamed - floating[:ON_TFLM]).max()),
+        "tflm_equal": bool(equal),
+        "sequences": len(x),
+        "steps_on_tflm": int(few.shape[0] * few.shape[1]),
+        "tflite_bytes": len(converted.tflite),
+        "arena_bytes": converted.manifest["arena_bytes"],
+        "operators": converted.manifest["operators"],
+    }
+
+
+def run_task(name: str, cache: Path) -> dict:
+    """All figures of a task; what was finished before is not computed again."""
+    from sequence_tasks import TASKS, use_one_thread
+
+    use_one_thread()
+    folder = cache / name
+    return {
+        "title": TASKS[name].title,
+        "calibrated": kept(folder / "calibrated.json", lambda: export_of(name, trained(name, folder))),
+        "aware": kept(folder / "aware.json", lambda: export_of(name, aware(name, folder))),
+    }
+
+
+def lost(result: dict, stage: str) -> float:
+    """Points of accuracy lost against the model in floating point that was converted without further training."""
+    return 100.0 * (result["calibrated"]["float"] - result[stage]["device"])
+
+
+def summarise(results: dict[str, dict]) -> list[Figure]:
+    """What each task loses, and whether TensorFlow Lite Micro computes what the emulator does."""
+    figures = []
+    for result in results.values():
+        title = result["title"]
+        figures += [
+            Figure(f"{title}: lost after calibration", lost(result, "calibrated"), at_most=0.5, unit=" points"),
+            Figure(f"{title}: lost after aware training", lost(result, "aware"), at_most=0.2, unit=" points"),
+        ]
+    unequal = sum(not result[stage]["tflm_equal"] for result in results.values() for stage in ("calibrated", "aware"))
+    return [*figures, Figure("files that differ from the emulator on TFLM in any output or state", unequal, at_most=0)]
+
+
+def table(results: dict[str, dict]) -> Table:
+    """Accuracies, labels and sizes by task and stage."""
+    columns = ("task", "stage", "float", "device", "equal labels", "signal to noise", "bytes", "arena", "operators")
+    shown = Table(*columns, title="Accuracy on test data, in floating point and on the device")
+    for result in results.values():
+        for stage in ("calibrated", "aware"):
+            found = result[stage]
+            shown.add_row(
+                result["title"],
+                stage,
+                *(f"{found[key]:.2%}" for key in ("float", "device", "equal_labels")),
+                f"{found['signal_to_noise']:.1f} dB",
+                *(f"{found[key]:,}" for key in ("tflite_bytes", "arena_bytes", "operators")),
+            )
+    return shown
+
+
+def main(
+    rerun: Annotated[bool, typer.Option("--rerun", help="Compute the results anew instead of reading them.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a figure falls short.")] = False,
+    tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(TASK_NAMES),
+    jobs: Annotated[int, typer.Option(help="Tasks at a time, one core each.", min=1)] = 2,
+    cache: Annotated[Path, typer.Option(help="Where models and finished runs are kept.")] = Path("runs/export"),
+):
+    """Accuracy of exported models against their originals."""
+    if rerun:
+        results = run_apart(run_task, {name: (name, cache) for name in tasks.split(",")}, jobs)
+        settings = {"states": STATES, "kept": KEPT, "aware_steps": AWARE_STEPS, "calibration": CALIBRATION}
+        record = record_of(summarise(results), PACKAGES, settings=settings, tasks=results)
+        json_file = json_file or RESULT
+    else:
+        record = read_result(RESULT)
+    Console().print(table(record["tasks"]))
+    conclude("Export", record, json_file, check)
+
+
+if __name__ == "__main__":
+    typer.run(main)
