@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from keras_s4.cli.convert import convert
 from keras_s4.cli.demo import demo
 from keras_s4.cli.reduce import reduce
 from keras_s4.cli.spectrum import spectrum
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, spectrum, reduce, tune):
+for command in (demo, spectrum, reduce, tune, convert):
     app.command()(command)
 
 

@@ -1,0 +1,123 @@
+"""`keras-s4 convert`: a trained model as an integer program for microcontrollers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keras_s4.cli import files, options
+from keras_s4.cli.console import one_message, quiet_start, show_table
+
+
+def convert(
+    model: Annotated[
+        Path | None, typer.Argument(help="A trained model, as model.save('NAME.keras') writes it.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="An .npz file with inputs `x`: some hundred windows of the training data, which set all scales."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the firmware: model.tflite, manifest, vectors.")] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Steps of a window, if the model's sequence length is open.")
+    ] = None,
+    analyse: Annotated[
+        bool, typer.Option("--analyse", help="Show first, layer by layer, whether the model can work in integers.")
+    ] = False,
+    list_supported: Annotated[
+        bool, typer.Option("--list", help="Show which layers can be converted, and into which operators; no model.")
+    ] = False,
+    json: options.Json = None,
+) -> None:
+    """Convert a trained model to integers for TensorFlow Lite Micro, and show what it takes.
+
+    With --analyse a model that cannot work in integers is refused, with the reason; nothing is saved then.
+    """
+    with one_message():
+        if not list_supported and (model is None or data is None):
+            raise ValueError("convert needs a model and --data FILE.npz with inputs x; or --list, which needs neither.")
+        with Console().status("Starting TensorFlow ..."), quiet_start():
+            from keras_s4 import tflite
+            from keras_s4.tflite.lowering import registry
+        if list_supported:
+            found = _supported(registry.supported_layers())
+            _show_supported(found)
+            files.write_json(json, found)
+            return
+        inputs = files.load_arrays(data, "x")["x"]
+        original = files.load_model(model)
+        converted = tflite.convert(original, inputs, length)
+        analysis = tflite.analyse(converted, inputs, original) if analyse else None
+        figures = {"manifest": converted.manifest} | ({"analysis": analysis.figures()} if analysis else {})
+        files.write_json(json, figures)
+        if analysis:
+            _show_analysis(analysis)
+        show_table(_table(converted.manifest))
+        if out is not None:
+            converted.save(out)
+            Console().print(f"Firmware: {out}", highlight=False, soft_wrap=True)
+
+
+def _supported(layers: list[str]) -> dict[str, Any]:
+    """Layers and operators, JSON-ready."""
+    from keras_s4.tflite.operators import OPERATORS
+
+    return {
+        "layers": layers,
+        "operators": {
+            operator.name: {
+                "types": [{"inputs": list(inputs), "output": output} for inputs, output in operator.signatures],
+                "registration": operator.registration,
+            }
+            for operator in OPERATORS.values()
+        },
+    }
+
+
+def _show_supported(found: dict[str, Any]) -> None:
+    console = Console()
+    console.print(f"Layers that can be converted: {', '.join(found['layers'])}.", highlight=False)
+    table = Table("operator", "types", "registration", title="Operators of TensorFlow Lite Micro that are used")
+    for name, operator in found["operators"].items():
+        types = "\n".join(f"{', '.join(pair['inputs'])} -> {pair['output']}" for pair in operator["types"])
+        table.add_row(name, types, operator["registration"])
+    show_table(table)
+
+
+def _show_analysis(analysis) -> None:
+    """The tables and warnings; a model that cannot work is refused.
+
+    Raises:
+        ValueError: the refusals.
+    """
+    show_table(analysis.table())
+    show_table(analysis.noise_table())
+    for warning in analysis.warnings:
+        Console().print(f"Warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+    if analysis.refusals:
+        raise ValueError("\n".join(analysis.refusals))
+
+
+def _table(manifest: dict[str, Any]) -> Table:
+    """What the program takes: bytes, multiply-accumulates, and its operators."""
+    table = Table("what", "how much", title=f"{manifest['name']} in integers")
+    table.columns[1].justify = "right"
+    rows = {
+        "bytes of the .tflite": manifest["tflite_bytes"],
+        "bytes of the arena, measured here (a 32-bit device needs less)": manifest["arena_bytes"],
+        "of these, states": manifest["state_bytes"],
+        "multiply-accumulates a step": manifest["multiply_accumulates_per_step"],
+        "operators": manifest["operators"],
+    }
+    for name, number in rows.items():
+        table.add_row(name, f"{number:,}")
+    table.add_section()
+    for name, count in manifest["operator_counts"].items():
+        table.add_row(name, f"{count:,}")
+    return table

@@ -1,0 +1,76 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_s4.tflite.flatbuffer_reader import read_summary
+from keras_s4.tflite.operators import OPERATORS
+
+
+def test_bytes_arena_operators_and_files(call, model_file, data_file, tmp_path):
+    result = call("convert", model_file, "--data", data_file, "--out", tmp_path / "fw", "--json", tmp_path / "c.json")
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "c.json").read_text())["manifest"]
+    for key in ("tflite_bytes", "arena_bytes", "multiply_accumulates_per_step", "operators"):
+        assert f"{manifest[key]:,}" in result.output
+    assert "FULLY_CONNECTED" in result.output
+    model = (tmp_path / "fw" / "model.tflite").read_bytes()
+    assert len(model) == manifest["tflite_bytes"]
+    assert set(read_summary(model).operators) <= set(OPERATORS)
+    assert json.loads((tmp_path / "fw" / "manifest.json").read_text())["sha256"] == manifest["sha256"]
+
+
+def test_analysis_comes_first(call, model_file, data_file, tmp_path):
+    result = call("convert", model_file, "--data", data_file, "--analyse", "--json", tmp_path / "c.json")
+    assert result.exit_code == 0, result.output
+    assert result.output.index("block_1/dss") < result.output.index("multiply-accumulates")
+    analysis = json.loads((tmp_path / "c.json").read_text())["analysis"]
+    assert analysis["refusals"] == []
+    assert f"{analysis['predicted_db']:.1f}" in result.output
+
+
+def test_a_model_that_cannot_work_is_refused_and_not_saved(call, data_file, tmp_path):
+    """Weights of which one is so large that 8 bits leave nothing of the others."""
+    kernel = np.full((3, 4), 1e-3)
+    kernel[0] = 1.0
+    model = keras.Sequential([keras.Input((20, 3)), keras.layers.Dense(4, name="head")])
+    model.layers[0].set_weights([kernel, np.zeros(4)])
+    model.save(tmp_path / "model.keras")
+    x = np.load(data_file)["x"].copy()
+    x[..., 0] = 0.0
+    np.savez(tmp_path / "data.npz", x=x)
+    options = ("--data", tmp_path / "data.npz", "--out", tmp_path / "fw", "--analyse", "--json", tmp_path / "c.json")
+    result = call("convert", tmp_path / "model.keras", *options)
+    assert result.exit_code == 1
+    assert "Error: The output's predicted signal-to-noise ratio is" in result.output
+    assert "comes from coefficients" in result.output
+    assert not (tmp_path / "fw").exists()
+    assert json.loads((tmp_path / "c.json").read_text())["analysis"]["refusals"]
+
+
+def test_list_needs_no_model(call, tmp_path):
+    result = call("convert", "--list", "--json", tmp_path / "l.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "l.json").read_text())
+    assert {"DSS", "S4Block", "Dense"} <= set(found["layers"])
+    assert set(found["operators"]) == set(OPERATORS)
+    for name, operator in OPERATORS.items():
+        assert name in result.output
+        assert operator.registration in result.output
+
+
+@pytest.mark.parametrize("arguments", [(), ("--analyse",), ("model.keras",)])
+def test_what_is_missing_is_named(call, arguments):
+    result = call("convert", *arguments)
+    assert result.exit_code == 1
+    assert "needs a model and --data FILE.npz with inputs x; or --list" in result.output
+
+
+def test_a_layer_that_cannot_be_converted_is_one_message(call, data_file, tmp_path):
+    model = keras.Sequential([keras.Input((20, 3)), keras.layers.Conv1D(2, 3, padding="same", name="looks_ahead")])
+    model.save(tmp_path / "model.keras")
+    result = call("convert", tmp_path / "model.keras", "--data", data_file)
+    assert result.exit_code == 1
+    assert "Error: " in result.output
+    assert "looks_ahead" in result.output

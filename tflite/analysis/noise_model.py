@@ -1,0 +1,87 @@
+"""An integer program in real arithmetic, with rounding modelled as noise: where does its error come from?
+
+The program's own integers (weights, poles, gains, tables) are taken as the real numbers that they stand for, and every
+tensor is clipped to the range of its type. A rounding adds an error that is uniform within half a unit, white, and
+independent of the signal (Widrow and Kollar, Quantization Noise, 2008). Only the rounding of a DSS layer's state is not
+white at its output: it enters the state again, multiplied by `pole - 1`.
+
+Operations run on whole sequences, so that a run with the noise of one stage alone costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from keras_s4.tflite.analysis import real_arithmetic
+from keras_s4.tflite.analysis.real_arithmetic import Values
+from keras_s4.tflite.fixed_point import RANGES
+from keras_s4.tflite.program import Accumulate, DiagonalStep, Program, Tensor, Window, reads
+
+_STATEFUL = (DiagonalStep, Accumulate, Window)
+
+
+class NoiseModel:
+    """A program in real arithmetic.
+
+    Args:
+        program: the integer program.
+
+    Attributes:
+        stages: the names of the tensors that are rounded, in the order in which they are written.
+
+    Raises:
+        NotImplementedError: an operation whose real arithmetic is not written down, or a recurrence other than those of
+            DSS layers, sums and windows over time.
+    """
+
+    def __init__(self, program: Program):
+        self._program = program
+        states = {state.before.name for state in program.states}
+        tensors = list(program.inputs)
+        for operation in program.operations:
+            kind = type(operation)
+            if kind not in real_arithmetic.ROUNDED:
+                raise NotImplementedError(f"there is no real arithmetic for {kind.__name__}.")
+            if not isinstance(operation, _STATEFUL) and states & {tensor.name for tensor in reads(operation)}:
+                raise NotImplementedError(f"{kind.__name__} reads a state: a recurrence that cannot run on sequences.")
+            tensors += [getattr(operation, name) for name in real_arithmetic.ROUNDED[kind]]
+        # 32-bit tensors are exact, or so fine that their rounding does not matter.
+        self.stages = [tensor.name for tensor in tensors if tensor.type != "int32"]
+        self._random = np.random.default_rng(0)
+        self._rounded: Collection[str] = ()
+
+    def run(self, inputs: np.ndarray, rounded: Collection[str] = ()) -> Values:
+        """Every activation of the program, in real numbers.
+
+        Args:
+            inputs: `[B, L, features]`, real numbers.
+            rounded: the stages whose rounding is modelled; the others compute exactly.
+
+        Returns:
+            float64 `[B, L, ...]` by the name of the tensor.
+        """
+        self._rounded = frozenset(rounded)
+        (source,) = self._program.inputs
+        values = {source.name: self.rounded(np.asarray(inputs, np.float64), source)}
+        for operation in self._program.operations:
+            real_arithmetic.RUNS[type(operation)](operation, values, self)
+        return values
+
+    def rounded(self, values: np.ndarray, tensor: Tensor) -> np.ndarray:
+        """Values in the range of a tensor, with the noise of their rounding if it is wanted."""
+        low, high = ((limit - tensor.zero_point) * tensor.scale for limit in RANGES[tensor.type])
+        clipped = np.clip(values, low, high)
+        if not self.is_rounded(tensor):
+            return clipped
+        # What lies beyond the range ends at a limit, which is no rounding.
+        return np.where(values == clipped, clipped + tensor.scale * self.noise(values.shape), clipped)
+
+    def is_rounded(self, tensor: Tensor) -> bool:
+        """Whether the rounding of a tensor is modelled in this run."""
+        return tensor.name in self._rounded
+
+    def noise(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Rounding errors in units."""
+        return self._random.uniform(-0.5, 0.5, shape)

@@ -1,0 +1,274 @@
+"""The real numbers that the operations of a program stand for, on whole sequences `[B, L, ...]` in float64.
+
+One function for each kind of operation, registered with the fields whose tensors are rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import scipy.signal
+import scipy.special
+
+from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
+from keras_s4.tflite.program import (
+    Accumulate,
+    Add,
+    Affine,
+    Concatenate,
+    DepthwiseProduct,
+    DiagonalStep,
+    Embed,
+    FullyConnected,
+    Interpolate,
+    Lookup,
+    Maximum,
+    Minimum,
+    Multiply,
+    Normalize,
+    Operation,
+    Requantize,
+    Reshape,
+    Slice,
+    Squash,
+    Tensor,
+    Window,
+    WindowMaximum,
+)
+
+Values = dict[str, np.ndarray]
+
+
+class Rounding(Protocol):
+    """What becomes of values that a device rounds."""
+
+    def rounded(self, values: np.ndarray, tensor: Tensor) -> np.ndarray:
+        """Values as a tensor holds them."""
+
+    def is_rounded(self, tensor: Tensor) -> bool:
+        """Whether there is an error."""
+
+    def noise(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Errors in units."""
+
+
+Run = Callable[[Operation, Values, Rounding], None]
+RUNS: dict[type, Run] = {}
+ROUNDED: dict[type, tuple[str, ...]] = {}
+
+
+def real(*kinds: type, rounds: tuple[str, ...] = ()) -> Callable[[Run], Run]:
+    """Decorator: this function is the real arithmetic of operations of these kinds, which round these fields."""
+
+    def add(run: Run) -> Run:
+        RUNS.update(dict.fromkeys(kinds, run))
+        ROUNDED.update(dict.fromkeys(kinds, rounds))
+        return run
+
+    return add
+
+
+def convolve(kernel: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Causal convolution of `[B, L, H]` inputs with kernels `[H, L]`."""
+    return scipy.signal.fftconvolve(inputs, kernel.T[None], axes=1)[:, : inputs.shape[1]]
+
+
+@real(FullyConnected, rounds=("output",))
+def fully_connected(operation: FullyConnected, values: Values, rounding: Rounding) -> None:
+    """See `program.FullyConnected`; so for the others."""
+    result = values[operation.input.name] @ _constant(operation.weights).T + _constant(operation.bias)
+    values[operation.output.name] = rounding.rounded(result, operation.output)
+
+
+@real(DepthwiseProduct, rounds=("output",))
+def depthwise_product(operation: DepthwiseProduct, values: Values, rounding: Rounding) -> None:
+    """The weights lie by step and output channel."""
+    window = values[operation.input.name]
+    weights = _constant(operation.weights)
+    steps = window.reshape(*window.shape[:-1], len(weights), -1)
+    repeated = np.repeat(steps, weights.shape[-1] // steps.shape[-1], axis=-1)
+    result = (repeated * weights).sum(axis=-2) + _constant(operation.bias)
+    values[operation.output.name] = rounding.rounded(result, operation.output)
+
+
+@real(Affine, rounds=("output",))
+def affine(operation: Affine, values: Values, rounding: Rounding) -> None:
+    """Gain and offset."""
+    units = values[operation.input.name] / operation.input.scale
+    result = (units * operation.gain.data + operation.offset.data) * operation.accumulator_scale
+    values[operation.output.name] = rounding.rounded(result, operation.output)
+
+
+@real(DiagonalStep, rounds=("hidden", "partial", "output"))
+def diagonal_step(step: DiagonalStep, values: Values, rounding: Rounding) -> None:
+    """The kernel that the integers stand for, split where a device rounds."""
+    u = values[step.input.name]
+    kernel = realised_kernel(step, u.shape[1])
+    direct = u * kernel[:, 0]
+    kernel[:, 0] = 0.0
+    read = convolve(kernel, u)
+    if rounding.is_rounded(step.hidden):
+        read = read + _rounding_of_states(step, u.shape, rounding)
+    values[step.partial.name] = rounding.rounded(read, step.partial)
+    values[step.output.name] = rounding.rounded(values[step.partial.name] + direct, step.output)
+
+
+def _rounding_of_states(step: DiagonalStep, shape: tuple[int, ...], rounding: Rounding) -> np.ndarray:
+    """What the rounding of a layer's states adds to its readout, `[B, L, H]`, from a reset on.
+
+    An error e is read out, enters the state times `pole - 1`, and is read out again from there: in all
+    `(1 - 1/z) / (1 - pole/z)`. That vanishes at frequency 0, so that averages over time hardly notice it.
+    """
+    poles, gains, weights = mode_arrays(step)
+    weights = np.where(gains == 0.0, 0.0, weights)  # a state that stays at zero is rounded without error
+    total = np.zeros(shape)
+    for mode in range(poles.shape[1]):
+        pole = poles[:, mode, None]
+        response = np.concatenate([np.ones_like(pole), (pole - 1.0) * pole ** np.arange(shape[1] - 1)], axis=1)
+        error = rounding.noise(shape) + 1j * rounding.noise(shape)
+        total += (weights[:, mode].conj() * convolve(response, error)).real
+    return total
+
+
+@real(Lookup)
+def lookup(operation: Lookup, values: Values, rounding: Rounding) -> None:
+    """Straight lines between the entries of the table, whose rounding stays in it."""
+    input, output = operation.input, operation.output
+    places = values[input.name] / input.scale + input.zero_point
+    entries = (operation.table.data.astype(np.float64) - output.zero_point) * output.scale
+    values[output.name] = np.interp(places, np.arange(-128, 128), entries)
+
+
+@real(Squash, rounds=("output",))
+def squash(operation: Squash, values: Values, rounding: Rounding) -> None:
+    """The function itself, which the device's table follows closely."""
+    function = {"sigmoid": scipy.special.expit, "tanh": np.tanh}[operation.function]
+    values[operation.output.name] = rounding.rounded(function(values[operation.input.name]), operation.output)
+
+
+@real(Interpolate, rounds=("output",))
+def interpolate(operation: Interpolate, values: Values, rounding: Rounding) -> None:
+    """The lines, which are the function but for a unit or so."""
+    slope = operation.slope
+    places = values[operation.input.name] / operation.input.scale
+    rows = np.clip((places + 2.0**15) * len(slope.data) / 2.0**16, 0, len(slope.data) - 1).astype(np.int64)
+    units = places * slope.data[rows] + operation.offset.data[rows].astype(np.float64) * operation.offset_gain
+    result = units * operation.input.scale * slope.scale
+    values[operation.output.name] = rounding.rounded(result, operation.output)
+
+
+@real(Embed)
+def embed(operation: Embed, values: Values, rounding: Rounding) -> None:
+    """Rows of a table."""
+    rows = values[operation.input.name][..., 0].astype(np.int64)
+    table = operation.table.data.astype(np.float64) - operation.output.zero_point
+    values[operation.output.name] = table[rows] * operation.output.scale
+
+
+@real(Multiply)
+def multiply(operation: Multiply, values: Values, rounding: Rounding) -> None:
+    """Exact."""
+    a, b = _operands(operation, values)
+    values[operation.output.name] = a * b
+
+
+@real(Add, rounds=("output",))
+def add(operation: Add, values: Values, rounding: Rounding) -> None:
+    """Gains are whole numbers, so that they may differ a little from the ratio of the scales."""
+    a, b = _operands(operation, values)
+    units = a / operation.a.scale * operation.gain_a + b / operation.b.scale * operation.gain_b
+    values[operation.output.name] = rounding.rounded(units * operation.accumulator_scale, operation.output)
+
+
+@real(Maximum, Minimum)
+def extremum(operation: Maximum | Minimum, values: Values, rounding: Rounding) -> None:
+    """Exact; a constant is in units of the other input."""
+    function = np.maximum if isinstance(operation, Maximum) else np.minimum
+    a, b = _operands(operation, values)
+    if operation.b.data is not None:
+        b = operation.b.data * operation.a.scale
+    values[operation.output.name] = function(a, b)
+
+
+@real(Concatenate)
+def concatenate(operation: Concatenate, values: Values, rounding: Rounding) -> None:
+    """Exact."""
+    values[operation.output.name] = np.concatenate([values[tensor.name] for tensor in operation.inputs], axis=-1)
+
+
+@real(Slice)
+def slice_(operation: Slice, values: Values, rounding: Rounding) -> None:
+    """Exact."""
+    end = operation.start + operation.output.shape[-1]
+    values[operation.output.name] = values[operation.input.name][..., operation.start : end]
+
+
+@real(Reshape)
+def reshape(operation: Reshape, values: Values, rounding: Rounding) -> None:
+    """Exact."""
+    array = values[operation.input.name]
+    values[operation.output.name] = array.reshape(*array.shape[:2], *operation.output.shape)
+
+
+@real(Window)
+def window(operation: Window, values: Values, rounding: Rounding) -> None:
+    """Delayed copies, the current input last; zeros before the first step."""
+    array = values[operation.input.name]
+    delays = range(operation.output.shape[0] // array.shape[-1] - 1, -1, -1)
+    padded = [np.pad(array, ((0, 0), (delay * operation.dilation, 0), (0, 0))) for delay in delays]
+    values[operation.output.name] = np.concatenate([copy[:, : array.shape[1]] for copy in padded], axis=-1)
+
+
+@real(WindowMaximum)
+def window_maximum(operation: WindowMaximum, values: Values, rounding: Rounding) -> None:
+    """Exact."""
+    array = values[operation.input.name]
+    values[operation.output.name] = array.reshape(*array.shape[:2], -1, operation.output.shape[0]).max(axis=-2)
+
+
+@real(Normalize, rounds=("coarse", "fine", "level", "root", "output"))
+def normalize(operation: Normalize, values: Values, rounding: Rounding) -> None:
+    """The reciprocal root that the tables stand for, with straight lines between their entries."""
+    x, level, root = values[operation.input.name], operation.level, operation.root
+    energy = (x**2).sum(axis=-1, keepdims=True)
+    coarse, fine = (rounding.rounded(energy, tensor) for tensor in (operation.coarse, operation.fine))
+    sums = coarse / operation.coarse.scale * operation.coarse_gain.data
+    sums = sums + fine / operation.fine.scale * operation.fine_gain.data
+    places = rounding.rounded(sums, level) / level.scale + level.zero_point
+    tables = operation.table.data.reshape(-1, 256).astype(np.float64)
+    parts = [np.interp(places[..., j], np.arange(-128, 128), table) for j, table in enumerate(tables)]
+    total = (np.stack(parts, axis=-1) * operation.weights.data[0]).sum(axis=-1, keepdims=True) + operation.bias.data
+    reciprocal = (rounding.rounded(total, root) / root.scale + 2.0**15) * operation.root_scale
+    values[operation.output.name] = rounding.rounded(x * reciprocal, operation.output)
+
+
+@real(Accumulate)
+def accumulate(operation: Accumulate, values: Values, rounding: Rounding) -> None:
+    """Exact; the sum's scale may have a division in it."""
+    units = np.cumsum(values[operation.input.name], axis=1) / operation.input.scale
+    values[operation.next_state.name] = units * operation.next_state.scale
+
+
+@real(Requantize, rounds=("output",))
+def requantize(operation: Requantize, values: Values, rounding: Rounding) -> None:
+    """The same numbers in another type."""
+    values[operation.output.name] = rounding.rounded(values[operation.input.name], operation.output)
+
+
+def _constant(tensor: Tensor) -> np.ndarray:
+    return (tensor.data.astype(np.float64) - tensor.zero_point) * np.asarray(tensor.scale)
+
+
+def _operands(operation: Multiply | Add | Maximum | Minimum, values: Values) -> list[np.ndarray]:
+    """Both inputs, with axes of length 1 where numpy's broadcasting of the shapes without batch and time wants them."""
+    rank = max(len(operation.a.shape), len(operation.b.shape))
+    found = []
+    for tensor in (operation.a, operation.b):
+        if tensor.data is not None:
+            found.append(_constant(tensor))
+            continue
+        array = values[tensor.name]
+        found.append(array.reshape(*array.shape[:2], *[1] * (rank - len(tensor.shape)), *tensor.shape))
+    return found

@@ -1,0 +1,142 @@
+"""Signal-to-noise ratios of an integer program: predicted by the noise model, and measured on the emulator."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_s4.cloning import dss_layers
+from keras_s4.compression.layer_inputs import measure
+from keras_s4.tflite.analysis.noise_model import NoiseModel
+from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
+from keras_s4.tflite.fixed_point import RANGES
+from keras_s4.tflite.program import DiagonalStep, Program, Tensor
+
+# All that is the same in every run: rounded weights, poles, gains and tables, and clipping.
+COEFFICIENTS = "coefficients"
+_TINY = 1e-300
+
+
+class Comparison:
+    """A program's signals against those of the trained model, or against the program in real arithmetic.
+
+    Args:
+        program: the integer program.
+        inputs: `[B, L, features]`, or tokens `[B, L]`.
+        model: the trained model, or None.
+
+    Attributes:
+        missing: the operation without a noise model, "" if there is none. Nothing is predicted then.
+    """
+
+    def __init__(self, program: Program, inputs: np.ndarray, model: keras.Model | None):
+        self._program = program
+        # A program takes the tokens of a step as a vector of one.
+        self._inputs = inputs if program.inputs[0].type != "int32" else inputs[..., None]
+        self._exact: Values = {}
+        self._noisy: Values = {}
+        self.missing = ""
+        try:
+            self._noise_model = NoiseModel(program)
+        except NotImplementedError as error:
+            self.missing = str(error)
+        else:
+            self._exact = self._noise_model.run(self._inputs)
+            self._noisy = self._noise_model.run(self._inputs, self._noise_model.stages)
+        output = program.outputs[0]
+        self._at_end = False
+        self._references = {} if model is None else _layer_outputs(model, inputs)
+        self._output = self._exact.get(output.name)
+        if model is not None:
+            predictions = keras.tree.flatten(model(inputs, training=False))[0]
+            predictions = keras.ops.convert_to_numpy(predictions).astype(np.float64)
+            # What a model gives once for a sequence, its program gives at the last step.
+            self._at_end = predictions.ndim == len(output.shape) + 1
+            self._output = np.log(np.maximum(predictions, _TINY)) if self._softmax else predictions
+
+    def layer(self, name: str, step: DiagonalStep, emulated: np.ndarray) -> tuple[float | None, float | None]:
+        """Predicted and measured signal-to-noise ratio of a DSS layer's output, in dB; None where unknown.
+
+        What lies beyond the range of the output's type is no noise here: the activation that follows is flat there, or
+        the output of the model suffers and shows it.
+
+        Args:
+            name: as `dss_layers` gives it.
+            step: of the program.
+            emulated: its output, integers `[B, L, H]`.
+        """
+        reference = self._references.get(name, self._exact.get(step.output.name))
+        if reference is not None:
+            reference = np.clip(reference, *(real(step.output, np.array(limit)) for limit in RANGES[step.output.type]))
+        return ratio(reference, self._noisy.get(step.output.name)), ratio(reference, real(step.output, emulated))
+
+    def output(self, emulated: np.ndarray) -> tuple[float | None, float | None]:
+        """The same of the program's first output."""
+        tensor = self._program.outputs[0]
+        reference = self._scores(self._output)
+        noisy = self._noisy.get(tensor.name)
+        return ratio(reference, self._compared(noisy)), ratio(reference, self._compared(real(tensor, emulated)))
+
+    def noise_by_stage(self) -> dict[str, float]:
+        """Parts of the noise at the output by the stage that causes it, the largest first."""
+        if self.missing:
+            return {}
+        tensor = self._program.outputs[0]
+        exact = self._compared(self._exact[tensor.name])
+        powers = {COEFFICIENTS: _power(exact - self._scores(self._output))}
+        for stage in self._noise_model.stages:
+            alone = self._noise_model.run(self._inputs, [stage])[tensor.name]
+            powers[stage] = _power(self._compared(alone) - exact)
+        total = max(sum(powers.values()), _TINY)
+        ordered = sorted(powers.items(), key=lambda item: -item[1])
+        return {stage: power / total for stage, power in ordered}
+
+    @property
+    def _softmax(self) -> bool:
+        return self._program.output_activation == "softmax"
+
+    def _compared(self, values: np.ndarray | None) -> np.ndarray | None:
+        """Outputs of all steps `[B, L, ...]` as they are compared: of the last step only, where the model gives one."""
+        return self._scores(values if values is None or not self._at_end else values[:, -1])
+
+    def _scores(self, values: np.ndarray | None) -> np.ndarray | None:
+        """A softmax ignores the mean of its arguments, so that what differs in it is no noise."""
+        return values - values.mean(axis=-1, keepdims=True) if self._softmax and values is not None else values
+
+
+def ratio(reference: np.ndarray | None, received: np.ndarray | None) -> float | None:
+    """Signal-to-noise ratio in dB; None where one of both is unknown."""
+    if reference is None or received is None:
+        return None
+    return float(10.0 * np.log10(max(_power(reference), _TINY) / max(_power(received - reference), _TINY)))
+
+
+def real(tensor: Tensor, integers: np.ndarray) -> np.ndarray:
+    """The real numbers that a tensor's integers stand for."""
+    return (integers.astype(np.float64) - tensor.zero_point) * tensor.scale
+
+
+class _Recorder:
+    """Keeps what a layer receives."""
+
+    def __init__(self):
+        self.batches: list[np.ndarray] = []
+
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None) -> None:
+        """Takes one batch `[B, L, H]`; masked steps are zeros to a DSS layer."""
+        self.batches.append(np.float64(inputs if mask is None else np.where(mask[..., None], inputs, 0.0)))
+
+
+def _layer_outputs(model: keras.Model, inputs: np.ndarray) -> Values:
+    """The outputs of a model's DSS layers `[B, L, H]`, by name."""
+    layers, recorders = dss_layers(model), {name: _Recorder() for name in dss_layers(model)}
+    measure(model, recorders, inputs)
+    received = {name: np.concatenate(recorder.batches) for name, recorder in recorders.items()}
+    return {
+        name: convolve(layers[name].system().impulse_response(values.shape[1]), values)
+        for name, values in received.items()
+    }
+
+
+def _power(values: np.ndarray) -> float:
+    return float(np.mean(values**2))

@@ -1,0 +1,221 @@
+"""The states of a DSS layer in the integers of a program: headroom, dead zone, decay, and the kernel they realise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from keras_s4.systems import DiagonalSystem, one_minus_squared_radius
+from keras_s4.tflite import fixed_point
+from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
+from keras_s4.tflite.delta_form import state_trajectory_peaks
+from keras_s4.tflite.program import DiagonalStep
+
+# A zero input is followed until the ideal state has fallen to this part of its start, or for this many steps.
+FORGOTTEN = 1e-3
+MAX_STEPS = 40_000
+# Impulse responses are summed until they have fallen to this part, or for this many steps; the rest is bounded.
+SUMMED = 1e-5
+MAX_SUMMED_STEPS = 1 << 14
+CHUNK = 256
+CASES = ("worst", "range", "data")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class States:
+    """The states of a DSS layer, mode n of channel h at `[h, n]`; a state is the larger of its real and imaginary part.
+
+    Args:
+        poles: `[H, N]` complex, those that the integers stand for.
+        used: `[H, N]` bool, states that an input reaches.
+        peaks: by case the largest magnitude `[H, N]` in units of the int32 state: "worst" for any input of the full
+            int16 range (an upper bound: the L1 norm of the impulse response times the range), "range" for any input
+            within the range that occurred in its channel, "data" on the data, with carried state.
+        hidden_unit: units of the state in one of the rounded state.
+        dead_zone: the largest state, in units, that is rounded to zero and so stays as it is.
+        cycle_bound: `[H, N]`, the largest magnitude, in units, that rounding can keep up without input. A mode that
+            turns fast and decays slowly may go round in such a limit cycle, far above the dead zone.
+        decay_steps: `[H, N]`, steps for which a zero input was followed.
+        decay: `[H, N]`, what was left of the state after them, as a part of its start, in exact integers.
+        ideal_decay: `[H, N]`, the same of the wanted pole (of the snapped one where the wanted one is unknown).
+        pole_error: `[H, N]`, distance of the pole from the wanted one; None where that is unknown.
+        kernel_error: `[H]`, norm of the error of the impulse response relative to the wanted one; None where unknown.
+        rounding_noise: `[H, N]`, standard deviation, in real units, that the state's rounding causes in the readout.
+    """
+
+    poles: np.ndarray
+    used: np.ndarray
+    peaks: dict[str, np.ndarray]
+    hidden_unit: float
+    dead_zone: int
+    cycle_bound: np.ndarray
+    decay_steps: np.ndarray
+    decay: np.ndarray
+    ideal_decay: np.ndarray
+    pole_error: np.ndarray | None
+    kernel_error: np.ndarray | None
+    rounding_noise: np.ndarray
+
+    def headroom(self, case: str, type: str = "int16") -> np.ndarray:
+        """Bits left, `[H, N]`, negative where there are too few; infinite for a state that stays at zero.
+
+        Args:
+            case: "worst", "range" or "data".
+            type: "int16", before the rounded state saturates, or "int32", before the state wraps.
+        """
+        limit = 2.0**31 if type == "int32" else 2.0**15 * self.hidden_unit
+        with np.errstate(divide="ignore"):
+            return np.log2(limit / self.peaks[case])
+
+    @property
+    def dead_part(self) -> np.ndarray:
+        """`[H, N]`, the dead zone as a part of the peak on the data; 1 for a state that never leaves it."""
+        return self.dead_zone / np.maximum(self.peaks["data"], self.dead_zone)
+
+    @property
+    def remembered(self) -> np.ndarray:
+        """`[H, N]`, the part of its start that a state holds although its ideal would have forgotten it."""
+        return np.where(self.used, np.maximum(self.decay - self.ideal_decay, 0.0), 0.0)
+
+    @property
+    def largest_kernel_error(self) -> float:
+        """That of the worst channel; 0 where the wanted kernel is unknown."""
+        return 0.0 if self.kernel_error is None else float(self.kernel_error.max())
+
+    def worst(self, values: np.ndarray, largest: bool = True) -> tuple[int, int]:
+        """Channel and mode of the used state with the largest or the smallest value `[H, N]`."""
+        sign = 1.0 if largest else -1.0
+        place = np.argmax(np.where(self.used, sign * values, -np.inf))
+        channel, mode = np.unravel_index(place, values.shape)
+        return int(channel), int(mode)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, `[H, N]` as nested lists, JSON-ready: None where there is no finite number."""
+        headroom = {
+            f"headroom_{type}": {case: _listed(self.headroom(case, type)) for case in CASES}
+            for type in ("int16", "int32")
+        }
+        names = ("cycle_bound", "dead_part", "decay_steps", "decay", "ideal_decay", "pole_error", "kernel_error")
+        arrays = {name: getattr(self, name) for name in (*names, "rounding_noise")}
+        return {
+            "poles": [_listed(self.poles.real), _listed(self.poles.imag)],
+            **headroom,
+            "dead_zone": self.dead_zone,
+            **{name: None if array is None else _listed(array) for name, array in arrays.items()},
+        }
+
+
+def analyse_states(
+    step: DiagonalStep, inputs: np.ndarray, wanted: DiagonalSystem | None, length: int, steps: int | None = None
+) -> States:
+    """Analyses the states of one DSS layer.
+
+    Args:
+        step: the layer.
+        inputs: what it receives, integers `[B, L, H]`, each stream from a reset.
+        wanted: the trained system, or None.
+        length: steps over which the impulse responses are compared.
+        steps: for which a zero input is followed, at most; by default until the ideal state has fallen to a
+            thousandth, at most 40,000.
+    """
+    poles, gains, weights = mode_arrays(step)
+    used = gains != 0.0
+    absolute = np.abs(inputs.astype(np.int64)).max(axis=(0, 1))
+    norms = l1_norms(poles, gains)
+    peaks = {
+        "worst": norms * 2.0**15,
+        "range": norms * absolute[:, None],
+        "data": state_trajectory_peaks(inputs.astype(np.float64), poles, gains),
+    }
+    followed = decay_steps(poles, MAX_STEPS if steps is None else steps, FORGOTTEN if steps is None else 0.0)
+    gap = one_minus_squared_radius(poles)
+    noise = np.sqrt((1.0 + np.abs(poles - 1.0) ** 2 / gap) / 12.0) * np.abs(weights)
+    return States(
+        poles=poles,
+        used=used,
+        peaks=peaks,
+        hidden_unit=step.hidden.scale / step.state.scale,
+        dead_zone=_dead_zone(step),
+        cycle_bound=np.abs(poles - 1.0) / (1.0 - np.abs(poles)) * np.sqrt(0.5) * step.hidden.scale / step.state.scale,
+        decay_steps=followed,
+        decay=zero_input_decay(step, peaks["data"], followed),
+        ideal_decay=np.abs(poles if wanted is None else wanted.poles) ** followed,
+        pole_error=None if wanted is None else np.where(used, np.abs(poles - wanted.poles), 0.0),
+        kernel_error=None if wanted is None else kernel_error(step, wanted, length),
+        rounding_noise=np.where(used, noise, 0.0),
+    )
+
+
+def l1_norms(poles: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """`sum_t |Re(gain pole**t)|`, or of the imaginary part where that is larger: an upper bound, `[H, N]`.
+
+    What is not summed of a very slow mode is bounded by its magnitude; that makes the bound too large by at most pi/2.
+    """
+    count = int(decay_steps(poles, MAX_SUMMED_STEPS, SUMMED).max())
+    powers = poles[..., None] ** np.arange(CHUNK)
+    state, totals = gains, np.zeros((2, *poles.shape))
+    for _ in range(-(-count // CHUNK)):
+        response = state[..., None] * powers
+        totals += np.abs(response.real).sum(axis=-1), np.abs(response.imag).sum(axis=-1)
+        state = state * poles**CHUNK
+    rest = np.stack([state.real, state.imag])
+    # A real pole keeps the two parts apart.
+    rest = np.where(poles.imag == 0.0, np.abs(rest), np.abs(state))
+    return (totals + rest / (1.0 - np.abs(poles))).max(axis=0)
+
+
+def decay_steps(poles: np.ndarray, at_most: int, part: float) -> np.ndarray:
+    """Steps `[H, N]` after which a mode has fallen to a part of its start, at most so many."""
+    if part <= 0.0:
+        return np.full(poles.shape, at_most)
+    with np.errstate(divide="ignore"):
+        return np.clip(np.ceil(np.log(part) / np.log(np.abs(poles))), 1, at_most).astype(np.int64)
+
+
+def zero_input_decay(step: DiagonalStep, start: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """What is left of states after steps without input, in the device's integers, as a part of their start.
+
+    Args:
+        step: the DSS layer.
+        start: `[H, N]`, real parts in units of the state; the imaginary parts start at zero.
+        steps: `[H, N]`, for how many steps each is followed.
+
+    Returns:
+        `[H, N]`: magnitudes; 0 for states that start at zero.
+    """
+    multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
+    decay, rotation = (constant.data.astype(np.int64) for constant in (step.decay, step.rotation))
+    rotation = np.stack([-rotation, rotation])
+    first = np.minimum(np.rint(start.T), 2**31 - 1).astype(np.int64)
+    state = np.stack([first, np.zeros_like(first)])
+    left = np.zeros(first.shape)
+    for index in range(1, int(steps.max()) + 1):
+        hidden = fixed_point.requantize(state, multiplier, step.hidden.type).astype(np.int64)
+        state = state + hidden * decay + hidden[::-1] * rotation
+        ended = index == steps.T
+        if ended.any():
+            left[ended] = np.hypot(*state)[ended]
+    return (left / np.maximum(first, 1)).T
+
+
+def kernel_error(step: DiagonalStep, wanted: DiagonalSystem, length: int) -> np.ndarray:
+    """Norm of the error of each channel's impulse response over `length` steps, relative to the wanted one, `[H]`."""
+    target = wanted.impulse_response(length)
+    error = np.linalg.norm(realised_kernel(step, length) - target, axis=1)
+    return error / np.maximum(np.linalg.norm(target, axis=1), 1e-300)
+
+
+def _dead_zone(step: DiagonalStep) -> int:
+    """The largest state that rounds to zero, whichever its sign. Decay is never 0, so that others change."""
+    multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
+    half = round(step.hidden.scale / step.state.scale / 2.0)
+    candidates = np.arange(max(half - 2, 0), half + 3)
+    both = np.stack([candidates, -candidates])
+    dead = np.all(fixed_point.requantize(both, multiplier, step.hidden.type) == 0, axis=0)
+    return int(candidates[dead].max(initial=0))
+
+
+def _listed(values: np.ndarray) -> list:
+    return np.where(np.isfinite(values), values, None).tolist()
