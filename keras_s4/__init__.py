@@ -19,6 +19,7 @@ _MODULES = {
         "layers",
         "models",
         "optimizers",
+        "quantization",
         "reduction",
         "regularizers",
         "resampling",
@@ -31,6 +32,7 @@ _MODULES = {
 _FUNCTIONS = {
     "at_rate": "keras_s4.resampling",
     "error_bound": "keras_s4.compression",
+    "quantize_aware": "keras_s4.quantization",
     "rank_tuning": "keras_s4.compression",
     "reduce": "keras_s4.compression",
     "search": "keras_s4.compression.search",

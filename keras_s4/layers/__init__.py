@@ -15,6 +15,9 @@ from keras_s4.layers.low_rank import (
 )
 from keras_s4.layers.s4_block import S4Block
 
+# Behind all others, whose twins they are: Keras finds the classes of a saved model only if they are loaded.
+from keras_s4.layers import quantized  # isort: skip
+
 __all__ = [
     "DSS",
     "DSSCell",
@@ -28,4 +31,5 @@ __all__ = [
     "LowRankSimpleRNN",
     "LowRankSimpleRNNCell",
     "S4Block",
+    "quantized",
 ]

@@ -1,0 +1,130 @@
+"""The quantizers of tensorflow-model-optimization as Keras 3 layers.
+
+Its own wrappers take legacy Keras models only, but its quantizers need no more of a layer than `add_weight`.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+INT8_LOWEST, INT8_HIGHEST = -128, 127
+BITS = 8
+
+
+class _Weights:
+    """What a quantizer may ask of a layer: weights. The quantizer names them by position and in legacy Keras' terms."""
+
+    def __init__(self, layer: keras.layers.Layer):
+        self.layer = layer
+
+    def add_weight(self, name: str, shape=(), initializer=None, trainable: bool = False):
+        """A weight of the Keras 3 layer."""
+        start = 0.0 if initializer is None else float(np.asarray(initializer(())))
+        return self.layer.add_weight(
+            name=name.rpartition("/")[-1],
+            shape=shape or (),
+            initializer=keras.initializers.Constant(start),
+            trainable=trainable,
+            autocast=False,
+            dtype="float32",
+        )
+
+
+class _TfmotQuantizer(keras.layers.Layer):
+    """A layer around one quantizer; it sees the quantizer's two weights, the lowest and the highest value."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Creates the range's ends."""
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError(
+                f"Quantisation-aware training runs on Keras' tensorflow backend, not on {keras.backend.backend()!r}: "
+                "the quantizers are those of tensorflow-model-optimization. Set KERAS_BACKEND=tensorflow."
+            )
+        self.quantizer = self._quantizer(_tfmot_quantizers())
+        self.ends = self.quantizer.build(input_shape, "range", _Weights(self))
+
+    def _quantized(self, values, training: bool):
+        """Rounds to the grid; gradients pass inside the range and stop outside."""
+        ends = {name: variable.value for name, variable in self.ends.items()}
+        rounded = self.quantizer(keras.ops.cast(values, "float32"), training=training, weights=ends)
+        return keras.ops.cast(rounded, values.dtype)
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return tuple(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class Grid(_TfmotQuantizer):
+    """Rounds to the integers of one int8 tensor of the exported program: `(q - zero_point) * scale`.
+
+    The range is that of the calibration and stays: it is the one that loses least of what follows, where a moving
+    average of the extremes would widen it again.
+
+    Args:
+        scale: real value of one unit.
+        zero_point: the integer that stands for 0.0, from -128 to 127.
+
+    Input and output: of any shape.
+    """
+
+    def __init__(self, scale: float, zero_point: int, **kwargs):
+        super().__init__(**kwargs)
+        if not np.isfinite(scale) or scale <= 0 or not INT8_LOWEST <= zero_point <= INT8_HIGHEST:
+            raise ValueError(
+                f"Grid {self.name!r} got scale={scale} and zero_point={zero_point}; expected a positive number and an "
+                f"integer from {INT8_LOWEST} to {INT8_HIGHEST}."
+            )
+        self.scale = float(scale)
+        self.zero_point = int(zero_point)
+
+    def build(self, input_shape):
+        """Creates the range's ends, and sets them."""
+        super().build(input_shape)
+        self.ends["min_var"].assign((INT8_LOWEST - self.zero_point) * self.scale)
+        self.ends["max_var"].assign((INT8_HIGHEST - self.zero_point) * self.scale)
+
+    def call(self, inputs):
+        """The nearest values of the grid."""
+        return self._quantized(inputs, training=False)
+
+    def get_config(self):
+        """Every argument."""
+        return {**super().get_config(), "scale": self.scale, "zero_point": self.zero_point}
+
+    @staticmethod
+    def _quantizer(quantizers):
+        return quantizers.MovingAverageQuantizer(BITS, per_axis=False, symmetric=False, narrow_range=False)
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class KernelGrid(_TfmotQuantizer):
+    """Rounds a kernel to the exporter's 8-bit weights: integers from -127 to 127, the largest weight at an end.
+
+    The range follows the kernel, in training and inference.
+    """
+
+    def call(self, inputs):
+        """The nearest values of the grid."""
+        return self._quantized(inputs, training=True)
+
+    @staticmethod
+    def _quantizer(quantizers):
+        return quantizers.LastValueQuantizer(BITS, per_axis=False, symmetric=True, narrow_range=True)
+
+
+def _tfmot_quantizers():
+    """Loaded late: the package takes seconds, and needs legacy Keras."""
+    try:
+        from tensorflow_model_optimization.quantization.keras import quantizers
+    except ImportError as error:
+        raise ImportError(
+            "Quantisation-aware training needs tensorflow-model-optimization and tf_keras: "
+            "pip install tensorflow-model-optimization tf_keras"
+        ) from error
+    return quantizers

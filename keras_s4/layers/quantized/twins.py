@@ -1,0 +1,198 @@
+"""Twins of layers that compute in floating point what the exported integer program computes, to its 8-bit roundings.
+
+A twin has an argument `ranges`: for each int8 tensor of the program that belongs to the layer, by the end of its name
+(of "head/product" the part "product"), scale and zero point. The exporter takes these ranges over, so that training and
+device round to one grid. Tensors of 16 and 32 bits are not rounded in training: they lose less than training can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_s4.layers.dss import DSS
+from keras_s4.layers.low_rank import LowRankDense
+from keras_s4.layers.quantized.grids import Grid, KernelGrid
+from keras_s4.layers.quantized.snapping import POLE_SCALE, snapped
+from keras_s4.layers.s4_block import S4Block
+from keras_s4.modes import Modes
+from keras_s4.systems import DiagonalSystem
+
+Ranges = Mapping[str, tuple[float, int]]
+
+
+class QuantizedLayer:
+    """Mixin: a layer with grids.
+
+    Args:
+        ranges: scale and zero point by point; what is not named is not rounded.
+    """
+
+    def __init__(self, *args, ranges: Ranges | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ranges = {point: (float(scale), int(zero)) for point, (scale, zero) in (ranges or {}).items()}
+        self.grids = {
+            point: Grid(scale, zero_point, name=point.replace("/", "_"))
+            for point, (scale, zero_point) in self.ranges.items()
+        }
+
+    def rounded(self, point: str, values):
+        """Values on the grid of a point, or as they are where there is none."""
+        return self.grids[point](values) if point in self.grids else values
+
+    def get_config(self):
+        """Every argument."""
+        return {**super().get_config(), "ranges": {point: list(value) for point, value in self.ranges.items()}}
+
+    def _build_grids(self) -> None:
+        for grid in self.grids.values():
+            grid.build(())
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class QuantizedActivation(QuantizedLayer, keras.layers.Activation):
+    """An activation on 8-bit values. Points: "rounded" (before it), "output"."""
+
+    def build(self, input_shape):
+        """Creates the grids."""
+        self._build_grids()
+        self.built = True
+
+    def call(self, inputs):
+        """The rounded activation of the rounded input."""
+        return self.rounded("output", self.activation(self.rounded("rounded", inputs)))
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class QuantizedDense(QuantizedLayer, keras.layers.Dense):
+    """A dense layer with an 8-bit kernel. Points: "product" (bias included), "rounded", "output"."""
+
+    def build(self, input_shape):
+        """Creates the kernel, the bias and the grids."""
+        super().build(input_shape)
+        self.kernel_grid = KernelGrid(name="kernel_grid")
+        self.kernel_grid.build(self.kernel.shape)
+        self._build_grids()
+
+    def call(self, inputs, training=None):
+        """`[B, ..., F]` to `[B, ..., units]`."""
+        product = ops.matmul(inputs, ops.cast(self.kernel_grid(self.kernel), inputs.dtype))
+        return _finished(self, product)
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class QuantizedLowRankDense(QuantizedLayer, LowRankDense):
+    """A low-rank dense layer with 8-bit factors. Points: "left/product", "product" (bias included), "output"."""
+
+    def build(self, input_shape):
+        """Creates the factors, the bias and the grids."""
+        super().build(input_shape)
+        self.left_grid, self.right_grid = KernelGrid(name="left_grid"), KernelGrid(name="right_grid")
+        self.left_grid.build(self.kernel_left.shape)
+        self.right_grid.build(self.kernel_right.shape)
+        self._build_grids()
+
+    def call(self, inputs):
+        """`[B, ..., F]` to `[B, ..., units]`."""
+        left = ops.matmul(inputs, ops.cast(self.left_grid(self.kernel_left), inputs.dtype))
+        left = self.rounded("left/product", left)
+        return _finished(self, ops.matmul(left, ops.cast(self.right_grid(self.kernel_right), inputs.dtype)))
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class SnappedDSS(QuantizedLayer, DSS):
+    """A DSS layer with its poles on the device's grid. Point: "output", where the output is 8-bit."""
+
+    def build(self, inputs_shape, initial_state_shape=None):
+        """Creates the weights and the grids."""
+        super().build(inputs_shape, initial_state_shape)
+        self._build_grids()
+
+    def call(self, inputs, initial_state=None, mask=None):
+        """Convolution mode, see `DSS.call`."""
+        result = super().call(inputs, initial_state, mask)
+        return (self.rounded("output", result[0]), result[1]) if self.return_state else self.rounded("output", result)
+
+    def chunk(self, inputs, state):
+        """Convolution mode for a piece of a stream, see `DSS.chunk`."""
+        outputs, state = super().chunk(inputs, state)
+        return self.rounded("output", outputs), state
+
+    def step(self, inputs, state):
+        """One step of the recurrence, see `DSS.step`."""
+        outputs, state = super().step(inputs, state)
+        return self.rounded("output", outputs), state
+
+    def modes(self) -> Modes:
+        """The discretised layer in tensors."""
+        modes = super().modes()
+        return Modes(snapped(modes.log_poles), modes.gains, modes.weights, modes.feedthrough)
+
+    def system(self) -> DiagonalSystem:
+        """The discretised layer as a frozen float64 value, see `DSS.system`."""
+        system = super().system()
+        return DiagonalSystem(_on_the_grid(system.poles), system.residues, system.feedthrough)
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class QuantizedS4Block(QuantizedLayer, S4Block):
+    """An S4 block of twins. Points: those of its layers behind "dss/", "activation/", "value/" and "gate/"."""
+
+    def __init__(self, *args, ranges: Ranges | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ranges = {point: (float(scale), int(zero)) for point, (scale, zero) in (ranges or {}).items()}
+        self.dss = SnappedDSS.from_config({**self.dss.get_config(), "ranges": self._of("dss")})
+        self.activation = QuantizedActivation.from_config(
+            {**self.activation.get_config(), "ranges": self._of("activation")}
+        )
+
+    def get_config(self):
+        """Every argument; the DSS layer's own are those of a plain one."""
+        config = super().get_config()
+        return {**config, "dss": {name: value for name, value in config["dss"].items() if name != "ranges"}}
+
+    def _dense(self, name: str, units: int, rank: int | None, activation=None) -> keras.layers.Layer:
+        arguments = {"activation": activation, "name": name, "dtype": self.dtype_policy, "ranges": self._of(name)}
+        if rank is None:
+            return QuantizedDense(units, **arguments)
+        return QuantizedLowRankDense(units, rank, **arguments)
+
+    def _of(self, name: str) -> dict[str, tuple[float, int]]:
+        """The ranges of one of the block's layers."""
+        prefix = f"{name}/"
+        return {point.removeprefix(prefix): value for point, value in self.ranges.items() if point.startswith(prefix)}
+
+
+# The twin of each class that computes on 8-bit values; subclasses of ours are not taken for their bases.
+TWINS: dict[type, type] = {
+    keras.layers.Activation: QuantizedActivation,
+    keras.layers.Dense: QuantizedDense,
+    LowRankDense: QuantizedLowRankDense,
+    DSS: SnappedDSS,
+    S4Block: QuantizedS4Block,
+}
+
+
+def _finished(layer, product):
+    """What comes behind the product of a dense layer."""
+    if layer.use_bias:
+        product = product + ops.cast(layer.bias, product.dtype)
+    product = layer.rounded("product", product)
+    if layer.activation is keras.activations.linear:
+        return product
+    return layer.rounded("output", layer.activation(layer.rounded("rounded", product)))
+
+
+def _on_the_grid(poles: np.ndarray) -> np.ndarray:
+    """The snapped poles in float64, through the function that training uses."""
+    logs = np.log(np.where(poles == 0.0, 1e-12, poles))
+    log_radius, angle = (
+        ops.convert_to_numpy(part)
+        for part in snapped(tuple(ops.convert_to_tensor(part, "float64") for part in (logs.real, logs.imag)))
+    )
+    values = np.exp(log_radius + 1j * angle)
+    exact = 1.0 + np.rint((values - 1.0).real / POLE_SCALE) * POLE_SCALE
+    return exact + 1j * np.rint(values.imag / POLE_SCALE) * POLE_SCALE
