@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 
 _NAMES = {
+    "Analysis": "keras_s4.tflite.analysis",
+    "analyse": "keras_s4.tflite.analysis",
     "Converted": "keras_s4.tflite.conversion",
     "convert": "keras_s4.tflite.conversion",
     "measure": "keras_s4.tflite.measuring",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -22,19 +22,73 @@ class Signal:
     Args:
         tensor: integers of shape `[H]`.
         values: float64, `[B, L, H]` for each step of B streams, each from its first step on with carried state.
+        phase: the first step, counted from 0, whose value Keras has too: 2 behind a convolution over 3 steps without
+            padding. What comes earlier means nothing.
+        has_time: whether Keras has a time axis here; behind a pooling over time it has not.
+        padding: zeros that Keras has in front of the first step, for which a convolution's initial state stands.
+        activation: what the host is to apply to an output of the model: "linear" or "softmax".
     """
 
     tensor: Tensor
     values: np.ndarray
+    phase: int = 0
+    has_time: bool = True
+    padding: int = 0
+    activation: str = "linear"
+
+
+def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarray]:
+    """The calibration data of every input of a model, by the input's name.
+
+    Args:
+        model: built.
+        data: an array; of a model with several inputs a list of arrays in the model's order, or a dict by name.
+
+    Raises:
+        ValueError: another number of arrays, unknown names, numbers of sequences or steps that differ, or what
+            `check_representative_data` refuses.
+    """
+    names = [tensor.name for tensor in model.inputs]
+    arrays = arrays_by_name(names, data, f"Model {model.name!r}")
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    checked = [_checked(model, shape, array) for shape, array in zip(shapes, arrays, strict=True)]
+    if len({array.shape[:2] for array in checked}) > 1:
+        raise ValueError(
+            f"Representative data has shapes {[list(array.shape) for array in checked]}; expected as many sequences, "
+            "and as many steps, of every input."
+        )
+    return dict(zip(names, checked, strict=True))
+
+
+def arrays_by_name(names: Sequence[str], data, owner: str) -> list:
+    """What Keras takes for several inputs, as a list in the order of `names`; a single array for a single input.
+
+    Raises:
+        ValueError: another number of arrays, or names that do not fit.
+    """
+    if isinstance(data, Mapping):
+        if set(data) != set(names):
+            raise ValueError(f"{owner} got inputs named {sorted(data)}; expected {list(names)}.")
+        return [data[name] for name in names]
+    arrays = list(data) if isinstance(data, (list, tuple)) and len(names) > 1 else [data]
+    if len(arrays) != len(names):
+        raise ValueError(
+            f"{owner} has {len(names)} inputs ({', '.join(names)}) and got {len(arrays)}; pass a list of arrays in "
+            "this order, or a dict by these names."
+        )
+    return arrays
 
 
 def check_representative_data(model: keras.Model, data: np.ndarray) -> np.ndarray:
-    """The calibration data as float64 `[B, L, features]`.
+    """The calibration data of a model with one input as float64 `[B, L, features]`.
 
     Raises:
         ValueError: no data, another shape than the model's input, or NaN.
     """
-    expected = model.input_shape
+    return _checked(model, model.input_shape, data)
+
+
+def _checked(model: keras.Model, expected: tuple, data: np.ndarray) -> np.ndarray:
     data = np.asarray(data, np.float64)
     if data.ndim != len(expected) or any(
         size not in (None, got) for size, got in zip(expected[1:], data.shape[1:], strict=False)
@@ -53,6 +107,22 @@ def check_representative_data(model: keras.Model, data: np.ndarray) -> np.ndarra
             f"Representative data holds {np.count_nonzero(~np.isfinite(data))} NaN or infinite values; remove them."
         )
     return data
+
+
+def check_tokens(tokens: np.ndarray, vocabulary: int) -> None:
+    """Refuse what an Embedding of so many tokens cannot look up.
+
+    Raises:
+        ValueError: numbers that are not whole, or outside 0 .. vocabulary - 1.
+    """
+    tokens = np.asarray(tokens)
+    if np.any(tokens != np.rint(tokens)):
+        raise ValueError("Received tokens that are no whole numbers; pass the numbers that the tokeniser gives.")
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocabulary):
+        raise ValueError(
+            f"Received tokens from {tokens.min():g} to {tokens.max():g}; the vocabulary has {vocabulary}, from 0 to "
+            f"{vocabulary - 1}. Give unknown tokens a number of their own inside it."
+        )
 
 
 def power_of_two_scale(largest: float, bits: int, headroom: float = HEADROOM) -> float:

@@ -4,53 +4,118 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_s4.graph import graph_of
+from keras_s4.graph import Graph, TensorKey, graph_of
+from keras_s4.layers.quantized import QuantizedLayer
 from keras_s4.tflite import runtimes
-from keras_s4.tflite.calibration import Signal, check_representative_data, power_of_two_scale
-from keras_s4.tflite.flatbuffer import to_tflite
+from keras_s4.tflite.calibration import (
+    Signal,
+    arrays_by_name,
+    check_representative_inputs,
+    check_tokens,
+    power_of_two_scale,
+)
+from keras_s4.tflite.flatbuffer import States, check_states, to_tflite
+from keras_s4.tflite.formats import check_activations
 from keras_s4.tflite.lowering import ProgramBuilder, lower
+from keras_s4.tflite.lowering.registry import Activations
 from keras_s4.tflite.manifest import manifest_of
-from keras_s4.tflite.program import Program, Tensor
+from keras_s4.tflite.program import Program, Tensor, limits
+
+Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 
 
-def convert(model: keras.Model, representative_data: np.ndarray, length: int | None = None) -> Converted:
+def convert(
+    model: keras.Model,
+    representative_data: Arrays,
+    length: int | None = None,
+    states: States = "inputs",
+    activations: Activations = "int8",
+) -> Converted:
     """Turns a trained model into an integer program, calibrated on data.
 
     Args:
         model: a built functional or sequential model of layers that can be exported.
-        representative_data: `[B, L, features]`, some hundred windows of the training data; every scale is chosen from
-            the values that they cause, each stream carrying its state from its first step to its last.
+        representative_data: `[B, L, features]`, or token numbers `[B, L]`: some hundred windows of the training data;
+            every scale is chosen from the values that they cause, each stream carrying its state from its first step to
+            its last. Of a model with several inputs a list in the model's order, or a dict by the inputs' names.
         length: steps that an average over time divides by; by default the model's sequence length.
+        states: "inputs" or "variables": how the `.tflite` keeps them from step to step (see `to_tflite`).
+        activations: the type of all that is not int16 in any case (sums, normalisations, gates of recurrent layers):
+            "int8" or "int16", for all layers; or by the names of layers, as in `{"block_1": "int16"}`, "int8" for the
+            others. With int16 the program is finer and larger; weights stay int8.
 
     Returns:
         The program, its `.tflite` and its manifest.
 
     Raises:
         NotImplementedError: a layer that cannot be exported, by name, with the list of those that can.
-        ValueError: unusable representative data, NaN in weights, an unstable pole, a model that is not built.
+        ValueError: unusable representative data, NaN in weights, an unstable pole, a model that is not built, another
+            word for `states`, another type or an unknown layer in `activations`.
     """
+    check_states(states)
+    check_activations(model, activations)
     graph = graph_of(model)
-    data = check_representative_data(model, representative_data)
-    length = length if length is not None else model.input_shape[1]
-    builder = ProgramBuilder(length, output_layer=graph.outputs[0][0])
-    scale = power_of_two_scale(float(np.abs(data).max()), 16)
-    source = Signal(Tensor("input", data.shape[2:], "int16", scale), data)
-    (result,) = graph.run(lambda layer, inputs: lower(layer, inputs, builder), [source])
+    data = check_representative_inputs(model, representative_data)
+    length = length if length is not None else model.inputs[0].shape[1]
+    builder = ProgramBuilder(length, ranges=_trained_ranges(model), activations=activations)
+    if len(data) == 1:
+        sources = [_input_signal("input", graph, graph.inputs[0], *data.values())]
+    else:
+        sources = [_input_signal(key[0], graph, key, data[key[0]]) for key in graph.inputs]
+    results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
     program = Program(
         name=model.name,
-        inputs=(source.tensor,),
-        outputs=(result.tensor,),
+        inputs=tuple(source.tensor for source in sources),
+        outputs=tuple(result.tensor for result in results),
         states=tuple(builder.states),
         operations=tuple(builder.operations),
-        output_activation=builder.output_activation,
+        output_activations=tuple(result.activation for result in results),
     )
-    return Converted(program, to_tflite(program), length)
+    return Converted(
+        program, to_tflite(program, states), length, max(result.phase for result in results), _names_of_outputs(model)
+    )
+
+
+def _names_of_outputs(model: keras.Model) -> tuple[str, ...]:
+    """The keys of a model that gives a dict, in the order in which its graph has them."""
+    described = {} if isinstance(model, keras.Sequential) else model.get_config()["output_layers"]
+    return tuple(described) if isinstance(described, dict) else ()
+
+
+def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray) -> Signal:
+    """An input of the model: samples as int16, or token numbers as int32 `[1]` where an Embedding reads them.
+
+    Raises:
+        ValueError: the samples of a step have no axis, and no Embedding reads them.
+    """
+    readers = [node.layer for node in graph.nodes if key in node.inputs]
+    if all(isinstance(layer, keras.layers.Embedding) for layer in readers):
+        for layer in readers:
+            check_tokens(data, layer.input_dim)
+        return Signal(Tensor(name, (1,), "int32"), data[..., None])
+    if data.ndim < 3:
+        raise ValueError(
+            f"Input {name!r} has shape {list(data.shape)}; expected [B, L, features], or an Embedding as the layer that "
+            "reads it. Give each step an axis of features: keras.Input((length, 1))."
+        )
+    return Signal(Tensor(name, data.shape[2:], "int16", power_of_two_scale(float(np.abs(data).max()), 16)), data)
+
+
+def _trained_ranges(model: keras.Model) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of the int8 tensors whose ranges a quantisation-aware training has fixed, by name."""
+    return {
+        f"{layer.name}/{point}": value
+        for layer in model.layers
+        if isinstance(layer, QuantizedLayer)
+        for point, value in layer.ranges.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,43 +126,77 @@ class Converted:
         program: the integer program.
         tflite: the bytes of the `.tflite` file.
         length: steps of a window.
+        phase: the first step, counted from 0, whose outputs mean something; not 0 behind convolutions without padding.
+        output_names: the keys of a model that gives a dict; empty if it gives one output or a list.
     """
 
     program: Program
     tflite: bytes
     length: int | None
+    phase: int = 0
+    output_names: tuple[str, ...] = ()
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
         """What a firmware project must know, measured: bytes, arena, operators, tensors, versions and hashes."""
-        return manifest_of(self.program, self.tflite)
+        return manifest_of(self.program, self.tflite, self.length)
 
-    def quantize(self, x: np.ndarray) -> np.ndarray:
-        """Samples as the integers that the program takes; same shape."""
-        tensor = self.program.inputs[0]
-        limits = np.iinfo(tensor.type)
+    def quantize(self, x: Arrays) -> np.ndarray | list[np.ndarray]:
+        """Samples as the integers that the program takes; same shape, but token numbers `[B, L]` become `[B, L, 1]`.
+
+        Args:
+            x: samples; of a program with several inputs a list in its order, or a dict by the names of its inputs.
+
+        Returns:
+            Integers; a list in the program's order when it has several inputs.
+
+        Raises:
+            ValueError: tokens that are no whole numbers, or outside the vocabulary; another number of inputs.
+        """
+        tensors = self.program.inputs
+        if len(tensors) == 1 and not isinstance(x, Mapping):
+            return self._quantized(tensors[0], x)
+        arrays = arrays_by_name([tensor.name for tensor in tensors], x, f"Program {self.program.name!r}")
+        integers = [self._quantized(tensor, array) for tensor, array in zip(tensors, arrays, strict=True)]
+        return integers if len(integers) > 1 else integers[0]
+
+    def _quantized(self, tensor: Tensor, x: np.ndarray) -> np.ndarray:
+        if tensor.type == "int32":
+            check_tokens(x, limits(self.program, tensor)[1] + 1)
+            return np.asarray(x).astype(np.int32)[..., None]
+        ends = np.iinfo(tensor.type)
         integers = np.rint(np.asarray(x, np.float64) / tensor.scale) + tensor.zero_point
-        return np.clip(integers, limits.min, limits.max).astype(tensor.type)
+        return np.clip(integers, ends.min, ends.max).astype(tensor.type)
 
-    def dequantize(self, integers: np.ndarray) -> np.ndarray:
-        """Integer outputs as real numbers, with the output activation that the device is spared."""
-        tensor = self.program.outputs[0]
-        values = (integers.astype(np.float64) - tensor.zero_point) * tensor.scale
-        if self.program.output_activation == "softmax":
-            values = np.exp(values - values.max(axis=-1, keepdims=True))
-            values /= values.sum(axis=-1, keepdims=True)
-        return values
+    def dequantize(self, integers: np.ndarray | Sequence[np.ndarray]):
+        """Integer outputs as real numbers, with the output activations that the device is spared.
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+        Args:
+            integers: of a program with several outputs a sequence of arrays in its order.
+
+        Returns:
+            An array; for several outputs a list in the model's order, or a dict if the model gives one.
+        """
+        tensors = self.program.outputs
+        activations = self.program.output_activations or ("linear",) * len(tensors)
+        arrays = [integers] if len(tensors) == 1 else list(integers)
+        values = [_dequantized(*each) for each in zip(tensors, activations, arrays, strict=True)]
+        if self.output_names:
+            return dict(zip(self.output_names, values, strict=True))
+        return values if len(values) > 1 else values[0]
+
+    def predict(self, x: Arrays):
         """Runs TensorFlow Lite Micro on the host, one step at a time, each sequence from a reset.
 
         Args:
-            x: `[B, L, features]`.
+            x: `[B, L, features]`; of a model with several inputs a list in its order, or a dict by their names.
 
         Returns:
-            What the Keras model's `predict` returns: for a classifier the probabilities after the last step, `[B, C]`.
+            The outputs after the last step, which are what the Keras model's `predict` returns if it pools over time:
+            for a classifier the probabilities, `[B, C]`. For several outputs a list or a dict, as Keras has it.
         """
-        return self.dequantize(runtimes.run_tflm(self.tflite, self.quantize(x)))[:, -1]
+        outputs = self.dequantize(runtimes.run_tflm(self.tflite, self.quantize(x)))
+        return keras.tree.map_structure(lambda values: values[:, -1], outputs)
 
     def verify(self, model: keras.Model, x: np.ndarray, y: np.ndarray):
         """Compares Keras, streamed Keras, emulator, TFLM and TensorFlow's interpreter; see `keras_s4.tflite.verify`."""
@@ -106,11 +205,29 @@ class Converted:
         return verify(self, model, x, y)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `model.tflite`, `manifest.json` and `golden.npz` (inputs, outputs and states of a few steps).
+        """Writes all that a firmware project needs, whole or not at all; the same model gives the same bytes.
+
+        The files are `model.tflite`, also as a C array (`model_data.h`, `.cc`); `manifest.json`; golden vectors for
+        numpy (`golden.npz`) and for C++ (`golden.h`); a class for TensorFlow Lite Micro (`keras_s4_model.h`, `.cc`);
+        `main.cc`, which checks it against the golden vectors; a `Makefile`, and a `README.md` that explains all this.
+
+        Args:
+            folder: created if need be; files of these names are replaced.
+
+        Returns:
+            The folder.
 
         Raises:
             OSError: the folder cannot be written; nothing half-written remains.
         """
-        from keras_s4.tflite.manifest import save
+        from keras_s4.tflite.application import save
 
         return save(self, Path(folder))
+
+
+def _dequantized(tensor: Tensor, activation: str, integers: np.ndarray) -> np.ndarray:
+    values = (integers.astype(np.float64) - tensor.zero_point) * tensor.scale
+    if activation == "softmax":
+        values = np.exp(values - values.max(axis=-1, keepdims=True))
+        values /= values.sum(axis=-1, keepdims=True)
+    return values

@@ -6,34 +6,58 @@ How operations become operators:
   needs a scale on its int32 input and ADD refuses one, so the *last* int32 operator before a QUANTIZE writes a tensor
   that carries the accumulator's scale, and its zero point absorbs constant offsets. Where there is no such operator,
   RESHAPE copies the integers into a tensor that carries it.
-- States are explicit inputs and outputs, int32 without scale: `inputs = program.inputs + states before` and
-  `outputs = program.outputs + states after`. The caller copies the latter back.
+- States are explicit inputs and outputs without scale, whatever their type (what needs one reads a copy):
+  `inputs = program.inputs + states before` and `outputs = program.outputs + states after`. The caller copies the latter
+  back. Or they are resource variables, which the interpreter keeps (see `expansion/variables.py`).
 - The readout of a DSS layer is one DEPTHWISE_CONV_2D: the hidden state `[1, 2, N, H]` is an image of 2 x N pixels. The
   rotation multiplies the state with its two rows swapped (REVERSE_V2) by minus and plus the same constants.
 - A table is GATHER with the int8 value plus 128 as its index.
+- A window over time is the state and the input by CONCATENATION; STRIDED_SLICE gives the next state, and every so many
+  inputs of a dilated convolution.
+- A sum of squares is BATCH_MATMUL of a row with itself, whose accumulator has 64 bits.
 """
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 from keras_s4.tflite.expansion import Expansion
 from keras_s4.tflite.flatbuffer_reader import Summary, TensorSummary, check_tflite, read_summary
 from keras_s4.tflite.program import Program
 
-__all__ = ["Summary", "TensorSummary", "check_tflite", "read_summary", "to_tflite"]
+__all__ = ["States", "Summary", "TensorSummary", "check_states", "check_tflite", "read_summary", "to_tflite"]
+
+# How a file keeps its states from step to step; see `to_tflite`.
+States = Literal["inputs", "variables"]
 
 
-def to_tflite(program: Program) -> bytes:
+def to_tflite(program: Program, states: States = "inputs") -> bytes:
     """Write a program as a `.tflite` file; the same program gives the same bytes.
 
     Args:
         program: the integer program.
+        states: "inputs": the states are inputs and outputs of the file, and the caller copies them back: they can be
+            saved, compared and restored, and one interpreter serves several streams. "variables": the states are
+            resource variables inside the interpreter, which nobody can read; one interpreter is one stream. The arena
+            grows by about the bytes of the states, which the caller does not keep any more.
 
     Returns:
         The file's bytes.
 
     Raises:
-        ValueError: when the program is inconsistent (see `Program.check`), or needs an operator with types that do not
-            run on TensorFlow Lite Micro.
+        ValueError: when the program is inconsistent (see `Program.check`), needs an operator with types that do not run
+            on TensorFlow Lite Micro, or `states` is neither.
     """
+    check_states(states)
     program.check()
-    return Expansion(program).write()
+    return Expansion(program, variables=states == "variables").write()
+
+
+def check_states(states: str) -> None:
+    """Refuse what is none of `States`.
+
+    Raises:
+        ValueError: when it is not.
+    """
+    if states not in get_args(States):
+        raise ValueError(f"Received states={states!r}; expected one of {', '.join(map(repr, get_args(States)))}.")

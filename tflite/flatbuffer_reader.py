@@ -1,7 +1,8 @@
 """Reads and verifies `.tflite` files that this package wrote, without TensorFlow.
 
 The runtimes trust the offsets in a file; a truncated or damaged one crashes the process or computes nonsense.
-Everything is checked here first: every offset, every index, the size of every constant, and a checksum of the file.
+Everything is checked here first: every offset, every index, the size of every constant, the order of the operators, how
+variables are used, and a checksum of the file.
 """
 
 from __future__ import annotations
@@ -10,16 +11,23 @@ import dataclasses
 import math
 import struct
 
+from keras_s4.tflite.flatbuffer_variables import Variable, variables_of
 from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, IDENTIFIER, SCHEMA_VERSION, checksum
-from keras_s4.tflite.operators import BY_CODE, TENSOR_TYPES, check_operator
+from keras_s4.tflite.operators import BY_CODE, NOTHING, TENSOR_TYPES, check_operator
 
 _TYPE_NAMES = {0: "float32", 1: "float16", 10: "float64", **{code: name for name, code in TENSOR_TYPES.items()}}
-_TYPE_SIZES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "float32": 4, "float64": 8}
+_TYPE_SIZES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "float32": 4, "float64": 8, "resource": 4}
 
 
 @dataclasses.dataclass(frozen=True)
 class TensorSummary:
-    """A tensor of a file: `scales` is empty for plain integers, `constant_bytes` is 0 for what is computed."""
+    """A tensor of a file.
+
+    Args:
+        scales: empty for plain integers.
+        constant_bytes: 0 for what is computed.
+        zeros: whether it is a constant of nothing but zeros.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -27,6 +35,7 @@ class TensorSummary:
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
     constant_bytes: int
+    zeros: bool = False
 
     @property
     def bytes(self) -> int:
@@ -35,30 +44,48 @@ class TensorSummary:
 
 
 @dataclasses.dataclass(frozen=True)
-class Summary:
-    """What a file consists of.
+class Subgraph:
+    """A list of operators, and the tensors that they read and write.
 
     Args:
-        bytes: the size of the file.
         operators: the name of each operator, in the order in which they run.
         operator_inputs: for each operator, the indices of its input tensors.
         operator_outputs: for each operator, the indices of its output tensors.
+        arguments: for each VAR_HANDLE the name of its variable, for CALL_ONCE the number of a subgraph; else None.
         tensors: all tensors.
-        inputs: indices of the model's inputs: the program's inputs, then the states before the step.
-        outputs: indices of the model's outputs: the program's outputs, then the states after the step.
+        inputs: indices of the inputs.
+        outputs: indices of the outputs.
     """
 
-    bytes: int
     operators: tuple[str, ...]
     operator_inputs: tuple[tuple[int, ...], ...]
     operator_outputs: tuple[tuple[int, ...], ...]
+    arguments: tuple[str | int | None, ...]
     tensors: tuple[TensorSummary, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
+
+@dataclasses.dataclass(frozen=True)
+class Summary(Subgraph):
+    """What a file consists of: the subgraph of a step, and more.
+
+    Its inputs are the program's, then the explicit states before the step; its outputs are the program's, then the
+    explicit states after the step.
+
+    Args:
+        bytes: the size of the file.
+        variables: the states that are variables.
+        initializer: the subgraph that runs once, before the first step; None if there are no variables.
+    """
+
+    bytes: int
+    variables: tuple[Variable, ...]
+    initializer: Subgraph | None
+
     @property
     def states(self) -> tuple[tuple[TensorSummary, TensorSummary], ...]:
-        """The two ends of each state, before and after a step: the inputs without a scale, and as many last outputs."""
+        """The two ends of each explicit state: the inputs without a scale, and as many last outputs."""
         before = [self.tensors[index] for index in self.inputs if not self.tensors[index].scales]
         after = [self.tensors[index] for index in self.outputs[len(self.outputs) - len(before) :]]
         return tuple(zip(before, after, strict=True))
@@ -67,7 +94,8 @@ class Summary:
     def registrations(self) -> tuple[str, ...]:
         """The methods of `MicroMutableOpResolver` that a firmware calls, each once."""
         rows = {row.name: row.registration for row in BY_CODE.values()}
-        return tuple(rows[name] for name in dict.fromkeys(self.operators))
+        once = self.initializer.operators if self.initializer else ()
+        return tuple(rows[name] for name in dict.fromkeys((*self.operators, *once)))
 
     @property
     def float_tensors(self) -> tuple[TensorSummary, ...]:
@@ -157,7 +185,6 @@ def check_tflite(data: bytes) -> Summary:
         summary = _summary(reader)
     except (struct.error, OverflowError, MemoryError) as error:
         raise ValueError(f"damaged .tflite: {error}.") from error
-    _check_operators(summary)
     _check_states(summary)
     return summary
 
@@ -185,28 +212,48 @@ def _check_checksum(reader: _Reader) -> None:
 
 def _summary(reader: _Reader) -> Summary:
     root = reader.indirect(0)
-    subgraphs = reader.tables(root, 2)
-    if len(subgraphs) != 1:
-        raise ValueError(f"damaged .tflite: {len(subgraphs)} subgraphs; expected 1.")
+    places = reader.tables(root, 2)
+    if len(places) not in (1, 2):
+        raise ValueError(f"damaged .tflite: {len(places)} subgraphs; expected 1, or 2 with variables.")
     codes = [max(reader.scalar(c, 0, "b"), reader.scalar(c, 3, "i")) for c in reader.tables(root, 1)]
-    buffers = [len(reader.vector(buffer, 0, "B")) for buffer in reader.tables(root, 4)]
-    tensors = tuple(_tensor(reader, place, buffers) for place in reader.tables(subgraphs[0], 0))
-    operators, inputs, outputs = [], [], []
-    for place in reader.tables(subgraphs[0], 3):
+    buffers = [bytes(reader.vector(buffer, 0, "B")) for buffer in reader.tables(root, 4)]
+    subgraphs = [_subgraph(reader, place, codes, buffers) for place in places]
+    for subgraph in subgraphs:
+        _check_operators(subgraph)
+        _check_order(subgraph)
+    main, initializer = (*subgraphs, None)[:2]
+    fields = {field.name: getattr(main, field.name) for field in dataclasses.fields(main)}
+    return Summary(**fields, bytes=len(reader.data), variables=variables_of(main, initializer), initializer=initializer)
+
+
+def _subgraph(reader: _Reader, graph: int, codes: list[int], buffers: list[bytes]) -> Subgraph:
+    tensors = tuple(_tensor(reader, place, buffers) for place in reader.tables(graph, 0))
+    operators, inputs, outputs, arguments = [], [], [], []
+    for place in reader.tables(graph, 3):
         index = reader.scalar(place, 0, "I")
         if index >= len(codes) or codes[index] not in BY_CODE:
             raise ValueError(f"damaged .tflite: operator {len(operators)} has unknown code {codes[index : index + 1]}.")
         operators.append(BY_CODE[codes[index]].name)
         inputs.append(reader.vector(place, 1, "i"))
         outputs.append(reader.vector(place, 2, "i"))
-    ends = reader.vector(subgraphs[0], 1, "i"), reader.vector(subgraphs[0], 2, "i")
+        arguments.append(_argument(reader, operators[-1], reader.child(place, 4)))
+    ends = reader.vector(graph, 1, "i"), reader.vector(graph, 2, "i")
     for index in {index for group in (*inputs, *outputs, *ends) for index in group}:
         if not 0 <= index < len(tensors):
             raise ValueError(f"damaged .tflite: tensor {index} is used, and there are {len(tensors)}.")
-    return Summary(len(reader.data), tuple(operators), tuple(inputs), tuple(outputs), tensors, *ends)
+    return Subgraph(tuple(operators), tuple(inputs), tuple(outputs), tuple(arguments), tensors, *ends)
 
 
-def _tensor(reader: _Reader, place: int, buffers: list[int]) -> TensorSummary:
+def _argument(reader: _Reader, operator: str, options: int | None) -> str | int | None:
+    """See `Subgraph.arguments`."""
+    if options is None or operator not in ("VAR_HANDLE", "CALL_ONCE"):
+        return None
+    if operator == "CALL_ONCE":
+        return reader.scalar(options, 0, "i")
+    return bytes(reader.vector(options, 1, "B")).decode("utf-8", "replace")
+
+
+def _tensor(reader: _Reader, place: int, buffers: list[bytes]) -> TensorSummary:
     shape = reader.vector(place, 0, "i")
     code, buffer = reader.scalar(place, 1, "b"), reader.scalar(place, 2, "I")
     name = bytes(reader.vector(place, 3, "B")).decode("utf-8", "replace")
@@ -215,7 +262,8 @@ def _tensor(reader: _Reader, place: int, buffers: list[int]) -> TensorSummary:
     quantization = reader.child(place, 4)
     scales = reader.vector(quantization, 2, "f") if quantization is not None else ()
     zero_points = reader.vector(quantization, 3, "q") if quantization is not None else ()
-    tensor = TensorSummary(name, shape, _TYPE_NAMES[code], scales, zero_points, buffers[buffer])
+    data = buffers[buffer]
+    tensor = TensorSummary(name, shape, _TYPE_NAMES[code], scales, zero_points, len(data), bool(data) and not any(data))
     if len(scales) != len(zero_points) or (tensor.constant_bytes and tensor.constant_bytes != tensor.bytes):
         raise ValueError(
             f"damaged .tflite: tensor {name!r} has {len(scales)} scales and {tensor.constant_bytes} bytes."
@@ -223,16 +271,29 @@ def _tensor(reader: _Reader, place: int, buffers: list[int]) -> TensorSummary:
     return tensor
 
 
-def _check_operators(summary: Summary) -> None:
-    for name, inputs, outputs in zip(summary.operators, summary.operator_inputs, summary.operator_outputs, strict=True):
-        read = [summary.tensors[index] for index in inputs]
-        written = [summary.tensors[index] for index in outputs]
-        if len(written) != 1:
-            raise ValueError(f"damaged .tflite: {name} writes {len(written)} tensors; expected 1.")
+def _check_operators(graph: Subgraph) -> None:
+    for name, inputs, outputs in zip(graph.operators, graph.operator_inputs, graph.operator_outputs, strict=True):
+        read = [graph.tensors[index] for index in inputs]
+        if len(outputs) > 1:
+            raise ValueError(f"damaged .tflite: {name} writes {len(outputs)} tensors; expected 1 at most.")
+        written = graph.tensors[outputs[0]].type if outputs else NOTHING
         try:
-            check_operator(name, tuple(t.type for t in read), written[0].type, tuple(bool(t.scales) for t in read))
+            check_operator(name, tuple(t.type for t in read), written, tuple(bool(t.scales) for t in read))
         except ValueError as error:
             raise ValueError(f"damaged .tflite: {error}") from error
+
+
+def _check_order(graph: Subgraph) -> None:
+    """Everything is written once, and before it is read."""
+    known = {index for index, tensor in enumerate(graph.tensors) if tensor.constant_bytes} | set(graph.inputs)
+    for name, inputs, outputs in zip(graph.operators, graph.operator_inputs, graph.operator_outputs, strict=True):
+        if early := set(inputs) - known:
+            raise ValueError(f"damaged .tflite: {name} reads tensor {min(early)} before it is written.")
+        if known & set(outputs):
+            raise ValueError(f"damaged .tflite: {name} writes tensor {outputs[0]}, which has a value already.")
+        known |= set(outputs)
+    if missing := set(graph.outputs) - known:
+        raise ValueError(f"damaged .tflite: nothing writes tensor {min(missing)}, which is an output.")
 
 
 def _check_states(summary: Summary) -> None:

@@ -14,13 +14,15 @@ from collections.abc import Callable, Sequence
 import flatbuffers
 import numpy as np
 
-from keras_s4.tflite.operators import TENSOR_TYPES, Operator, check_operator
+from keras_s4.tflite.operators import NOTHING, TENSOR_TYPES, Operator, check_operator
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 # The description ends in a checksum of the whole file (with these digits as zeros), so that any flipped bit is noticed.
 DESCRIPTION = "keras-s4 crc32 "
 _PLACEHOLDER = "0" * 8
+
+Option = int | str | tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,17 @@ class OperatorRecord:
     operator: Operator
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: tuple[tuple[str, int | tuple[int, ...]], ...]
+    options: tuple[tuple[str, Option], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SubgraphRecord:
+    """A subgraph of the file: its tensors and operators, and the indices of its inputs and outputs."""
+
+    tensors: list[TensorRecord]
+    operators: list[OperatorRecord]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 class ModelWriter:
@@ -61,6 +73,17 @@ class ModelWriter:
         self.operators: list[OperatorRecord] = []
         self._buffers: list[bytes] = [b""]
         self._constants: dict[TensorRecord, int] = {}
+        self._subgraphs: list[ModelWriter] = []
+
+    def subgraph(self) -> ModelWriter:
+        """A writer of a further subgraph, without inputs and outputs, whose constants share the file's buffers.
+
+        The first has the number 1: an operator of the main subgraph calls it by that.
+        """
+        writer = ModelWriter()
+        writer._buffers = self._buffers
+        self._subgraphs.append(writer)
+        return writer
 
     def tensor(
         self,
@@ -74,7 +97,7 @@ class ModelWriter:
 
         Args:
             shape: with the batch axis.
-            type: "int8", "int16", "int32" or "int64".
+            type: "int8", "int16", "int32", "int64", or "resource" for the handle of a variable.
             quantization: None for plain integers.
             data: of a constant; equal constants share one tensor.
             name: kept for inputs and outputs, where a firmware's author reads it.
@@ -94,8 +117,8 @@ class ModelWriter:
             self._constants[record] = len(self.tensors) - 1
         return self._constants[record]
 
-    def operator(self, name: str, inputs: Sequence[int], output: int, **options: int | tuple[int, ...]) -> int:
-        """Append an operator; returns `output`.
+    def operator(self, name: str, inputs: Sequence[int], output: int | None = None, **options: Option) -> int | None:
+        """Append an operator; returns `output`, which is None for an operator that writes no tensor.
 
         Raises:
             ValueError: when the operator does not run on TensorFlow Lite Micro with the types of these tensors.
@@ -104,14 +127,20 @@ class ModelWriter:
         row = check_operator(
             name,
             tuple(record.type for record in records),
-            self.tensors[output].type,
+            NOTHING if output is None else self.tensors[output].type,
             tuple(record.quantization is not None for record in records),
         )
-        self.operators.append(OperatorRecord(row, tuple(inputs), (output,), tuple(sorted(options.items()))))
+        outputs = () if output is None else (output,)
+        self.operators.append(OperatorRecord(row, tuple(inputs), outputs, tuple(sorted(options.items()))))
         return output
 
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """Write the file; the same calls give the same bytes.
+        """Write the file; the same calls give the same bytes."""
+        subgraphs = [self._record(inputs, outputs), *(writer._record((), ()) for writer in self._subgraphs)]
+        return _Serializer(self._buffers).model(subgraphs)
+
+    def _record(self, inputs: Sequence[int], outputs: Sequence[int]) -> SubgraphRecord:
+        """The subgraph with its tensors in the order in which they are written.
 
         TensorFlow Lite Micro's planner places tensors of equal size from the last index to the first, each at the
         lowest free address. In the order of their last use that is optimal; it saved a third of the memory.
@@ -128,9 +157,8 @@ class ModelWriter:
             )
             for record in self.operators
         ]
-        tensors = [self.tensors[index] for index in order]
         ends = tuple(place[index] for index in inputs), tuple(place[index] for index in outputs)
-        return _Serializer(tensors, operators, self._buffers).model(*ends)
+        return SubgraphRecord([self.tensors[index] for index in order], operators, *ends)
 
 
 def checksum(data: bytes, start: int) -> str:
@@ -141,8 +169,8 @@ def checksum(data: bytes, start: int) -> str:
 class _Serializer:
     """Writes records back to front, as flatbuffers are, and every distinct child once."""
 
-    def __init__(self, tensors: list[TensorRecord], operators: list[OperatorRecord], buffers: list[bytes]):
-        self.tensors, self.operators, self.buffers = tensors, operators, buffers
+    def __init__(self, buffers: list[bytes]):
+        self.buffers = buffers
         self.builder = flatbuffers.Builder(1 << 16)
         self.written: dict[tuple, int] = {}
 
@@ -154,6 +182,9 @@ class _Serializer:
     def numbers(self, values: Sequence[int] | Sequence[float], type: str) -> int:
         array = np.asarray(values, np.dtype(type).newbyteorder("<"))
         return self.once((type, array.tobytes()), lambda: self.builder.CreateNumpyVector(array))
+
+    def text(self, text: str) -> int:
+        return self.once(("text", text), lambda: self.builder.CreateString(text))
 
     def offsets(self, children: Sequence[int]) -> int:
         self.builder.StartVector(4, len(children), 4)
@@ -190,7 +221,7 @@ class _Serializer:
     def tensor(self, record: TensorRecord) -> int:
         shape = self.numbers(record.shape, "int32")
         quantization = self.quantization(record.quantization) if record.quantization else 0
-        name = self.once(("name", record.name), lambda: self.builder.CreateString(record.name)) if record.name else 0
+        name = self.text(record.name) if record.name else 0
 
         def fields(builder: flatbuffers.Builder):
             builder.PrependUOffsetTRelativeSlot(0, shape, 0)
@@ -203,6 +234,7 @@ class _Serializer:
 
     def options(self, operator: Operator, options: dict) -> int:
         new_shape = self.numbers(options["new_shape"], "int32") if "new_shape" in options else 0
+        shared_name = self.text(options["shared_name"]) if "shared_name" in options else 0
 
         def fields(builder: flatbuffers.Builder):
             match operator.name:
@@ -212,19 +244,33 @@ class _Serializer:
                 case "DEPTHWISE_CONV_2D":
                     builder.PrependInt32Slot(1, 1, 0)  # strides
                     builder.PrependInt32Slot(2, 1, 0)
-                    builder.PrependInt32Slot(3, 1, 0)  # depth multiplier
+                    builder.PrependInt32Slot(3, options.get("depth_multiplier", 1), 0)
                     builder.PrependInt8Slot(0, 1, 0)  # VALID padding
+                case "FULLY_CONNECTED":
+                    builder.PrependBoolSlot(2, options.get("keep_dimensions", False), False)
                 case "RESHAPE":
                     builder.PrependUOffsetTRelativeSlot(0, new_shape, 0)
+                case "MAX_POOL_2D":
+                    for slot, value in ((1, 1), (2, 1), (3, 1), (4, options["height"])):  # strides, width, height
+                        builder.PrependInt32Slot(slot, value, 0)
+                    builder.PrependInt8Slot(0, 1, 0)  # VALID padding
+                case "CONCATENATION":
+                    builder.PrependInt32Slot(0, options["axis"], 0)
+                case "VAR_HANDLE":
+                    builder.PrependUOffsetTRelativeSlot(1, shared_name, 0)
+                case "CALL_ONCE":
+                    builder.PrependInt32Slot(0, options["subgraph"], 0)
 
-        return self.table(4, fields)
+        return self.table(5, fields)
 
     def operator(self, record: OperatorRecord, codes: list[Operator]) -> int:
         inputs, outputs = self.numbers(record.inputs, "int32"), self.numbers(record.outputs, "int32")
-        options = self.once(
-            ("options", record.operator.name, record.options),
-            lambda: self.options(record.operator, dict(record.options)),
-        )
+        options = 0
+        if record.operator.options:
+            options = self.once(
+                ("options", record.operator.name, record.options),
+                lambda: self.options(record.operator, dict(record.options)),
+            )
 
         def fields(builder: flatbuffers.Builder):
             builder.PrependUint32Slot(0, codes.index(record.operator), 0)
@@ -239,24 +285,27 @@ class _Serializer:
         def fields(builder: flatbuffers.Builder):
             builder.PrependInt32Slot(2, operator.version, 1)
             builder.PrependInt32Slot(3, operator.code, 0)
-            builder.PrependInt8Slot(0, operator.code, 0)  # readers of before 2020; all codes used here are below 127
+            builder.PrependInt8Slot(0, min(operator.code, 127), 0)  # an older field; 127 sends readers to the newer
 
         return self.table(4, fields)
 
-    def model(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bytes:
-        codes = list(dict.fromkeys(record.operator for record in self.operators))
-        buffers = self.offsets([self.buffer(data) for data in self.buffers])
-        tensors = self.offsets([self.tensor(record) for record in self.tensors])
-        operators = self.offsets([self.operator(record, codes) for record in self.operators])
-        ends = self.numbers(inputs, "int32"), self.numbers(outputs, "int32")
+    def subgraph(self, record: SubgraphRecord, codes: list[Operator]) -> int:
+        tensors = self.offsets([self.tensor(tensor) for tensor in record.tensors])
+        operators = self.offsets([self.operator(operator, codes) for operator in record.operators])
+        ends = self.numbers(record.inputs, "int32"), self.numbers(record.outputs, "int32")
 
-        def subgraph(builder: flatbuffers.Builder):
+        def fields(builder: flatbuffers.Builder):
             builder.PrependUOffsetTRelativeSlot(0, tensors, 0)
             builder.PrependUOffsetTRelativeSlot(1, ends[0], 0)
             builder.PrependUOffsetTRelativeSlot(2, ends[1], 0)
             builder.PrependUOffsetTRelativeSlot(3, operators, 0)
 
-        subgraphs = self.offsets([self.table(5, subgraph)])
+        return self.table(5, fields)
+
+    def model(self, records: list[SubgraphRecord]) -> bytes:
+        codes = list(dict.fromkeys(operator.operator for record in records for operator in record.operators))
+        buffers = self.offsets([self.buffer(data) for data in self.buffers])
+        subgraphs = self.offsets([self.subgraph(record, codes) for record in records])
         operator_codes = self.offsets([self.operator_code(operator) for operator in codes])
         description = self.builder.CreateString(DESCRIPTION + _PLACEHOLDER)
 

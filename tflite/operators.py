@@ -17,9 +17,9 @@ class Operator:
     Args:
         name: as in the schema's `BuiltinOperator`.
         code: its number in `BuiltinOperator`.
-        options: the number of its table in the schema's `BuiltinOptions`.
+        options: the number of its table in the schema's `BuiltinOptions`, 0 for none.
         version: the least version that has all of `signatures`.
-        signatures: pairs (types of the inputs, type of the output) that really run.
+        signatures: pairs (types of the inputs, type of the output or "nothing") that really run.
         plain: whether the inputs must carry no quantisation parameters.
         registration: the method of TensorFlow Lite Micro's `MicroMutableOpResolver` that adds it.
     """
@@ -32,6 +32,9 @@ class Operator:
     plain: bool
     registration: str
 
+
+# The "type" of the output of an operator that writes no tensor.
+NOTHING = "nothing"
 
 _TABLE = (
     # int32 ADD and MUL are plain integer arithmetic. ADD refuses inputs that carry a scale; its output may carry one.
@@ -71,12 +74,73 @@ _TABLE = (
     ),
     Operator("REVERSE_V2", 105, 81, 1, ((("int16", "int32"), "int16"),), False, "AddReverseV2"),
     Operator("GATHER", 36, 23, 2, ((("int8", "int32"), "int8"),), False, "AddGather"),
+    # Without options. Their int16 kernels fix the scale of the output at 2**-15.
+    Operator("LOGISTIC", 14, 0, 1, ((("int16",), "int16"),), False, "AddLogistic"),
+    Operator("TANH", 28, 0, 1, ((("int16",), "int16"),), False, "AddTanh"),
+    Operator("MAXIMUM", 55, 39, 1, ((("int32", "int32"), "int32"),), False, "AddMaximum"),
+    Operator("MINIMUM", 57, 39, 1, ((("int32", "int32"), "int32"),), False, "AddMinimum"),
+    # Of any number of inputs up to ten, all of one type, scale and zero point: `check_operator` looks at the first.
+    Operator(
+        "CONCATENATION",
+        2,
+        10,
+        1,
+        ((("int8",), "int8"), (("int16",), "int16"), (("int32",), "int32")),
+        False,
+        "AddConcatenation",
+    ),
+    Operator(
+        "STRIDED_SLICE",
+        45,
+        32,
+        2,
+        tuple(((type, "int32", "int32", "int32"), type) for type in ("int8", "int16", "int32")),
+        False,
+        "AddStridedSlice",
+    ),
+    Operator("MAX_POOL_2D", 17, 5, 3, ((("int8",), "int8"), (("int16",), "int16")), False, "AddMaxPool2D"),
+    # The sum has 64 bits, so that squares of full scale can be added up.
+    Operator("BATCH_MATMUL", 126, 101, 3, ((("int16", "int16"), "int16"),), False, "AddBatchMatMul"),
+    Operator(
+        "BROADCAST_TO",
+        130,
+        104,
+        3,
+        tuple(((type, "int32"), type) for type in ("int8", "int16", "int32")),
+        False,
+        "AddBroadcastTo",
+    ),
+    # A variable is known by the name in its handle. Reading and assigning copy. A new or reset variable is 0 in
+    # TensorFlow Lite Micro; TensorFlow's interpreter refuses to read one that nothing was assigned to. Without a scale:
+    # TensorFlow Lite Micro would fill the bytes of a new variable with the zero point, whatever their type.
+    Operator("VAR_HANDLE", 142, 111, 1, (((), "resource"),), False, "AddVarHandle"),
+    Operator(
+        "READ_VARIABLE",
+        143,
+        112,
+        1,
+        tuple((("resource",), type) for type in ("int8", "int16", "int32")),
+        False,
+        "AddReadVariable",
+    ),
+    Operator(
+        "ASSIGN_VARIABLE",
+        144,
+        113,
+        1,
+        tuple((("resource", type), NOTHING) for type in ("int8", "int16", "int32")),
+        True,
+        "AddAssignVariable",
+    ),
+    # Runs another subgraph at the first step only, not again after a reset.
+    Operator("CALL_ONCE", 129, 103, 1, (((), NOTHING),), False, "AddCallOnce"),
 )
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
 BY_CODE: dict[int, Operator] = {operator.code: operator for operator in _TABLE}
 
-TENSOR_TYPES: dict[str, int] = {"int32": 2, "int64": 4, "int16": 7, "int8": 9}
+LARGEST_CONCATENATION = 10
+TENSOR_TYPES: dict[str, int] = {"int32": 2, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
 
 
 def check_operator(name: str, inputs: tuple[str, ...], output: str, quantized: tuple[bool, ...]) -> Operator:
@@ -85,7 +149,7 @@ def check_operator(name: str, inputs: tuple[str, ...], output: str, quantized: t
     Args:
         name: as in the schema, for example "FULLY_CONNECTED".
         inputs: the types of its inputs.
-        output: the type of its output.
+        output: the type of its output, `NOTHING` if it has none.
         quantized: for each input, whether it carries quantisation parameters.
 
     Returns:
@@ -99,9 +163,11 @@ def check_operator(name: str, inputs: tuple[str, ...], output: str, quantized: t
             f"Operator {name} is not in the table of operators that run; use one of {', '.join(OPERATORS)}."
         )
     operator = OPERATORS[name]
+    if name == "CONCATENATION" and len(inputs) <= LARGEST_CONCATENATION and len(set(inputs)) == 1:
+        inputs = inputs[:1]
     if (inputs, output) not in operator.signatures:
         known = "; ".join(f"{', '.join(types)} -> {result}" for types, result in operator.signatures)
         raise ValueError(f"{name} was given {', '.join(inputs)} -> {output}; what runs is {known}.")
     if operator.plain and any(quantized):
-        raise ValueError(f"{name} was given an input with a scale; its int32 inputs must carry none. Insert a RESHAPE.")
+        raise ValueError(f"{name} was given an input with a scale; its inputs must carry none. Insert a RESHAPE.")
     return operator

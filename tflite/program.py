@@ -1,6 +1,7 @@
 """The integer program: what every back-end (emulator, .tflite, C) reads, and nothing else.
 
-A program computes one step: it reads one sample and the states, and writes the outputs and the next states.
+A program computes one step: it reads one sample and the states, and writes the outputs and the next states. Or it does
+so for a block of several steps at once (see `blocks.py`): its tensors then have a leading axis, one row a step.
 Every number that a back-end needs is in here. The arithmetic of each operation is written in its docstring with
 `q` for stored integers; all of it is exact integer arithmetic, and a back-end that differs in one bit is wrong.
 
@@ -76,7 +77,7 @@ class Affine:
     """`q_out = requantize((q_in - zero_point_in) * gain + offset, accumulator_scale / s_out) + zero_point_out`.
 
     `gain` and `offset` are int32 `[H]`, one each channel; the lowering proves that the accumulator fits 32 bits for
-    every input value.
+    every input value. `input` is int8, int16 or int32. An int32 `output` has `accumulator_scale`.
     """
 
     input: Tensor
@@ -89,6 +90,9 @@ class Affine:
 @dataclasses.dataclass(frozen=True, eq=False)
 class DiagonalStep:
     """One step of a DSS layer in delta form; the state is `[2, N, H]` (real part, imaginary part).
+
+    In a block of R steps `input`, `hidden`, `partial` and `output` have a leading axis of R, and the steps follow each
+    other: `state` is the one before the first of them, `next_state` the one after the last.
 
     ::
 
@@ -142,8 +146,64 @@ class Lookup:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Squash:
+    """`q_out = sigmoid(q_in)` or `tanh(q_in)`: a table, interpolated, as `sigmoid_int16` and `tanh_int16` compute it.
+
+    Both functions are in `sigmoid.py`. `function` is "sigmoid" or "tanh". `input` is int16 of scale 2**-12 or 2**-11;
+    `output` is int16 of scale 2**-15.
+    """
+
+    function: str
+    input: Tensor
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interpolate:
+    """Any function of one int16 value as straight lines: each of R rows holds a slope and an offset.
+
+    ::
+
+        row   = floor((q_in + 2**15) / (2**16 / R))
+        q_out = requantize_reduced(q_in * slope[row] + offset[row] * offset_gain, s_in * s_slope / s_out)
+
+    Args:
+        input: int16.
+        slope: int8 `[R]`; R is a power of two, 2 to 512. The scales make the multiplier a power of two, so that it
+            rounds exactly.
+        offset: int16 `[R]`, at most 32,639 (two signed digits with a base of 256), scale `s_in * s_slope * offset_gain`.
+        offset_gain: a power of two, at most 64.
+        output: int16, of the shape of the input.
+    """
+
+    input: Tensor
+    slope: Tensor
+    offset: Tensor
+    offset_gain: int
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Embed:
+    """`q_out = table[q_in]`: a row of a table.
+
+    `input` is int32 `[.., 1]`, the row's number; `table` is int8 `[V, H]` with the scale of `output`, int8 `[.., H]`.
+    A number outside 0 .. V - 1 is an error: TensorFlow Lite Micro's GATHER refuses it, and `Invoke()` fails.
+    """
+
+    input: Tensor
+    table: Tensor
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Multiply:
-    """`q_out = (q_a - zero_point_a) * (q_b - zero_point_b)`, int32, exact; int8 inputs; the scale is their product."""
+    """`q_out = (q_a - zero_point_a) * (q_b - zero_point_b)`, int32, exact; the scale is the product of the inputs'.
+
+    The inputs are int8 or int16; of an int32 input the lowering proves that the product fits 32 bits (a gate whose
+    values are 0 and 1, a difference of int16 values). They may have different shapes, as numpy's broadcasting knows
+    them.
+    """
 
     a: Tensor
     b: Tensor
@@ -154,7 +214,9 @@ class Multiply:
 class Add:
     """`q_out = requantize((q_a - zero_point_a) * gain_a + (q_b - zero_point_b) * gain_b, accumulator_scale / s_out)`.
 
-    The gains are powers of two that bring both inputs (int8, int16 or int32) to `accumulator_scale`.
+    The gains are whole numbers, powers of two where the scales allow it, that bring both inputs (int8, int16 or int32)
+    to `accumulator_scale`; a negative one subtracts. The inputs may have different shapes, as numpy's broadcasting
+    knows them. An int32 `output` has `accumulator_scale`.
     """
 
     a: Tensor
@@ -166,8 +228,161 @@ class Add:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Maximum:
+    """`q_out = max(q_a - zero_point_a, q_b - zero_point_b)`, int32; all have one scale, and `b` may be a constant."""
+
+    a: Tensor
+    b: Tensor
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Minimum:
+    """`q_out = min(q_a - zero_point_a, q_b - zero_point_b)`, int32; all have one scale, and `b` may be a constant."""
+
+    a: Tensor
+    b: Tensor
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Concatenate:
+    """`q_out = [q_0, q_1, ...]` along the last axis; all have one type, scale and zero point."""
+
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Slice:
+    """`q_out = q_in[start : start + H_out]` along the last axis: same type, scale and zero point."""
+
+    input: Tensor
+    start: int
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reshape:
+    """`q_out = q_in` in another shape: same type, scale, zero point and order of elements."""
+
+    input: Tensor
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Window:
+    """The inputs of a few steps, which a convolution or a pooling over time reads.
+
+    ::
+
+        window     = [state, q_in]          the last inputs, oldest first
+        q_out      = every `dilation`-th input of window: [K * H]
+        next_state = window without its oldest input
+
+    All tensors have one type (int8 or int16) and scale, and no zero point: zeros stand for what came before the first
+    step. The state holds the last inputs one after the other in one axis. A back-end may keep it as a ring.
+
+    In a block of R inputs there are R / stride outputs: the last input that output r reads is number
+    `r * stride + offset` of the block.
+
+    Args:
+        input: `[H]`, or `[R, H]`.
+        state: `[(K - 1) * dilation * H]`, or less where the first output of a block reads as much from the block; None
+            where it reads nothing else.
+        next_state: the same.
+        dilation: steps from one input that is read to the next.
+        output: `[K * H]`, the latest input last, or `[R / stride, K * H]`.
+        stride: inputs from one output to the next.
+        offset: see above.
+    """
+
+    input: Tensor
+    state: Tensor | None
+    next_state: Tensor | None
+    dilation: int
+    output: Tensor
+    stride: int = 1
+    offset: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DepthwiseProduct:
+    """Each channel's inputs of a window times weights of its own.
+
+    `q_out[c] = requantize_reduced(sum_k q_in[k * H + c // m] * weights[k, c] + bias[c], s_in * s_weights[c] / s_out)`.
+    `input` is int16 `[.., K * H]` from a `Window`; `weights` is int8 `[K, H * m]`, one scale a column; `bias` is int32
+    `[H * m]` with scale `s_in * s_weights`; `output` is int16 `[.., H * m]`.
+    """
+
+    input: Tensor
+    weights: Tensor
+    bias: Tensor
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WindowMaximum:
+    """`q_out[h] = max_k q_in[k * H + h]`: `input` is `[.., K * H]` from a `Window`, int8 or int16, as is `output`."""
+
+    input: Tensor
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normalize:
+    """Divides by the root of the sum of squares along the last axis, which may differ a thousandfold from step to step.
+
+    ::
+
+        energy = requantize_reduced(sum_h q_in[h]**2, s_in**2 / s_energy)                  int16, coarse and fine
+        level  = requantize(coarse * coarse_gain[j] + fine * fine_gain[j], 1 / s_level) + zero_point_level  int8 [J]
+        part   = table[256 * j + level[j] + 128]                                           int8 [J]
+        root   = requantize_reduced(sum_j part[j] * weights[j] + bias, 1)                  int16 [1]
+        q_out  = requantize(q_in * (root + 2**15), s_in * root_scale / s_out)
+
+    `(root + 2**15) * root_scale` is the reciprocal root as a function of the energy, put together from J tables, each
+    of which rises where the energy is in its own range and is constant elsewhere, as its level is clamped there. The
+    ranges get finer by a factor of 4 as the energy sinks, so that the quotient is equally precise over all of them. The
+    energy comes in two scales, the fine one clamped where the coarse one is in charge: 16 bits do not span its range.
+
+    Args:
+        input: int16 `[.., H]`.
+        coarse: the energy, int16 `[.., 1]`.
+        fine: the energy, with a scale that is a power of two finer.
+        coarse_gain: int32 `[J]`, 0 where the fine energy is read.
+        fine_gain: int32 `[J]`, 0 where the coarse energy is read.
+        level: int8 `[.., J]`.
+        table: int8 `[256 * J]`.
+        part: int8 `[.., J]`.
+        weights: int8 `[1, J]`.
+        bias: int32 `[1]`.
+        root: int16 `[.., 1]`.
+        root_scale: real value of one unit of `root`.
+        output: int8 or int16 `[.., H]`.
+    """
+
+    input: Tensor
+    coarse: Tensor
+    fine: Tensor
+    coarse_gain: Tensor
+    fine_gain: Tensor
+    level: Tensor
+    table: Tensor
+    part: Tensor
+    weights: Tensor
+    bias: Tensor
+    root: Tensor
+    root_scale: float
+    output: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Accumulate:
-    """`next_state = state + (q_in - zero_point_in)`: the running sum of pooling over time, int32 `[H]`."""
+    """`next_state = state + (q_in - zero_point_in)`: the running sum of pooling over time, int32 `[H]`.
+
+    Of a block, `input` is `[R, H]`, and all its rows are added.
+    """
 
     input: Tensor
     state: Tensor
@@ -182,7 +397,28 @@ class Requantize:
     output: Tensor
 
 
-Operation = FullyConnected | Affine | DiagonalStep | Lookup | Multiply | Add | Accumulate | Requantize
+Operation = (
+    FullyConnected
+    | Affine
+    | DiagonalStep
+    | Lookup
+    | Squash
+    | Interpolate
+    | Embed
+    | Multiply
+    | Add
+    | Maximum
+    | Minimum
+    | Concatenate
+    | Slice
+    | Reshape
+    | Window
+    | DepthwiseProduct
+    | WindowMaximum
+    | Normalize
+    | Accumulate
+    | Requantize
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,8 +439,11 @@ class Program:
         outputs: what is read each step.
         states: zeroed at the start and by a reset.
         operations: in the order in which they run.
-        output_activation: "linear", or "softmax" where the model ends in one: it keeps the order of the classes, so a
-            device is spared it, and the host applies it to the dequantised outputs.
+        output_activations: for each output "linear", or "softmax" where it ends in one: that keeps the order of the
+            classes, so a device is spared it, and the host applies it to the dequantised outputs. Empty: all linear.
+        steps: samples that a run of the program reads. If more than one, they are the rows of each input.
+        output_rows: for each output how many values of a sequence a run gives, which are its rows if there is more than
+            one. Empty: one of each.
     """
 
     name: str
@@ -212,17 +451,24 @@ class Program:
     outputs: tuple[Tensor, ...]
     states: tuple[State, ...]
     operations: tuple[Operation, ...]
-    output_activation: str = "linear"
+    output_activations: tuple[str, ...] = ()
+    steps: int = 1
+    output_rows: tuple[int, ...] = ()
+
+    @property
+    def output_activation(self) -> str:
+        """The activation of the first output."""
+        return self.output_activations[0] if self.output_activations else "linear"
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor once, in the order in which the operations name them."""
         seen: set[int] = set()
         for operation in self.operations:
             for field in dataclasses.fields(operation):
-                value = getattr(operation, field.name)
-                if isinstance(value, Tensor) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield value
+                for tensor in _tensors_of(getattr(operation, field.name)):
+                    if id(tensor) not in seen:
+                        seen.add(id(tensor))
+                        yield tensor
 
     def check(self) -> None:
         """Check what every back-end relies on: names, the order of operations, and equal ends of states.
@@ -253,15 +499,30 @@ class Program:
                 raise ValueError(f"State {state.before.name!r} starts a step as {ends[0]} and ends it as {ends[1]}.")
 
 
-_WRITTEN = ("output", "next_state", "hidden", "partial")
+_WRITTEN = ("output", "next_state", "hidden", "partial", "coarse", "fine", "level", "part", "root")
+
+
+def _tensors_of(value) -> list[Tensor]:
+    """The tensors in a field of an operation: one, a tuple of them, or none."""
+    values = value if isinstance(value, tuple) else (value,)
+    return [tensor for tensor in values if isinstance(tensor, Tensor)]
+
+
+def limits(program: Program, tensor: Tensor) -> tuple[int, int]:
+    """The least and the largest integer that an input of a program may hold: of its type, or the rows of its table."""
+    rows = [len(op.table.data) for op in program.operations if isinstance(op, Embed) and op.input is tensor]
+    if rows:
+        return 0, min(rows) - 1
+    return int(np.iinfo(tensor.type).min), int(np.iinfo(tensor.type).max)
 
 
 def reads(operation: Operation) -> list[Tensor]:
     """The tensors that an operation reads, constants included."""
     fields = [field.name for field in dataclasses.fields(operation) if field.name not in _WRITTEN]
-    return [value for name in fields if isinstance(value := getattr(operation, name), Tensor)]
+    return [tensor for name in fields for tensor in _tensors_of(getattr(operation, name))]
 
 
 def writes(operation: Operation) -> list[Tensor]:
     """The tensors that an operation writes."""
-    return [getattr(operation, field.name) for field in dataclasses.fields(operation) if field.name in _WRITTEN]
+    fields = [field.name for field in dataclasses.fields(operation) if field.name in _WRITTEN]
+    return [tensor for name in fields for tensor in _tensors_of(getattr(operation, name))]

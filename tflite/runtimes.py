@@ -1,4 +1,4 @@
-"""Runs `.tflite` files of this package step by step, with the states fed back, on two interpreters.
+"""Runs `.tflite` files of this package step by step, on two interpreters; explicit states are fed back.
 
 TensorFlow Lite Micro (the `tflite-micro` package, the same kernels as on a microcontroller) is the judge. TensorFlow's
 reference interpreter is a second opinion: it agrees bit for bit except in FULLY_CONNECTED, which it rounds in another
@@ -25,14 +25,15 @@ SMALLEST_ARENA = 1024
 
 
 class Runner(abc.ABC):
-    """Runs a file step by step and feeds the states back.
+    """Runs a file step by step and feeds explicit states back.
 
     Args:
         tflite: the bytes of a file that `to_tflite` wrote.
 
     Attributes:
         summary: what the file consists of.
-        states: the states before the next step, `[2, N, H]` or `[H]` each; may be assigned.
+        states: the states before the next step, `[2, N, H]` or `[H]` each; may be assigned. Only `reset` touches states
+            that are resource variables: using this attribute raises a ValueError then.
 
     Raises:
         ValueError: when the file is damaged (see `check_tflite`), before the runtime sees it.
@@ -44,8 +45,9 @@ class Runner(abc.ABC):
         self._state_count = len(self.summary.states)
         self._inputs = [tensors[index] for index in self.summary.inputs]
         self._outputs = [tensors[index] for index in self.summary.outputs]
-        self._load(bytes(tflite))
-        self.reset()
+        self._tflite = bytes(tflite)
+        self._load(self._tflite)
+        self._states = self._zeros()
 
     @abc.abstractmethod
     def _load(self, tflite: bytes) -> None:
@@ -55,9 +57,36 @@ class Runner(abc.ABC):
     def _invoke(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Run one step on arrays of the file's shapes."""
 
+    @abc.abstractmethod
+    def _reset_variables(self) -> None:
+        """Zero the resource variables."""
+
     def reset(self) -> None:
         """Zero the states."""
-        self.states = tuple(np.zeros(_shape(tensor), tensor.type) for tensor in self._inputs[self._sensors :])
+        self._states = self._zeros()
+        if self.summary.variables:
+            self._reset_variables()
+
+    @property
+    def states(self) -> tuple[np.ndarray, ...]:
+        """See the class."""
+        self._check_explicit()
+        return self._states
+
+    @states.setter
+    def states(self, states: Sequence[np.ndarray]) -> None:
+        self._check_explicit()
+        self._states = tuple(states)
+
+    def _check_explicit(self) -> None:
+        if count := len(self.summary.variables):
+            raise ValueError(
+                f"The {count} states of this file are resource variables inside the interpreter, which nobody can read "
+                'or set from outside. Write the file with states="inputs" to have them as inputs and outputs.'
+            )
+
+    def _zeros(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.zeros(_shape(tensor), tensor.type) for tensor in self._inputs[self._sensors :])
 
     @property
     def _sensors(self) -> int:
@@ -76,10 +105,10 @@ class Runner(abc.ABC):
         Raises:
             ValueError: when the number, shape or type of the inputs or states is not the file's.
         """
-        arrays = [np.asarray(value) for value in (*inputs, *self.states)]
+        arrays = [np.asarray(value) for value in (*inputs, *self._states)]
         if len(arrays) != len(self._inputs):
             raise ValueError(
-                f"Received {len(inputs)} inputs and {len(self.states)} states; the file has {self._sensors} and "
+                f"Received {len(inputs)} inputs and {len(self._states)} states; the file has {self._sensors} and "
                 f"{self._state_count}."
             )
         for array, tensor in zip(arrays, self._inputs, strict=True):
@@ -89,7 +118,7 @@ class Runner(abc.ABC):
         results = self._invoke([array.reshape(t.shape) for array, t in zip(arrays, self._inputs, strict=True)])
         results = [array.reshape(_shape(tensor)) for array, tensor in zip(results, self._outputs, strict=True)]
         first_state = len(results) - self._state_count
-        self.states = tuple(results[first_state:])
+        self._states = tuple(results[first_state:])
         return tuple(results[:first_state])
 
     def run(
@@ -110,7 +139,13 @@ class Runner(abc.ABC):
         Returns:
             The outputs `[B, L, C]` (a tuple of them when there are several); with `keep_states`, a pair of that and a
             tuple of states `[B, L, ...]`.
+
+        Raises:
+            ValueError: when shapes or types do not fit, or when `states` or `keep_states` is given and the states are
+                resource variables.
         """
+        if keep_states or states is not None:
+            self._check_explicit()
         arrays = [inputs] if isinstance(inputs, np.ndarray) else [np.asarray(value) for value in inputs]
         if any(array.ndim < 3 for array in arrays) or len({array.shape[:2] for array in arrays}) != 1:
             raise ValueError(
@@ -125,7 +160,7 @@ class Runner(abc.ABC):
                 self.states = tuple(state[stream] for state in states)
             for index in range(length):
                 outputs = self.step(*(array[stream, index] for array in arrays))
-                for result, value in zip(results, (*outputs, *self.states), strict=False):
+                for result, value in zip(results, (*outputs, *self._states), strict=False):
                     result[stream, index] = value
             if progress:
                 progress((stream + 1) * length, batch * length)
@@ -169,6 +204,9 @@ class TflmRunner(Runner):
         self._interpreter.invoke()
         return [self._interpreter.get_output(index) for index in range(len(self._outputs))]
 
+    def _reset_variables(self) -> None:
+        self._interpreter.reset()
+
 
 class TensorFlowRunner(Runner):
     """Runs a file on the reference kernels of TensorFlow's own interpreter; arguments as in `Runner`."""
@@ -192,6 +230,10 @@ class TensorFlowRunner(Runner):
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
+    def _reset_variables(self) -> None:
+        # Neither `reset_all_variables` nor `allocate_tensors` touches resource variables.
+        self._load(self._tflite)
+
 
 def run_tflm(
     tflite: bytes,
@@ -210,15 +252,21 @@ def run_tflm(
 
 
 # The interpreter prints to stderr when the arena is too small, and crashes when it is far too small: another process.
+# The inputs are set, since a token number out of range would fail, too.
 _BISECTION = """
 import pathlib, sys
+import numpy as np
 from tflite_micro import runtime
 model, low, high = pathlib.Path(sys.argv[1]).read_bytes(), int(sys.argv[2]), int(sys.argv[3])
 while high - low > 16:
     size = (low + high) // 2
     print("try", size, flush=True)
     try:
-        runtime.Interpreter.from_bytes(model, arena_size=size).invoke()
+        interpreter = runtime.Interpreter.from_bytes(model, arena_size=size)
+        for index in range(int(sys.argv[4])):
+            details = interpreter.get_input_details(index)
+            interpreter.set_input(np.zeros(details["shape"], details["dtype"]), index)
+        interpreter.invoke()
     except RuntimeError:
         low = size
     else:
@@ -252,7 +300,7 @@ def measure_arena(tflite: bytes) -> int:
         file.write(tflite)
         file.flush()
         while True:
-            command = [sys.executable, "-c", _BISECTION, file.name, str(low), str(high)]
+            command = [sys.executable, "-c", _BISECTION, file.name, str(low), str(high), str(len(summary.inputs))]
             lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
             sizes = [(word, int(size)) for word, size in (line.split() for line in lines)]
             if not sizes:

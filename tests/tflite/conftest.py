@@ -32,7 +32,10 @@ def test_windows():
 def trained_model(windows):
     keras.utils.set_random_seed(0)
     model = models.classifier((LENGTH, FEATURES), CLASSES, channels=8, states=8, blocks=2, dropout=0.0)
-    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    # Two trainings as short as these are over before XLA has compiled them.
+    model.compile(
+        keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+    )
     model.fit(*windows, epochs=12, batch_size=32, verbose=0)
     return model
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from programs import SINGLE, Builder, full_range, model, single
+from programs import SINGLE, Builder, model, random_inputs, single
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.emulator import Emulator
@@ -12,8 +12,7 @@ from keras_s4.tflite.program import Accumulate, Affine, DiagonalStep, Program, S
 
 
 def stream(program: Program, batch: int = 3, length: int = 40, seed: int = 0) -> np.ndarray:
-    x = program.inputs[0]
-    return full_range(np.random.default_rng(seed), (batch, length, *x.shape), x.type)
+    return random_inputs(program, batch, length, seed)
 
 
 def operation_of(program: Program, kind: type):

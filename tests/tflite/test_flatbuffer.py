@@ -42,7 +42,7 @@ class TestEveryFile:
             for tensor, index in zip(ends, indices, strict=True):
                 assert summary.tensors[index].type == tensor.type
                 assert np.prod(summary.tensors[index].shape) == np.prod(tensor.shape)
-                if tensor.type != "int32":
+                if tensor.type != "int32" and tensor not in (*befores, *afters):
                     assert summary.tensors[index].scales == pytest.approx((tensor.scale,))
                     assert summary.tensors[index].zero_points == (tensor.zero_point,)
 
@@ -52,7 +52,7 @@ class TestEveryFile:
         assert len(summary.states) == len(program.states)
         for before, after in summary.states:
             assert (before.type, before.shape, before.scales) == (after.type, after.shape, after.scales)
-            assert before.type == "int32"
+            assert before.type in ("int8", "int16", "int32")
             assert before.scales == before.zero_points == ()
 
     def test_reads_the_same_with_the_generated_schema(self, name):

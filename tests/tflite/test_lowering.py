@@ -76,20 +76,6 @@ def test_layer_alone(name, signals):
     assert ratio > decibels
 
 
-def test_supported_layers_are_those_that_are_tested():
-    assert set(lowering.supported_layers()) == {
-        "Activation",
-        "BatchNormalization",
-        "DSS",
-        "Dense",
-        "Dropout",
-        "GlobalAveragePooling1D",
-        "LowRankDense",
-        "S4Block",
-        "SpatialDropout1D",
-    }
-
-
 def test_layer_of_ones_own_can_be_registered(signals, monkeypatch):
     class Halve(keras.layers.Layer):
         def call(self, inputs):

@@ -51,8 +51,8 @@ def test_a_search_keeps_to_a_budget_on_the_exported_file(trained_model, windows,
 
 
 def test_a_model_that_cannot_be_exported_is_searched_by_its_weights(tmp_path):
-    layers = [keras.Input((6, 4)), keras.layers.GRU(4, name="gru"), keras.layers.Dense(2, activation="softmax")]
-    model = keras.Sequential(layers)
+    layers = [keras.layers.GRU(4, recurrent_activation="tanh"), keras.layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.Input((6, 4)), *layers])
     model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     x, y = np.random.default_rng(0).normal(size=(8, 6, 4)), np.arange(8) % 2
     with pytest.warns(UserWarning, match="The search measures weight_bytes"):

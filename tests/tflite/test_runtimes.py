@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from programs import SINGLE, full_range, model, single
+from programs import SINGLE, full_range, model, random_inputs, single
 
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.emulator import Emulator
@@ -14,8 +14,7 @@ from keras_s4.tflite.runtimes import TensorFlowRunner, TflmRunner, measure_arena
 
 
 def stream(program: Program, batch: int, length: int, seed: int) -> np.ndarray:
-    x = program.inputs[0]
-    return full_range(np.random.default_rng(seed), (batch, length, *x.shape), x.type)
+    return random_inputs(program, batch, length, seed)
 
 
 def emulate(program: Program, x: np.ndarray, states=None) -> tuple[tuple[np.ndarray, ...], list[np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
@@ -21,7 +23,9 @@ def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
         Quantization((scale_bias,)),
         operation.bias.data,
     )
-    file.writer.operator("FULLY_CONNECTED", [file.index[input.name], filter, bias], file.declare(output))
+    # TensorFlow's interpreter would make two axes of more; TensorFlow Lite Micro leaves the output as it is declared.
+    options = {"keep_dimensions": True} if len(output.shape) > 1 else {}
+    file.writer.operator("FULLY_CONNECTED", [file.index[input.name], filter, bias], file.declare(output), **options)
 
 
 @expands(Affine)
@@ -31,17 +35,19 @@ def expand_affine(operation: Affine, file: Expansion) -> None:
     offset = operation.offset.data - input.zero_point * gain
     x = file.plain(input)
     shape = file.shape(x)
+    # One constant for each value is the faster operator; broadcasting serves where there are several rows.
+    constants = shape if math.prod(shape) == gain.size else gain.shape
     uniform = bool(np.all(offset == offset[0]))
 
     def write(output: int) -> int:
         if np.all(gain == 1) and uniform:
             return file.cast(file.index[input.name], output) if input.type != "int32" else file.retag(x, output)
         if np.all(gain == 1):
-            return file.binary("ADD", x, file.constant(offset, shape), output)
-        factor = file.constant(gain, shape)
+            return file.binary("ADD", x, file.constant(offset, constants), output)
+        factor = file.constant(gain, constants)
         if uniform:
             return file.binary("MUL", x, factor, output)
-        return file.binary("ADD", file.binary("MUL", x, factor), file.constant(offset, shape), output)
+        return file.binary("ADD", file.binary("MUL", x, factor), file.constant(offset, constants), output)
 
     zero_point = -int(offset[0]) if uniform else 0
     file.round_to(operation.output, operation.accumulator_scale, zero_point, shape, write)

@@ -1,13 +1,13 @@
-"""Operations on each element: tables, products, sums, other scales."""
+"""Operations on each element: tables, products, sums, the larger and the smaller, other scales."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite import fixed_point
+from keras_s4.tflite import fixed_point, sigmoid
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
-from keras_s4.tflite.program import Add, Lookup, Multiply, Requantize
+from keras_s4.tflite.program import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 
 
 @expands(Lookup)
@@ -17,6 +17,16 @@ def expand_lookup(operation: Lookup, file: Expansion) -> None:
     position = file.once("position", input, lambda: file.offset(file.plain(input), 128))
     table = file.writer.tensor((256,), "int8", quantization(output), operation.table.data)
     file.writer.operator("GATHER", [table, position], file.declare(output, file.shape(position)))
+
+
+@expands(Squash)
+def expand_squash(operation: Squash, file: Expansion) -> None:
+    """See `program.Squash`."""
+    input, output = operation.input, operation.output
+    sigmoid.check_scales(input, output)
+    index = file.index[input.name]
+    name = {"sigmoid": "LOGISTIC", "tanh": "TANH"}[operation.function]
+    file.writer.operator(name, [index], file.declare(output, file.shape(index)))
 
 
 @expands(Multiply)
@@ -29,6 +39,19 @@ def expand_multiply(operation: Multiply, file: Expansion) -> None:
     else:
         file.declare(output, shape)
     file.binary("MUL", a, b, file.index[output.name])
+
+
+@expands(Maximum, Minimum)
+def expand_extremum(operation: Maximum | Minimum, file: Expansion) -> None:
+    """See `program.Maximum` and `program.Minimum`."""
+    a, b, output = file.centred(operation.a), operation.b, operation.output
+    b = file.centred(b) if b.data is None else file.constant(b.data, b.shape)
+    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    if output.name in file.rescaled_only:
+        file.index[output.name] = file.integers(shape, Quantization((float(output.scale),)))
+    else:
+        file.declare(output, shape)
+    file.writer.operator(type(operation).__name__.upper(), [a, b], file.index[output.name])
 
 
 @expands(Add)
@@ -56,7 +79,10 @@ def expand_requantize(operation: Requantize, file: Expansion) -> None:
     index = file.index[input.name]
     unit = fixed_point.rescale_multiplier(input.scale, output.scale) == fixed_point.quantize_multiplier(1.0)
     if unit and (input.type, input.zero_point) == (output.type, output.zero_point):
-        file.index[output.name] = index
+        if file.state_ends.isdisjoint((input.name, output.name)):
+            file.index[output.name] = index
+        else:  # the ends of a state carry no scale
+            file.reshape(index, file.end_shape(output), file.declare(output, file.end_shape(output)))
     elif output.type == "int32":
         file.round_to(output, input.scale, 0, file.shape(index), lambda to: file.retag(file.centred(input), to))
     elif (input.type, output.type) != ("int8", "int16"):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_s4.tflite import fixed_point
+from keras_s4.tflite.expansion.variables import StateVariables
 from keras_s4.tflite.flatbuffer_writer import ModelWriter, Quantization
-from keras_s4.tflite.operators import TENSOR_TYPES
+from keras_s4.tflite.operators import LARGEST_CONCATENATION, TENSOR_TYPES
 from keras_s4.tflite.program import Operation, Program, Requantize, Tensor, reads
 
 Expand = Callable[[Operation, "Expansion"], None]
@@ -30,31 +31,37 @@ class Expansion:
 
     Args:
         program: the integer program.
+        variables: whether the states are resource variables, not inputs and outputs.
 
     Attributes:
         index: of the tensor of the file that holds a tensor of the program, by name.
         rescaled_only: names of the int32 tensors that nothing but `Requantize` reads.
+        state_ends: names of the states before and after a step, which carry no scale; a file's inputs without one are
+            states.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, variables: bool = False):
         self.program = program
+        self._variables = StateVariables(program.states if variables else (), self)
+        self._explicit_states = () if variables else program.states
         self.writer = ModelWriter()
         self.index: dict[str, int] = {}
         self.derived: dict[tuple[str, int], int] = {}
         self.rescaled_only = _rescaled_only(program)
+        self.state_ends = {end.name for state in program.states for end in (state.before, state.after)}
 
     def write(self) -> bytes:
         """The bytes of the file."""
-        inputs = [*self.program.inputs, *(state.before for state in self.program.states)]
-        # Four axes, as convolutions give them: what is added to a state then never has another shape than the state.
-        shapes = [
-            (1,) * (4 - len(tensor.shape)) + tensor.shape if tensor.type == "int32" else None for tensor in inputs
-        ]
-        ends = [self.declare(tensor, shape, tensor.name) for tensor, shape in zip(inputs, shapes, strict=True)]
+        inputs = [*self.program.inputs, *(state.before for state in self._explicit_states)]
+        ends = [self.declare(tensor, self.end_shape(tensor), tensor.name) for tensor in inputs]
+        self._variables.initialize()
         for operation in self.program.operations:
+            self._variables.read(reads(operation))
             _EXPANSIONS[type(operation)](operation, self)
+            self._variables.assign()
+        self._variables.finish()
         outputs: list[int] = []
-        for tensor in [*self.program.outputs, *(state.after for state in self.program.states)]:
+        for tensor in [*self.program.outputs, *(state.after for state in self._explicit_states)]:
             index = self.index[tensor.name]
             # Two ends of the model must not be one tensor.
             outputs.append(self.copy(index) if index in ends or index in outputs else index)
@@ -68,10 +75,19 @@ class Expansion:
         """The type of a tensor of the file."""
         return self.writer.tensors[index].type
 
+    def end_shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """The shape of an input or a state in the file.
+
+        States of int32 have four axes, as convolutions give them: what is added to one then never has another shape.
+        """
+        four = tensor.type == "int32" and tensor.name in self.state_ends
+        return (1,) * max(1, 4 - len(tensor.shape) if four else 1) + tensor.shape
+
     def declare(self, tensor: Tensor, shape: Sequence[int] | None = None, name: str = "") -> int:
-        """The tensor of the file for a tensor of the program; int32 carries no scale."""
-        scale = None if tensor.type == "int32" else quantization(tensor)
-        keep = {end.name for end in (*self.program.outputs, *(state.after for state in self.program.states))}
+        """The tensor of the file for a tensor of the program; ends of states, and int32 but inputs, carry no scale."""
+        plain = tensor.name in self.state_ends or (tensor.type == "int32" and tensor not in self.program.inputs)
+        scale = None if plain else quantization(tensor)
+        keep = {end.name for end in (*self.program.outputs, *(state.after for state in self._explicit_states))}
         name = name or (tensor.name if tensor.name in keep else "")
         self.index[tensor.name] = self.writer.tensor(shape or (1, *tensor.shape), tensor.type, scale, name=name)
         return self.index[tensor.name]
@@ -107,6 +123,43 @@ class Expansion:
         record = self.writer.tensors[index]
         output = self.writer.tensor(record.shape, record.type, tag or record.quantization)
         return self.writer.operator("RESHAPE", [index], output, new_shape=record.shape)
+
+    def reshape(self, index: int, shape: Sequence[int], output: int | None = None) -> int:
+        """The same integers in another shape, in `output` or in a new tensor of the same scale."""
+        record = self.writer.tensors[index]
+        if output is None:
+            output = self.writer.tensor(shape, record.type, record.quantization)
+        return self.writer.operator("RESHAPE", [index], output, new_shape=tuple(shape))
+
+    def shaped(self, tensor: Tensor) -> int:
+        """The tensor in its own shape behind a batch axis, whatever axes of size 1 the file's tensor has."""
+        index, shape = self.index[tensor.name], (1, *tensor.shape)
+        return index if self.shape(index) == shape else self.reshape(index, shape)
+
+    def slice(
+        self, index: int, begin: Sequence[int], strides: Sequence[int], output: int, end: Sequence[int] | None = None
+    ) -> int:
+        """Every so many elements along each axis, from `begin` to before `end`, by default the last."""
+        ends = (begin, end or self.shape(index), strides)
+        ends = [self.constant(np.array(values), (len(begin),)) for values in ends]
+        return self.writer.operator("STRIDED_SLICE", [index, *ends], output)
+
+    def concatenate(self, parts: list[int], axis: int, output: int | None = None) -> int:
+        """Tensors joined along an axis, in `output` or in a new tensor of the same scale.
+
+        More of them than the operator takes are joined in groups first.
+        """
+        if len(parts) == 1 and output is None:
+            return parts[0]
+        if len(parts) > LARGEST_CONCATENATION:
+            group, parts = parts[:LARGEST_CONCATENATION], parts[LARGEST_CONCATENATION:]
+            return self.concatenate([self.concatenate(group, axis), *parts], axis, output)
+        if output is None:
+            record = self.writer.tensors[parts[0]]
+            size = sum(self.shape(index)[axis] for index in parts)
+            shape = (*record.shape[:axis], size, *record.shape[axis + 1 :])
+            output = self.writer.tensor(shape, record.type, record.quantization)
+        return self.writer.operator("CONCATENATION", parts, output, axis=axis)
 
     def plain(self, tensor: Tensor) -> int:
         """The stored integers in int32."""

@@ -1,11 +1,12 @@
-"""Operations on each element: tables, products, sums, other scales."""
+"""Operations on each element: tables, products, sums, the larger and the smaller, other scales."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from keras_s4.tflite import sigmoid
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel, same_scale
-from keras_s4.tflite.program import Add, Lookup, Multiply, Requantize
+from keras_s4.tflite.program import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 
 
 @kernel(Lookup)
@@ -19,6 +20,19 @@ def compile_lookup(operation: Lookup, arithmetic: Arithmetic) -> Run:
     return run
 
 
+@kernel(Squash)
+def compile_squash(operation: Squash, arithmetic: Arithmetic) -> Run:
+    """See `program.Squash`."""
+    function = {"sigmoid": sigmoid.sigmoid_int16, "tanh": sigmoid.tanh_int16}[operation.function]
+    input, output = operation.input, operation.output
+    sigmoid.check_scales(input, output)
+
+    def run(values: Values):
+        values[output.name] = function(values[input.name], input.scale)
+
+    return run
+
+
 @kernel(Multiply)
 def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
     """See `program.Multiply`."""
@@ -26,7 +40,21 @@ def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
 
     def run(values: Values):
         product = arithmetic.wide(values[a.name], a.zero_point) * arithmetic.wide(values[b.name], b.zero_point)
-        values[output.name] = product.astype(np.int32)
+        values[output.name] = arithmetic.guard(product, output.name).astype(np.int32)
+
+    return run
+
+
+@kernel(Maximum, Minimum)
+def compile_extremum(operation: Maximum | Minimum, arithmetic: Arithmetic) -> Run:
+    """See `program.Maximum` and `program.Minimum`."""
+    choose = np.maximum if isinstance(operation, Maximum) else np.minimum
+    a, b = operation.a, operation.b
+
+    def run(values: Values):
+        second = values[b.name] if b.data is None else b.data
+        chosen = choose(arithmetic.wide(values[a.name], a.zero_point), arithmetic.wide(second, b.zero_point))
+        values[operation.output.name] = chosen.astype(np.int32)
 
     return run
 

@@ -23,9 +23,7 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
     feedthrough = arithmetic.wide(step.feedthrough.data)
     readout = step.readout.data.astype(np.int32)
 
-    def run(values: Values):
-        u = arithmetic.wide(values[step.input.name])
-        state = arithmetic.wide(values[step.state.name])
+    def run_step(u: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, ...]:
         hidden = _halving_requantize(state, hidden_multiplier)
         wide = hidden.astype(arithmetic.accumulator)
         sums = _sum_of_products(hidden, readout)
@@ -40,10 +38,19 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
         next_state += arithmetic.guard(wide * decay, f"{step.next_state.name} (decay)")
         arithmetic.guard(next_state, f"{step.next_state.name} (after decay)")
         next_state += arithmetic.guard(wide[:, ::-1] * rotation, f"{step.next_state.name} (rotation)")
-        values[step.hidden.name] = hidden
-        values[step.partial.name] = partial
-        values[step.output.name] = rescale(arithmetic.guard(accumulator, f"{step.output.name} (accumulator)"))
-        values[step.next_state.name] = arithmetic.guard(next_state, step.next_state.name).astype(np.int32, copy=False)
+        output = rescale(arithmetic.guard(accumulator, f"{step.output.name} (accumulator)"))
+        return arithmetic.guard(next_state, step.next_state.name), hidden, partial, output
+
+    def run(values: Values):
+        state = arithmetic.wide(values[step.state.name])
+        inputs = arithmetic.wide(values[step.input.name]).reshape(len(state), -1, step.state.shape[-1])
+        rows = []
+        for index in range(inputs.shape[1]):
+            state, *row = run_step(inputs[:, index], state)
+            rows.append(row)
+        for tensor, arrays in zip((step.hidden, step.partial, step.output), zip(*rows, strict=True), strict=True):
+            values[tensor.name] = arrays[0] if len(rows) == 1 else np.stack(arrays, axis=1)
+        values[step.next_state.name] = state.astype(np.int32, copy=False)
 
     return run
 
@@ -54,7 +61,10 @@ def compile_accumulate(operation: Accumulate, arithmetic: Arithmetic) -> Run:
     input, after = operation.input, operation.next_state
 
     def run(values: Values):
-        total = arithmetic.wide(values[operation.state.name]) + arithmetic.wide(values[input.name], input.zero_point)
+        added = arithmetic.wide(values[input.name], input.zero_point)
+        if len(input.shape) > len(after.shape):
+            added = added.sum(axis=1, dtype=added.dtype)
+        total = arithmetic.wide(values[operation.state.name]) + added
         values[after.name] = arithmetic.guard(total, after.name).astype(np.int32)
 
     return run

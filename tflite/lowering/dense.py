@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_s4.layers import LowRankDense
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale, symmetric_int8_scale
-from keras_s4.tflite.lowering.activation import add_activation, in_float64
+from keras_s4.tflite.lowering.activation import SQUASHED, add_activation, as_int16, in_float64, squash_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
-from keras_s4.tflite.program import FullyConnected
+from keras_s4.tflite.program import FullyConnected, Tensor
 from keras_s4.weights import finite_weights
 
 
@@ -22,27 +22,39 @@ def lower_dense(layer, inputs, builder):
 
 
 def add_dense(
-    layer: keras.layers.Layer, name: str, signal: Signal, builder: ProgramBuilder, shifts: bool = False
+    layer: keras.layers.Layer,
+    name: str,
+    signal: Signal,
+    builder: ProgramBuilder,
+    shifts: bool = False,
+    coarser_than: float = 0.0,
 ) -> Signal:
     """The matrix product and bias of a Dense or LowRankDense layer, before its activation.
 
     Args:
         layer: its activation is only asked which range of the result matters.
         name: for the tensors.
-        signal: int8 (the result is int8) or int16 (the result is int16).
+        signal: int8 (the result is int8, unless `builder.activations` is int16) or int16 (the result is int16).
         builder: takes the operations.
         shifts: the result gets a power of two as its scale and 0 as its zero point, so that it can be added exactly.
+        coarser_than: the least scale of an int16 result.
     """
+    wide = builder.activations == "int16"
+    signal = as_int16(f"{name}/input", signal, builder) if wide else signal
     names = ("kernel_left", "kernel_right") if isinstance(layer, LowRankDense) else ("kernel",)
     *left, kernel = finite_weights(layer, *names)
     for factor in left:
         nothing = np.zeros(factor.shape[1])
-        signal = _add_product(f"{name}/left", factor, nothing, signal, builder, _range_between(signal))
+        signal = add_product(f"{name}/left", factor, nothing, signal, builder, range_between(signal))
     bias = finite_weights(layer, "bias")[0] if layer.use_bias else np.zeros(kernel.shape[1])
-    return _add_product(name, kernel, bias, signal, builder, lambda values: _range(layer, values, signal, shifts))
+    if wide:
+        return add_product(
+            name, kernel, bias, signal, builder, lambda values: (max(_wide_scale(layer, values), coarser_than), 0)
+        )
+    return add_product(name, kernel, bias, signal, builder, lambda values: _range(layer, values, signal, shifts))
 
 
-def _add_product(
+def add_product(
     name: str,
     kernel: np.ndarray,
     bias: np.ndarray,
@@ -51,21 +63,42 @@ def _add_product(
     range_of: Callable[[np.ndarray], tuple[float, int]],
 ) -> Signal:
     """One fully connected operation; `range_of` gives the scale and zero point of its result from the values."""
-    values = signal.values @ kernel + bias
-    output = builder.tensor(f"{name}/product", kernel.shape[1], signal.tensor.type, *range_of(values))
-    weight_scale = max(np.abs(kernel).max(), 1e-9) / 127.0
-    bias_scale = signal.tensor.scale * weight_scale
+    return add_product_of(name, kernel, bias, signal.tensor, signal.values @ kernel + bias, builder, range_of)
+
+
+def add_product_of(
+    name: str,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    tensor: Tensor,
+    values: np.ndarray,
+    builder: ProgramBuilder,
+    range_of: Callable[[np.ndarray], tuple[float, int]],
+) -> Signal:
+    """`add_product` of a tensor whose values need not be known: those of the result are given."""
+    shape = (*tensor.shape[:-1], kernel.shape[1])
+    output = builder.tensor(f"{name}/product", shape, tensor.type, *range_of(values))
+    # A kernel that is small beside the bias gives way, so that the bias fits 31 bits in units of their product.
+    weight_scale = max(np.abs(kernel).max() / 127.0, 1e-11, np.abs(bias).max() / (tensor.scale * 2.0**30))
+    bias_scale = tensor.scale * weight_scale
     weights = builder.constant(f"{name}/kernel", kernel.T / weight_scale, "int8", weight_scale)
     offsets = builder.constant(f"{name}/bias", bias / bias_scale, "int32", bias_scale)
-    builder.add(FullyConnected(signal.tensor, weights, offsets, output))
+    builder.add(FullyConnected(tensor, weights, offsets, output))
     return Signal(output, values)
 
 
-def _range_between(signal: Signal) -> Callable[[np.ndarray], tuple[float, int]]:
+def range_between(signal: Signal) -> Callable[[np.ndarray], tuple[float, int]]:
     """Scale and zero point of what goes from one factor to the next, in the type of a signal."""
     if signal.tensor.type == "int16":
         return lambda values: (power_of_two_scale(float(np.abs(values).max()), 16), 0)
     return lambda values: int8_range(values, lambda sample: sample)
+
+
+def _wide_scale(layer: keras.layers.Layer, values: np.ndarray) -> float:
+    """The scale of a result in int16, which is what the activation wants to read."""
+    if layer.activation in SQUASHED:
+        return squash_scale(values)
+    return power_of_two_scale(float(np.abs(values).max()), 16)
 
 
 def _range(layer, values: np.ndarray, signal: Signal, shifts: bool) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""Normalisations that are a fixed gain and offset per channel once trained."""
+"""Normalisations: a fixed gain and offset per channel once trained, or by the statistics of each step's channels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,71 @@ import keras
 import numpy as np
 
 from keras_s4.tflite.calibration import Signal, power_of_two_scale
-from keras_s4.tflite.lowering.registry import ProgramBuilder, register
-from keras_s4.tflite.program import Affine
+from keras_s4.tflite.lowering.reciprocal_root import add_normalize
+from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
+from keras_s4.tflite.program import Add, Affine, FullyConnected, Requantize
 from keras_s4.weights import finite_weights
 
 GAIN_BITS = 15
+# By which the mean over the channels may be finer than they are.
+MEAN_BITS = 6
 
 
 @register(keras.layers.BatchNormalization)
 def lower_batch_normalization(layer, inputs, builder):
     """One affine operation."""
+    check_last_axis(layer, layer.axis, inputs[0])
     return add_batch_normalization(layer, layer.name, inputs[0], builder)
+
+
+@register(keras.layers.Normalization)
+def lower_feature_normalization(layer, inputs, builder):
+    """One affine operation."""
+    signal = inputs[0]
+    if layer.axis:
+        check_last_axis(layer, layer.axis, signal)
+    mean, variance = (keras.ops.convert_to_numpy(value).astype(np.float64) for value in (layer.mean, layer.variance))
+    deviation = np.maximum(np.sqrt(variance), keras.backend.epsilon())
+    gain, offset = (deviation, mean) if layer.invert else (1.0 / deviation, -mean / deviation)
+    return _add_constant_affine(layer.name, signal, gain, offset, builder)
+
+
+@register(keras.layers.Rescaling)
+def lower_rescaling(layer, inputs, builder):
+    """One affine operation."""
+    signal = inputs[0]
+    for value in (layer.scale, layer.offset):
+        steps = np.shape(value)[: -len(signal.tensor.shape)] if signal.has_time else ()
+        if any(size != 1 for size in steps):
+            raise refusal(layer, "its scale or offset differs along the time axis", "Scale all steps alike")
+    return _add_constant_affine(layer.name, signal, np.asarray(layer.scale), np.asarray(layer.offset), builder)
+
+
+@register(keras.layers.LayerNormalization)
+def lower_layer_normalization(layer, inputs, builder):
+    """The mean over the channels taken off, division by the root of their variance, gain and offset."""
+    if layer.rms_scaling:
+        raise refusal(layer, "rms_scaling=True mixes two normalisations", "Use RMSNormalization")
+    signal = _wide(layer, inputs[0], builder)
+    signal = _add_centred(layer.name, signal, builder)
+    signal = add_normalize(layer.name, signal, 1.0 / signal.tensor.shape[-1], layer.epsilon, builder)
+    gain = finite_weights(layer, "gamma")[0] if layer.scale else np.ones(1)
+    offset = finite_weights(layer, "beta")[0] if layer.center else np.zeros(1)
+    return _add_constant_affine(layer.name, signal, gain, offset, builder)
+
+
+@register(keras.layers.RMSNormalization)
+def lower_rms_normalization(layer, inputs, builder):
+    """Division by the root of the mean square over the channels, and a gain."""
+    signal = _wide(layer, inputs[0], builder)
+    signal = add_normalize(layer.name, signal, 1.0 / signal.tensor.shape[-1], layer.epsilon, builder)
+    return _add_constant_affine(layer.name, signal, finite_weights(layer, "scale")[0], np.zeros(1), builder)
+
+
+@register(keras.layers.UnitNormalization)
+def lower_unit_normalization(layer, inputs, builder):
+    """Division by the length of the vector of channels."""
+    return add_normalize(layer.name, _wide(layer, inputs[0], builder), 1.0, 0.0, builder)
 
 
 def add_batch_normalization(
@@ -57,10 +111,51 @@ def add_affine(
         power_of_two_scale(worst, 32, headroom=1.0),
         power_of_two_scale(np.abs(gain).max() * signal.tensor.scale, GAIN_BITS + 1, headroom=1.0),
     )
-    output = builder.tensor(f"{name}/output", len(gain), "int16", scale)
+    output = builder.tensor(f"{name}/output", signal.tensor.shape, "int16", scale)
     gains = builder.constant(
         f"{name}/gain", gain * signal.tensor.scale / accumulator_scale, "int32", accumulator_scale / signal.tensor.scale
     )
     offsets = builder.constant(f"{name}/offset", offset / accumulator_scale, "int32", accumulator_scale)
     builder.add(Affine(signal.tensor, gains, offsets, accumulator_scale, output))
     return Signal(output, values)
+
+
+def _add_constant_affine(
+    name: str, signal: Signal, gain: np.ndarray, offset: np.ndarray, builder: ProgramBuilder
+) -> Signal:
+    """`add_affine` with a gain and an offset of any shape that fits; nothing if they change nothing."""
+    if np.all(gain == 1) and np.all(offset == 0):
+        return signal
+    channels = signal.tensor.shape[-1]
+    gain, offset = (np.broadcast_to(np.asarray(value, np.float64).ravel(), channels) for value in (gain, offset))
+    return add_affine(name, signal, gain, offset, builder)
+
+
+def _wide(layer: keras.layers.Layer, signal: Signal, builder: ProgramBuilder) -> Signal:
+    """The input of a normalisation over the channels in int16, exactly."""
+    check_last_axis(layer, layer.axis, signal)
+    tensor = signal.tensor
+    if tensor.type == "int16":
+        return signal
+    wide = builder.tensor(f"{layer.name}/input", tensor.shape, "int16", tensor.scale)
+    builder.add(Requantize(tensor, wide))
+    return Signal(wide, signal.values, has_time=signal.has_time)
+
+
+def _add_centred(name: str, signal: Signal, builder: ProgramBuilder) -> Signal:
+    """The channels less their mean, in int16; the mean has the finest scale that holds it."""
+    tensor = signal.tensor
+    mean = signal.values.mean(axis=-1, keepdims=True)
+    values = signal.values - mean
+    largest, largest_mean = (max(float(np.abs(each).max()), 1e-12) for each in (signal.values, mean))
+    shift = int(np.floor(np.log2(largest / largest_mean)))
+    gain = 2 ** min(max(shift, 0), MEAN_BITS)
+    average = builder.tensor(f"{name}/mean", (*tensor.shape[:-1], 1), "int16", tensor.scale / gain)
+    ones = builder.constant(f"{name}/ones", np.ones((1, tensor.shape[-1])), "int8", 1.0 / tensor.shape[-1])
+    nothing = builder.constant(f"{name}/nothing", np.zeros(1), "int32", tensor.scale / tensor.shape[-1])
+    builder.add(FullyConnected(tensor, ones, nothing, average))
+    # Not finer than what goes in: where there is one channel, nothing is left.
+    scale = max(power_of_two_scale(float(np.abs(values).max()), 16), average.scale)
+    centred = builder.tensor(f"{name}/centred", tensor.shape, "int16", scale)
+    builder.add(Add(tensor, average, gain, -1, average.scale, centred))
+    return Signal(centred, values)

@@ -1,36 +1,81 @@
-"""Pooling over time."""
+"""Pooling over time: one value for all steps so far."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import keras
 import numpy as np
 
+from keras_s4.layers import LastStep
 from keras_s4.tflite.calibration import Signal
-from keras_s4.tflite.lowering.registry import register
-from keras_s4.tflite.program import Accumulate, Requantize
+from keras_s4.tflite.fixed_point import RANGES
+from keras_s4.tflite.lowering.registry import refusal, register
+from keras_s4.tflite.lowering.timing import at_rest_until_due
+from keras_s4.tflite.program import Accumulate, Affine, Maximum, Requantize
 
 
 @register(keras.layers.GlobalAveragePooling1D)
 def lower_average_pooling(layer, inputs, builder):
     """A running sum; the division by the window's length is folded into its scale."""
-    signal, length = inputs[0], builder.length
-    if length is None:
+    _check_pooling(layer)
+    signal = inputs[0]
+    if builder.length is None:
         raise ValueError(
             f"Layer {layer.name!r} averages over time, but the model's sequence length is open; "
             "say how many steps a window has: convert(model, data, length=...)."
         )
+    length = builder.length - signal.phase
     largest = 2.0 ** (15 if signal.tensor.type == "int16" else 8) * length
     if largest > 2.0**31 - 1:
         raise ValueError(
             f"Layer {layer.name!r} would sum {length} steps in 32 bits, which holds {2**31 // int(largest / length)}; "
             "use shorter windows."
         )
-    averages = np.cumsum(signal.values, axis=1) / length
+    due = at_rest_until_due(layer.name, signal, builder)
+    averages = np.cumsum(due.values, axis=1) / length
     scale = signal.tensor.scale / length
     sums = builder.state(f"{layer.name}/sum", signal.tensor.shape, scale)
-    builder.add(Accumulate(signal.tensor, sums.before, sums.after))
+    builder.add(Accumulate(due.tensor, sums.before, sums.after))
     # A power of two times the sum's scale, so that the rounding is a shift in every engine.
     shift = max(0.0, np.ceil(np.log2(max(np.abs(averages).max() * 1.25, 1e-12) / (scale * 32767))))
     output = builder.tensor(f"{layer.name}/output", signal.tensor.shape, "int16", scale * 2.0**shift)
     builder.add(Requantize(sums.after, output))
-    return Signal(output, averages)
+    return Signal(output, averages, phase=signal.phase, has_time=False)
+
+
+@register(keras.layers.GlobalMaxPooling1D)
+def lower_max_pooling(layer, inputs, builder):
+    """A running maximum of `q - lowest`, exact: never below 0, which is what the state starts from."""
+    _check_pooling(layer)
+    signal, name = inputs[0], layer.name
+    tensor, shape = signal.tensor, signal.tensor.shape
+    lowest = RANGES[tensor.type][0]
+    ones = builder.constant(f"{name}/ones", np.ones(shape), "int32")
+
+    def offset(label: str, value: int):
+        return builder.constant(f"{name}/{label}", np.full(shape, value), "int32", tensor.scale)
+
+    height = builder.tensor(f"{name}/height", shape, "int32", tensor.scale)
+    builder.add(Affine(tensor, ones, offset("to_height", tensor.zero_point - lowest), tensor.scale, height))
+    due = at_rest_until_due(name, Signal(height, signal.values, phase=signal.phase), builder)
+    largest = builder.state(f"{name}/largest", shape, tensor.scale)
+    builder.add(Maximum(largest.before, due.tensor, largest.after))
+    output = builder.tensor(f"{name}/output", shape, tensor.type, tensor.scale, tensor.zero_point)
+    builder.add(Affine(largest.after, ones, offset("from_height", lowest - tensor.zero_point), tensor.scale, output))
+    values = signal.values.copy()
+    values[:, : signal.phase] = values.min()
+    return Signal(output, np.maximum.accumulate(values, axis=1), phase=signal.phase, has_time=False)
+
+
+@register(LastStep)
+def lower_last_step(layer, inputs, builder):
+    """Nothing: so far, the current step is the last."""
+    return dataclasses.replace(inputs[0], has_time=False)
+
+
+def _check_pooling(layer: keras.layers.Layer) -> None:
+    if layer.data_format != "channels_last":
+        raise refusal(layer, f"data_format={layer.data_format!r} puts the time axis last", 'Use "channels_last"')
+    if layer.keepdims:
+        raise refusal(layer, "keepdims=True leaves a time axis of one step", "Use keepdims=False")

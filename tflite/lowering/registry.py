@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import keras
 import numpy as np
@@ -11,21 +15,60 @@ from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.program import Operation, State, Tensor
 
 
+Type = Literal["int8", "int16"]
+Activations = Type | Mapping[str, Type]
+
+
 class ProgramBuilder:
     """The operations and states gathered so far.
 
     Args:
         length: steps of a window, which an average over time divides by.
-        output_layer: name of the layer whose output is the model's.
+        ranges: scale and zero point of int8 tensors by name, in place of those that the lowerings choose.
+        activations: the type of activations, "int8" or "int16"; or by the names of layers, "int8" for the others.
+
+    Attributes:
+        activations: the type for the layer that is being lowered.
     """
 
-    def __init__(self, length: int | None, output_layer: str):
+    def __init__(
+        self,
+        length: int | None,
+        ranges: Mapping[str, tuple[float, int]] | None = None,
+        activations: Activations = "int8",
+    ):
         self.length = length
-        self.output_layer = output_layer
+        self.ranges = ranges or {}
+        self.activations: Type = activations if isinstance(activations, str) else "int8"
+        self._types = {} if isinstance(activations, str) else activations
+        self._path = ""
         self.operations: list[Operation] = []
         self.states: list[State] = []
-        self.output_activation = "linear"
+        self.calls: Counter[keras.layers.Layer] = Counter()
         self._names: set[str] = set()
+        self._prefix = ""
+
+    @contextlib.contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Puts the name of a nested model, and a slash, in front of all names of tensors."""
+        before = self._prefix
+        self._prefix = f"{before}{name}/"
+        try:
+            yield
+        finally:
+            self._prefix = before
+
+    @contextlib.contextmanager
+    def lowering(self, name: str) -> Iterator[None]:
+        """Sets `activations` for a layer; what is inside of it has the same type unless it is named itself."""
+        before = self._path, self.activations
+        self._path += name
+        self.activations = self._types.get(self._path, self.activations)
+        self._path += "/"
+        try:
+            yield
+        finally:
+            self._path, self.activations = before
 
     def add(self, operation: Operation) -> Operation:
         """Appends an operation."""
@@ -33,8 +76,10 @@ class ProgramBuilder:
         return operation
 
     def tensor(self, name: str, size: int | tuple[int, ...], type: str, scale, zero_point: int = 0) -> Tensor:
-        """A new activation or state, named uniquely."""
+        """A new activation or state, named uniquely; an int8 tensor in `ranges` has the scale and zero point there."""
         shape = size if isinstance(size, tuple) else (size,)
+        if type == "int8" and self._prefix + name in self.ranges:
+            scale, zero_point = self.ranges[self._prefix + name]
         return Tensor(self._unique(name), shape, type, scale, zero_point)
 
     def constant(self, name: str, data: np.ndarray, type: str, scale=1.0) -> Tensor:
@@ -52,15 +97,14 @@ class ProgramBuilder:
             )
         return Tensor(self._unique(name), rounded.shape, type, scale, data=rounded.astype(type))
 
-    def state(self, name: str, shape: tuple[int, ...], scale: float) -> State:
-        """A new int32 state: zero at the start, the same scale before and after a step."""
-        state = State(
-            self.tensor(f"{name}/before", shape, "int32", scale), self.tensor(f"{name}/after", shape, "int32", scale)
-        )
+    def state(self, name: str, shape: tuple[int, ...], scale: float, type: str = "int32") -> State:
+        """A new state: zero at the start, the same scale before and after a step."""
+        state = State(*(self.tensor(f"{name}/{end}", shape, type, scale) for end in ("before", "after")))
         self.states.append(state)
         return state
 
     def _unique(self, name: str) -> str:
+        name = self._prefix + name
         if name in self._names:
             raise ValueError(f"Two tensors of the program would be called {name!r}; layer names must differ.")
         self._names.add(name)
@@ -69,13 +113,25 @@ class ProgramBuilder:
 
 Lowering = Callable[[keras.layers.Layer, list[Signal], ProgramBuilder], Signal]
 _LOWERINGS: dict[type, Lowering] = {}
+_TAKING_PADDING: set[Lowering] = set()
 
 
-def register(*layer_classes: type) -> Callable[[Lowering], Lowering]:
-    """Decorator: this function lowers layers of these classes."""
+def register(*layer_classes: type, takes_padding: bool = False) -> Callable[[Lowering], Lowering]:
+    """Decorator: this function lowers layers of these classes and of their subclasses.
+
+    It gets the layer, a list of its inputs and the builder, adds operations and states to the builder, and returns the
+    output. A lowering that adds a state sets the output's `phase`, or else the layer is refused behind layers whose
+    first values come late: only the lowering knows how to keep its state at rest until then.
+
+    Args:
+        layer_classes: Keras layers.
+        takes_padding: the layer may stand behind a ZeroPadding1D: zeros in its initial state stand for the padding.
+    """
 
     def add(lowering: Lowering) -> Lowering:
         _LOWERINGS.update(dict.fromkeys(layer_classes, lowering))
+        if takes_padding:
+            _TAKING_PADDING.add(lowering)
         return lowering
 
     return add
@@ -83,19 +139,92 @@ def register(*layer_classes: type) -> Callable[[Lowering], Lowering]:
 
 def supported_layers() -> list[str]:
     """Names of the layer classes that can be exported."""
-    return sorted(layer_class.__name__ for layer_class in _LOWERINGS)
+    return sorted({layer_class.__name__ for layer_class in _LOWERINGS})
 
 
 def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuilder) -> Signal:
     """Adds a layer's operations to the program and returns its output.
 
+    Each call of a layer has tensors and states of its own; constants are shared in the file.
+
     Raises:
-        NotImplementedError: no lowering for this class of layers; the message lists the supported ones.
+        NotImplementedError: no lowering for this class of layers; the message lists the supported ones. Or the layer's
+            configuration, or its place in the model, cannot be exported.
     """
+    lowering = _lowering_of(layer)
+    phase = _common_phase(layer, inputs)
+    _check_place(layer, inputs, takes_padding=lowering in _TAKING_PADDING)
+    states = len(builder.states)
+    builder.calls[layer] += 1
+    again = builder.inside(f"call_{builder.calls[layer]}") if builder.calls[layer] > 1 else contextlib.nullcontext()
+    with again, builder.lowering(layer.name):
+        result = lowering(layer, inputs, builder)
+    if result.phase < phase and len(builder.states) > states:
+        raise refusal(
+            layer,
+            f"it carries a state, and its input means something from step {phase} on only",
+            "Use padding='causal' in the convolutions in front of it, or ZeroPadding1D in front of those",
+        )
+    # A recurrent layer that gives its last step gives the latest one in a stream, as a pooling over time does.
+    has_time = result.has_time and inputs[0].has_time and bool(getattr(layer, "return_sequences", True))
+    return dataclasses.replace(result, phase=max(result.phase, phase), has_time=has_time)
+
+
+def refusal(layer: keras.layers.Layer, reason: str, remedy: str) -> NotImplementedError:
+    """The error to raise for a layer that cannot be exported."""
+    return NotImplementedError(f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported: {reason}. {remedy}.")
+
+
+def check_last_axis(layer: keras.layers.Layer, axes: int | Sequence[int], signal: Signal) -> None:
+    """Refuses a layer that works along another axis than the last, in one of `axes` as Keras counts them.
+
+    Raises:
+        NotImplementedError: it does.
+    """
+    last = len(signal.tensor.shape) + int(signal.has_time)
+    places = {axis % (last + 1) for axis in ([axes] if isinstance(axes, int) else axes)}
+    if places - {last}:
+        where = "the time axis" if signal.has_time and 1 in places else f"axis {min(places)}"
+        raise refusal(layer, f"it works along {where}", "Let it work along the last axis, which holds the features")
+
+
+def _lowering_of(layer: keras.layers.Layer) -> Lowering:
     for layer_class in type(layer).__mro__:
         if layer_class in _LOWERINGS:
-            return _LOWERINGS[layer_class](layer, inputs, builder)
+            return _LOWERINGS[layer_class]
     raise NotImplementedError(
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported. Supported: "
         f"{', '.join(supported_layers())}; add yours with keras_s4.tflite.lowering.register."
     )
+
+
+def _common_phase(layer: keras.layers.Layer, inputs: list[Signal]) -> int:
+    if len({signal.has_time for signal in inputs}) > 1:
+        raise refusal(
+            layer,
+            "some of its inputs are sequences, others are not",
+            "Join sequences with sequences, or what comes behind a pooling over time with its like",
+        )
+    phases = {signal.phase - signal.padding for signal in inputs}
+    if len(phases) > 1:
+        raise refusal(
+            layer,
+            f"its inputs start at different steps ({', '.join(map(str, sorted(phases)))})",
+            "Give its branches the same padding, or cropping",
+        )
+    return max(signal.phase for signal in inputs)
+
+
+def _check_place(layer: keras.layers.Layer, inputs: list[Signal], takes_padding: bool) -> None:
+    if any(signal.activation != "linear" for signal in inputs):
+        raise refusal(
+            layer,
+            "it reads a softmax inside the model, and only one at an output can be exported (the host applies it)",
+            "Let the model end before this layer, or use another activation in front of it",
+        )
+    if any(signal.padding for signal in inputs) and not takes_padding:
+        raise refusal(
+            layer,
+            "there is padding in front of it, for which only the zeros in a convolution's initial state can stand",
+            "Put ZeroPadding1D directly in front of a convolution",
+        )

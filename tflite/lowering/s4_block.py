@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_s4.layers import S4Block
 from keras_s4.tflite.calibration import Signal, power_of_two_scale
-from keras_s4.tflite.lowering.activation import add_table, in_float64
+from keras_s4.tflite.lowering.activation import OUTPUT_SCALE, add_activation, in_float64
 from keras_s4.tflite.lowering.dense import add_dense
 from keras_s4.tflite.lowering.dss import INPUT_BITS, add_dss
 from keras_s4.tflite.lowering.normalization import add_batch_normalization
@@ -21,11 +21,15 @@ def lower_s4_block(layer, inputs, builder):
     normalized = add_batch_normalization(
         layer.normalization, f"{name}/normalization", inputs[0], builder, bits=INPUT_BITS
     )
-    hidden = add_dss(layer.dss, f"{name}/dss", normalized, builder, lambda values: in_float64(activation, values))
-    hidden = add_table(f"{name}/activation", activation, hidden, builder)
-    value = add_dense(layer.value, f"{name}/value", hidden, builder, shifts=True)
+    wide = builder.activations == "int16"
+    following = None if wide else lambda values: in_float64(activation, values)
+    hidden = add_dss(layer.dss, f"{name}/dss", normalized, builder, following)
+    hidden = add_activation(f"{name}/activation", activation, hidden, builder)
+    # A product of int16 values has 30 bits. With a value that is no finer than the residual, their sum has 31.
+    coarser_than = inputs[0].tensor.scale * 2.0**-15 / OUTPUT_SCALE
+    value = add_dense(layer.value, f"{name}/value", hidden, builder, shifts=True, coarser_than=coarser_than)
     gate = add_dense(layer.gate, f"{name}/gate", hidden, builder)
-    gate = add_table(f"{name}/gate", layer.gate.activation, gate, builder)
+    gate = add_activation(f"{name}/gate", layer.gate.activation, gate, builder)
     return _add_product(layer.name, inputs[0], value, gate, builder)
 
 
