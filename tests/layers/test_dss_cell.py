@@ -40,7 +40,7 @@ def test_the_cell_shares_the_weights_of_the_layer():
 def test_a_stack_of_cells_in_a_model_of_its_own(tmp_path):
     cells = [DSSCell(DSS(STATES), channels=CHANNELS), keras.layers.GRUCell(3)]
     model = keras.Sequential([keras.Input((None, CHANNELS)), keras.layers.RNN(cells)])
-    model.compile("adam", "mse", jit_compile=False)
+    model.compile("adam", "mse", run_eagerly=True)
     model.fit(signal(), np.zeros((2, 3)), verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
