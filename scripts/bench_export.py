@@ -3,11 +3,11 @@
 Without `--rerun` the committed results are shown and judged. A run over takes some ten minutes on one core, beside the
 training of the smartwatch model where no `--model` is given.
 
-What is compared: the trained classifier without its softmax, which is the host's business, one step per call. TensorFlow's
+What is compared: one step of the trained classifier, without its softmax, which is the host's business. TensorFlow's
 converter gets the streamed float step (`StreamingModel.step`, real arithmetic only) with states as inputs and outputs,
-and for calibration single steps with the states that really come before them. It gives the two ends of a state
-different scales, so whoever calls such a file has to requantise every state between two steps; the time for that is not
-counted. Raw feedback of the integers is shown, too.
+and for calibration single steps of the sequences that calibrate ours, with the states that really come before them. It
+gives the two ends of a state different scales, so whoever calls such a file has to requantise every state between two
+steps; that time is not counted. What comes of feeding the integers back as they are is shown, too.
 
 TensorFlow Lite Micro has no GELU. Rows that name another formula run the same weights with that formula in its place.
 All accuracies are of the same sequences; equal labels and signal-to-noise ratios are against streamed Keras, the latter
@@ -21,12 +21,13 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from bench_export_converter import TYPES, StreamedStep, activations, convertible_models
 from bench_export_files import StepFile, time_steps
 from bench_layers_worker import processor
 from measuring import RESULTS, Figure, conclude, read_result, record_of, run_apart
@@ -34,16 +35,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-RESULT = RESULTS / "export.json"
+RESULT = RESULTS / "bench_export.json"
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "tflite-micro")
 # What `convert` is asked for, by row; the first row is what the others are compared with.
 OURS: dict[str, dict[str, Any]] = {
-    "keras-s4": {},
+    "keras-s4 int8": {},
+    "keras-s4 int8, states as variables": {"states": "variables"},
 }
-TYPES = ("int8", "16x8", "float32")
 CALIBRATION_SEQUENCES = 200
-# TensorFlow's calibration takes some milliseconds a step: so many steps of the same sequences, chosen at random.
-CALIBRATION_STEPS = 3000
 DEMO = {"channels": 32, "states": 16, "blocks": 2}
 DEMO_RANK, DEMO_WINDOWS = 4, (300, 500, 6)
 
@@ -110,112 +109,12 @@ def smartwatch_task(cache: Path, sequences: int) -> Task:
     return Task(with_logits(load_model(model_file)), calibration, x[tested], y[tested])
 
 
-def activations(model) -> dict[str, str]:
-    """The activations of the layers that have one, by the layers' names."""
-    return {
-        layer.name: layer.get_config()["activation"] for layer in model.layers if "activation" in layer.get_config()
-    }
-
-
 def with_logits(model):
     """The classifier without the softmax of its last layer."""
     from keras_s4.cloning import clone
 
     last = model.layers[-1].name
     return clone(model, {last: {"activation": "linear"}}) if activations(model).get(last) == "softmax" else model
-
-
-def logistic_gelu(values):
-    """Within 0.02 of GELU; two operators more than the activation itself."""
-    import keras
-
-    return values * keras.ops.sigmoid(1.702 * values)
-
-
-def cubic_gelu(values):
-    """Within 0.0005 of GELU: its tanh form, written so that the converter does not make it a GELU again."""
-    import keras
-
-    return values * keras.ops.sigmoid(1.5957691216057308 * (values + 0.044715 * values * values * values))
-
-
-GELUS: dict[str, Callable] = {"GELU = x sigmoid(1.702 x)": logistic_gelu, "GELU by its tanh form": cubic_gelu}
-
-
-def convertible_models(model) -> dict[str, Any]:
-    """The network as it is, and with other formulas for GELU where it has some, by what is appended to a row's name."""
-    from keras_s4.cloning import clone
-
-    with_gelu = [name for name, activation in activations(model).items() if activation == "gelu"]
-    replaced = {
-        f", {formula}": clone(model, {name: {"activation": function} for name in with_gelu})
-        for formula, function in GELUS.items()
-        if with_gelu
-    }
-    return {"": model, **replaced}
-
-
-class StreamedStep:
-    """One step of a model as TensorFlow's converter takes it: a function with explicit states.
-
-    Args:
-        model: gives logits.
-        calibration: `[B, L, features]`.
-    """
-
-    def __init__(self, model, calibration: np.ndarray):
-        import keras
-        import tensorflow as tf
-
-        from keras_s4.streaming import StreamingModel
-
-        stream = StreamingModel(model)
-        structure = stream.initial_state(1)
-        if any(np.any(state) for state in keras.tree.flatten(structure)):
-            raise typer.BadParameter("A state of this model does not begin as zero; such models are not compared here.")
-
-        def step(samples, *states):
-            outputs, next_states = stream.step(samples, keras.tree.pack_sequence_as(structure, states))
-            return outputs, *keras.tree.flatten(next_states)
-
-        one = [calibration[:1, 0], *keras.tree.flatten(structure)]
-        specs = [tf.TensorSpec(value.shape, tf.float32, name=f"input_{index}") for index, value in enumerate(one)]
-        self._function = tf.function(step, input_signature=specs, autograph=False).get_concrete_function()
-        self._steps = list(self._carried(stream, calibration.astype(np.float32)))
-
-    @staticmethod
-    def _carried(stream, sequences: np.ndarray) -> Iterable[list[np.ndarray]]:
-        """Inputs of single steps, each with the states before it: some at random, and the last step of each sequence."""
-        import keras
-
-        count, length = sequences.shape[:2]
-        chosen = np.random.default_rng(0).random((count, length)) < CALIBRATION_STEPS / (count * length)
-        chosen[:, -1] = True
-        step, states = stream.compiled_step(), stream.initial_state(count)
-        for index in range(length):
-            arrays = [sequences[:, index], *(np.asarray(state) for state in keras.tree.flatten(states))]
-            for stream_index in np.flatnonzero(chosen[:, index]):
-                yield [array[stream_index : stream_index + 1] for array in arrays]
-            _, states = step(sequences[:, index], states)
-
-    def convert(self, type: str) -> bytes:
-        """The `.tflite`, of "int8", "16x8" or "float32"."""
-        import tensorflow as tf
-
-        from keras_s4.cli.console import quiet_start
-
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([self._function])
-        if type != "float32":
-            operators, ends = {
-                "int8": (tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8),
-                "16x8": (tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8, tf.int16),
-            }[type]
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: iter(self._steps)
-            converter.target_spec.supported_ops = [operators]
-            converter.inference_input_type = converter.inference_output_type = ends
-        with quiet_start():
-            return converter.convert()
 
 
 def our_files(task: Task) -> dict[str, bytes]:
@@ -296,7 +195,7 @@ def measure_rows(task: Task, rounds: int) -> tuple[dict[str, dict[str, Any]], li
         for name in progress.track(files, description="files"):
             rows[name] = row_of(files[name], task, expected)
     running = {name: file for name, file in files.items() if not file.refusal}
-    timings = time_steps(running, task.x[0, 0], rounds)
+    timings = time_steps(running, task.x[0], rounds)
     base = timings[next(iter(OURS))]
     for name, microseconds in timings.items():
         rows[name]["microseconds"] = statistics.median(microseconds)

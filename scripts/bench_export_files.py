@@ -44,7 +44,6 @@ _TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() i
 class TensorOfFile:
     """A tensor; its scale is 0 where it has none."""
 
-    name: str
     shape: tuple[int, ...]
     type: str
     scale: float
@@ -89,6 +88,7 @@ class StepFile:
         operators: of the main subgraph.
         inputs: the tensors of its inputs, the samples first.
         outputs: those of its outputs, the logits first.
+        float_tensors: how many tensors, of all subgraphs, are not integers.
     """
 
     def __init__(self, tflite: bytes):
@@ -100,6 +100,8 @@ class StepFile:
         self.operators = [_operator(operator, codes[operator.opcodeIndex]) for operator in graph.operators]
         self.inputs = [self.tensors[index] for index in graph.inputs]
         self.outputs = [self.tensors[index] for index in graph.outputs]
+        types = [_TYPES[tensor.type] for subgraph in model.subgraphs for tensor in subgraph.tensors]
+        self.float_tensors = sum(type.startswith(("float", "complex")) for type in types)
         self._state_ends = [*zip(graph.inputs[1:], graph.outputs[1:], strict=True), *self._variables()]
 
     @property
@@ -113,24 +115,17 @@ class StepFile:
         return sum(not self.tensors[before].is_like(self.tensors[after]) for before, after in self._state_ends)
 
     @property
-    def float_tensors(self) -> int:
-        """Tensors that are not integers."""
-        return sum(tensor.type.startswith(("float", "complex")) for tensor in self.tensors)
-
-    @property
     def wrapped_states(self) -> int:
         """States that are kept in one form and computed in another: read and written by conversions alone."""
 
         def converts(operators: list[OperatorOfFile]) -> bool:
             return bool(operators) and all(operator.name in ("QUANTIZE", "DEQUANTIZE") for operator in operators)
 
-        readers = (
-            [operator for operator in self.operators if before in operator.inputs] for before, _ in self._state_ends
+        return sum(
+            converts([operator for operator in self.operators if before in operator.inputs])
+            and converts([operator for operator in self.operators if after in operator.outputs])
+            for before, after in self._state_ends
         )
-        writers = (
-            [operator for operator in self.operators if after in operator.outputs] for _, after in self._state_ends
-        )
-        return sum(converts(reading) and converts(writing) for reading, writing in zip(readers, writers, strict=True))
 
     @property
     def foreign_operators(self) -> int:
@@ -142,9 +137,9 @@ class StepFile:
         """Why TensorFlow Lite Micro does not run it, in its own words; empty if it does."""
         with _on_disk(self.tflite) as path:
             tried = _try(path, AMPLE_ARENA)
-        return (
-            "" if tried.returncode == 0 else (tried.stderr.strip() or f"exit status {tried.returncode}").splitlines()[0]
-        )
+        if tried.returncode == 0:
+            return ""
+        return (tried.stderr.strip() or f"exit status {tried.returncode}").splitlines()[0]
 
     def arena(self) -> int:
         """The least working memory on this computer, in bytes, to 16."""
@@ -161,27 +156,31 @@ class StepFile:
                 unequal ends has to. Otherwise the integers are fed back as they are.
         """
         interpreter = _TensorFlow(self.tflite) if self.refusal else self._tflm()
-        samples = self.inputs[0].quantize(x).reshape(*x.shape[:2], *self.inputs[0].shape)
-        ends = list(zip(self.inputs[1:], self.outputs[1:], strict=True))
-        logits = []
-        for sequence in samples:
-            interpreter.reset()
-            states = [before.quantize(np.zeros(before.shape)) for before, _ in ends]
-            for sample in sequence:
-                _set(interpreter, sample, *states)
-                interpreter.invoke()
-                states = [interpreter.get_output(index) for index in range(1, len(self.outputs))]
-                if requantize:
-                    states = [_moved(state, *pair) for state, pair in zip(states, ends, strict=True)]
-            logits.append(self.outputs[0].dequantize(interpreter.get_output(0)).ravel())
-        return np.array(logits)
+        ends = [self._run(interpreter, self._samples(sequence), requantize) for sequence in x]
+        return self.outputs[0].dequantize(np.array(ends))
 
-    def ready_to_time(self, sample: np.ndarray) -> runtime.Interpreter:
-        """An interpreter whose inputs are set: a sample `[features]`, and zero states."""
+    def after(self, sequence: np.ndarray) -> runtime.Interpreter:
+        """TensorFlow Lite Micro behind a sequence `[L, features]`, its inputs set: ready to be called again."""
         interpreter = self._tflm()
-        values = [sample.reshape(self.inputs[0].shape), *(np.zeros(tensor.shape) for tensor in self.inputs[1:])]
-        _set(interpreter, *(tensor.quantize(value) for tensor, value in zip(self.inputs, values, strict=True)))
+        self._run(interpreter, self._samples(sequence), requantize=True)
         return interpreter
+
+    def _samples(self, sequence: np.ndarray) -> np.ndarray:
+        return self.inputs[0].quantize(sequence).reshape(len(sequence), *self.inputs[0].shape)
+
+    def _run(self, interpreter, samples: np.ndarray, requantize: bool) -> np.ndarray:
+        """The last logits, `[C]`, in the type of the output."""
+        interpreter.reset()
+        ends = list(zip(self.inputs[1:], self.outputs[1:], strict=True))
+        states = [before.quantize(np.zeros(before.shape)) for before, _ in ends]
+        for sample in samples:
+            for index, array in enumerate((sample, *states)):
+                interpreter.set_input(array, index)
+            interpreter.invoke()
+            states = [interpreter.get_output(index) for index in range(1, len(self.outputs))]
+            if requantize:
+                states = [_moved(state, *pair) for state, pair in zip(states, ends, strict=True)]
+        return interpreter.get_output(0).ravel()
 
     def _tflm(self) -> runtime.Interpreter:
         return runtime.Interpreter.from_bytes(self.tflite, arena_size=AMPLE_ARENA)
@@ -194,7 +193,7 @@ class StepFile:
         return [(read[name], assigned[name]) for name in sorted(read.keys() & assigned.keys())]
 
     def _is_known(self, operator: OperatorOfFile) -> bool:
-        read = [self.tensors[index] for index in operator.inputs]
+        read = [self.tensors[index] for index in operator.inputs if index >= 0]  # -1: no bias
         written = [self.tensors[index].type for index in operator.outputs] or [NOTHING]
         try:
             check_operator(
@@ -208,12 +207,18 @@ class StepFile:
         return len(written) == 1
 
 
-def time_steps(files: Mapping[str, StepFile], sample: np.ndarray, rounds: int) -> dict[str, list[float]]:
+def time_steps(files: Mapping[str, StepFile], sequence: np.ndarray, rounds: int) -> dict[str, list[float]]:
     """Microseconds of a step on TensorFlow Lite Micro, one entry a round, in which all files take turns.
 
-    It runs on one thread. Setting inputs, fetching outputs and bringing states to another scale are not counted.
+    It runs on one thread, whose processor time is taken. What is not counted: setting inputs, fetching outputs, and
+    bringing states to another scale.
+
+    Args:
+        files: by name.
+        sequence: `[L, features]`; what is timed is a step at its end.
+        rounds: timings of each.
     """
-    interpreters = {name: file.ready_to_time(sample) for name, file in files.items()}
+    interpreters = {name: file.after(sequence) for name, file in files.items()}
     calls = {name: 1 + int(SHORTEST_TIMING / _seconds(each, 20)) for name, each in interpreters.items()}
     timings = {name: [] for name in files}
     for _ in range(rounds):
@@ -223,7 +228,10 @@ def time_steps(files: Mapping[str, StepFile], sample: np.ndarray, rounds: int) -
 
 
 class _TensorFlow:
-    """TensorFlow's interpreter on its reference kernels, to be used like that of TensorFlow Lite Micro."""
+    """TensorFlow's interpreter, to be used like that of TensorFlow Lite Micro.
+
+    Its reference kernels sum int16 wrongly; without delegates, its others gave what TensorFlow Lite Micro gave.
+    """
 
     def __init__(self, tflite: bytes):
         import tensorflow
@@ -232,7 +240,8 @@ class _TensorFlow:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # announces the package that will replace it
             self._interpreter = lite.Interpreter(
-                model_content=tflite, experimental_op_resolver_type=lite.experimental.OpResolverType.BUILTIN_REF
+                model_content=tflite,
+                experimental_op_resolver_type=lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
         self._interpreter.allocate_tensors()
         self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
@@ -262,15 +271,11 @@ def _try(path: Path, arena: int) -> subprocess.CompletedProcess:
 
 
 def _seconds(interpreter: runtime.Interpreter, calls: int) -> float:
-    start = time.perf_counter()
+    """Processor time of a call: what else the machine does is not counted."""
+    start = time.thread_time()
     for _ in range(calls):
         interpreter.invoke()
-    return (time.perf_counter() - start) / calls
-
-
-def _set(interpreter, *arrays: np.ndarray) -> None:
-    for index, array in enumerate(arrays):
-        interpreter.set_input(array, index)
+    return (time.thread_time() - start) / calls
 
 
 def _moved(values: np.ndarray, before: TensorOfFile, after: TensorOfFile) -> np.ndarray:
@@ -282,7 +287,6 @@ def _tensor(tensor) -> TensorOfFile:
     quantization = tensor.quantization
     scaled = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
     return TensorOfFile(
-        tensor.name.decode(),
         _indices(tensor.shape),
         _TYPES[tensor.type],
         float(quantization.scale[0]) if scaled else 0.0,

@@ -13,6 +13,10 @@ from keras_s4.systems import DiagonalSystem
 POLE_SCALE = 2.0**-15
 # Singular values of the refit below this part of the largest would only fit rounding noise with huge residues.
 REFIT_CONDITION = 1e-7
+# Impulse responses are summed until they have fallen to this part, or for this many steps; the rest is bounded.
+SUMMED = 1e-5
+MAX_SUMMED_STEPS = 1 << 14
+CHUNK = 256
 
 
 def snap_poles(poles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,3 +91,29 @@ def state_trajectory_peaks(inputs: np.ndarray, poles: np.ndarray, gains: np.ndar
         state = poles * state + gains * inputs[:, step, :, None]
         peaks = np.maximum(peaks, np.maximum(np.abs(state.real), np.abs(state.imag)).max(axis=0))
     return peaks
+
+
+def l1_norms(poles: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """`sum_t |Re(gain pole**t)|`, or of the imaginary part where that is larger: an upper bound, `[H, N]`.
+
+    What is not summed of a very slow mode is bounded by its magnitude; that makes the bound too large by at most pi/2.
+    """
+    count = int(decay_steps(poles, MAX_SUMMED_STEPS, SUMMED).max())
+    powers = poles[..., None] ** np.arange(CHUNK)
+    state, totals = gains, np.zeros((2, *poles.shape))
+    for _ in range(-(-count // CHUNK)):
+        response = state[..., None] * powers
+        totals += np.abs(response.real).sum(axis=-1), np.abs(response.imag).sum(axis=-1)
+        state = state * poles**CHUNK
+    rest = np.stack([state.real, state.imag])
+    # A real pole keeps the two parts apart.
+    rest = np.where(poles.imag == 0.0, np.abs(rest), np.abs(state))
+    return (totals + rest / (1.0 - np.abs(poles))).max(axis=0)
+
+
+def decay_steps(poles: np.ndarray, at_most: int, part: float) -> np.ndarray:
+    """Steps `[H, N]` after which a mode has fallen to a part of its start, at most so many."""
+    if part <= 0.0:
+        return np.full(poles.shape, at_most)
+    with np.errstate(divide="ignore"):
+        return np.clip(np.ceil(np.log(part) / np.log(np.abs(poles))), 1, at_most).astype(np.int64)

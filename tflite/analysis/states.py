@@ -10,16 +10,12 @@ import numpy as np
 from keras_s4.systems import DiagonalSystem, one_minus_squared_radius
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
-from keras_s4.tflite.delta_form import state_trajectory_peaks
+from keras_s4.tflite.delta_form import decay_steps, l1_norms, state_trajectory_peaks
 from keras_s4.tflite.program import DiagonalStep
 
 # A zero input is followed until the ideal state has fallen to this part of its start, or for this many steps.
 FORGOTTEN = 1e-3
 MAX_STEPS = 40_000
-# Impulse responses are summed until they have fallen to this part, or for this many steps; the rest is bounded.
-SUMMED = 1e-5
-MAX_SUMMED_STEPS = 1 << 14
-CHUNK = 256
 CASES = ("worst", "range", "data")
 
 
@@ -146,32 +142,6 @@ def analyse_states(
         kernel_error=None if wanted is None else kernel_error(step, wanted, length),
         rounding_noise=np.where(used, noise, 0.0),
     )
-
-
-def l1_norms(poles: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """`sum_t |Re(gain pole**t)|`, or of the imaginary part where that is larger: an upper bound, `[H, N]`.
-
-    What is not summed of a very slow mode is bounded by its magnitude; that makes the bound too large by at most pi/2.
-    """
-    count = int(decay_steps(poles, MAX_SUMMED_STEPS, SUMMED).max())
-    powers = poles[..., None] ** np.arange(CHUNK)
-    state, totals = gains, np.zeros((2, *poles.shape))
-    for _ in range(-(-count // CHUNK)):
-        response = state[..., None] * powers
-        totals += np.abs(response.real).sum(axis=-1), np.abs(response.imag).sum(axis=-1)
-        state = state * poles**CHUNK
-    rest = np.stack([state.real, state.imag])
-    # A real pole keeps the two parts apart.
-    rest = np.where(poles.imag == 0.0, np.abs(rest), np.abs(state))
-    return (totals + rest / (1.0 - np.abs(poles))).max(axis=0)
-
-
-def decay_steps(poles: np.ndarray, at_most: int, part: float) -> np.ndarray:
-    """Steps `[H, N]` after which a mode has fallen to a part of its start, at most so many."""
-    if part <= 0.0:
-        return np.full(poles.shape, at_most)
-    with np.errstate(divide="ignore"):
-        return np.clip(np.ceil(np.log(part) / np.log(np.abs(poles))), 1, at_most).astype(np.int64)
 
 
 def zero_input_decay(step: DiagonalStep, start: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -1,0 +1,151 @@
+"""What int16 activations would gain, layer by layer, and what they would cost: measured, not predicted."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from keras_s4.tflite.analysis.signal_to_noise import ratio
+from keras_s4.tflite.conversion import Converted, convert
+from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.formats import layer_paths
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.runtimes import measure_arena
+
+# Sequences on which signal-to-noise ratios are taken.
+SEQUENCES = 32
+# In dB: what a layer must gain to be worth a word.
+WORTHWHILE = 1.0
+_TINY = 1e-300
+
+
+@dataclasses.dataclass(frozen=True)
+class Wide:
+    """A program with int16 activations in some layers, beside the one without.
+
+    Args:
+        layers: their names.
+        measured: signal-to-noise ratio of the first output against the trained model, in dB.
+        gain: by how much that is more, in dB.
+        tflite_bytes: by how much the file is larger.
+        arena_bytes: by how much the arena is larger.
+    """
+
+    layers: tuple[str, ...]
+    measured: float
+    gain: float
+    tflite_bytes: int
+    arena_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Formats:
+    """What int16 activations gain and cost.
+
+    Args:
+        measured: signal-to-noise ratio of the first output with int8 activations, in dB.
+        single: each layer that has int8 activations, alone in int16; the largest gain first.
+        together: all of them in int16; None if no layer has int8 activations.
+    """
+
+    measured: float
+    single: tuple[Wide, ...]
+    together: Wide | None
+
+    @functools.cached_property
+    def advice(self) -> str:
+        """One sentence."""
+        if self.together is None:
+            return "No layer has int8 activations."
+        worthwhile = [wide for wide in self.single if wide.gain >= WORTHWHILE]
+        if worthwhile:
+            layers = ", ".join(f"{wide.layers[0]} (+{wide.gain:.1f} dB)" for wide in worthwhile)
+            return f"int16 activations gain most in {layers}; everywhere, {self.together.gain:.1f} dB."
+        if self.together.gain >= WORTHWHILE:
+            return f"int16 activations gain {self.together.gain:.1f} dB in all layers together, little in one alone."
+        return f"int16 activations gain {self.together.gain:.1f} dB: leave them int8. The weights cause the error."
+
+    def table(self) -> Table:
+        """One row a layer."""
+        table = Table("int16 activations in", "SNR", "gain", "bytes", "arena", box=box.SIMPLE_HEAD, pad_edge=False)
+        table.title = f"int16 activations instead of int8, with which the output has {self.measured:.1f} dB"
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for wide in (*self.single, *((self.together,) if len(self.single) > 1 else ())):
+            name = wide.layers[0] if len(wide.layers) == 1 else "all of these"
+            table.add_row(
+                name, f"{wide.measured:.1f}", f"{wide.gain:+.1f}", f"{wide.tflite_bytes:+,}", f"{wide.arena_bytes:+,}"
+            )
+        return table
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        return {**dataclasses.asdict(self), "advice": self.advice}
+
+
+def compare_formats(model: keras.Model, data: np.ndarray, length: int | None = None) -> Formats:
+    """Measures what int16 activations would gain in each layer, and in all.
+
+    The model is converted once in int8, and once more for each layer with int8 activations; each program runs on the
+    emulator. What weights of 8 bits lose stays lost, so that the gains of layers may be small, and do not add up.
+
+    Args:
+        model: with one input.
+        data: `[B, L, features]`, as for `convert`; the first 32 sequences serve for signal-to-noise ratios.
+        length: as for `convert`.
+
+    Raises:
+        NotImplementedError, ValueError: as `convert`.
+    """
+    plain = convert(model, data, length)
+    layers = _int8_layers(model, plain.program)
+    inputs = np.asarray(data)[:SEQUENCES]
+    reference = _first(model(inputs, training=False))
+    measured, arena = _signal_to_noise(plain, inputs, reference), measure_arena(plain.tflite)
+
+    def wide(*names: str) -> Wide:
+        converted = convert(model, data, length, activations=dict.fromkeys(names, "int16"))
+        decibels = _signal_to_noise(converted, inputs, reference)
+        larger = len(converted.tflite) - len(plain.tflite), measure_arena(converted.tflite) - arena
+        return Wide(names, decibels, decibels - measured, *larger)
+
+    single = sorted((wide(name) for name in layers), key=lambda found: -found.gain)
+    together = None if not layers else single[0] if len(layers) == 1 else wide(*layers)
+    return Formats(measured, tuple(single), together)
+
+
+def _int8_layers(model: keras.Model, program: Program) -> list[str]:
+    """The layers whose activations are int8, as `convert` takes their names."""
+    tensors = [tensor.name for tensor in program.tensors() if tensor.type == "int8" and tensor.data is None]
+    tensors += [name.split("/", 1)[1] for name in tensors if name.startswith("call_")]
+    paths = list(layer_paths(model))
+    inner = {path.rpartition("/")[0] for path in paths}
+    return [path for path in paths if path not in inner and any(name.startswith(f"{path}/") for name in tensors)]
+
+
+def _signal_to_noise(converted: Converted, inputs: np.ndarray, reference: np.ndarray) -> float:
+    """Of the first output in dB, on the emulator."""
+    (received, *_), activations = _outputs(converted, inputs), converted.program.output_activations
+    received = received[:, -1] if reference.ndim < received.ndim else received[:, -reference.shape[1] :]
+    if activations and activations[0] == "softmax":
+        # A softmax ignores the mean of its arguments, so that what differs in it is no noise.
+        reference, received = (np.log(np.maximum(values, _TINY)) for values in (reference, received))
+        reference, received = (values - values.mean(axis=-1, keepdims=True) for values in (reference, received))
+    return ratio(reference, received)
+
+
+def _outputs(converted: Converted, inputs: np.ndarray) -> list[np.ndarray]:
+    """All outputs in real numbers, `[B, L, ...]`."""
+    trace = Emulator(converted.program).trace(converted.quantize(inputs))
+    integers = trace.outputs[0] if len(trace.outputs) == 1 else trace.outputs
+    return [np.asarray(values) for values in keras.tree.flatten(converted.dequantize(integers))]
+
+
+def _first(outputs) -> np.ndarray:
+    return keras.ops.convert_to_numpy(keras.tree.flatten(outputs)[0]).astype(np.float64)
