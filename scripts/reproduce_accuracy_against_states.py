@@ -147,7 +147,7 @@ def summarise(results: dict) -> list[Figure]:
 def main(
     rerun: Annotated[bool, typer.Option("--rerun", help="Compute the results anew instead of reading them.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    tasks: Annotated[str, typer.Option(help="Tasks and seeds, such as rows:3,smartwatch:2.")] = "rows:1",
+    tasks: Annotated[str, typer.Option(help="Tasks and seeds, such as rows:3,smartwatch:2.")] = "rows:3",
     jobs: Annotated[int, typer.Option(help="Tasks at a time, one core each.", min=1)] = 2,
     cache: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs/accuracy_against_states"),
     originals: Annotated[Path, typer.Option(help="Where originals are kept.")] = Path("runs/reproduce_ezoe_sato"),
