@@ -10,6 +10,8 @@ import importlib
 _NAMES = {
     "Analysis": "keras_s4.tflite.analysis",
     "analyse": "keras_s4.tflite.analysis",
+    "Formats": "keras_s4.tflite.analysis",
+    "compare_formats": "keras_s4.tflite.analysis",
     "Converted": "keras_s4.tflite.conversion",
     "convert": "keras_s4.tflite.conversion",
     "measure": "keras_s4.tflite.measuring",

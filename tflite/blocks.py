@@ -5,7 +5,7 @@ that runs at every sample, all layers behind it would compute values that nobody
 TensorFlow Lite Micro cannot: it runs every operator at every invoke. A program for a block as long as the period of the
 pattern needs no clock: a layer that drops steps has fewer rows behind it, every operator runs once a block, and nothing
 is computed that is dropped. The same serves models at full rate: operators that see T steps at once are called once,
-not T times, for more memory for activations and no other bytes but some of the file.
+not T times. What is repeated for each row takes room in the arena, which holds some 200 bytes for each operator.
 
 Why here, behind the lowerings. They describe one step, each layer at the rate of its own input; `in_blocks` derives the
 block from that alone. So no lowering knows of blocks, those of one's own included, and a block computes bit for bit
@@ -28,12 +28,8 @@ from collections.abc import Callable, Iterable
 
 from keras_s4.tflite.program import (
     Accumulate,
-    Add,
     Concatenate,
     DiagonalStep,
-    Maximum,
-    Minimum,
-    Multiply,
     Operation,
     Program,
     Reshape,
@@ -44,9 +40,6 @@ from keras_s4.tflite.program import (
     reads,
     writes,
 )
-
-_KNOW_BLOCKS = (Accumulate, DiagonalStep, Window)
-_BROADCASTING = (Add, Maximum, Minimum, Multiply)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,14 +67,22 @@ def in_blocks(program: Program, steps: int) -> Program:
         ValueError: the strides along some path do not divide the steps.
     """
     if steps == 1:
-        return _without_time(program)
+        return _without_latest(program)
     return _Unrolling(program, steps).run()
 
 
-def _without_time(program: Program) -> Program:
-    """The program for one step, in which every step is the latest."""
+def _without_latest(program: Program) -> Program:
+    """The program for one step, where every step is the latest."""
     _count_rows(program, 1)
-    ...
+    same: dict[str, Tensor] = {}
+    operations = []
+    for operation in program.operations:
+        if isinstance(operation, Latest):
+            same[operation.output.name] = same.get(operation.input.name, operation.input)
+        else:
+            operations.append(_with_tensors(operation, lambda tensor: same.get(tensor.name, tensor)))
+    outputs = tuple(same.get(tensor.name, tensor) for tensor in program.outputs)
+    return dataclasses.replace(program, operations=tuple(operations), outputs=outputs)
 
 
 class _Unrolling:
@@ -112,7 +113,12 @@ class _Unrolling:
         for group in self._groups:
             self._add_group(group)
         outputs = tuple(self._block(tensor) for tensor in program.outputs)
-        states = [self._resized.get(state.before.name, self._state(state)) for state in program.states]
+        states = [
+            self._resized[state.before.name]
+            if state.before.name in self._resized
+            else State(state.before, self._last(state.after))
+            for state in program.states
+        ]
         return dataclasses.replace(
             program,
             inputs=inputs,
@@ -123,22 +129,18 @@ class _Unrolling:
             output_rows=tuple(self._counts[tensor.name] for tensor in program.outputs),
         )
 
-    def _state(self, state: State) -> State | None:
-        if state.before.name in self._resized:
-            return None
-        return State(state.before, self._row(state.after, self._counts[state.after.name] - 1))
-
     def _read_whole(self) -> set[str]:
         """The names of the tensors of which more is read than the last row."""
         whole = {tensor.name for tensor in self._program.outputs}
         for group in reversed(self._groups):
             for operation in group:
                 written = {tensor.name for tensor in writes(operation)}
+                if isinstance(operation, Latest):
+                    continue
                 if self._has_memory(group) or isinstance(operation, Window) or written & whole:
                     read = {tensor.name for tensor in reads(operation)}
                     # A state's values between the steps of a block are those behind the steps.
-                    read |= {self._after[name].name for name in read if name in self._after} - written
-                    whole |= read if not isinstance(operation, Latest) else set()
+                    whole |= read | {self._after[name].name for name in read if name in self._after} - written
         return whole
 
     def _has_memory(self, group: list[Operation]) -> bool:
@@ -148,20 +150,21 @@ class _Unrolling:
         operation = group[0]
         if isinstance(operation, Latest):
             self._rows[operation.output.name, 0] = self._last(operation.input)
-        elif isinstance(operation, Window):
+        elif isinstance(operation, Window) and self._knows_blocks(group):
             self._add_window(operation)
-        elif len(group) == 1 and isinstance(operation, (Accumulate, DiagonalStep)) and self._keeps_last(operation):
-            self._add(operation, self._block, self._new_block)
-        elif self._has_memory(group) or _ranks_differ(operation):
+        elif isinstance(operation, (Accumulate, DiagonalStep)) and self._knows_blocks(group):
+            self._add(operation, lambda t: t if t.name in self._after else self._block(t), self._new_block)
+        elif self._has_memory(group):
             self._unroll(group)
         elif any(tensor.name in self._whole for tensor in writes(operation)):
             self._add(operation, self._block, self._new_block)
         else:
             self._add(operation, self._last, lambda tensor: self._new_row(tensor, self._counts[tensor.name] - 1))
 
-    def _keeps_last(self, operation: Accumulate | DiagonalStep) -> bool:
-        """Whether nobody reads the state between the steps of a block."""
-        return operation.next_state.name not in self._whole
+    def _knows_blocks(self, group: list[Operation]) -> bool:
+        """Whether nobody else reads the state between the steps of a block."""
+        after = group[0].next_state
+        return len(group) == 1 and (after is None or after.name not in self._whole)
 
     def _unroll(self, group: list[Operation]) -> None:
         """The operations once for each row."""
@@ -202,21 +205,12 @@ class _Unrolling:
             )
         )
 
-    def _add(
-        self, operation: Operation, read: Callable[[Tensor], Tensor], write: Callable[[Tensor], Tensor]
-    ) -> None:
-        """The operation on other tensors."""
+    def _add(self, operation: Operation, read: Callable[[Tensor], Tensor], write: Callable[[Tensor], Tensor]) -> None:
+        """The operation on the tensors that stand for those that it reads and writes."""
         written = {tensor.name for tensor in writes(operation)}
-
-        def other(value):
-            if isinstance(value, tuple):
-                return tuple(other(each) for each in value)
-            if not isinstance(value, Tensor) or value.data is not None:
-                return value
-            return write(value) if value.name in written else read(value)
-
-        values = {field.name: other(getattr(operation, field.name)) for field in dataclasses.fields(operation)}
-        self._operations.append(type(operation)(**values))
+        self._operations.append(
+            _with_tensors(operation, lambda tensor: write(tensor) if tensor.name in written else read(tensor))
+        )
 
     def _new_block(self, tensor: Tensor) -> Tensor:
         """A tensor for all rows; of a state, whose rows nobody reads, for the last one."""
@@ -262,18 +256,20 @@ class _Unrolling:
         return self._flat[tensor.name]
 
     def _block(self, tensor: Tensor) -> Tensor:
-        """All rows, joined if need be; of a state, the one before the block."""
+        """All rows, joined if need be."""
         count = self._counts[tensor.name]
-        if count == 1 or tensor.name in self._after:
+        if count == 1:
             return self._row(tensor, 0)
         if tensor.name not in self._blocks:
             rows = [self._row(tensor, index) for index in range(count)]
             if len(tensor.shape) != 1:
-                flat = [dataclasses.replace(row, name=f"{row.name}[flat]", shape=(math.prod(row.shape),)) for row in rows]
+                flat = [
+                    dataclasses.replace(row, name=f"{row.name}[flat]", shape=(math.prod(row.shape),)) for row in rows
+                ]
                 self._operations += [Reshape(row, part) for row, part in zip(rows, flat, strict=True)]
                 rows = flat
-            # The name of a state is that of its last row.
-            name = f"{tensor.name}[all]" if tensor.name in self._ends else tensor.name
+            # A state has the name already.
+            name = f"{tensor.name}[all]" if tensor.name in self._ends or tensor.name in self._after else tensor.name
             joined = dataclasses.replace(tensor, name=f"{name}[flat]", shape=(count * math.prod(tensor.shape),))
             block = dataclasses.replace(tensor, name=name, shape=(count, *tensor.shape))
             self._operations += [Concatenate(tuple(rows), joined), Reshape(joined, block)]
@@ -281,14 +277,19 @@ class _Unrolling:
         return self._blocks[tensor.name]
 
 
+def _with_tensors(operation: Operation, other: Callable[[Tensor], Tensor]) -> Operation:
+    """The operation on other tensors; constants stay."""
+
+    def replaced(value):
+        if isinstance(value, tuple):
+            return tuple(replaced(each) for each in value)
+        return other(value) if isinstance(value, Tensor) and value.data is None else value
+
+    return type(operation)(*(replaced(getattr(operation, field.name)) for field in dataclasses.fields(operation)))
+
+
 def _with_shape(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor if tensor.shape == shape else dataclasses.replace(tensor, shape=shape)
-
-
-def _ranks_differ(operation: Operation) -> bool:
-    """Whether a leading axis would meet an axis of the other input."""
-    ranks = {len(tensor.shape) for tensor in reads(operation) if tensor.data is None}
-    return isinstance(operation, _BROADCASTING) and len(ranks) > 1
 
 
 def _count_rows(program: Program, steps: int) -> dict[str, int]:
@@ -298,7 +299,7 @@ def _count_rows(program: Program, steps: int) -> dict[str, int]:
     both directions: a counter is told by what it is compared with how often it counts.
 
     Raises:
-        ValueError: a stride does not divide a number of rows.
+        ValueError: a stride does not divide a number of rows, or different rates meet.
     """
     counts = {tensor.name: steps for tensor in program.inputs}
     links: list[list[tuple[str, int]]] = [[(state.before.name, 1), (state.after.name, 1)] for state in program.states]
@@ -320,8 +321,11 @@ def _count_rows(program: Program, steps: int) -> dict[str, int]:
                         f"Of a block of {steps} steps, {told[0]} reach {name!r}, which is computed at every "
                         f"{stride}th; use a multiple of the strides."
                     )
-                if told:
-                    counts.setdefault(name, told[0] // stride)
+                if told and counts.setdefault(name, told[0] // stride) != told[0] // stride:
+                    raise ValueError(
+                        f"{name!r} would have {counts[name]} and {told[0] // stride} values in a block of {steps} "
+                        "steps; operations join tensors of one rate."
+                    )
     return {tensor.name: 1 for tensor in _tensors(program)} | counts
 
 

@@ -21,12 +21,14 @@ class Signal:
 
     Args:
         tensor: integers of shape `[H]`.
-        values: float64, `[B, L, H]` for each step of B streams, each from its first step on with carried state.
-        phase: the first step, counted from 0, whose value Keras has too: 2 behind a convolution over 3 steps without
-            padding. What comes earlier means nothing.
+        values: float64, `[B, L, H]` for each step of B streams, each from its first step on with carried state; behind
+            layers that drop steps for those that are left.
+        phase: the first value, counted from 0, that Keras has too: 2 behind a convolution over 3 steps without padding.
+            What comes earlier means nothing.
         has_time: whether Keras has a time axis here; behind a pooling over time it has not.
         padding: zeros that Keras has in front of the first step, for which a convolution's initial state stands.
         activation: what the host is to apply to an output of the model: "linear" or "softmax".
+        period: samples from one value to the next; more than 1 behind layers that drop steps.
     """
 
     tensor: Tensor
@@ -35,6 +37,7 @@ class Signal:
     has_time: bool = True
     padding: int = 0
     activation: str = "linear"
+    period: int = 1
 
 
 def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from keras_s4.graph import Graph, TensorKey, graph_of
 from keras_s4.layers.quantized import QuantizedLayer
 from keras_s4.tflite import runtimes
+from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.calibration import (
     Signal,
     arrays_by_name,
@@ -26,7 +27,7 @@ from keras_s4.tflite.formats import check_activations
 from keras_s4.tflite.lowering import ProgramBuilder, lower
 from keras_s4.tflite.lowering.registry import Activations
 from keras_s4.tflite.manifest import manifest_of
-from keras_s4.tflite.program import Program, Tensor, limits
+from keras_s4.tflite.program import Accumulate, Program, Tensor, limits
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 
@@ -37,6 +38,7 @@ def convert(
     length: int | None = None,
     states: States = "inputs",
     activations: Activations = "int8",
+    steps: int | None = None,
 ) -> Converted:
     """Turns a trained model into an integer program, calibrated on data.
 
@@ -50,6 +52,10 @@ def convert(
         activations: the type of all that is not int16 in any case (sums, normalisations, gates of recurrent layers):
             "int8" or "int16", for all layers; or by the names of layers, as in `{"block_1": "int16"}`, "int8" for the
             others. With int16 the program is finer and larger; weights stay int8.
+        steps: samples that an invoke takes at once, a multiple of the period after which the pattern of steps that
+            layers drop repeats (the product of the strides along a path); by default that period, 1 for models that
+            drop none. With more there are fewer operators a sample, and the arena is larger; the numbers are the same.
+            An output that is a sequence then has several values an invoke, one behind a pooling over time has the last.
 
     Returns:
         The program, its `.tflite` and its manifest.
@@ -57,19 +63,23 @@ def convert(
     Raises:
         NotImplementedError: a layer that cannot be exported, by name, with the list of those that can.
         ValueError: unusable representative data, NaN in weights, an unstable pole, a model that is not built, another
-            word for `states`, another type or an unknown layer in `activations`.
+            word for `states`, another type or an unknown layer in `activations`, `steps` that are no multiple of the
+            period, or that do not divide the windows of an average over time.
     """
     check_states(states)
     check_activations(model, activations)
     graph = graph_of(model)
     data = check_representative_inputs(model, representative_data)
     length = length if length is not None else model.inputs[0].shape[1]
-    builder = ProgramBuilder(length, ranges=_trained_ranges(model), activations=activations)
+    samples = next(iter(data.values())).shape[1]
+    builder = ProgramBuilder(length, ranges=_trained_ranges(model), activations=activations, samples=samples)
     if len(data) == 1:
         sources = [_input_signal("input", graph, graph.inputs[0], *data.values())]
     else:
         sources = [_input_signal(key[0], graph, key, data[key[0]]) for key in graph.inputs]
     results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
+    steps = builder.period if steps is None else steps
+    _check_steps(steps, builder, length)
     program = Program(
         name=model.name,
         inputs=tuple(source.tensor for source in sources),
@@ -78,9 +88,29 @@ def convert(
         operations=tuple(builder.operations),
         output_activations=tuple(result.activation for result in results),
     )
-    return Converted(
-        program, to_tflite(program, states), length, max(result.phase for result in results), _names_of_outputs(model)
-    )
+    program = in_blocks(program, steps)
+    phases = [result.phase if result.has_time else result.phase // steps for result in results]
+    return Converted(program, to_tflite(program, states), length, max(phases), _names_of_outputs(model))
+
+
+def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> None:
+    """Refuse blocks that do not fit the model.
+
+    Raises:
+        ValueError: see `convert`.
+    """
+    if steps < 1 or steps % builder.period:
+        raise ValueError(
+            f"Received steps={steps}; expected a multiple of {builder.period}, after which the pattern of steps that "
+            "the model's layers drop repeats."
+        )
+    averages = any(isinstance(operation, Accumulate) for operation in builder.operations)
+    if averages and length is not None and length % steps:
+        raise ValueError(
+            f"The model averages over windows of {length} steps, which end inside a block of {steps}: the average "
+            "over a window would never be there to be read. Use steps that divide the windows, or say how long they "
+            "are: convert(model, data, length=...)."
+        )
 
 
 def _names_of_outputs(model: keras.Model) -> tuple[str, ...]:
@@ -126,7 +156,8 @@ class Converted:
         program: the integer program.
         tflite: the bytes of the `.tflite` file.
         length: steps of a window.
-        phase: the first step, counted from 0, whose outputs mean something; not 0 behind convolutions without padding.
+        phase: the first value of the outputs, counted from 0, that means something; not 0 behind convolutions without
+            padding.
         output_names: the keys of a model that gives a dict; empty if it gives one output or a list.
     """
 
@@ -142,7 +173,10 @@ class Converted:
         return manifest_of(self.program, self.tflite, self.length)
 
     def quantize(self, x: Arrays) -> np.ndarray | list[np.ndarray]:
-        """Samples as the integers that the program takes; same shape, but token numbers `[B, L]` become `[B, L, 1]`.
+        """Samples as the integers that the program takes.
+
+        They have the same shape, but token numbers `[B, L]` become `[B, L, 1]`, and of a program for blocks of T steps
+        the time axis is cut: `[B, L / T, T, features]`.
 
         Args:
             x: samples; of a program with several inputs a list in its order, or a dict by the names of its inputs.
@@ -151,7 +185,8 @@ class Converted:
             Integers; a list in the program's order when it has several inputs.
 
         Raises:
-            ValueError: tokens that are no whole numbers, or outside the vocabulary; another number of inputs.
+            ValueError: tokens that are no whole numbers, or outside the vocabulary; another number of inputs; sequences
+                that are no whole number of blocks.
         """
         tensors = self.program.inputs
         if len(tensors) == 1 and not isinstance(x, Mapping):
@@ -163,10 +198,23 @@ class Converted:
     def _quantized(self, tensor: Tensor, x: np.ndarray) -> np.ndarray:
         if tensor.type == "int32":
             check_tokens(x, limits(self.program, tensor)[1] + 1)
-            return np.asarray(x).astype(np.int32)[..., None]
+            return self._in_blocks(np.asarray(x).astype(np.int32)[..., None])
         ends = np.iinfo(tensor.type)
         integers = np.rint(np.asarray(x, np.float64) / tensor.scale) + tensor.zero_point
-        return np.clip(integers, ends.min, ends.max).astype(tensor.type)
+        return self._in_blocks(np.clip(integers, ends.min, ends.max).astype(tensor.type))
+
+    def _in_blocks(self, integers: np.ndarray) -> np.ndarray:
+        """`[B, L, features]` as `[B, L / T, T, features]`; as it is if T is 1."""
+        steps = self.program.steps
+        if steps == 1:
+            return integers
+        if integers.ndim < 3 or integers.shape[1] % steps:
+            raise ValueError(
+                f"Received sequences of shape {list(integers.shape)}; expected [B, L, features] with a multiple of "
+                f"{steps} as L: the program takes {steps} steps at once. Cut or pad the sequences."
+            )
+        batch, length, *shape = integers.shape
+        return integers.reshape(batch, length // steps, steps, *shape)
 
     def dequantize(self, integers: np.ndarray | Sequence[np.ndarray]):
         """Integer outputs as real numbers, with the output activations that the device is spared.
@@ -175,18 +223,21 @@ class Converted:
             integers: of a program with several outputs a sequence of arrays in its order.
 
         Returns:
-            An array; for several outputs a list in the model's order, or a dict if the model gives one.
+            An array; for several outputs a list in the model's order, or a dict if the model gives one. The values of a
+            sequence `[B, L / T, R, C]`, of which a block has several, follow each other: `[B, L R / T, C]`.
         """
         tensors = self.program.outputs
         activations = self.program.output_activations or ("linear",) * len(tensors)
         arrays = [integers] if len(tensors) == 1 else list(integers)
+        rows = self.program.output_rows or (1,) * len(tensors)
+        arrays = [_joined(array, count) for array, count in zip(arrays, rows, strict=True)]
         values = [_dequantized(*each) for each in zip(tensors, activations, arrays, strict=True)]
         if self.output_names:
             return dict(zip(self.output_names, values, strict=True))
         return values if len(values) > 1 else values[0]
 
     def predict(self, x: Arrays):
-        """Runs TensorFlow Lite Micro on the host, one step at a time, each sequence from a reset.
+        """Runs TensorFlow Lite Micro on the host, one step or block at a time, each sequence from a reset.
 
         Args:
             x: `[B, L, features]`; of a model with several inputs a list in its order, or a dict by their names.
@@ -223,6 +274,13 @@ class Converted:
         from keras_s4.tflite.application import save
 
         return save(self, Path(folder))
+
+
+def _joined(integers: np.ndarray, rows: int) -> np.ndarray:
+    """`[B, L / T, R, ..]` as `[B, L R / T, ..]`."""
+    if rows == 1:
+        return integers
+    return integers.reshape(integers.shape[0], -1, *integers.shape[3:])
 
 
 def _dequantized(tensor: Tensor, activation: str, integers: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ How operations become operators:
 - A table is GATHER with the int8 value plus 128 as its index.
 - A window over time is the state and the input by CONCATENATION; STRIDED_SLICE gives the next state, and every so many
   inputs of a dilated convolution.
+- Of a program for blocks of steps, tensors are `[1, rows, ..]`. A DSS layer repeats for each row what changes its
+  state.
 - A sum of squares is BATCH_MATMUL of a row with itself, whose accumulator has 64 bits.
 """
 

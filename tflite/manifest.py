@@ -28,6 +28,8 @@ from keras_s4.tflite.program import (
 # A `TfLiteTensor` on a 32-bit core; versions of TensorFlow Lite Micro differ in whether the measurement contains them.
 _BYTES_PER_END = 64
 _ARENA_ALIGNMENT = 16
+# Operations whose output has an axis of channels, behind others or alone.
+_IN_ROWS = (DepthwiseProduct, DiagonalStep, FullyConnected, Normalize)
 
 
 def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> d
         "registrations": list(summary.registrations),
         "multiply_accumulates_per_step": multiply_accumulates(program),
         "window_length": length,
+        "steps_per_invoke": program.steps,
         "inputs": [_tensor(tensor) for tensor in program.inputs],
         "outputs": [_tensor(tensor) for tensor in program.outputs],
         "output_activations": list(program.output_activations) or ["linear"] * len(program.outputs),
@@ -97,27 +100,28 @@ def recommended_arena(summary: Summary, measured: int) -> dict[str, Any]:
 
 
 def multiply_accumulates(program: Program) -> int:
-    """Multiplications with a weight, or of two activations, in one step of the program.
+    """Multiplications with a weight, or of two activations, for one sample: in a block, the mean over its steps.
 
     A mode of a DSS layer costs eight: four for the pole, two for the input, two for the readout. Normalisation by the
     root of an energy costs a square and a product for each value, and the weights of its tables.
     """
     total = 0
     for operation in program.operations:
+        rows = math.prod(operation.output.shape[:-1]) if isinstance(operation, _IN_ROWS) else 1
         match operation:
             case FullyConnected():
-                total += operation.weights.data.size * math.prod(operation.output.shape[:-1])
+                total += rows * operation.weights.data.size
             case DepthwiseProduct():
-                total += operation.weights.data.size
+                total += rows * operation.weights.data.size
             case DiagonalStep():
-                total += 8 * operation.decay.data.size + operation.feedthrough.data.size
+                total += rows * (8 * operation.decay.data.size + operation.feedthrough.data.size)
             case Affine():
-                total += operation.gain.data.size
+                total += math.prod(operation.output.shape)
             case Multiply() | Interpolate():
                 total += math.prod(operation.output.shape)
             case Normalize():
-                total += 2 * math.prod(operation.output.shape) + operation.weights.data.size
-    return total
+                total += 2 * math.prod(operation.output.shape) + rows * operation.weights.data.size
+    return -(-total // program.steps)
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -15,6 +15,9 @@ ROW_COUNTS = tuple(2**k for k in range(1, 10))
 TOLERANCE = 1.0
 LARGEST_SLOPE = 127
 FINEST_SLOPE_BITS = 8
+# With so many, slopes go up to 2, and no coarser output is tried.
+ENOUGH_SLOPE_BITS = 6
+COARSER_SCALES = 4
 # Two balanced digits of a table hold this much, and the factor of the upper one must fit int16.
 LARGEST_OFFSET = 127 * 256 + 127
 LARGEST_OFFSET_GAIN = 64
@@ -40,13 +43,36 @@ class Lines:
     slope_bits: int
     error: float
 
+    def __call__(self, q: np.ndarray) -> np.ndarray:
+        """The lines at int16 values, in units of the output before its rounding."""
+        row = (q.astype(np.int64) + 2**15) * len(self.slope) // 2**16
+        return (q * self.slope[row] + self.offset[row] * self.offset_gain) * 2.0**-self.slope_bits
 
-def steepest(function: Callable[[np.ndarray], np.ndarray], scale: float, largest: float) -> float:
-    """The steepest slope that a function of int16 values has where neither it nor its argument is beyond `largest`."""
-    arguments = INT16_VALUES * scale
-    with np.errstate(over="ignore"):
-        values = function(arguments[np.abs(arguments) <= largest])
-    return float(np.abs(np.diff(values)).max(initial=0.0)) / scale
+
+def choose_lines(
+    function: Callable[[np.ndarray], np.ndarray], scale_in: float, scale_out: float, sample: np.ndarray
+) -> tuple[Lines, float]:
+    """Lines, and the scale of their output that loses least on a sample.
+
+    Where a function is steep, slopes of 8 bits are coarse, and so are all lines. An output of larger units is less
+    steep, and then holds little more than the rounding of its argument anyway.
+
+    Args:
+        function: of float64 arrays.
+        scale_in: of the argument's units.
+        scale_out: the finest of the result's.
+        sample: arguments, int16.
+    """
+    exact, best = function(sample * scale_in), (np.inf, None, scale_out)
+    for scale in scale_out * 2.0 ** np.arange(COARSER_SCALES + 1):
+        lines = fit_lines(function, scale_in, scale)
+        rounded = np.clip(np.rint(lines(sample)), -(2**15), 2**15 - 1) * scale
+        error = float(np.mean((rounded - exact) ** 2))
+        if error < best[0]:
+            best = error, lines, float(scale)
+        if lines.slope_bits >= ENOUGH_SLOPE_BITS:
+            break
+    return best[1:]
 
 
 def fit_lines(function: Callable[[np.ndarray], np.ndarray], scale_in: float, scale_out: float) -> Lines:

@@ -99,8 +99,8 @@ class DiagonalStep:
         h       = requantize(state, s_state / s_hidden)                      int16, s_hidden / s_state is 2**15
         y       = requantize_reduced(sum_{k, n} h[k, n, :] * readout[k, n, :], s_hidden * s_readout / s_partial)  int16
         q_out   = requantize(y * partial_gain + u * feedthrough, accumulator_scale / s_out) + zero_point_out
-        next_re = state_re + input_gain_re * u + decay * h_re - rotation * h_im
-        next_im = state_im + input_gain_im * u + decay * h_im + rotation * h_re
+        next_re = clamp(state_re + input_gain_re * u + decay * h_re - rotation * h_im)
+        next_im = clamp(state_im + input_gain_im * u + decay * h_im + rotation * h_re)
 
     The readout is taken from the *old* state (`readout` holds 2 Re(c pole), -2 Im(c pole); `feedthrough` holds
     d + 2 Re(c b)), which saves a rounding. `decay + i rotation` is `pole - 1` on a grid of 2**-15.
@@ -119,6 +119,9 @@ class DiagonalStep:
         feedthrough: int32 `[H]`, scale `accumulator_scale / s_input`.
         accumulator_scale: `s_partial / partial_gain`.
         output: int8 or int16 `[H]`.
+        limit: what `clamp` keeps the next state's magnitude to; 0 where no input can bring it there, and nothing is
+            clamped. At a `limit` of `s_hidden / s_state * 2**15`, where h saturates too, the sums before it stay below
+            1.5 times the limit and the input's term: a stable pole turns the state, but does not stretch it.
     """
 
     input: Tensor
@@ -134,6 +137,7 @@ class DiagonalStep:
     feedthrough: Tensor
     accumulator_scale: float
     output: Tensor
+    limit: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,7 +175,8 @@ class Interpolate:
         input: int16.
         slope: int8 `[R]`; R is a power of two, 2 to 512. The scales make the multiplier a power of two, so that it
             rounds exactly.
-        offset: int16 `[R]`, at most 32,639 (two signed digits with a base of 256), scale `s_in * s_slope * offset_gain`.
+        offset: int16 `[R]`, at most 32,639 (two signed digits with a base of 256), of scale
+            `s_in * s_slope * offset_gain`.
         offset_gain: a power of two, at most 64.
         output: int16, of the shape of the input.
     """

@@ -122,7 +122,7 @@ def verify(
         accuracy={stage: float(np.mean(label == y[: len(label)])) for stage, label in labels.items()},
         agreement={stage: float(np.mean(label == labels["keras"][: len(label)])) for stage, label in labels.items()},
         streamed_deviation=float(np.abs(whole - streamed["streamed"]).max()) if streamed else None,
-        steps=int(count * integers[0].shape[1]),
+        steps=int(count * integers[0].shape[1] * program.steps),
         first_difference=first_difference,
         largest_accumulator=max(emulator.peaks.values(), default=0) / 2**31,
         tensorflow_sequences=len(tensorflow),

@@ -30,6 +30,13 @@ def convert(
     analyse: Annotated[
         bool, typer.Option("--analyse", help="Show first, layer by layer, whether the model can work in integers.")
     ] = False,
+    activations: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="int8 (the default) or int16, for all layers; or LAYER=int16, as often as there are such layers.",
+            show_default=False,
+        ),
+    ] = None,
     list_supported: Annotated[
         bool, typer.Option("--list", help="Show which layers can be converted, and into which operators; no model.")
     ] = False,
@@ -37,7 +44,8 @@ def convert(
 ) -> None:
     """Convert a trained model to integers for TensorFlow Lite Micro, and show what it takes.
 
-    With --analyse a model that cannot work in integers is refused, with the reason; nothing is saved then.
+    With --analyse a model that cannot work in integers is refused, with the reason; nothing is saved then. Without
+    --activations it also shows what int16 would gain in each layer.
     """
     with one_message():
         if not list_supported and (model is None or data is None):
@@ -52,16 +60,38 @@ def convert(
             return
         inputs = files.load_arrays(data, "x")["x"]
         original = files.load_model(model)
-        converted = tflite.convert(original, inputs, length)
+        types = _activations(activations)
+        converted = tflite.convert(original, inputs, length, activations=types)
         analysis = tflite.analyse(converted, inputs, original) if analyse else None
-        figures = {"manifest": converted.manifest} | ({"analysis": analysis.figures()} if analysis else {})
-        files.write_json(json, figures)
+        formats = tflite.compare_formats(original, inputs, length) if analyse and types == "int8" else None
+        parts = {"analysis": analysis, "formats": formats}
+        figures = {name: part.figures() for name, part in parts.items() if part}
+        files.write_json(json, {"manifest": converted.manifest} | figures)
         if analysis:
             _show_analysis(analysis)
+        if formats and formats.together:
+            show_table(formats.table())
+            Console().print(formats.advice, highlight=False, soft_wrap=True)
         show_table(_table(converted.manifest))
         if out is not None:
             converted.save(out)
             Console().print(f"Firmware: {out}", highlight=False, soft_wrap=True)
+
+
+def _activations(given: list[str] | None) -> str | dict[str, str]:
+    """What `convert` takes: one type, or types by layer.
+
+    Raises:
+        ValueError: types for all layers among types for one.
+    """
+    pairs = [entry.rpartition("=") for entry in given or ["int8"]]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return pairs[0][2]
+    if not all(separator for _, separator, _ in pairs):
+        raise ValueError(
+            f"--activations got {', '.join(given)}; expected one type for all layers, or LAYER=TYPE each time."
+        )
+    return {layer: type for layer, _, type in pairs}
 
 
 def _supported(layers: list[str]) -> dict[str, Any]:

@@ -30,6 +30,33 @@ def test_analysis_comes_first(call, model_file, data_file, tmp_path):
     assert f"{analysis['predicted_db']:.1f}" in result.output
 
 
+def test_analysis_compares_types_of_activations(call, model_file, data_file, tmp_path):
+    call("convert", model_file, "--data", data_file, "--analyse", "--json", tmp_path / "c.json")
+    figures = json.loads((tmp_path / "c.json").read_text())
+    for given, layers in (("int16", ["block_1"]), ("block_1=int16", ["block_1"])):
+        result = call("convert", model_file, "--data", data_file, "--activations", given, "--json", tmp_path / "w.json")
+        assert result.exit_code == 0, result.output
+        wide = json.loads((tmp_path / "w.json").read_text())["manifest"]
+        assert figures["formats"]["together"]["layers"] == layers
+        larger = wide["tflite_bytes"] - figures["manifest"]["tflite_bytes"]
+        assert figures["formats"]["together"]["tflite_bytes"] == larger
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["block_9=int16"], "layers 'block_9'"),
+        (["float16"], "activations 'float16'; expected 'int8' or 'int16'"),
+        (["int16", "block_1=int8"], "expected one type for all layers, or LAYER=TYPE each time"),
+    ],
+)
+def test_unknown_types_and_layers_are_refused(call, model_file, data_file, given, message):
+    options = [part for entry in given for part in ("--activations", entry)]
+    result = call("convert", model_file, "--data", data_file, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+
+
 def test_a_model_that_cannot_work_is_refused_and_not_saved(call, data_file, tmp_path):
     """Weights of which one is so large that 8 bits leave nothing of the others."""
     kernel = np.full((3, 4), 1e-3)

@@ -25,6 +25,7 @@ from keras_s4.tflite.application import sources
 from keras_s4.tflite.application.folder import folder_contents
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.names import camel_case, identifiers, printable
+from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.flatbuffer import to_tflite
 from keras_s4.tflite.flatbuffer_reader import read_summary
@@ -47,6 +48,14 @@ FLAGS = ["-std=c++11", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Wco
 
 def classifier():
     return dataclasses.replace(programs.model(), output_activations=("softmax",))
+
+
+def blocks():
+    """Takes three steps at once, and gives as many classes."""
+    b = programs.Builder(1)
+    x = b.activation(3, "int16", 2.0**-13, name="x")
+    program = b.program(x, b.fully_connected(b.diagonal_step(b.affine(x), 2), 4))
+    return in_blocks(dataclasses.replace(program, output_activations=("softmax",)), 3)
 
 
 def several():
@@ -115,7 +124,7 @@ def applications(tmp_path_factory):
     return functools.cache(application)
 
 
-@pytest.fixture(scope="module", params=[(classifier,), (several,), (stateless,), (several, "variables")])
+@pytest.fixture(scope="module", params=[(classifier,), (several,), (stateless,), (several, "variables"), (blocks,)])
 def saved(request, applications):
     return applications(*request.param)
 
@@ -137,7 +146,7 @@ def test_golden_vectors_come_out_of_the_application(saved):
 def test_one_wrong_byte_of_an_output_fails_the_check(saved, step):
     golden = golden_vectors(saved.converted.program)
     output = golden.outputs[-1]
-    output[sources.STREAMS - 1, step, -1] ^= 4
+    output[sources.STREAMS - 1, step].flat[-1] ^= 4
     done = saved.run(tflm_stand_in.recorded_steps(golden))
     assert done.returncode == 1
     assert f"of stream {sources.STREAMS - 1} at step {step}" in done.stdout

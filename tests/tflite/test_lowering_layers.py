@@ -351,8 +351,6 @@ def test_window_states_are_as_small_as_their_input():
 
 TIME = "along the time axis"
 REFUSALS = {
-    "strided convolution": (lambda: layers.Conv1D(4, 3, strides=2), "strides=2 drops steps"),
-    "strided pooling": (lambda: layers.MaxPooling1D(2), "strides=2 drops steps"),
     "convolution that looks ahead": (
         lambda: layers.Conv1D(4, 3, padding="same"),
         "steps to come. Use padding='causal'",

@@ -176,10 +176,16 @@ def analyse(
 
     Raises:
         ValueError: data of another shape, empty, or with NaN; another model than the one that was converted.
+        NotImplementedError: the program takes several steps at once.
     """
     if isinstance(converted, Program):
         converted = Converted(program=converted, tflite=b"", length=None)
     program = converted.program
+    if program.steps > 1:
+        raise NotImplementedError(
+            f"Program {program.name!r} takes {program.steps} steps at once; programs of single steps can be analysed. "
+            "Analyse convert(model, data, steps=1), which computes the same, if no layer of the model drops steps."
+        )
     data = _checked(data, program)
     layers = {_layer_name(step): step for step in program.operations if isinstance(step, DiagonalStep)}
     wanted = {} if model is None else _wanted(model, layers)

@@ -39,12 +39,14 @@ class End:
         integers: the least and the largest that it may hold.
         field: its name in a C++ struct.
         activation: what is left to do for an output once it is a real number: "linear" or "softmax".
+        rows: values of a sequence in an output.
     """
 
     tensor: Tensor
     integers: tuple[int, int]
     field: str
     activation: str = "linear"
+    rows: int = 1
 
     @property
     def name(self) -> str:
@@ -136,9 +138,12 @@ def _ends(program: Program) -> tuple[list[End], list[End], list[End]]:
     activations = ["linear"] * len(tensors)
     for index, activation in enumerate(program.output_activations, len(program.inputs)):
         activations[index] = activation
+    rows = [1] * len(tensors)
+    for index, count in enumerate(program.output_rows, len(program.inputs)):
+        rows[index] = count
     fields = identifiers(tensor.name for tensor in tensors)
     integers = [limits(program, tensor) for tensor in tensors]
-    ends = [End(*values) for values in zip(tensors, integers, fields, activations, strict=True)]
+    ends = [End(*values) for values in zip(tensors, integers, fields, activations, rows, strict=True)]
     first_output, first_state = len(program.inputs), len(program.inputs) + len(program.outputs)
     return ends[:first_output], ends[first_output:first_state], ends[first_state:]
 

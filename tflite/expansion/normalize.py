@@ -34,6 +34,9 @@ def expand_normalize(operation: Normalize, file: Expansion) -> None:
     weights = file.writer.tensor((1, ranges), "int8", quantization(operation.weights), operation.weights.data)
     bias = file.writer.tensor((1,), "int64", quantization(operation.weights), operation.bias.data)
     file.writer.operator("FULLY_CONNECTED", [wide, weights, bias], file.declare(root))
+    if len(root.shape) > 2:
+        # TensorFlow's interpreter makes two axes of them.
+        file.reshape(file.index[root.name], (1, *root.shape), file.declare(root))
     input, factor = file.plain(operation.input), file.offset(file.plain(root), ROOT_OFFSET)
     file.round_to(
         operation.output,

@@ -34,4 +34,6 @@ def expand_embed(operation: Embed, file: Expansion) -> None:
     table, output = operation.table, operation.output
     rows = file.writer.tensor(table.shape, "int8", quantization(output), table.data)
     row = file.index[operation.input.name]
+    if len(output.shape) > 1:
+        row = file.reshape(row, (1, *output.shape[:-1]))
     file.writer.operator("GATHER", [rows, row], file.declare(output, (*file.shape(row), output.shape[-1])))

@@ -92,8 +92,12 @@ def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: i
         signed = np.stack([-rotation, rotation])
         terms.append(lambda: file.binary("MUL", _swapped(hidden, file), file.constant(signed, shape)))
     for position, term in enumerate(terms):
-        state = file.binary("ADD", state, term(), into if position == len(terms) - 1 else None)
-    return state
+        last = position == len(terms) - 1 and not step.limit
+        state = file.binary("ADD", state, term(), into if last else None)
+    if not step.limit:
+        return state
+    below = file.binary("MINIMUM", state, file.constant(np.array([step.limit]), (1,)))
+    return file.binary("MAXIMUM", below, file.constant(np.array([-step.limit]), (1,)), into)
 
 
 def _wide(index: int, file: Expansion) -> int:

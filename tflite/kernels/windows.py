@@ -20,10 +20,8 @@ def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
 
     def run(values: Values):
         batch = len(values[input.name])
-        parts = values[input.name] if state is None else np.concatenate(
-            [values[state.name].reshape(batch, -1), values[input.name].reshape(batch, -1)], axis=-1
-        )
-        window = parts.reshape(batch, -1, input.shape[-1])
+        parts = [values[tensor.name].reshape(batch, -1, input.shape[-1]) for tensor in (state, input) if tensor]
+        window = np.concatenate(parts, axis=1)
         values[output.name] = window[:, positions].reshape(batch, *output.shape)
         if state is not None:
             values[operation.next_state.name] = window[:, rows:].reshape(batch, -1)

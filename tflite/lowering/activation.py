@@ -31,8 +31,6 @@ INT8_VALUES = np.arange(-128, 128)
 SIGMOID_SCALE, SIGMOID_ZERO_POINT = 2.0**-8, -128
 # What int16 values have operators for.
 SQUASHED = {keras.activations.sigmoid: "sigmoid", keras.activations.tanh: "tanh"}
-# The steepest slope of lines, in units of their output, that leaves 1/64 as the unit of slopes.
-STEEPEST = (piecewise.LARGEST_SLOPE + 0.5) / 64.0
 
 
 BETWEEN_CHANNELS = ("glu", "log_softmax", "sparse_softmax", "sparsemax")
@@ -124,7 +122,7 @@ def add_wide_activation(
         builder.add(Maximum(signal.tensor, builder.constant(f"{name}/zero", np.zeros(1), "int32"), wide))
     else:
         factor = _add_squash(f"{name}/factor", keras.activations.sigmoid, signal, builder)
-        wide = builder.tensor(f"{name}/product", shape, "int32", signal.tensor.scale * factor.tensor.scale)
+        wide = builder.tensor(f"{name}/scaled", shape, "int32", signal.tensor.scale * factor.tensor.scale)
         builder.add(Multiply(signal.tensor, factor.tensor, wide))
     output = builder.tensor(f"{name}/output", shape, "int16", scale or power_of_two_scale(peak, 16))
     builder.add(Requantize(wide, output))
@@ -157,19 +155,18 @@ def _add_squash(name: str, activation: Callable, signal: Signal, builder: Progra
     return Signal(output, in_float64(activation, signal.values))
 
 
-def _add_lines(
-    name: str, activation: Callable, signal: Signal, builder: ProgramBuilder, scale: float | None
-) -> Signal:
+def _add_lines(name: str, activation: Callable, signal: Signal, builder: ProgramBuilder, scale: float | None) -> Signal:
     def function(values: np.ndarray) -> np.ndarray:
         return in_float64(activation, values)
 
     values, scale_in = function(signal.values), signal.tensor.scale
     if scale is None:
-        slope = piecewise.steepest(function, scale_in, HEADROOM * float(np.abs(signal.values).max()))
-        # A finer output than the input at its steepest would hold nothing but the rounding of the input.
-        least = 2.0 ** np.ceil(np.log2(max(slope * scale_in / STEEPEST, 1e-30)))
-        scale = max(power_of_two_scale(float(np.abs(values).max()), 16), least)
-    lines = piecewise.fit_lines(function, scale_in, scale)
+        finest = power_of_two_scale(float(np.abs(values).max()), 16)
+        sample = np.random.default_rng(0).choice(signal.values.ravel(), min(signal.values.size, 50_000), replace=False)
+        sample = np.clip(np.rint(sample / scale_in), -(2**15), 2**15 - 1)
+        lines, scale = piecewise.choose_lines(function, scale_in, finest, sample)
+    else:
+        lines = piecewise.fit_lines(function, scale_in, scale)
     slope_scale = scale / scale_in * 2.0**-lines.slope_bits
     output = builder.tensor(f"{name}/output", signal.tensor.shape, "int16", scale)
     slope = builder.constant(f"{name}/slope", lines.slope, "int8", slope_scale)

@@ -117,12 +117,16 @@ def lower_cropping(layer, inputs, builder):
 
 @dataclasses.dataclass(frozen=True)
 class _Taps:
-    """The inputs that an output depends on: the current one and `count - 1` before it, `dilation` steps apart."""
+    """The inputs that an output depends on: the current one and `count - 1` before it, `dilation` steps apart.
+
+    The first output is due `delay` inputs behind the first one, the others `stride` inputs behind each other.
+    """
 
     signal: Signal
     count: int
     dilation: int
     delay: int
+    stride: int
 
     @classmethod
     def of_convolution(cls, layer: keras.layers.Layer, signal: Signal) -> _Taps:
@@ -162,25 +166,25 @@ class _Taps:
     @classmethod
     def _checked(cls, layer, signal: Signal, count: int, dilation: int, delay: int) -> _Taps:
         _check_time_axis(layer)
-        if layer.strides[0] > 1:
-            raise refusal(
-                layer,
-                f"strides={layer.strides[0]} drops steps, and the program computes every step",
-                "Use strides=1",
-            )
         if len(signal.tensor.shape) != 1 or not signal.has_time:
             raise refusal(layer, f"a step has shape {list(signal.tensor.shape)}", "Give it sequences of vectors")
-        return cls(signal, count, dilation, delay)
+        return cls(signal, count, dilation, delay, layer.strides[0])
+
+    @property
+    def offset(self) -> int:
+        """Of each `stride` inputs, the number of the one at which an output is due."""
+        return (self.signal.phase + self.delay) % self.stride
 
     def lagged(self) -> Iterator[np.ndarray]:
-        """The values of each tap, the oldest first, `[B, L, H]`."""
+        """The values of each tap where an output is due, the oldest first, `[B, L, H]`."""
         for lag in reversed(range(0, self.count * self.dilation, self.dilation)):
             values = self.signal.values
-            yield np.pad(values, ((0, 0), (lag, 0), (0, 0)))[:, : values.shape[1]]
+            yield np.pad(values, ((0, 0), (lag, 0), (0, 0)))[:, self.offset : values.shape[1] : self.stride]
 
     def delayed(self, result: Signal) -> Signal:
-        """A result, which is due so many steps later."""
-        return dataclasses.replace(result, phase=self.signal.phase + self.delay)
+        """A result, which is due so many steps later, at every so many of them."""
+        phase = (self.signal.phase + self.delay) // self.stride
+        return dataclasses.replace(result, phase=phase, period=self.signal.period * self.stride)
 
 
 def _add_window(name: str, taps: _Taps, builder: ProgramBuilder, type: str | None = None) -> tuple[Tensor, Signal]:
@@ -194,12 +198,16 @@ def _add_window(name: str, taps: _Taps, builder: ProgramBuilder, type: str | Non
         wide = builder.tensor(f"{name}/wide", tensor.shape, "int16", tensor.scale)
         builder.add(Requantize(tensor, wide))
         signal, tensor = Signal(wide, signal.values), wide
-    if taps.count == 1:
+    if taps.count == taps.stride == 1:
         return tensor, signal
     channels = tensor.shape[-1]
-    state = builder.state(f"{name}/window", ((taps.count - 1) * taps.dilation * channels,), tensor.scale, tensor.type)
+    before = after = None
+    if taps.count > 1:
+        shape = ((taps.count - 1) * taps.dilation * channels,)
+        state = builder.state(f"{name}/window", shape, tensor.scale, tensor.type)
+        before, after = state.before, state.after
     window = builder.tensor(f"{name}/taps", taps.count * channels, tensor.type, tensor.scale)
-    builder.add(Window(tensor, state.before, state.after, taps.dilation, window))
+    builder.add(Window(tensor, before, after, taps.dilation, window, taps.stride, taps.offset))
     return window, signal
 
 

@@ -11,6 +11,7 @@ from keras_s4.layers import LowRankDense
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale, symmetric_int8_scale
 from keras_s4.tflite.lowering.activation import SQUASHED, add_activation, as_int16, in_float64, squash_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.lowering.rounding import round_kernel
 from keras_s4.tflite.program import FullyConnected, Tensor
 from keras_s4.weights import finite_weights
 
@@ -40,7 +41,8 @@ def add_dense(
         coarser_than: the least scale of an int16 result.
     """
     wide = builder.activations == "int16"
-    signal = as_int16(f"{name}/input", signal, builder) if wide else signal
+    if wide and signal.tensor.type == "int8":
+        signal = as_int16(f"{name}/input", signal, builder)
     names = ("kernel_left", "kernel_right") if isinstance(layer, LowRankDense) else ("kernel",)
     *left, kernel = finite_weights(layer, *names)
     for factor in left:
@@ -62,8 +64,13 @@ def add_product(
     builder: ProgramBuilder,
     range_of: Callable[[np.ndarray], tuple[float, int]],
 ) -> Signal:
-    """One fully connected operation; `range_of` gives the scale and zero point of its result from the values."""
-    return add_product_of(name, kernel, bias, signal.tensor, signal.values @ kernel + bias, builder, range_of)
+    """One fully connected operation; `range_of` gives the scale and zero point of its result from the values.
+
+    The kernel is rounded with regard to the signal's values, unless it was trained for plain rounding.
+    """
+    values = signal.values @ kernel + bias
+    inputs = None if builder.ranges else signal.values
+    return add_product_of(name, kernel, bias, signal.tensor, values, builder, range_of, inputs)
 
 
 def add_product_of(
@@ -74,14 +81,18 @@ def add_product_of(
     values: np.ndarray,
     builder: ProgramBuilder,
     range_of: Callable[[np.ndarray], tuple[float, int]],
+    inputs: np.ndarray | None = None,
 ) -> Signal:
-    """`add_product` of a tensor whose values need not be known: those of the result are given."""
+    """`add_product` of a tensor whose values need not be known (`inputs`): those of the result are given."""
     shape = (*tensor.shape[:-1], kernel.shape[1])
     output = builder.tensor(f"{name}/product", shape, tensor.type, *range_of(values))
     # A kernel that is small beside the bias gives way, so that the bias fits 31 bits in units of their product.
     weight_scale = max(np.abs(kernel).max() / 127.0, 1e-11, np.abs(bias).max() / (tensor.scale * 2.0**30))
     bias_scale = tensor.scale * weight_scale
-    weights = builder.constant(f"{name}/kernel", kernel.T / weight_scale, "int8", weight_scale)
+    integers = kernel / weight_scale
+    if inputs is not None:
+        integers, bias = round_kernel(kernel, bias, inputs, weight_scale)
+    weights = builder.constant(f"{name}/kernel", integers.T, "int8", weight_scale)
     offsets = builder.constant(f"{name}/bias", bias / bias_scale, "int32", bias_scale)
     builder.add(FullyConnected(tensor, weights, offsets, output))
     return Signal(output, values)

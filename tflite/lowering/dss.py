@@ -15,12 +15,13 @@ from keras_s4.tflite.program import DiagonalStep
 
 STATE_SCALE = 2.0**-30
 HIDDEN_SCALE = 2.0**-15
-# States reach this part of full scale in calibration: eight times that saturates the rounded state, sixteen times
-# wraps. On people whom the calibration had not seen, states reached up to 2.8 times their calibrated peaks; three bits
-# of room cost nothing that could be measured behind 8-bit activations.
+# States reach this part of full scale in calibration, and saturate at eight times that. On people whom the calibration
+# had not seen, states reached up to 2.8 times their calibrated peaks; three bits of room cost nothing that could be
+# measured behind 8-bit activations. Room for what resonance can do, a hundred times the peak that noise shows in a slow
+# mode, would cost up to 20 dB: there states are clamped instead.
 STATE_PEAK = 0.125
-# Inputs up to so many times their calibrated range drive no state beyond full scale, whatever their shape. A full-scale
-# input of the program is at most as many times the calibration data: 1.25 of headroom, and a power of two.
+STATE_LIMIT = round(1.0 / STATE_SCALE)
+# A full-scale input of the program is at most as many times the calibration data: 1.25 of headroom, and a power of two.
 INPUT_ROOM = 2.5
 # Of the 16 bits of the input, so that an input gain keeps enough bits of the 31 of their product.
 INPUT_BITS = 13
@@ -56,15 +57,14 @@ def add_dss(
     values = _convolve(system.impulse_response(signal.values.shape[1]), signal.values)
     decay, rotation = delta_form.snap_poles(system.poles)
     poles = delta_form.snapped_poles(decay, rotation)
-    gains = delta_form.refit_gains(system, poles, builder.length or signal.values.shape[1])
+    gains = delta_form.refit_gains(system, poles, builder.window or signal.values.shape[1])
     direct = system.feedthrough + 2.0 * system.residues.real.sum(axis=1)
 
     peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains)
-    # A square wave at a slow mode's own frequency drives it far beyond what data without it shows.
-    worst = INPUT_ROOM * np.abs(signal.values).max(axis=(0, 1))[:, None] * delta_form.l1_norms(poles, gains)
-    reach = np.maximum(peaks / STATE_PEAK, worst)
-    weight_scale = _weight_scales(reach)
-    weights, input_gain = _split_gains(gains, reach, weight_scale, signal.tensor.scale)
+    weight_scale = _weight_scales(peaks)
+    weights, input_gain = _split_gains(gains, peaks, weight_scale, signal.tensor.scale)
+    largest_input = INPUT_ROOM * np.abs(signal.values).max(axis=(0, 1))
+    worst = delta_form.l1_norms(poles, gains / (weights * weight_scale[:, None])) * largest_input[:, None]
     partial_scale = power_of_two_scale(float(np.abs(values - direct * signal.values).max()), 16)
     accumulator_scale = max(
         partial_scale * 2.0**-14, power_of_two_scale(np.abs(direct).max() * signal.tensor.scale, FEEDTHROUGH_BITS)
@@ -93,6 +93,7 @@ def add_dss(
         ),
         accumulator_scale=accumulator_scale,
         output=_output(name, values, activation, builder),
+        limit=STATE_LIMIT if worst.max() >= 1.0 else 0,
     )
     builder.add(operation)
     return Signal(operation.output, values)
@@ -105,14 +106,14 @@ def _output(name: str, values: np.ndarray, activation: Callable | None, builder:
     return builder.tensor(f"{name}/output", channels, "int8", *int8_range(values, activation))
 
 
-def _weight_scales(reach: np.ndarray) -> np.ndarray:
+def _weight_scales(peaks: np.ndarray) -> np.ndarray:
     """One power of two a channel, with which the largest state's readout weight lies between 64 and 127."""
-    largest = np.maximum(reach.max(axis=1), 1e-12)
+    largest = np.maximum(peaks.max(axis=1) / STATE_PEAK, 1e-12)
     return 2.0 ** np.ceil(np.log2(largest / LARGEST_WEIGHT))
 
 
 def _split_gains(
-    gains: np.ndarray, reach: np.ndarray, weight_scale: np.ndarray, input_scale: float
+    gains: np.ndarray, peaks: np.ndarray, weight_scale: np.ndarray, input_scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each gain as a whole readout weight times a whole complex input gain.
 
@@ -122,9 +123,9 @@ def _split_gains(
     Returns:
         weights `[H, N]`, 1 to 127, and input gains `[2, N, H]` (real and imaginary part).
     """
-    smallest = np.clip(np.ceil(reach / weight_scale[:, None]), 1, LARGEST_WEIGHT)
+    smallest = np.clip(np.ceil(peaks / STATE_PEAK / weight_scale[:, None]), 1, LARGEST_WEIGHT)
     best_error = np.full(gains.shape, np.inf)
-    best_weights, best_gains = np.ones_like(reach), np.zeros_like(gains)
+    best_weights, best_gains = np.ones_like(peaks), np.zeros_like(gains)
     for stretch in np.linspace(1.0, 1.4, 24):
         weights = np.minimum(np.rint(smallest * stretch), LARGEST_WEIGHT)
         wanted = gains * input_scale / (weights * weight_scale[:, None] * STATE_SCALE)

@@ -120,7 +120,9 @@ def _aligned(name: str, inputs: list[Signal], builder: ProgramBuilder) -> list[T
     tensors = [signal.tensor for signal in inputs]
     if len({(tensor.type, tensor.scale, tensor.zero_point) for tensor in tensors}) == 1:
         return tensors
-    type, scale, zero_point = _grid(_common_type(inputs, builder), np.concatenate([signal.values.ravel() for signal in inputs]))
+    type, scale, zero_point = _grid(
+        _common_type(inputs, builder), np.concatenate([signal.values.ravel() for signal in inputs])
+    )
     aligned = []
     for index, tensor in enumerate(tensors):
         if (tensor.type, tensor.scale, tensor.zero_point) != (type, scale, zero_point):

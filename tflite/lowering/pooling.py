@@ -20,12 +20,12 @@ def lower_average_pooling(layer, inputs, builder):
     """A running sum; the division by the window's length is folded into its scale."""
     _check_pooling(layer)
     signal = inputs[0]
-    if builder.length is None:
+    if builder.window is None:
         raise ValueError(
             f"Layer {layer.name!r} averages over time, but the model's sequence length is open; "
             "say how many steps a window has: convert(model, data, length=...)."
         )
-    length = builder.length - signal.phase
+    length = builder.window - signal.phase
     largest = 2.0 ** (15 if signal.tensor.type == "int16" else 8) * length
     if largest > 2.0**31 - 1:
         raise ValueError(

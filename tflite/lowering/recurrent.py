@@ -10,7 +10,8 @@ to 6).
 
 - Sigmoid and tanh run on int16 (`program.Squash`): 41 and 41 dB. From tables, which take int8, 39 and 24 dB: near the
   end of a gate's range `1 - z` has a handful of values then. Tables also take 7 more operators (37 for 30, where
-  scales have to be matched as well) and 512 bytes. They are what all other activations get.
+  scales have to be matched as well) and 512 bytes. They are what all other activations get, unless the
+  layer is converted with int16 activations: then those are straight lines (`program.Interpolate`).
 - Products read int16. An int8 view of input and state has the same bytes of weights, but int8 products, so tables
   behind them: 36 and 24 dB. What limits the 41 dB is the rounding of the weights to int8: with exact weights, 81 and
   74 dB.

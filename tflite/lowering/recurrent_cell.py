@@ -176,9 +176,7 @@ class CellBuilder:
             f"{name}/sum", size, "int8", *int8_range(values, lambda values: in_float64(activation, values))
         )
 
-    def _apply(
-        self, name: str, activation: Callable, signal: Signal, scale: float, grid: tuple[float, int]
-    ) -> Signal:
+    def _apply(self, name: str, activation: Callable, signal: Signal, scale: float, grid: tuple[float, int]) -> Signal:
         """The activation in int16 of this scale, or on the grid of int8."""
         if activation in SQUASHED:
             output = self.tensor(f"{name}/output", signal.tensor.shape[0], "int16", OUTPUT_SCALE)

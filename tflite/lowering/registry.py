@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
@@ -11,9 +12,9 @@ from typing import Literal
 import keras
 import numpy as np
 
+from keras_s4.tflite.blocks import Latest
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.program import Operation, State, Tensor
-
 
 Type = Literal["int8", "int16"]
 Activations = Type | Mapping[str, Type]
@@ -26,9 +27,13 @@ class ProgramBuilder:
         length: steps of a window, which an average over time divides by.
         ranges: scale and zero point of int8 tensors by name, in place of those that the lowerings choose.
         activations: the type of activations, "int8" or "int16"; or by the names of layers, "int8" for the others.
+        samples: in each stream of the calibration data; needed where branches of different rates meet.
 
     Attributes:
         activations: the type for the layer that is being lowered.
+        window: values of a window that reach the layer that is being lowered, fewer than `length` behind layers that
+            drop steps; None if the length is not known.
+        period: samples after which the pattern of steps that layers drop repeats.
     """
 
     def __init__(
@@ -36,15 +41,20 @@ class ProgramBuilder:
         length: int | None,
         ranges: Mapping[str, tuple[float, int]] | None = None,
         activations: Activations = "int8",
+        samples: int | None = None,
     ):
         self.length = length
+        self.samples = samples
         self.ranges = ranges or {}
         self.activations: Type = activations if isinstance(activations, str) else "int8"
         self._types = {} if isinstance(activations, str) else activations
         self._path = ""
-        self.operations: list[Operation] = []
+        self.window = length
+        self.period = 1
+        self.operations: list[Operation | Latest] = []
         self.states: list[State] = []
         self.calls: Counter[keras.layers.Layer] = Counter()
+        self._latest: dict[str, Tensor] = {}
         self._names: set[str] = set()
         self._prefix = ""
 
@@ -70,7 +80,35 @@ class ProgramBuilder:
         finally:
             self._path, self.activations = before
 
-    def add(self, operation: Operation) -> Operation:
+    @contextlib.contextmanager
+    def reading(self, signal: Signal) -> Iterator[None]:
+        """Sets `window` for a layer that reads a signal."""
+        before = self.window
+        self.window = None if self.length is None else self.length // signal.period
+        try:
+            yield
+        finally:
+            self.window = before
+
+    def latest(self, signal: Signal) -> Signal:
+        """What a signal without time axis is at the end of a block; its values are those at each sample."""
+        name = signal.tensor.name
+        if name not in self._latest:
+            self._latest[name] = dataclasses.replace(signal.tensor, name=f"{name}/latest")
+            self.add(Latest(signal.tensor, self._latest[name]))
+        values, period = signal.values, signal.period
+        if period > 1:
+            rows = np.arange(self.samples or values.shape[1] * period) // period
+            values = values[:, np.minimum(rows, values.shape[1] - 1)]
+        return Signal(
+            self._latest[name],
+            values,
+            phase=signal.phase * period,
+            has_time=signal.has_time,
+            activation=signal.activation,
+        )
+
+    def add(self, operation: Operation | Latest) -> Operation | Latest:
         """Appends an operation."""
         self.operations.append(operation)
         return operation
@@ -152,14 +190,17 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
             configuration, or its place in the model, cannot be exported.
     """
     lowering = _lowering_of(layer)
-    phase = _common_phase(layer, inputs)
+    phase, period = _common_timing(layer, inputs)
     _check_place(layer, inputs, takes_padding=lowering in _TAKING_PADDING)
     states = len(builder.states)
     builder.calls[layer] += 1
     again = builder.inside(f"call_{builder.calls[layer]}") if builder.calls[layer] > 1 else contextlib.nullcontext()
-    with again, builder.lowering(layer.name):
+    with again, builder.lowering(layer.name), builder.reading(inputs[0]):
         result = lowering(layer, inputs, builder)
-    if result.phase < phase and len(builder.states) > states:
+    if isinstance(layer, keras.Model):
+        return result  # its layers have seen to what follows
+    drops = result.period > period
+    if result.phase < phase and len(builder.states) > states and not drops:
         raise refusal(
             layer,
             f"it carries a state, and its input means something from step {phase} on only",
@@ -167,7 +208,11 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
         )
     # A recurrent layer that gives its last step gives the latest one in a stream, as a pooling over time does.
     has_time = result.has_time and inputs[0].has_time and bool(getattr(layer, "return_sequences", True))
-    return dataclasses.replace(result, phase=max(result.phase, phase), has_time=has_time)
+    if not drops:
+        result = dataclasses.replace(result, phase=max(result.phase, phase), period=period)
+    result = dataclasses.replace(result, has_time=has_time)
+    builder.period = math.lcm(builder.period, result.period)
+    return builder.latest(result) if inputs[0].has_time and not has_time else result
 
 
 def refusal(layer: keras.layers.Layer, reason: str, remedy: str) -> NotImplementedError:
@@ -198,21 +243,29 @@ def _lowering_of(layer: keras.layers.Layer) -> Lowering:
     )
 
 
-def _common_phase(layer: keras.layers.Layer, inputs: list[Signal]) -> int:
+def _common_timing(layer: keras.layers.Layer, inputs: list[Signal]) -> tuple[int, int]:
+    """The phase and the period of a layer's inputs."""
     if len({signal.has_time for signal in inputs}) > 1:
         raise refusal(
             layer,
             "some of its inputs are sequences, others are not",
             "Join sequences with sequences, or what comes behind a pooling over time with its like",
         )
+    periods = {signal.period for signal in inputs}
+    if len(periods) > 1:
+        raise refusal(
+            layer,
+            f"its inputs have a value every so many steps: {', '.join(map(str, sorted(periods)))}",
+            "Give its branches the same strides",
+        )
     phases = {signal.phase - signal.padding for signal in inputs}
-    if len(phases) > 1:
+    if len(phases) > 1 and inputs[0].has_time:
         raise refusal(
             layer,
             f"its inputs start at different steps ({', '.join(map(str, sorted(phases)))})",
             "Give its branches the same padding, or cropping",
         )
-    return max(signal.phase for signal in inputs)
+    return max(signal.phase for signal in inputs), periods.pop()
 
 
 def _check_place(layer: keras.layers.Layer, inputs: list[Signal], takes_padding: bool) -> None:
