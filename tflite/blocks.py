@@ -4,8 +4,13 @@ Why blocks. A layer that drops steps (a strided convolution, a pooling) gives fe
 that runs at every sample, all layers behind it would compute values that nobody wants, or wait for a clock, which
 TensorFlow Lite Micro cannot: it runs every operator at every invoke. A program for a block as long as the period of the
 pattern needs no clock: a layer that drops steps has fewer rows behind it, every operator runs once a block, and nothing
-is computed that is dropped. The same serves models at full rate: operators that see T steps at once are called once,
-not T times. What is repeated for each row takes room in the arena, which holds some 200 bytes for each operator.
+is computed that is dropped.
+
+What it is worth, for two S4 blocks of 32 channels and 8 modes on TensorFlow Lite Micro on a desktop: an average of
+every 2 steps in front of them takes the time a sample from 45 to 24 us, of every 4 steps to 12, with 1 KB more of
+arena. A model at full rate can take blocks as well, but hardly gains: with 8 steps there are 39 operators a sample
+instead of 82, 41 us instead of 42, and 73 KB of arena instead of 23, since each operator and tensor has its records
+there. What changes the states is repeated for each step in any case.
 
 Why here, behind the lowerings. They describe one step, each layer at the rate of its own input; `in_blocks` derives the
 block from that alone. So no lowering knows of blocks, those of one's own included, and a block computes bit for bit

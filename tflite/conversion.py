@@ -54,7 +54,8 @@ def convert(
             others. With int16 the program is finer and larger; weights stay int8.
         steps: samples that an invoke takes at once, a multiple of the period after which the pattern of steps that
             layers drop repeats (the product of the strides along a path); by default that period, 1 for models that
-            drop none. With more there are fewer operators a sample, and the arena is larger; the numbers are the same.
+            drop none. With more there are fewer operators a sample, but it takes about as long, and the arena grows
+            with the block; the numbers are the same.
             An output that is a sequence then has several values an invoke, one behind a pooling over time has the last.
 
     Returns:
@@ -132,8 +133,8 @@ def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray) -> 
         return Signal(Tensor(name, (1,), "int32"), data[..., None])
     if data.ndim < 3:
         raise ValueError(
-            f"Input {name!r} has shape {list(data.shape)}; expected [B, L, features], or an Embedding as the layer that "
-            "reads it. Give each step an axis of features: keras.Input((length, 1))."
+            f"Input {name!r} has shape {list(data.shape)}; expected [B, L, features], or an Embedding as the layer "
+            "that reads it. Give each step an axis of features: keras.Input((length, 1))."
         )
     return Signal(Tensor(name, data.shape[2:], "int16", power_of_two_scale(float(np.abs(data).max()), 16)), data)
 

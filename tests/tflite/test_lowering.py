@@ -109,3 +109,15 @@ def test_sum_that_would_overflow_is_refused():
     model = keras.Sequential([keras.Input((70_000, 1)), keras.layers.GlobalAveragePooling1D()])
     with pytest.raises(ValueError, match=r"would sum 70000 steps in 32 bits, which holds 65536"):
         convert(model, np.ones((1, 70_000, 1)))
+
+
+def test_a_channel_that_is_silent_in_calibration_neither_fails_nor_wraps():
+    """A dead ReLU in front of a DSS layer, and data that wake it."""
+    model = keras.Sequential([keras.Input((LENGTH, CHANNELS)), DSS(4)])
+    x = np.random.default_rng(0).normal(size=(4, LENGTH, CHANNELS))
+    x[..., 2] = 0.0
+    converted = convert(model, x)
+    loud = np.full((1, LENGTH, CHANNELS), 32_767, np.int16)
+    np.testing.assert_array_equal(
+        Emulator(converted.program, check_overflow=True).run(loud), runtimes.run_tflm(converted.tflite, loud)
+    )

@@ -63,13 +63,15 @@ def add_product(
     signal: Signal,
     builder: ProgramBuilder,
     range_of: Callable[[np.ndarray], tuple[float, int]],
+    on_data: bool = True,
 ) -> Signal:
     """One fully connected operation; `range_of` gives the scale and zero point of its result from the values.
 
-    The kernel is rounded with regard to the signal's values, unless it was trained for plain rounding.
+    The kernel is rounded with regard to the signal's values, unless it was trained for plain rounding, or `on_data` is
+    False: in a loop, where the bias that makes up for rounding would keep a memory from decaying to nothing.
     """
     values = signal.values @ kernel + bias
-    inputs = None if builder.ranges else signal.values
+    inputs = signal.values if on_data and not builder.ranges else None
     return add_product_of(name, kernel, bias, signal.tensor, values, builder, range_of, inputs)
 
 

@@ -61,6 +61,9 @@ def add_dss(
     direct = system.feedthrough + 2.0 * system.residues.real.sum(axis=1)
 
     peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains)
+    # A channel that is silent in calibration says nothing of its range; a full-scale input shall not wrap there.
+    full_scale = np.abs(gains) * signal.tensor.scale * 2.0 ** (INPUT_BITS - 1)
+    peaks = np.where(peaks.max(axis=1, keepdims=True) > 1e-6 * full_scale.max(axis=1, keepdims=True), peaks, full_scale)
     weight_scale = _weight_scales(peaks)
     weights, input_gain = _split_gains(gains, peaks, weight_scale, signal.tensor.scale)
     largest_input = INPUT_ROOM * np.abs(signal.values).max(axis=(0, 1))

@@ -91,7 +91,9 @@ class CellBuilder:
             signal = self._product_with_left(matrix, left, signals[matrix])
             label = f"{self.name}/{name}/{matrix}"
             kernel, bias = kernel[:, columns] * signs, bias[columns] * signs
-            results.append(add_product(label, kernel, bias, signal, self.builder, lambda values: (scale, 0)))
+            results.append(
+                add_product(label, kernel, bias, signal, self.builder, lambda values: (scale, 0), on_data=False)
+            )
         return results
 
     def gates(self, a: Signal, b: Signal) -> Signal:
@@ -150,7 +152,9 @@ class CellBuilder:
         key = matrix, signal.tensor.name
         if left and key not in self._left:
             name, nothing = f"{self.name}/{matrix}_left/{len(self._left)}", np.zeros(left[0].shape[1])
-            self._left[key] = add_product(name, left[0], nothing, signal, self.builder, range_between(signal))
+            self._left[key] = add_product(
+                name, left[0], nothing, signal, self.builder, range_between(signal), on_data=False
+            )
         return self._left.get(key, signal)
 
     def _activated_sum(
