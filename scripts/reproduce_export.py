@@ -30,6 +30,8 @@ LEARNING_RATE, RETRAIN_LEARNING_RATE, AWARE_LEARNING_RATE = 1e-2, 5e-3, 3e-4
 AWARE_STEPS, CALIBRATION = 200, 300
 # Sequences that TensorFlow Lite Micro runs; the emulator runs all.
 ON_TFLM = 20
+# Steps from one smartwatch window of the test to the next: without overlap, one window would be 0.7 points.
+HOP = 50
 AT_ONCE = 250
 
 
@@ -78,16 +80,22 @@ def calibration_of(name: str) -> np.ndarray:
     return task.batches(1, -(-CALIBRATION // task.batch_size))[0][:CALIBRATION]
 
 
-def export_of(name: str, model, **formats) -> dict:
-    """Labels and figures of a model in floating point and on the device."""
+def test_data_of(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Test sequences and their classes."""
     from sequence_tasks import TASKS
 
+    task = TASKS[name]
+    return task.recordings(0)[2].windows(hop=HOP) if name == "smartwatch" else task.evaluation("test")
+
+
+def export_of(name: str, model, **formats) -> dict:
+    """Labels and figures of a model in floating point and on the device."""
     from keras_s4.streaming import StreamingModel
     from keras_s4.tflite import convert
     from keras_s4.tflite.emulator import Emulator
     from keras_s4.tflite.runtimes import TflmRunner
 
-    x, y = TASKS[name].evaluation("test", 0)
+    x, y = test_data_of(name)
     converted = convert(model, calibration_of(name), **formats)
     floating = model.predict(x, batch_size=500, verbose=0)
     few = x[:ON_TFLM]
