@@ -13,7 +13,7 @@ def test_control_theory_needs_no_keras():
     assert run(code) == "set()"
 
 
-@pytest.mark.parametrize("module", ["program", "fixed_point", "operators", "flatbuffer_writer"])
+@pytest.mark.parametrize("module", ["program", "fixed_point", "operators", "flatbuffer_writer", "emulator", "blocks"])
 def test_the_integer_program_needs_no_tensorflow(module):
     """`keras_s4.tflite` offers `convert`, which needs Keras, and yet its program is quick to load."""
     code = f"import sys, keras_s4.tflite.{module}; print('tensorflow' in sys.modules)"

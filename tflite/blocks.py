@@ -31,20 +31,19 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 
-from keras_s4.tflite.program import (
+from keras_s4.tflite.operations import (
     Accumulate,
     Concatenate,
     DiagonalStep,
     Operation,
-    Program,
     Reshape,
     Slice,
-    State,
-    Tensor,
     Window,
     reads,
     writes,
 )
+from keras_s4.tflite.program import Program, State
+from keras_s4.tflite.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

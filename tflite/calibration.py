@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_s4.tflite.program import Tensor
+from keras_s4.tflite.tensors import Tensor
 
 # Room above the largest value seen in calibration, for tensors whose type has bits to spare.
 HEADROOM = 1.25

@@ -27,7 +27,9 @@ from keras_s4.tflite.formats import check_activations
 from keras_s4.tflite.lowering import ProgramBuilder, lower
 from keras_s4.tflite.lowering.registry import Activations
 from keras_s4.tflite.manifest import manifest_of
-from keras_s4.tflite.program import Accumulate, Program, Tensor, limits
+from keras_s4.tflite.operations import Accumulate
+from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.tensors import Tensor
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.kernels import Arithmetic, Values, compiled
-from keras_s4.tflite.program import Program, Tensor
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 Arrays = np.ndarray | Sequence[np.ndarray]
 

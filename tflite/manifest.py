@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.flatbuffer_reader import Summary, read_summary
-from keras_s4.tflite.program import (
+from keras_s4.tflite.operations import (
     Affine,
     DepthwiseProduct,
     DiagonalStep,
@@ -21,9 +21,9 @@ from keras_s4.tflite.program import (
     Interpolate,
     Multiply,
     Normalize,
-    Program,
-    Tensor,
 )
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 # A `TfLiteTensor` on a 32-bit core; versions of TensorFlow Lite Micro differ in whether the measurement contains them.
 _BYTES_PER_END = 64

@@ -1,4 +1,4 @@
-"""Functions of one int16 value as straight lines, for `program.Interpolate`."""
+"""Functions of one int16 value as straight lines, for `operations.Interpolate`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from keras_s4.tflite.program import Tensor
+from keras_s4.tflite.tensors import Tensor
 
 # The kernels take any scale; with these two the input is multiplied by a whole number, and nothing is rounded. They
 # cover -8 to 8 and -16 to 16.

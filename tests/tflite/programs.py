@@ -6,7 +6,7 @@ import numpy as np
 from tflite_micro import runtime
 
 from keras_s4.tflite.flatbuffer_writer import ModelWriter
-from keras_s4.tflite.program import (
+from keras_s4.tflite.operations import (
     Accumulate,
     Add,
     Affine,
@@ -22,17 +22,15 @@ from keras_s4.tflite.program import (
     Multiply,
     Normalize,
     Operation,
-    Program,
     Requantize,
     Reshape,
     Slice,
     Squash,
-    State,
-    Tensor,
     Window,
     WindowMaximum,
-    limits,
 )
+from keras_s4.tflite.program import Program, State, limits
+from keras_s4.tflite.tensors import Tensor
 
 
 class Builder:

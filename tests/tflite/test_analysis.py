@@ -19,16 +19,9 @@ from keras_s4.tflite.analysis.real_arithmetic import ROUNDED
 from keras_s4.tflite.analysis.realised import realised_kernel
 from keras_s4.tflite.analysis.states import l1_norms, zero_input_decay
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import (
-    Add,
-    DiagonalStep,
-    FullyConnected,
-    Operation,
-    Program,
-    State,
-    Tensor,
-    limits,
-)
+from keras_s4.tflite.operations import Add, DiagonalStep, FullyConnected, Operation
+from keras_s4.tflite.program import Program, State, limits
+from keras_s4.tflite.tensors import Tensor
 
 LENGTH, CHANNELS, MODES = 300, 3, 3
 RADII = (0.9, 0.99, 0.999, 0.9999)

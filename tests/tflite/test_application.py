@@ -29,8 +29,10 @@ from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.flatbuffer import to_tflite
 from keras_s4.tflite.flatbuffer_reader import read_summary
+from keras_s4.tflite.operations import Embed
 from keras_s4.tflite.operators import OPERATORS
-from keras_s4.tflite.program import Embed, Program, Tensor
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 
 def find_compiler() -> list[str]:

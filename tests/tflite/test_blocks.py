@@ -16,8 +16,10 @@ from keras_s4.tflite.blocks import Latest, in_blocks
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.flatbuffer import read_summary, to_tflite
 from keras_s4.tflite.manifest import multiply_accumulates
-from keras_s4.tflite.program import Add, Affine, Maximum, Program, Requantize, State, Tensor, Window
+from keras_s4.tflite.operations import Add, Affine, Maximum, Requantize, Window
+from keras_s4.tflite.program import Program, State
 from keras_s4.tflite.runtimes import TensorFlowRunner, run_tflm
+from keras_s4.tflite.tensors import Tensor
 
 STREAMS, LENGTH, CHANNELS = 2, 12, 4
 

@@ -8,7 +8,9 @@ from programs import SINGLE, Builder, model, random_inputs, single
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import Accumulate, Affine, DiagonalStep, Program, State, Tensor
+from keras_s4.tflite.operations import Accumulate, Affine, DiagonalStep
+from keras_s4.tflite.program import Program, State
+from keras_s4.tflite.tensors import Tensor
 
 
 def stream(program: Program, batch: int = 3, length: int = 40, seed: int = 0) -> np.ndarray:

@@ -9,8 +9,10 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 
 from keras_s4.tflite.flatbuffer import check_tflite, read_summary, to_tflite
 from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, ModelWriter, Quantization, checksum
+from keras_s4.tflite.operations import Add, Lookup
 from keras_s4.tflite.operators import OPERATORS, TENSOR_TYPES
-from keras_s4.tflite.program import Add, Lookup, Program, Tensor
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 PROGRAMS = [*SINGLE, "model"]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from keras_s4 import layers
 from keras_s4.tflite import compare_formats, convert, piecewise, runtimes
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import Interpolate, Squash
+from keras_s4.tflite.operations import Interpolate, Squash
 
 LENGTH, CHANNELS = 40, 3
 ACTIVATIONS = (

@@ -7,7 +7,7 @@ from programs import full_range, single
 
 from keras_s4.tflite import convert
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import DepthwiseProduct, Maximum, Normalize, Window, WindowMaximum
+from keras_s4.tflite.operations import DepthwiseProduct, Maximum, Normalize, Window, WindowMaximum
 
 BATCH, LENGTH = 2, 25
 
@@ -76,7 +76,7 @@ def test_extrema(name, function):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_normalize_in_pythons_integers(seed):
-    """Every line of the docstring of `program.Normalize`; each rounding is within its bound."""
+    """Every line of the docstring of `operations.Normalize`; each rounding is within its bound."""
     program, _, tensors = traced("normalize", seed)
     for operation in operations_of(program, Normalize):
         q = tensors[operation.input.name].astype(object)

@@ -11,7 +11,7 @@ from keras_s4.tflite import convert, lowering, runtimes
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.lowering import registry
-from keras_s4.tflite.program import Add, Requantize
+from keras_s4.tflite.operations import Add, Requantize
 
 STREAMS, LENGTH, CHANNELS = 4, 30, 4
 

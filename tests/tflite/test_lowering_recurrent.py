@@ -12,7 +12,7 @@ from keras_s4.tflite import convert, runtimes
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.lowering import ProgramBuilder, lower
-from keras_s4.tflite.program import Tensor
+from keras_s4.tflite.tensors import Tensor
 
 LENGTH, FEATURES, UNITS, VOCABULARY = 40, 4, 10, 11
 SEQUENCES = {"return_sequences": True, "dtype": "float64"}

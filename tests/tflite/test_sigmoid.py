@@ -5,8 +5,8 @@ import pytest
 from programs import operator_model, run_operator
 
 from keras_s4.tflite.flatbuffer_writer import Quantization
-from keras_s4.tflite.program import Tensor
 from keras_s4.tflite.sigmoid import INPUT_SCALES, OUTPUT_SCALE, check_scales, sigmoid_int16, tanh_int16
+from keras_s4.tflite.tensors import Tensor
 
 EVERY = np.arange(-(2**15), 2**15).astype(np.int16)[None]
 

@@ -12,9 +12,11 @@ from keras_s4.tflite import convert, verify
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.flatbuffer import check_tflite, read_summary, to_tflite
 from keras_s4.tflite.flatbuffer_writer import ModelWriter, Quantization
+from keras_s4.tflite.operations import FullyConnected, Requantize
 from keras_s4.tflite.operators import TENSOR_TYPES
-from keras_s4.tflite.program import FullyConnected, Program, Requantize, State, Tensor
+from keras_s4.tflite.program import Program, State
 from keras_s4.tflite.runtimes import TensorFlowRunner, TflmRunner, measure_arena, run_tflm
+from keras_s4.tflite.tensors import Tensor
 
 STEPS = 200
 

@@ -6,7 +6,7 @@ import pytest
 
 from keras_s4.tflite import verify
 from keras_s4.tflite.flatbuffer import to_tflite
-from keras_s4.tflite.program import FullyConnected
+from keras_s4.tflite.operations import FullyConnected
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from keras_s4.tflite.analysis.signal_to_noise import COEFFICIENTS, Comparison
 from keras_s4.tflite.analysis.states import States, analyse_states
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import DiagonalStep, Program
+from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.program import Program
 
 # Sequences on which signal-to-noise ratios are taken.
 NOISE_SEQUENCES = 32

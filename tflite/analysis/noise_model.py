@@ -17,7 +17,9 @@ import numpy as np
 from keras_s4.tflite.analysis import real_arithmetic
 from keras_s4.tflite.analysis.real_arithmetic import Values
 from keras_s4.tflite.fixed_point import RANGES
-from keras_s4.tflite.program import Accumulate, DiagonalStep, Program, Tensor, Window, reads
+from keras_s4.tflite.operations import Accumulate, DiagonalStep, Window, reads
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 _STATEFUL = (DiagonalStep, Accumulate, Window)
 

@@ -13,7 +13,7 @@ import scipy.signal
 import scipy.special
 
 from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
-from keras_s4.tflite.program import (
+from keras_s4.tflite.operations import (
     Accumulate,
     Add,
     Affine,
@@ -33,10 +33,10 @@ from keras_s4.tflite.program import (
     Reshape,
     Slice,
     Squash,
-    Tensor,
     Window,
     WindowMaximum,
 )
+from keras_s4.tflite.tensors import Tensor
 
 Values = dict[str, np.ndarray]
 
@@ -77,7 +77,7 @@ def convolve(kernel: np.ndarray, inputs: np.ndarray) -> np.ndarray:
 
 @real(FullyConnected, rounds=("output",))
 def fully_connected(operation: FullyConnected, values: Values, rounding: Rounding) -> None:
-    """See `program.FullyConnected`; so for the others."""
+    """See `operations.FullyConnected`; so for the others."""
     result = values[operation.input.name] @ _constant(operation.weights).T + _constant(operation.bias)
     values[operation.output.name] = rounding.rounded(result, operation.output)
 

@@ -10,7 +10,9 @@ from keras_s4.compression.layer_inputs import measure
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
 from keras_s4.tflite.fixed_point import RANGES
-from keras_s4.tflite.program import DiagonalStep, Program, Tensor
+from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 # All that is the same in every run: rounded weights, poles, gains and tables, and clipping.
 COEFFICIENTS = "coefficients"

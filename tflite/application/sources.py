@@ -12,7 +12,9 @@ import numpy as np
 
 from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.application.names import camel_case, identifiers, printable
-from keras_s4.tflite.program import Accumulate, Program, Tensor, limits
+from keras_s4.tflite.operations import Accumulate
+from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.tensors import Tensor
 
 TEMPLATES = Path(__file__).parent / "templates"
 SOURCES = (

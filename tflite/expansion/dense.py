@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
-from keras_s4.tflite.program import Affine, FullyConnected
+from keras_s4.tflite.operations import Affine, FullyConnected
 
 
 @expands(FullyConnected)
 def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
-    """See `program.FullyConnected`."""
+    """See `operations.FullyConnected`."""
     input, weights, output = operation.input, operation.weights, operation.output
     scale_bias = float(np.float32(input.scale) * np.float32(weights.scale))
     filter = file.writer.tensor(weights.shape, weights.type, quantization(weights), weights.data)
@@ -30,7 +30,7 @@ def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
 
 @expands(Affine)
 def expand_affine(operation: Affine, file: Expansion) -> None:
-    """See `program.Affine`."""
+    """See `operations.Affine`."""
     input, gain = operation.input, operation.gain.data.astype(np.int64)
     offset = operation.offset.data - input.zero_point * gain
     x = file.plain(input)

@@ -7,12 +7,12 @@ import numpy as np
 from keras_s4.tflite import fixed_point, sigmoid
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
-from keras_s4.tflite.program import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
+from keras_s4.tflite.operations import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 
 
 @expands(Lookup)
 def expand_lookup(operation: Lookup, file: Expansion) -> None:
-    """See `program.Lookup`."""
+    """See `operations.Lookup`."""
     input, output = operation.input, operation.output
     position = file.once("position", input, lambda: file.offset(file.plain(input), 128))
     table = file.writer.tensor((256,), "int8", quantization(output), operation.table.data)
@@ -21,7 +21,7 @@ def expand_lookup(operation: Lookup, file: Expansion) -> None:
 
 @expands(Squash)
 def expand_squash(operation: Squash, file: Expansion) -> None:
-    """See `program.Squash`."""
+    """See `operations.Squash`."""
     input, output = operation.input, operation.output
     sigmoid.check_scales(input, output)
     index = file.index[input.name]
@@ -31,7 +31,7 @@ def expand_squash(operation: Squash, file: Expansion) -> None:
 
 @expands(Multiply)
 def expand_multiply(operation: Multiply, file: Expansion) -> None:
-    """See `program.Multiply`."""
+    """See `operations.Multiply`."""
     a, b, output = file.centred(operation.a), file.centred(operation.b), operation.output
     shape = np.broadcast_shapes(file.shape(a), file.shape(b))
     if output.name in file.rescaled_only:
@@ -43,7 +43,7 @@ def expand_multiply(operation: Multiply, file: Expansion) -> None:
 
 @expands(Maximum, Minimum)
 def expand_extremum(operation: Maximum | Minimum, file: Expansion) -> None:
-    """See `program.Maximum` and `program.Minimum`."""
+    """See `operations.Maximum` and `operations.Minimum`."""
     a, b, output = file.centred(operation.a), operation.b, operation.output
     b = file.centred(b) if b.data is None else file.constant(b.data, b.shape)
     shape = np.broadcast_shapes(file.shape(a), file.shape(b))
@@ -56,7 +56,7 @@ def expand_extremum(operation: Maximum | Minimum, file: Expansion) -> None:
 
 @expands(Add)
 def expand_add(operation: Add, file: Expansion) -> None:
-    """See `program.Add`."""
+    """See `operations.Add`."""
     a, b = (
         file.times(file.plain(operation.a), operation.gain_a),
         file.times(file.plain(operation.b), operation.gain_b),
@@ -74,7 +74,7 @@ def expand_add(operation: Add, file: Expansion) -> None:
 
 @expands(Requantize)
 def expand_requantize(operation: Requantize, file: Expansion) -> None:
-    """See `program.Requantize`."""
+    """See `operations.Requantize`."""
     input, output = operation.input, operation.output
     index = file.index[input.name]
     unit = fixed_point.rescale_multiplier(input.scale, output.scale) == fixed_point.quantize_multiplier(1.0)

@@ -9,8 +9,10 @@ import numpy as np
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.expansion.variables import StateVariables
 from keras_s4.tflite.flatbuffer_writer import ModelWriter, Quantization
+from keras_s4.tflite.operations import Operation, Requantize, reads
 from keras_s4.tflite.operators import LARGEST_CONCATENATION, TENSOR_TYPES
-from keras_s4.tflite.program import Operation, Program, Requantize, Tensor, reads
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 Expand = Callable[[Operation, "Expansion"], None]
 _EXPANSIONS: dict[type, Expand] = {}

@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
-from keras_s4.tflite.program import Interpolate
+from keras_s4.tflite.operations import Interpolate
 
 
 @expands(Interpolate)
 def expand_interpolate(operation: Interpolate, file: Expansion) -> None:
-    """See `program.Interpolate`. A line is the product of a row of a table with a column: the input and two factors.
+    """See `operations.Interpolate`. A line is the product of a row of a table with a column: the input and two factors.
 
     The table holds int8, as GATHER wants: a slope, and an offset as two digits with a base of 256.
     """

@@ -8,12 +8,13 @@ import numpy as np
 
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.kernels.normalize import ROOT_OFFSET
-from keras_s4.tflite.program import Normalize, Tensor
+from keras_s4.tflite.operations import Normalize
+from keras_s4.tflite.tensors import Tensor
 
 
 @expands(Normalize)
 def expand_normalize(operation: Normalize, file: Expansion) -> None:
-    """See `program.Normalize`. The sum of squares is the product of a row with itself as a column."""
+    """See `operations.Normalize`. The sum of squares is the product of a row with itself as a column."""
     rows, size = math.prod(operation.input.shape[:-1]), operation.input.shape[-1]
     row, column = (
         file.reshape(file.index[operation.input.name], shape) for shape in ((rows, 1, size), (rows, size, 1))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
-from keras_s4.tflite.program import Concatenate, Embed, Reshape, Slice
+from keras_s4.tflite.operations import Concatenate, Embed, Reshape, Slice
 
 
 @expands(Concatenate)
 def expand_concatenate(operation: Concatenate, file: Expansion) -> None:
-    """See `program.Concatenate`."""
+    """See `operations.Concatenate`."""
     parts = [file.shaped(tensor) for tensor in operation.inputs]
     file.concatenate(parts, len(operation.output.shape), file.declare(operation.output))
 
 
 @expands(Reshape)
 def expand_reshape(operation: Reshape, file: Expansion) -> None:
-    """See `program.Reshape`."""
+    """See `operations.Reshape`."""
     file.reshape(file.index[operation.input.name], (1, *operation.output.shape), file.declare(operation.output))
 
 
 @expands(Slice)
 def expand_slice(operation: Slice, file: Expansion) -> None:
-    """See `program.Slice`."""
+    """See `operations.Slice`."""
     input, output = file.shaped(operation.input), operation.output
     begin = (0,) * len(output.shape) + (operation.start,)
     end = (*file.shape(input)[:-1], operation.start + output.shape[-1])
@@ -30,7 +30,7 @@ def expand_slice(operation: Slice, file: Expansion) -> None:
 
 @expands(Embed)
 def expand_embed(operation: Embed, file: Expansion) -> None:
-    """See `program.Embed`."""
+    """See `operations.Embed`."""
     table, output = operation.table, operation.output
     rows = file.writer.tensor(table.shape, "int8", quantization(output), table.data)
     row = file.index[operation.input.name]

@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
-from keras_s4.tflite.program import Accumulate, DiagonalStep
+from keras_s4.tflite.operations import Accumulate, DiagonalStep
 
 
 @expands(DiagonalStep)
 def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
-    """See `program.DiagonalStep`. Of a block, the state takes one step after the other, the output all at once."""
+    """See `operations.DiagonalStep`. Of a block, the state takes one step after the other, the output all at once."""
     step, shape = operation, (1, *operation.state.shape)
     channels = shape[-1]
     u, state = file.plain(step.input), file.index[step.state.name]
@@ -47,7 +47,7 @@ def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
 
 @expands(Accumulate)
 def expand_accumulate(operation: Accumulate, file: Expansion) -> None:
-    """See `program.Accumulate`. The rows of a block are added to each other by halves."""
+    """See `operations.Accumulate`. The rows of a block are added to each other by halves."""
     state, added = file.index[operation.state.name], file.centred(operation.input)
     if len(operation.input.shape) > len(operation.next_state.shape):
         added = _sum_of_rows(added, file)

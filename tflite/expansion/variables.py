@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_s4.tflite.flatbuffer_writer import ModelWriter
-from keras_s4.tflite.program import State, Tensor
+from keras_s4.tflite.program import State
+from keras_s4.tflite.tensors import Tensor
 
 if TYPE_CHECKING:
     from keras_s4.tflite.expansion.expansion import Expansion

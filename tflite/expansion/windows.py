@@ -9,12 +9,13 @@ import numpy as np
 from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
 from keras_s4.tflite.kernels.windows import positions_of
-from keras_s4.tflite.program import DepthwiseProduct, Tensor, Window, WindowMaximum
+from keras_s4.tflite.operations import DepthwiseProduct, Window, WindowMaximum
+from keras_s4.tflite.tensors import Tensor
 
 
 @expands(Window)
 def expand_window(operation: Window, file: Expansion) -> None:
-    """See `program.Window`."""
+    """See `operations.Window`."""
     input, state, output = operation.input, operation.state, operation.output
     channels, size = input.shape[-1], math.prod(input.shape)
     tag = quantization(input)
@@ -67,7 +68,7 @@ def _read_window(operation: Window, positions: np.ndarray, window: int, file: Ex
 
 @expands(DepthwiseProduct)
 def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> None:
-    """See `program.DepthwiseProduct`."""
+    """See `operations.DepthwiseProduct`."""
     input, weights, output = operation.input, operation.weights, operation.output
     steps, size = weights.shape
     channels = input.shape[-1] // steps
@@ -88,7 +89,7 @@ def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> No
 
 @expands(WindowMaximum)
 def expand_window_maximum(operation: WindowMaximum, file: Expansion) -> None:
-    """See `program.WindowMaximum`."""
+    """See `operations.WindowMaximum`."""
     channels, rows = operation.output.shape[-1], math.prod(operation.output.shape[:-1])
     steps = operation.input.shape[-1] // channels
     image = file.reshape(file.index[operation.input.name], (rows, steps, 1, channels))

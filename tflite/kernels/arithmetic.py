@@ -8,7 +8,8 @@ import numpy as np
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.fixed_point import RANGES, Multiplier
-from keras_s4.tflite.program import Operation, Tensor
+from keras_s4.tflite.operations import Operation
+from keras_s4.tflite.tensors import Tensor
 
 Values = dict[str, np.ndarray]
 Run = Callable[[Values], None]

@@ -6,12 +6,12 @@ import numpy as np
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel
-from keras_s4.tflite.program import Affine, FullyConnected
+from keras_s4.tflite.operations import Affine, FullyConnected
 
 
 @kernel(FullyConnected)
 def compile_fully_connected(operation: FullyConnected, arithmetic: Arithmetic) -> Run:
-    """See `program.FullyConnected`."""
+    """See `operations.FullyConnected`."""
     input, output = operation.input, operation.output
     multiplier = fixed_point.product_multiplier(input.scale, operation.weights.scale, output.scale)
     # Sums of products stay far below 2**53, where float64 is exact and its matrix product fast.
@@ -36,7 +36,7 @@ def compile_fully_connected(operation: FullyConnected, arithmetic: Arithmetic) -
 
 @kernel(Affine)
 def compile_affine(operation: Affine, arithmetic: Arithmetic) -> Run:
-    """See `program.Affine`."""
+    """See `operations.Affine`."""
     rescale = arithmetic.rescaler(operation.accumulator_scale, operation.output)
     gain, offset = arithmetic.wide(operation.gain.data), arithmetic.wide(operation.offset.data)
 

@@ -6,12 +6,12 @@ import numpy as np
 
 from keras_s4.tflite import sigmoid
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel, same_scale
-from keras_s4.tflite.program import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
+from keras_s4.tflite.operations import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 
 
 @kernel(Lookup)
 def compile_lookup(operation: Lookup, arithmetic: Arithmetic) -> Run:
-    """See `program.Lookup`."""
+    """See `operations.Lookup`."""
     table = operation.table.data
 
     def run(values: Values):
@@ -22,7 +22,7 @@ def compile_lookup(operation: Lookup, arithmetic: Arithmetic) -> Run:
 
 @kernel(Squash)
 def compile_squash(operation: Squash, arithmetic: Arithmetic) -> Run:
-    """See `program.Squash`."""
+    """See `operations.Squash`."""
     function = {"sigmoid": sigmoid.sigmoid_int16, "tanh": sigmoid.tanh_int16}[operation.function]
     input, output = operation.input, operation.output
     sigmoid.check_scales(input, output)
@@ -35,7 +35,7 @@ def compile_squash(operation: Squash, arithmetic: Arithmetic) -> Run:
 
 @kernel(Multiply)
 def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
-    """See `program.Multiply`."""
+    """See `operations.Multiply`."""
     a, b, output = operation.a, operation.b, operation.output
 
     def run(values: Values):
@@ -47,7 +47,7 @@ def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
 
 @kernel(Maximum, Minimum)
 def compile_extremum(operation: Maximum | Minimum, arithmetic: Arithmetic) -> Run:
-    """See `program.Maximum` and `program.Minimum`."""
+    """See `operations.Maximum` and `operations.Minimum`."""
     choose = np.maximum if isinstance(operation, Maximum) else np.minimum
     a, b = operation.a, operation.b
 
@@ -61,7 +61,7 @@ def compile_extremum(operation: Maximum | Minimum, arithmetic: Arithmetic) -> Ru
 
 @kernel(Add)
 def compile_add(operation: Add, arithmetic: Arithmetic) -> Run:
-    """See `program.Add`."""
+    """See `operations.Add`."""
     a, b, output = operation.a, operation.b, operation.output
     rescale = arithmetic.rescaler(operation.accumulator_scale, output)
 
@@ -77,7 +77,7 @@ def compile_add(operation: Add, arithmetic: Arithmetic) -> Run:
 
 @kernel(Requantize)
 def compile_requantize(operation: Requantize, arithmetic: Arithmetic) -> Run:
-    """See `program.Requantize`."""
+    """See `operations.Requantize`."""
     input, output = operation.input, operation.output
     if (input.type, input.zero_point) == (output.type, output.zero_point) and same_scale(input, output):
         return lambda values: values.update({output.name: values[input.name]})

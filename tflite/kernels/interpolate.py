@@ -6,12 +6,12 @@ import numpy as np
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel
-from keras_s4.tflite.program import Interpolate
+from keras_s4.tflite.operations import Interpolate
 
 
 @kernel(Interpolate)
 def compile_interpolate(operation: Interpolate, arithmetic: Arithmetic) -> Run:
-    """See `program.Interpolate`."""
+    """See `operations.Interpolate`."""
     input, output, slope = operation.input, operation.output, operation.slope
     multiplier = fixed_point.product_multiplier(slope.scale, input.scale, output.scale)
     slopes = slope.data.astype(np.int64)

@@ -6,14 +6,15 @@ import numpy as np
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel
-from keras_s4.tflite.program import Normalize, Tensor
+from keras_s4.tflite.operations import Normalize
+from keras_s4.tflite.tensors import Tensor
 
 ROOT_OFFSET = 1 << 15
 
 
 @kernel(Normalize)
 def compile_normalize(operation: Normalize, arithmetic: Arithmetic) -> Run:
-    """See `program.Normalize`."""
+    """See `operations.Normalize`."""
     input, level, root, output = operation.input, operation.level, operation.root, operation.output
     coarse_gain, fine_gain = arithmetic.wide(operation.coarse_gain.data), arithmetic.wide(operation.fine_gain.data)
     to_level = arithmetic.rescaler(1.0, level)

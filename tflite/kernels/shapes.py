@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel
-from keras_s4.tflite.program import Concatenate, Embed, Reshape, Slice
+from keras_s4.tflite.operations import Concatenate, Embed, Reshape, Slice
 
 
 @kernel(Concatenate)
 def compile_concatenate(operation: Concatenate, arithmetic: Arithmetic) -> Run:
-    """See `program.Concatenate`."""
+    """See `operations.Concatenate`."""
 
     def run(values: Values):
         values[operation.output.name] = np.concatenate([values[t.name] for t in operation.inputs], axis=-1)
@@ -20,7 +20,7 @@ def compile_concatenate(operation: Concatenate, arithmetic: Arithmetic) -> Run:
 
 @kernel(Reshape)
 def compile_reshape(operation: Reshape, arithmetic: Arithmetic) -> Run:
-    """See `program.Reshape`."""
+    """See `operations.Reshape`."""
     input, output = operation.input, operation.output
 
     def run(values: Values):
@@ -32,7 +32,7 @@ def compile_reshape(operation: Reshape, arithmetic: Arithmetic) -> Run:
 
 @kernel(Slice)
 def compile_slice(operation: Slice, arithmetic: Arithmetic) -> Run:
-    """See `program.Slice`."""
+    """See `operations.Slice`."""
     part = slice(operation.start, operation.start + operation.output.shape[-1])
 
     def run(values: Values):
@@ -43,7 +43,7 @@ def compile_slice(operation: Slice, arithmetic: Arithmetic) -> Run:
 
 @kernel(Embed)
 def compile_embed(operation: Embed, arithmetic: Arithmetic) -> Run:
-    """See `program.Embed`; where a device fails, this raises a `ValueError`."""
+    """See `operations.Embed`; where a device fails, this raises a `ValueError`."""
     input, table = operation.input, operation.table.data
 
     def run(values: Values):

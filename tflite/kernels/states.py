@@ -7,12 +7,12 @@ import numpy as np
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.fixed_point import Multiplier
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel
-from keras_s4.tflite.program import Accumulate, DiagonalStep
+from keras_s4.tflite.operations import Accumulate, DiagonalStep
 
 
 @kernel(DiagonalStep)
 def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Run:
-    """See `program.DiagonalStep`."""
+    """See `operations.DiagonalStep`."""
     step = operation
     hidden_multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
     partial_multiplier = fixed_point.product_multiplier(step.hidden.scale, step.readout.scale, step.partial.scale)
@@ -60,7 +60,7 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
 
 @kernel(Accumulate)
 def compile_accumulate(operation: Accumulate, arithmetic: Arithmetic) -> Run:
-    """See `program.Accumulate`."""
+    """See `operations.Accumulate`."""
     input, after = operation.input, operation.next_state
 
     def run(values: Values):

@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.kernels.arithmetic import Arithmetic, Run, Values, kernel
-from keras_s4.tflite.program import DepthwiseProduct, Window, WindowMaximum
+from keras_s4.tflite.operations import DepthwiseProduct, Window, WindowMaximum
 
 
 @kernel(Window)
 def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
-    """See `program.Window`."""
+    """See `operations.Window`."""
     input, state, output = operation.input, operation.state, operation.output
     rows = math.prod(input.shape[:-1])
     positions = positions_of(operation)
@@ -40,7 +40,7 @@ def positions_of(operation: Window) -> np.ndarray:
 
 @kernel(DepthwiseProduct)
 def compile_depthwise_product(operation: DepthwiseProduct, arithmetic: Arithmetic) -> Run:
-    """See `program.DepthwiseProduct`."""
+    """See `operations.DepthwiseProduct`."""
     input, output = operation.input, operation.output
     steps, size = operation.weights.shape
     multiplier = fixed_point.product_multiplier(input.scale, operation.weights.scale, output.scale)
@@ -59,7 +59,7 @@ def compile_depthwise_product(operation: DepthwiseProduct, arithmetic: Arithmeti
 
 @kernel(WindowMaximum)
 def compile_window_maximum(operation: WindowMaximum, arithmetic: Arithmetic) -> Run:
-    """See `program.WindowMaximum`."""
+    """See `operations.WindowMaximum`."""
     channels = operation.output.shape[-1]
 
     def run(values: Values):

@@ -10,17 +10,7 @@ import numpy as np
 from keras_s4.tflite import piecewise
 from keras_s4.tflite.calibration import HEADROOM, Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
-from keras_s4.tflite.program import (
-    Add,
-    Affine,
-    Interpolate,
-    Lookup,
-    Maximum,
-    Minimum,
-    Multiply,
-    Requantize,
-    Squash,
-)
+from keras_s4.tflite.operations import Add, Affine, Interpolate, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 from keras_s4.tflite.sigmoid import INPUT_SCALES, OUTPUT_SCALE
 from keras_s4.weights import finite_weights
 

@@ -20,7 +20,8 @@ from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.activation import add_activation, in_float64
 from keras_s4.tflite.lowering.dense import add_product, add_product_of, range_between
 from keras_s4.tflite.lowering.registry import ProgramBuilder, refusal, register
-from keras_s4.tflite.program import DepthwiseProduct, Requantize, Tensor, Window, WindowMaximum
+from keras_s4.tflite.operations import DepthwiseProduct, Requantize, Window, WindowMaximum
+from keras_s4.tflite.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 

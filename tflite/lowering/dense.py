@@ -12,7 +12,8 @@ from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale, 
 from keras_s4.tflite.lowering.activation import SQUASHED, add_activation, as_int16, in_float64, squash_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.lowering.rounding import round_kernel
-from keras_s4.tflite.program import FullyConnected, Tensor
+from keras_s4.tflite.operations import FullyConnected
+from keras_s4.tflite.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 

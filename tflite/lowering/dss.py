@@ -11,7 +11,7 @@ from keras_s4.tflite import delta_form
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.normalization import add_affine
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
-from keras_s4.tflite.program import DiagonalStep
+from keras_s4.tflite.operations import DiagonalStep
 
 STATE_SCALE = 2.0**-30
 HIDDEN_SCALE = 2.0**-15

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.lowering.registry import register
-from keras_s4.tflite.program import Embed
+from keras_s4.tflite.operations import Embed
 from keras_s4.weights import finite_weights
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, register
-from keras_s4.tflite.program import Add, Concatenate, Maximum, Minimum, Multiply, Requantize, Tensor
+from keras_s4.tflite.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize
+from keras_s4.tflite.tensors import Tensor
 
 # Of an accumulator; sums stay below twice that.
 SUM_BITS = 30

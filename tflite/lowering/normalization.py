@@ -8,7 +8,7 @@ import numpy as np
 from keras_s4.tflite.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.reciprocal_root import add_normalize
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
-from keras_s4.tflite.program import Add, Affine, FullyConnected, Requantize
+from keras_s4.tflite.operations import Add, Affine, FullyConnected, Requantize
 from keras_s4.weights import finite_weights
 
 GAIN_BITS = 15

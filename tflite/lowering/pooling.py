@@ -12,7 +12,7 @@ from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.lowering.registry import refusal, register
 from keras_s4.tflite.lowering.timing import at_rest_until_due
-from keras_s4.tflite.program import Accumulate, Affine, Maximum, Requantize
+from keras_s4.tflite.operations import Accumulate, Affine, Maximum, Requantize
 
 
 @register(keras.layers.GlobalAveragePooling1D)

@@ -1,4 +1,4 @@
-"""Division by the root of a sum of squares, in integers: see `program.Normalize`.
+"""Division by the root of a sum of squares, in integers: see `operations.Normalize`.
 
 Why one operation: the sum of squares needs more than 32 bits, which BATCH_MATMUL has inside and nothing gives as a
 result; so its scale, its rounding and the table that reads it belong together. A back-end in C adds the squares in 64
@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_s4.tflite.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder
-from keras_s4.tflite.program import Normalize
+from keras_s4.tflite.operations import Normalize
 
 LEVELS = 256
 # Of a range's upper end to its lower end.

@@ -8,10 +8,10 @@ What was chosen, and what it is worth in signal-to-noise ratio of the outputs, i
 GRU of 24 units over 300 steps with random weights: once with lively gates, once with a slow memory (update biases 1
 to 6).
 
-- Sigmoid and tanh run on int16 (`program.Squash`): 41 and 41 dB. From tables, which take int8, 39 and 24 dB: near the
-  end of a gate's range `1 - z` has a handful of values then. Tables also take 7 more operators (37 for 30, where
+- Sigmoid and tanh run on int16 (`operations.Squash`): 41 and 41 dB. From tables, which take int8, 39 and 24 dB: near
+  the end of a gate's range `1 - z` has a handful of values then. Tables also take 7 more operators (37 for 30, where
   scales have to be matched as well) and 512 bytes. They are what all other activations get, unless the
-  layer is converted with int16 activations: then those are straight lines (`program.Interpolate`).
+  layer is converted with int16 activations: then those are straight lines (`operations.Interpolate`).
 - Products read int16. An int8 view of input and state has the same bytes of weights, but int8 products, so tables
   behind them: 36 and 24 dB. What limits the 41 dB is the rounding of the weights to int8: with exact weights, 81 and
   74 dB.
@@ -42,7 +42,7 @@ from keras_s4.tflite.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.activation import in_float64
 from keras_s4.tflite.lowering.recurrent_cell import CellBuilder
 from keras_s4.tflite.lowering.registry import register
-from keras_s4.tflite.program import Maximum, Minimum, Requantize
+from keras_s4.tflite.operations import Maximum, Minimum, Requantize
 
 # Of the largest cell state of an LSTM in calibration.
 CELL_HEADROOM = 2.0

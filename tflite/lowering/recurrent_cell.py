@@ -20,8 +20,10 @@ from keras_s4.tflite.lowering.activation import (
 )
 from keras_s4.tflite.lowering.dense import add_product, range_between
 from keras_s4.tflite.lowering.registry import ProgramBuilder
-from keras_s4.tflite.program import Add, Multiply, Requantize, Slice, Squash, State, Tensor
+from keras_s4.tflite.operations import Add, Multiply, Requantize, Slice, Squash
+from keras_s4.tflite.program import State
 from keras_s4.tflite.sigmoid import OUTPUT_SCALE
+from keras_s4.tflite.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 MATRICES = ("kernel", "recurrent_kernel")

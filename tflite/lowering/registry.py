@@ -14,7 +14,9 @@ import numpy as np
 
 from keras_s4.tflite.blocks import Latest
 from keras_s4.tflite.calibration import Signal
-from keras_s4.tflite.program import Operation, State, Tensor
+from keras_s4.tflite.operations import Operation
+from keras_s4.tflite.program import State
+from keras_s4.tflite.tensors import Tensor
 
 Type = Literal["int8", "int16"]
 Activations = Type | Mapping[str, Type]

@@ -11,7 +11,7 @@ from keras_s4.tflite.lowering.dense import add_dense
 from keras_s4.tflite.lowering.dss import INPUT_BITS, add_dss
 from keras_s4.tflite.lowering.normalization import add_batch_normalization
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
-from keras_s4.tflite.program import Add, Multiply
+from keras_s4.tflite.operations import Add, Multiply
 
 
 @register(S4Block)

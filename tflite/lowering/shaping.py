@@ -7,7 +7,7 @@ import keras
 from keras_s4.graph import graph_of
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.lowering.registry import ProgramBuilder, lower, refusal, register
-from keras_s4.tflite.program import Reshape
+from keras_s4.tflite.operations import Reshape
 
 
 @register(keras.layers.Reshape)
