@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from keras_s4.graph import Graph, TensorKey, graph_of
 from keras_s4.layers.quantized import QuantizedLayer
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.blocks import in_blocks
+from keras_s4.tflite.c99 import CRunner, c_source
 from keras_s4.tflite.calibration import (
     Signal,
     arrays_by_name,
@@ -239,17 +240,28 @@ class Converted:
             return dict(zip(self.output_names, values, strict=True))
         return values if len(values) > 1 else values[0]
 
-    def predict(self, x: Arrays):
-        """Runs TensorFlow Lite Micro on the host, one step or block at a time, each sequence from a reset.
+    def c_source(self, name: str | None = None) -> dict[str, str]:
+        """The model as C99, which needs no interpreter: the text of each file, by name; see `keras_s4.tflite.c99`."""
+        return c_source(self.program, name)
+
+    def predict(self, x: Arrays, engine: Literal["tflm", "c"] = "tflm"):
+        """Runs the model on this computer, one step or block at a time, each sequence from a reset.
 
         Args:
             x: `[B, L, features]`; of a model with several inputs a list in its order, or a dict by their names.
+            engine: "tflm" for TensorFlow Lite Micro, "c" for the C99 source, compiled; both give the same.
 
         Returns:
             The outputs after the last step, which are what the Keras model's `predict` returns if it pools over time:
             for a classifier the probabilities, `[B, C]`. For several outputs a list or a dict, as Keras has it.
         """
-        outputs = self.dequantize(runtimes.run_tflm(self.tflite, self.quantize(x)))
+        engines = {
+            "tflm": lambda inputs: runtimes.run_tflm(self.tflite, inputs),
+            "c": lambda inputs: CRunner(self.program).run(inputs),
+        }
+        if engine not in engines:
+            raise ValueError(f"Received engine={engine!r}; expected one of {', '.join(map(repr, engines))}.")
+        outputs = self.dequantize(engines[engine](self.quantize(x)))
         return keras.tree.map_structure(lambda values: values[:, -1], outputs)
 
     def verify(self, model: keras.Model, x: np.ndarray, y: np.ndarray):

@@ -75,9 +75,9 @@ class DiagonalStep:
         feedthrough: int32 `[H]`, scale `accumulator_scale / s_input`.
         accumulator_scale: `s_partial / partial_gain`.
         output: int8 or int16 `[H]`.
-        limit: what `clamp` keeps the next state's magnitude to; 0 where no input can bring it there, and nothing is
-            clamped. At a `limit` of `s_hidden / s_state * 2**15`, where h saturates too, the sums before it stay below
-            1.5 times the limit and the input's term: a stable pole turns the state, but does not stretch it.
+        limit: `clamp` keeps the next state from `-limit` to `limit - 1`; 0 where no input can bring it there, and
+            nothing is clamped. At a `limit` of `s_hidden / s_state * 2**15`, where h saturates too, the sums before it
+            stay below 1.5 times the limit and the input's term: a stable pole turns the state, but does not stretch it.
     """
 
     input: Tensor
@@ -162,8 +162,8 @@ class Multiply:
     """`q_out = (q_a - zero_point_a) * (q_b - zero_point_b)`, int32, exact; the scale is the product of the inputs'.
 
     The inputs are int8 or int16; of an int32 input the lowering proves that the product fits 32 bits (a gate whose
-    values are 0 and 1, a difference of int16 values). They may have different shapes, as numpy's broadcasting knows
-    them.
+    values are 0 and 1, a difference of int16 values). They have equally many axes, and where one has size 1 its value
+    serves for the whole axis of the other.
     """
 
     a: Tensor
@@ -176,8 +176,8 @@ class Add:
     """`q_out = requantize((q_a - zero_point_a) * gain_a + (q_b - zero_point_b) * gain_b, accumulator_scale / s_out)`.
 
     The gains are whole numbers, powers of two where the scales allow it, that bring both inputs (int8, int16 or int32)
-    to `accumulator_scale`; a negative one subtracts. The inputs may have different shapes, as numpy's broadcasting
-    knows them. An int32 `output` has `accumulator_scale`.
+    to `accumulator_scale`; a negative one subtracts. The inputs have equally many axes, and where one has size 1 its
+    value serves for the whole axis of the other. An int32 `output` has `accumulator_scale`.
     """
 
     a: Tensor
@@ -190,7 +190,10 @@ class Add:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Maximum:
-    """`q_out = max(q_a - zero_point_a, q_b - zero_point_b)`, int32; all have one scale, and `b` may be a constant."""
+    """`q_out = max(q_a - zero_point_a, q_b - zero_point_b)`, int32; all have one scale.
+
+    `b` may be a constant, and then have fewer axes. Otherwise axes are as those of `Multiply`.
+    """
 
     a: Tensor
     b: Tensor
@@ -199,7 +202,10 @@ class Maximum:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Minimum:
-    """`q_out = min(q_a - zero_point_a, q_b - zero_point_b)`, int32; all have one scale, and `b` may be a constant."""
+    """`q_out = min(q_a - zero_point_a, q_b - zero_point_b)`, int32; all have one scale.
+
+    `b` may be a constant, and then have fewer axes. Otherwise axes are as those of `Multiply`.
+    """
 
     a: Tensor
     b: Tensor

@@ -36,7 +36,9 @@ from keras_s4.tflite.tensors import Tensor
 class Builder:
     """Chains operations with random constants; the scales keep every 32-bit accumulator inside its range."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, lowered: bool = False):
+        # Diagonal steps as lowerings make them: powers of two, and nothing is read out of imaginary parts.
+        self.lowered = lowered
         self.random = np.random.default_rng(seed)
         self.operations: list[Operation] = []
         self.states: list[State] = []
@@ -100,7 +102,10 @@ class Builder:
         self.states.append(State(state, after))
         hidden = Tensor(self.name("hidden"), shape, "int16", 2.0**-15)
         scale_readout = 2.0 ** self.random.uniform(-8, -6, H)
-        readout = self.constant(self.random.integers(-127, 128, shape), "int8", scale_readout)
+        readout = self.random.integers(-127, 128, shape)
+        if self.lowered:
+            scale_readout, readout[1] = 2.0 ** np.rint(np.log2(scale_readout)), 0
+        readout = self.constant(readout, "int8", scale_readout)
         partial_scale = float(2.0 ** np.round(np.log2(2.0**-15 * scale_readout.mean() * 74 * np.sqrt(2 * modes))))
         partial = self.activation(H, "int16", partial_scale, name="partial")
         partial_gain = 256
@@ -225,9 +230,9 @@ class Builder:
         return Program("random", (x,), outputs, tuple(self.states), tuple(self.operations))
 
 
-def single(operation: str, seed: int = 0) -> Program:
+def single(operation: str, seed: int = 0, lowered: bool = False) -> Program:
     """A program of one operation (and of its twins on the other types); `SINGLE` lists the names."""
-    b = Builder(seed)
+    b = Builder(seed, lowered)
     H = int(b.random.integers(3, 9))
     x8, x16 = b.activation(H, "int8", 0.05, -17, "x"), b.activation(H, "int16", 2.0**-12, 0, "x")
     match operation:
@@ -350,10 +355,16 @@ SINGLE = (
 
 
 def model(
-    seed: int = 0, features: int = 3, channels: int = 8, modes: int = 4, blocks: int = 1, classes: int = 5
+    seed: int = 0,
+    features: int = 3,
+    channels: int = 8,
+    modes: int = 4,
+    blocks: int = 1,
+    classes: int = 5,
+    lowered: bool = False,
 ) -> Program:
     """A classifier: encoder, blocks (normalisation, DSS, GELU, gated linear unit, residual), pooling, head."""
-    b = Builder(seed)
+    b = Builder(seed, lowered)
     x = b.activation(features, "int16", 2.0**-13, name="x")
     stream = b.fully_connected(x, channels)
     for _ in range(blocks):

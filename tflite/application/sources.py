@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.application.names import camel_case, identifiers, printable
 from keras_s4.tflite.operations import Accumulate
 from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.rendering import render
 from keras_s4.tflite.tensors import Tensor
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -111,14 +111,6 @@ def render_sources(program: Program, manifest: dict[str, Any], tflite: bytes, go
         tflite: the bytes of its `.tflite`.
         golden: vectors of at least `STREAMS` streams and `STEPS` steps.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # C++, not HTML
-    )
     inputs, outputs, states = _ends(program)
     context = {
         "name": printable(program.name),
@@ -132,7 +124,7 @@ def render_sources(program: Program, manifest: dict[str, Any], tflite: bytes, go
         "model_lines": _lines([f"0x{byte:02x}" for byte in tflite], BYTES_A_LINE),
         "golden": _golden_initializers(golden.first(STREAMS, STEPS)),
     }
-    return {name: environment.get_template(f"{name}.jinja").render(context) for name in SOURCES}
+    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in SOURCES}
 
 
 def _ends(program: Program) -> tuple[list[End], list[End], list[End]]:

@@ -96,7 +96,7 @@ def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: i
         state = file.binary("ADD", state, term(), into if last else None)
     if not step.limit:
         return state
-    below = file.binary("MINIMUM", state, file.constant(np.array([step.limit]), (1,)))
+    below = file.binary("MINIMUM", state, file.constant(np.array([step.limit - 1]), (1,)))
     return file.binary("MAXIMUM", below, file.constant(np.array([-step.limit]), (1,)), into)
 
 

@@ -40,7 +40,7 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
         next_state += arithmetic.guard(wide[:, ::-1] * rotation, f"{step.next_state.name} (rotation)")
         if step.limit:
             arithmetic.guard(next_state, f"{step.next_state.name} (before clamping)")
-            next_state = np.clip(next_state, -step.limit, step.limit)
+            next_state = np.clip(next_state, -step.limit, step.limit - 1)
         output = rescale(arithmetic.guard(accumulator, f"{step.output.name} (accumulator)"))
         return arithmetic.guard(next_state, step.next_state.name), hidden, partial, output
 

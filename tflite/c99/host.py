@@ -1,0 +1,166 @@
+"""The generated C on this computer: compiled into a shared library, and run step by step."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_s4.tflite.c99.sources import TEMPLATES, c_source, interface_of, states_in_modes
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.rendering import render
+from keras_s4.tflite.tensors import Tensor
+
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Werror", "-pedantic")
+NAME = "model"
+
+
+class CRunner:
+    """Runs the C99 source of a program on this computer.
+
+    Args:
+        program: the integer program.
+        flags: more flags for the compiler, which is the one that the environment variable CC names, or cc, gcc or
+            clang, or that of the package ziglang.
+
+    Raises:
+        RuntimeError: there is no compiler, or it refuses the source.
+        NotImplementedError: an operation in a form that the kernels leave out.
+    """
+
+    def __init__(self, program: Program, flags: Sequence[str] = ("-O2",)):
+        self.program = program
+        self._states = [state.before for state in program.states]
+        self._in_modes = states_in_modes(program)
+        with tempfile.TemporaryDirectory() as folder:
+            library = compile_for_host({**c_source(program, NAME), "host.c": _wrapper(program)}, Path(folder), flags)
+            self._library = ctypes.CDLL(str(library))
+        self._state = np.zeros(ctypes.c_ulong.in_dll(self._library, "state_size").value, np.uint8)
+        offsets = (ctypes.c_ulong * max(1, len(self._states))).in_dll(self._library, "state_offsets")
+        self._offsets = [int(offset) for offset in offsets][: len(self._states)]
+
+    def run(
+        self,
+        inputs: np.ndarray | Sequence[np.ndarray],
+        states: Sequence[np.ndarray] | None = None,
+        keep_states: bool = False,
+    ):
+        """Run streams, one after the other, each from a reset.
+
+        Args:
+            inputs: integers `[B, L, H]`; a sequence of them when the program has several inputs.
+            states: where each stream starts, `[B, ...]` each; zeros when omitted.
+            keep_states: also return the states after every step.
+
+        Returns:
+            The outputs `[B, L, C]` (a tuple of them when there are several); with `keep_states`, a pair of that and a
+            tuple of states `[B, L, ...]`.
+
+        Raises:
+            ValueError: shapes or types do not fit, or a token number is outside its table.
+        """
+        arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+        self._check(arrays)
+        batch, length = arrays[0].shape[:2]
+        outputs = tuple(np.zeros((batch, length, *t.shape), t.type) for t in self.program.outputs)
+        kept = tuple(np.zeros((batch, length, *s.before.shape), s.before.type) for s in self.program.states)
+        for stream in range(batch):
+            self._reset(None if states is None else [state[stream] for state in states])
+            trajectory = np.zeros((length if keep_states else 0, self._state.size), np.uint8)
+            rows = [np.ascontiguousarray(array[stream]) for array in arrays]
+            results = [output[stream] for output in outputs]
+            self._call(rows, results, trajectory, length)
+            if keep_states:
+                for array, values in zip(kept, self._unpacked(trajectory), strict=True):
+                    array[stream] = values
+        values = outputs[0] if len(outputs) == 1 else outputs
+        return (values, kept) if keep_states else values
+
+    def _check(self, arrays: list[np.ndarray]) -> None:
+        tensors = self.program.inputs
+        if len(arrays) != len(tensors):
+            raise ValueError(f"Received {len(arrays)} inputs; the program has {len(tensors)}.")
+        for array, tensor in zip(arrays, tensors, strict=True):
+            if array.dtype != tensor.type or array.shape[2:] != tensor.shape or array.shape[:2] != arrays[0].shape[:2]:
+                raise ValueError(
+                    f"Input {tensor.name!r} received {array.dtype}{list(array.shape)}; expected {tensor.type} of shape "
+                    f"[B, L, {', '.join(map(str, tensor.shape))}]."
+                )
+
+    def _reset(self, states: Sequence[np.ndarray] | None) -> None:
+        getattr(self._library, f"{NAME}_reset")(self._state.ctypes.data_as(ctypes.c_void_p))
+        if states is None:
+            return
+        for values, tensor, offset in zip(states, self._states, self._offsets, strict=True):
+            stored = np.ascontiguousarray(self._swapped(tensor, values)).view(np.uint8).ravel()
+            self._state[offset : offset + stored.size] = stored
+
+    def _call(self, rows: list[np.ndarray], results: list[np.ndarray], trajectory: np.ndarray, length: int) -> None:
+        pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (self._state, *rows, *results)]
+        kept = trajectory.ctypes.data_as(ctypes.c_void_p) if trajectory.size else None
+        failed = self._library.run_steps(*pointers, kept, ctypes.c_ulong(length))
+        if failed:
+            raise ValueError(f"Step {failed - 1}: a token number is outside its table.")
+
+    def _unpacked(self, trajectory: np.ndarray) -> list[np.ndarray]:
+        """The states in structs `[L, bytes]`, in the program's order of axes."""
+        unpacked = []
+        for tensor, offset in zip(self._states, self._offsets, strict=True):
+            bytes = np.dtype(tensor.type).itemsize * int(np.prod(tensor.shape))
+            flat = np.ascontiguousarray(trajectory[:, offset : offset + bytes]).view(tensor.type)
+            shape = tensor.shape[::-1] if tensor.name in self._in_modes else tensor.shape
+            unpacked.append(self._swapped(tensor, flat.reshape(len(trajectory), *shape)))
+        return unpacked
+
+    def _swapped(self, tensor: Tensor, values: np.ndarray) -> np.ndarray:
+        """From `[.., 2, N, H]`, which the program has, to `[.., H, N, 2]`, which C has, or back; others as they are."""
+        return np.swapaxes(values, -1, -3) if tensor.name in self._in_modes else values
+
+
+def compile_for_host(sources: dict[str, str], folder: Path, flags: Sequence[str]) -> Path:
+    """Write sources into a folder and compile them into a shared library.
+
+    Raises:
+        RuntimeError: there is no compiler, or it refuses the sources.
+    """
+    for name, text in sources.items():
+        (folder / name).write_text(text)
+    library = folder / "model.so"
+    files = sorted(name for name in sources if name.endswith(".c"))
+    command = [*compiler(), *STRICT, *flags, "-shared", "-fPIC", "-o", library.name, *files]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{shlex.join(command)} failed:\n{result.stderr}")
+    return library
+
+
+@functools.cache
+def compiler() -> tuple[str, ...]:
+    """The command of a C compiler for this computer.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if chosen := os.environ.get("CC"):
+        return tuple(shlex.split(chosen))
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name):
+            return (path,)
+    if importlib.util.find_spec("ziglang"):
+        return (sys.executable, "-m", "ziglang", "cc")
+    raise RuntimeError("No C compiler: install gcc or clang, `pip install ziglang`, or name one in CC.")
+
+
+def _wrapper(program: Program) -> str:
+    """C that runs many steps at once, and says how the state struct is laid out."""
+    return render(TEMPLATES / "host.c.jinja", name=NAME, **vars(interface_of(program)))

@@ -1,0 +1,90 @@
+/*
+ * 32-bit arithmetic that wraps, and multiplication by real numbers, as TensorFlow Lite computes them.
+ *
+ * A real multiplier is mantissa * 2**(shift - 31). Nothing here is undefined whatever the operands: sums and products
+ * that may leave 32 bits are unsigned. Relied on, since every compiler for these cores does it: a conversion to a
+ * signed type keeps the low bits, and a right shift of a negative number rounds downwards.
+ */
+#ifndef KERAS_S4_ARITHMETIC_H
+#define KERAS_S4_ARITHMETIC_H
+
+#include <stdint.h>
+
+#if (-3 >> 1) != -2
+#error "Right shifts of negative numbers must round downwards."
+#endif
+
+/* Functions whose loops are to be compiled for each value of their constant arguments. */
+#if defined(__GNUC__)
+#define S4_INLINE static inline __attribute__((always_inline))
+#else
+#define S4_INLINE static inline
+#endif
+
+/* The mantissa of powers of two. */
+#define S4_HALF ((int32_t)1 << 30)
+
+static inline int32_t s4_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+
+static inline int32_t s4_subtract(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
+
+static inline int32_t s4_multiply(int32_t a, int32_t b) { return (int32_t)((uint32_t)a * (uint32_t)b); }
+
+static inline int32_t s4_minimum(int32_t a, int32_t b) { return a < b ? a : b; }
+
+static inline int32_t s4_maximum(int32_t a, int32_t b) { return a > b ? a : b; }
+
+static inline int32_t s4_clamp(int32_t x, int32_t low, int32_t high) { return s4_maximum(s4_minimum(x, high), low); }
+
+/* x / 2**shift, rounded to the nearest, ties away from zero; 0 <= shift <= 31. */
+static inline int32_t s4_shift_rounded(int32_t x, uint32_t shift)
+{
+    const int32_t mask = (int32_t)((UINT32_C(1) << shift) - 1U);
+    const int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
+    return (x >> shift) + ((x & mask) > threshold ? 1 : 0);
+}
+
+/* x * mantissa * 2**(shift - 31), rounded twice: to 31 bits (ties upwards), then by the shift (ties away from zero). */
+static inline int32_t s4_scale(int32_t x, int32_t mantissa, int32_t shift)
+{
+    const int32_t shifted = shift > 0 ? (int32_t)((uint32_t)x << (uint32_t)shift) : x;
+    const int32_t high = mantissa == S4_HALF ? (shifted >> 1) + (shifted & 1)
+                                             : (int32_t)(((int64_t)shifted * mantissa + S4_HALF) >> 31);
+    return shift < 0 ? s4_shift_rounded(high, (uint32_t)(-shift)) : high;
+}
+
+/* x * mantissa / 2**shift with a mantissa of 15 bits, rounded once (ties upwards); shift >= 1, |x| < 2**47. */
+static inline int32_t s4_scale_once(int64_t x, int32_t mantissa, uint32_t shift)
+{
+    return (int32_t)((x * mantissa + ((int64_t)1 << (shift - 1U))) >> shift);
+}
+
+/* Saturation to signed integers of so many bits: an instruction on cores that have it. */
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
+#define S4_SATURATE(name, bits)                                            \
+    static inline int32_t name(int32_t x)                                  \
+    {                                                                      \
+        int32_t saturated;                                                 \
+        __asm__("ssat %0, #" #bits ", %1" : "=r"(saturated) : "r"(x));     \
+        return saturated;                                                  \
+    }
+#else
+#define S4_SATURATE(name, bits)                                                                                  \
+    static inline int32_t name(int32_t x)                                                                        \
+    {                                                                                                            \
+        return s4_clamp(x, -((int32_t)1 << ((bits) - 1)), (int32_t)((UINT32_C(1) << ((bits) - 1)) - UINT32_C(1))); \
+    }
+#endif
+
+S4_SATURATE(s4_saturate_8, 8)
+S4_SATURATE(s4_saturate_16, 16)
+S4_SATURATE(s4_saturate_31, 31)
+
+static inline int16_t s4_to_int16(int32_t x) { return (int16_t)s4_saturate_16(x); }
+
+static inline int8_t s4_to_int8(int32_t x, int32_t zero_point)
+{
+    return (int8_t)s4_saturate_8(s4_saturate_16(x) + zero_point);
+}
+
+#endif

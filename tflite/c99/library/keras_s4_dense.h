@@ -1,0 +1,26 @@
+/* Products with a matrix of int8 weights. */
+#ifndef KERAS_S4_DENSE_H
+#define KERAS_S4_DENSE_H
+
+#include <stdint.h>
+
+typedef struct {
+    const int8_t *weights; /* [outputs][inputs] */
+    const int32_t *bias;   /* [outputs]; what the input's zero point adds is in it */
+    uint16_t inputs;
+    uint16_t outputs;
+    int32_t mantissa; /* from the accumulator's scale to the output's */
+    int32_t shift;
+    int32_t zero_point; /* of the output */
+} s4_dense;
+
+/* int8 to int8; the accumulator has 32 bits and wraps. */
+void s4_dense_int8(const s4_dense *layer, const int8_t *input, int8_t *output);
+
+/* int16 to int16; mantissa and shift are those of s4_scale_once. No sum of products exceeds 32 bits. */
+void s4_dense_int16(const s4_dense *layer, const int16_t *input, int16_t *output);
+
+/* The same with sums of 64 bits, for rows whose weights could take them beyond 32. */
+void s4_dense_int16_long(const s4_dense *layer, const int16_t *input, int16_t *output);
+
+#endif

@@ -1,0 +1,142 @@
+"""Where each tensor of a step lies: in an argument, in a state, in the working memory, or nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from keras_s4.tflite.c99.slots import Slot, share
+from keras_s4.tflite.operations import (
+    Accumulate,
+    Add,
+    Affine,
+    DiagonalStep,
+    Interpolate,
+    Lookup,
+    Maximum,
+    Minimum,
+    Multiply,
+    Normalize,
+    Operation,
+    Requantize,
+    Squash,
+    Window,
+    reads,
+    writes,
+)
+from keras_s4.tflite.program import Program, State
+from keras_s4.tflite.tensors import Tensor
+
+# Operations that update their own state where it lies.
+_STATEFUL = (Accumulate, DiagonalStep, Window)
+# Operations that write element i of the result after reading element i of each input, and no other.
+_ELEMENTWISE = (Add, Affine, Interpolate, Lookup, Maximum, Minimum, Multiply, Requantize, Squash)
+_INTERNAL = {DiagonalStep: ("hidden", "partial"), Normalize: ("coarse", "fine", "level", "part", "root")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The layout of a program's memory.
+
+    Args:
+        pointers: for each tensor that lies somewhere, its C expression, by name.
+        slots: the arrays of the working memory.
+        before: `(tensor, to, from)` to copy before the first operation.
+        after: the same behind the last one.
+        windows: for each `Window` that needs one, by the name of its output, the array that it is put together in.
+    """
+
+    pointers: dict[str, str]
+    slots: list[Slot]
+    before: list[tuple[Tensor, str, str]]
+    after: list[tuple[Tensor, str, str]]
+    windows: dict[str, str]
+
+
+def place(program: Program, inputs: list[str], outputs: list[str], states: list[str], slot_name) -> Placement:
+    """Decide where everything lies.
+
+    Args:
+        program: the integer program.
+        inputs: C expressions of the inputs, in the program's order.
+        outputs: the same of the outputs.
+        states: the same of the states.
+        slot_name: a function from the index of an array of the working memory to its C expression.
+    """
+    pointers = {tensor.name: name for tensor, name in zip(program.inputs, inputs, strict=True)}
+    shadows = _shadowed(program)
+    in_place = {state.before.name for state in program.states if _in_place(program, state)}
+    for state, name in zip(program.states, states, strict=True):
+        if state.before.name not in shadows:
+            pointers[state.before.name] = name
+        if state.before.name in in_place:
+            pointers.setdefault(state.after.name, name)
+    computed = {tensor.name for operation in program.operations for tensor in writes(operation)}
+    for tensor, name in zip(program.outputs, outputs, strict=True):
+        if tensor.name in computed:
+            pointers.setdefault(tensor.name, name)
+    internal = {
+        getattr(operation, field).name
+        for operation in program.operations
+        for field in _INTERNAL.get(type(operation), ())
+    }
+    extra: dict[int, list[Tensor]] = {}
+    if shadows:
+        extra[0] = list(shadows.values())
+    joined = {}
+    for index, operation in enumerate(program.operations):
+        if isinstance(operation, Window) and (tensor := joined_window(operation)):
+            extra.setdefault(index, []).append(tensor)
+            joined[operation.output.name] = tensor.name
+    memory = share(program, extra, {*pointers, *internal})
+    pointers |= {name: slot_name(index) for name, index in memory.slot_of.items()}
+    before = [
+        (state.before, pointers[state.before.name], name)
+        for state, name in zip(program.states, states, strict=True)
+        if state.before.name in shadows
+    ]
+    ends = [*zip(program.outputs, outputs, strict=True)]
+    ends += [(state.after, name) for state, name in zip(program.states, states, strict=True)]
+    after = [(tensor, to, pointers[tensor.name]) for tensor, to in ends if pointers[tensor.name] != to]
+    return Placement(pointers, memory.slots, before, after, {out: pointers[name] for out, name in joined.items()})
+
+
+def joined_window(operation: Window) -> Tensor | None:
+    """The last inputs and the new ones in one array, where the output is anything else; None where it is just that."""
+    channels = operation.input.shape[-1]
+    kept = 0 if operation.state is None else math.prod(operation.state.shape)
+    size = kept + math.prod(operation.input.shape)
+    whole = operation.dilation == 1 and len(operation.output.shape) == 1 and math.prod(operation.output.shape) == size
+    if whole and math.prod(operation.input.shape) == channels:
+        return None
+    return Tensor(f"{operation.output.name} (joined)", (size,), operation.input.type)
+
+
+def _in_place(program: Program, state: State) -> bool:
+    """Whether the new state can be written over the old one."""
+    writers = [index for index, op in enumerate(program.operations) if state.after in writes(op)]
+    readers = [index for index, op in enumerate(program.operations) if state.before in reads(op)]
+    if not writers or sum(other.after is state.after for other in program.states) > 1:
+        return False
+    (writer,) = writers
+    operation: Operation = program.operations[writer]
+    if isinstance(operation, _STATEFUL) and operation.state is state.before:
+        return True
+    same_shape = isinstance(operation, _ELEMENTWISE) and operation.output.shape == state.before.shape
+    return all(reader < writer or (reader == writer and same_shape) for reader in readers)
+
+
+def _shadowed(program: Program) -> dict[str, Tensor]:
+    """The old states that are read when the new ones may be there already: a step works on copies of them."""
+    ends = {tensor.name for tensor in (*program.outputs, *(state.after for state in program.states))}
+    found = {}
+    for state in program.states:
+        readers = [index for index, op in enumerate(program.operations) if state.before in reads(op)]
+        owners = [
+            index
+            for index, op in enumerate(program.operations)
+            if isinstance(op, _STATEFUL) and op.state is state.before
+        ]
+        if state.before.name in ends or (owners and max(readers) > owners[0]):
+            found[state.before.name] = state.before
+    return found
