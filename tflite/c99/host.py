@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_s4.tflite.c99.sources import TEMPLATES, c_source, interface_of, states_in_modes
+from keras_s4.tflite.c99.layout import StateLayout
+from keras_s4.tflite.c99.sources import TEMPLATES, c_source, interface_of
 from keras_s4.tflite.program import Program
 from keras_s4.tflite.rendering import render
-from keras_s4.tflite.tensors import Tensor
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Werror", "-pedantic")
 NAME = "model"
@@ -40,14 +40,12 @@ class CRunner:
 
     def __init__(self, program: Program, flags: Sequence[str] = ("-O2",)):
         self.program = program
-        self._states = [state.before for state in program.states]
-        self._in_modes = states_in_modes(program)
         with tempfile.TemporaryDirectory() as folder:
             library = compile_for_host({**c_source(program, NAME), "host.c": _wrapper(program)}, Path(folder), flags)
             self._library = ctypes.CDLL(str(library))
         self._state = np.zeros(ctypes.c_ulong.in_dll(self._library, "state_size").value, np.uint8)
-        offsets = (ctypes.c_ulong * max(1, len(self._states))).in_dll(self._library, "state_offsets")
-        self._offsets = [int(offset) for offset in offsets][: len(self._states)]
+        offsets = (ctypes.c_ulong * max(1, len(program.states))).in_dll(self._library, "state_offsets")
+        self._layout = StateLayout(program, offsets)
 
     def run(
         self,
@@ -81,7 +79,7 @@ class CRunner:
             results = [output[stream] for output in outputs]
             self._call(rows, results, trajectory, length)
             if keep_states:
-                for array, values in zip(kept, self._unpacked(trajectory), strict=True):
+                for array, values in zip(kept, self._layout.read(trajectory), strict=True):
                     array[stream] = values
         values = outputs[0] if len(outputs) == 1 else outputs
         return (values, kept) if keep_states else values
@@ -99,11 +97,8 @@ class CRunner:
 
     def _reset(self, states: Sequence[np.ndarray] | None) -> None:
         getattr(self._library, f"{NAME}_reset")(self._state.ctypes.data_as(ctypes.c_void_p))
-        if states is None:
-            return
-        for values, tensor, offset in zip(states, self._states, self._offsets, strict=True):
-            stored = np.ascontiguousarray(self._swapped(tensor, values)).view(np.uint8).ravel()
-            self._state[offset : offset + stored.size] = stored
+        if states is not None:
+            self._layout.write(states, self._state)
 
     def _call(self, rows: list[np.ndarray], results: list[np.ndarray], trajectory: np.ndarray, length: int) -> None:
         pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (self._state, *rows, *results)]
@@ -111,20 +106,6 @@ class CRunner:
         failed = self._library.run_steps(*pointers, kept, ctypes.c_ulong(length))
         if failed:
             raise ValueError(f"Step {failed - 1}: a token number is outside its table.")
-
-    def _unpacked(self, trajectory: np.ndarray) -> list[np.ndarray]:
-        """The states in structs `[L, bytes]`, in the program's order of axes."""
-        unpacked = []
-        for tensor, offset in zip(self._states, self._offsets, strict=True):
-            bytes = np.dtype(tensor.type).itemsize * int(np.prod(tensor.shape))
-            flat = np.ascontiguousarray(trajectory[:, offset : offset + bytes]).view(tensor.type)
-            shape = tensor.shape[::-1] if tensor.name in self._in_modes else tensor.shape
-            unpacked.append(self._swapped(tensor, flat.reshape(len(trajectory), *shape)))
-        return unpacked
-
-    def _swapped(self, tensor: Tensor, values: np.ndarray) -> np.ndarray:
-        """From `[.., 2, N, H]`, which the program has, to `[.., H, N, 2]`, which C has, or back; others as they are."""
-        return np.swapaxes(values, -1, -3) if tensor.name in self._in_modes else values
 
 
 def compile_for_host(sources: dict[str, str], folder: Path, flags: Sequence[str]) -> Path:

@@ -71,7 +71,8 @@ def interface_of(program: Program) -> Interface:
     """The arguments of `step` and the states of a program."""
     before = [state.before for state in program.states]
     tensors = [*program.inputs, *program.outputs, *before]
-    names = identifiers(["state", *(tensor.name for tensor in tensors)])[1:]
+    # A field of the struct stands for both ends of its state.
+    names = identifiers(["state", *(tensor.name.removesuffix("/before") for tensor in tensors)])[1:]
     in_modes = states_in_modes(program)
     fields = [
         Field(tensor, name, math.prod(tensor.shape), _comment(tensor, tensor.name in in_modes), limits(program, tensor))

@@ -20,32 +20,31 @@ def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> Non
     shifts = _partial_shifts(operation)
     _check(operation, shifts)
     name, output = operation.output.name, operation.output
-    poles = np.stack([operation.decay.data, operation.rotation.data])
-    narrow = np.all(np.abs(poles) < 2**15)
-    interleaved = source.array(
-        f"{name} poles", _by_channel(poles), "int16_t" if narrow else "int32_t", note="decay and rotation in 2**-15"
-    )
     multiplier = fixed_point.rescale_multiplier(operation.accumulator_scale, output.scale)
-    channels = operation.state.shape[-1]
-    gain, feedthrough = operation.input_gain, operation.feedthrough
+    feedthrough = operation.feedthrough
     layer = source.struct(
         "s4_diagonal",
         f"{name} layer",
-        gain=source.array(gain.name, _by_channel(gain.data), "int32_t", note=f"in {gain.scale:.6g}"),
-        narrow_poles=interleaved if narrow else "NULL",
-        poles="NULL" if narrow else interleaved,
-        readout=source.array(operation.readout.name, operation.readout.data[0].T, "int8_t"),
+        constants=source.array(f"{name} modes", _modes(operation), "s4_mode", note="channels, modes"),
         partial_shift=source.array(f"{operation.partial.name} shift", shifts, "uint8_t"),
         feedthrough=source.array(feedthrough.name, feedthrough.data, "int32_t", feedthrough),
-        channels=f"{channels}U",
+        channels=f"{operation.state.shape[-1]}U",
         modes=f"{operation.state.shape[1]}U",
         partial_gain=operation.partial_gain,
         mantissa=int(multiplier.mantissa),
         shift=int(multiplier.shift),
         zero_point=output.zero_point,
-        clamped="1U" if operation.limit else "0U",
+        clamped=int(operation.limit > 0),
     )
-    _call(operation, source, f"s4_diagonal_{'narrow' if narrow else 'wide'}", layer)
+    _call(operation, source, "s4_diagonal_step", layer)
+
+
+def _modes(operation: DiagonalStep) -> np.ndarray:
+    """The initialiser of each mode's constants, `[H, N]`."""
+    rows = [*operation.input_gain.data, operation.decay.data, operation.rotation.data, operation.readout.data[0]]
+    values = np.stack([row.T for row in rows], axis=-1)
+    modes = [[f"S4_MODE({', '.join(map(str, mode))})" for mode in channel] for channel in values.tolist()]
+    return np.array(modes, dtype=object)
 
 
 def _call(operation: DiagonalStep, source: Translation, function: str, layer: str) -> None:
@@ -63,11 +62,6 @@ def _call(operation: DiagonalStep, source: Translation, function: str, layer: st
         f"{INDENT}{function}({', '.join([layer, state, *ends])});",
         "}",
     ]
-
-
-def _by_channel(values: np.ndarray) -> np.ndarray:
-    """`[2, N, H]` as `[H, N, 2]`."""
-    return values.transpose(2, 1, 0)
 
 
 def _partial_shifts(operation: DiagonalStep) -> np.ndarray | None:
@@ -93,6 +87,8 @@ def _check(operation: DiagonalStep, shifts: np.ndarray | None) -> None:
         f"a hidden state other than 2**-15 of {HIDDEN_SCALE}": fixed_point.rescale_multiplier(state.scale, hidden.scale)
         != Multiplier(1 << 30, -14),
         f"more than {MOST_MODES} modes": state.shape[1] > MOST_MODES,
+        "poles outside the unit circle": np.any(np.abs(operation.rotation.data) >= 2**15)
+        or np.any((operation.decay.data > 0) | (operation.decay.data < -(2**16))),
         "another limit than 2**30": operation.limit not in (0, STATE_LIMIT),
     }
     if found := [reason for reason, holds in reasons.items() if holds]:

@@ -50,6 +50,11 @@ class Constant:
     values: list[str]
 
     @property
+    def columns(self) -> int:
+        """How many values go on a line."""
+        return max(1, 100 // max(len(value) + 2 for value in self.values))
+
+    @property
     def is_array(self) -> bool:
         """Whether it is an array."""
         return self.size is not None
@@ -92,7 +97,7 @@ class Translation:
 
         Args:
             name: what it holds, with the layer's name in front.
-            values: whole numbers.
+            values: whole numbers, or initialisers as text.
             type: of an element in C.
             like: a tensor whose shape and scale are worth a comment.
             note: what else is.
@@ -101,7 +106,7 @@ class Translation:
         shape = list(values.shape) if like is None else list(like.shape)
         scale = "" if like is None else f", {_scale(like)}"
         comment = f"{printable(name)}: {shape}{scale}{f', {note}' if note else ''}"
-        literals = [_literal(int(value)) for value in np.asarray(values).ravel()]
+        literals = [value if isinstance(value, str) else _literal(int(value)) for value in values.ravel().tolist()]
         self.constants.append(Constant(type, identifier, values.size, comment, literals))
         return identifier
 

@@ -14,11 +14,13 @@
 #error "Right shifts of negative numbers must round downwards."
 #endif
 
-/* Functions whose loops are to be compiled for each value of their constant arguments. */
+/* Functions whose loops are to be compiled for each value of their constant arguments; and functions that stay so. */
 #if defined(__GNUC__)
 #define S4_INLINE static inline __attribute__((always_inline))
+#define S4_NOINLINE static __attribute__((noinline))
 #else
 #define S4_INLINE static inline
+#define S4_NOINLINE static
 #endif
 
 /* The mantissa of powers of two. */

@@ -1,7 +1,5 @@
 #include "keras_s4_dense.h"
 
-#include <string.h>
-
 #if defined(__ARM_FEATURE_DSP)
 #include <arm_acle.h>
 #endif
@@ -48,11 +46,11 @@ static inline sums dot_int16(const int16_t *input, const int8_t *first, const in
 
 #if defined(__ARM_FEATURE_DSP)
 
-/* Four bytes, wherever they lie. */
+/* Four bytes, wherever they lie. With -ffreestanding, memcpy would be a call; the built-in one is a load. */
 static inline int8x4_t four(const int8_t *from)
 {
     int8x4_t values;
-    memcpy(&values, from, sizeof values);
+    (void)__builtin_memcpy(&values, from, sizeof values);
     return values;
 }
 
@@ -95,7 +93,7 @@ static inline sums dot_int16(const int16_t *input, const int8_t *first, const in
 #if defined(__ARM_FEATURE_DSP)
     for (; i + 4U <= count; i += 4U) {
         uint32_t x[2];
-        memcpy(x, &input[i], sizeof x);
+        (void)__builtin_memcpy(x, &input[i], sizeof x);
         const int8x4_t a = four(&first[i]);
         const int8x4_t b = four(&second[i]);
         const int16x2_t x_even = (int16x2_t)((x[0] & 0xFFFFU) | (x[1] << 16));

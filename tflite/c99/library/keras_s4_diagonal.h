@@ -5,6 +5,24 @@
 #include <stdint.h>
 
 /*
+ * The constants of a mode in four words, as cores load them best. `pole` holds 16 bits of the decay and above them the
+ * rotation; `readout` the readout and above it the rest of the decay, which is 0 or -1.
+ */
+typedef struct {
+    int32_t gain_re;
+    int32_t gain_im;
+    int32_t pole;
+    int32_t readout;
+} s4_mode;
+
+/* decay: -65536 to 0; rotation: 16 bits; readout: 8 bits. */
+#define S4_MODE(gain_re, gain_im, decay, rotation, readout)                          \
+    {                                                                                \
+        gain_re, gain_im, S4_PAIR(decay, rotation), S4_PAIR(readout, (decay) < -32768 ? -1 : 0) \
+    }
+#define S4_PAIR(low, high) ((int32_t)((uint32_t)(low) & 0xFFFFU) + (int32_t)(high) * 65536)
+
+/*
  * A mode's state is two int32, real and imaginary part, in units of 2**-30:
  *
  *     h    = state / 2**15, rounded and saturated to int16
@@ -13,14 +31,10 @@
  *     re  += gain_re * input + decay * h_re - rotation * h_im
  *     im  += gain_im * input + decay * h_im + rotation * h_re
  *
- * `decay + i rotation` is pole - 1 in units of 2**-15: in `narrow_poles` for s4_diagonal_narrow, which is the faster
- * one where all of them fit int16; in `poles` for s4_diagonal_wide.
+ * `decay + i rotation` is pole - 1 in units of 2**-15.
  */
 typedef struct {
-    const int32_t *gain;          /* [channels][modes][re, im] */
-    const int16_t *narrow_poles;  /* [channels][modes][decay, rotation] or NULL */
-    const int32_t *poles;         /* [channels][modes][decay, rotation] or NULL */
-    const int8_t *readout;        /* [channels][modes] */
+    const s4_mode *constants;     /* [channels][modes] */
     const uint8_t *partial_shift; /* [channels], 1 to 30 */
     const int32_t *feedthrough;   /* [channels] */
     uint16_t channels;
@@ -29,11 +43,10 @@ typedef struct {
     int32_t mantissa;
     int32_t shift;
     int32_t zero_point; /* of an int8 output */
-    uint8_t clamped;    /* whether the new state is clamped to -2**30 .. 2**30 - 1 */
+    int32_t clamped;    /* whether the new state is clamped to -2**30 .. 2**30 - 1 */
 } s4_diagonal;
 
-/* The result goes to one of the two outputs [channels]; the other is NULL. */
-void s4_diagonal_narrow(const s4_diagonal *layer, int32_t *state, const int16_t *input, int8_t *bytes, int16_t *words);
-void s4_diagonal_wide(const s4_diagonal *layer, int32_t *state, const int16_t *input, int8_t *bytes, int16_t *words);
+/* `state` is [channels][modes][re, im]. The result goes to one of the two outputs [channels]; the other is NULL. */
+void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int8_t *bytes, int16_t *words);
 
 #endif
