@@ -11,8 +11,10 @@ import numpy as np
 
 from keras_s4.streaming import StreamingModel
 from keras_s4.tflite import runtimes
+from keras_s4.tflite.analysis.layers import layer_ratios
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.first_difference import first_differing_tensor
 from keras_s4.tflite.flatbuffer_reader import read_summary
 
 Progress = Callable[[str, int, int], None]
@@ -30,12 +32,15 @@ class Verification:
         streamed_deviation: largest difference of a probability between streamed and whole-sequence Keras; None for a
             model with several inputs or outputs, which `StreamingModel` does not run.
         steps: steps compared between emulator and TFLM.
-        first_difference: where emulator and TFLM first differ, "" if every output and state of every step is equal.
+        first_difference: where emulator and TFLM first differ, "" if every output and state of every step is equal: an
+            output or a state, and the first tensor inside the program.
         largest_accumulator: the largest 32-bit accumulator or state, as a part of what 32 bits hold.
         tensorflow_sequences: how many of the sequences TensorFlow's reference interpreter ran.
         tensorflow_difference: largest difference of an output integer at their ends between it and TFLM.
         tflm_labels: the labels on TFLM, `[B]`.
         states_inside: the states are resource variables of the file, so that only outputs were compared.
+        layers: signal-to-noise ratio of each layer's output in dB, integers against Keras, in the order in which the
+            program computes them: see `keras_s4.tflite.analysis.layer_ratios`.
     """
 
     accuracy: dict[str, float]
@@ -48,6 +53,7 @@ class Verification:
     tensorflow_difference: int
     tflm_labels: np.ndarray
     states_inside: bool = False
+    layers: dict[str, float | None] = dataclasses.field(default_factory=dict)
 
     @property
     def bit_exact(self) -> bool:
@@ -70,8 +76,15 @@ class Verification:
                 f"emulator and TFLM: {equal}",
                 f"largest 32-bit accumulator: {self.largest_accumulator:.0%} of full scale",
                 f"TensorFlow's interpreter: within {self.tensorflow_difference}",
+                *self._layer_rows(),
             ]
         )
+
+    def _layer_rows(self) -> list[str]:
+        """The table of the layers."""
+        width = max([len("layer"), *map(len, self.layers)])
+        rows = [(name, "–" if ratio is None else f"{ratio:.1f}") for name, ratio in self.layers.items()]
+        return [f"{name:<{width}}{ratio:>10}" for name, ratio in [("layer", "SNR in dB"), *rows]] if rows else []
 
 
 def verify(
@@ -80,8 +93,9 @@ def verify(
     """Compares Keras on whole sequences, Keras streamed, the emulator, TFLM, and TensorFlow's reference interpreter.
 
     Emulator and TFLM are compared in every output and every state of every step of all of `x` (states that are resource
-    variables are inside the interpreter, and show in the outputs only). TensorFlow's
-    interpreter, which rounds its fully connected layers in another way, runs the first 20 sequences.
+    variables are inside the interpreter, and show in the outputs only); where they differ, the file is looked into for
+    the first tensor that does. TensorFlow's interpreter, which rounds its fully connected layers in another way, runs
+    the first 20 sequences. What each layer loses against Keras is measured on the first 32.
 
     Args:
         converted: what `convert` returned.
@@ -129,6 +143,7 @@ def verify(
         tensorflow_difference=int(np.abs(tensorflow.astype(np.int64) - tflm[: len(tensorflow)]).max()),
         tflm_labels=labels["tflm"],
         states_inside=bool(read_summary(converted.tflite).variables),
+        layers=layer_ratios(converted, model, x),
     )
 
 
@@ -158,15 +173,24 @@ def _compare(
         outputs, states = runner.run(chunk, keep_states=True) if explicit else (runner.run(chunk), ())
         expected = [trace.tensors[name] for name in names]
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        difference = difference or _first_difference(names, expected, [*outputs, *states], start)
+        if not difference and (found := _first_difference(names, expected, [*outputs, *states], start)):
+            sequence, step, ends = found
+            inside = first_differing_tensor(converted.tflite, program, [array[sequence] for array in chunk], step)
+            difference = f"{ends}. {inside}"
         emulated.append(expected[0][:, -1])
         measured.append(outputs[0][:, -1])
         report("tflm", start + len(chunk[0]), len(integers[0]))
     return np.concatenate(emulated), np.concatenate(measured), difference
 
 
-def _first_difference(names: list[str], expected: list[np.ndarray], received: list[np.ndarray], start: int) -> str:
-    """The earliest step, over these sequences, at which a tensor differs: a sentence, or "" if none does."""
+def _first_difference(
+    names: list[str], expected: list[np.ndarray], received: list[np.ndarray], start: int
+) -> tuple[int, int, str] | None:
+    """The earliest step, over these sequences, at which a tensor differs.
+
+    Returns:
+        The sequence, the step, and a sentence that counts sequences from `start`; None if nothing differs.
+    """
     found = []
     for name, ours, theirs in zip(names, expected, received, strict=True):
         places = np.argwhere(ours != theirs)
@@ -174,6 +198,7 @@ def _first_difference(names: list[str], expected: list[np.ndarray], received: li
             place = tuple(int(index) for index in places[places[:, 1].argmin()])
             found.append((place[1], name, place, ours[place], theirs[place]))
     if not found:
-        return ""
+        return None
     step, name, place, ours, theirs = min(found, key=lambda entry: entry[0])
-    return f"{name}{list(place[2:])} of sequence {start + place[0]} at step {step}: emulator {ours}, TFLM {theirs}"
+    where = f"{name}{list(place[2:])} of sequence {start + place[0]} at step {step}"
+    return place[0], step, f"{where}: emulator {ours}, TFLM {theirs}"

@@ -37,6 +37,26 @@ def convert(
             show_default=False,
         ),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Samples that an invoke takes at once; by default as few as the model's strides allow."),
+    ] = None,
+    states: Annotated[
+        str,
+        typer.Option(
+            metavar="inputs|variables",
+            help="How states last from step to step: as inputs and outputs that the caller copies back, or as variables"
+            " inside the interpreter.",
+        ),
+    ] = "inputs",
+    verify: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Compare Keras, emulator and TensorFlow Lite Micro on its inputs `x` and labels `y`, and show what"
+            " each layer loses.",
+        ),
+    ] = None,
     list_supported: Annotated[
         bool, typer.Option("--list", help="Show which layers can be converted, and into which operators; no model.")
     ] = False,
@@ -45,7 +65,8 @@ def convert(
     """Convert a trained model to integers for TensorFlow Lite Micro, and show what it takes.
 
     With --analyse a model that cannot work in integers is refused, with the reason; nothing is saved then. Without
-    --activations it also shows what int16 would gain in each layer.
+    --activations it also shows what int16 would gain in each layer. With --verify nothing is saved unless emulator and
+    TensorFlow Lite Micro agree in every bit.
     """
     with one_message():
         if not list_supported and (model is None or data is None):
@@ -61,10 +82,11 @@ def convert(
         inputs = files.load_arrays(data, "x")["x"]
         original = files.load_model(model)
         types = _activations(activations)
-        converted = tflite.convert(original, inputs, length, activations=types)
+        converted = tflite.convert(original, inputs, length, states, types, steps)
         analysis = tflite.analyse(converted, inputs, original) if analyse else None
         formats = tflite.compare_formats(original, inputs, length) if analyse and types == "int8" else None
-        parts = {"analysis": analysis, "formats": formats}
+        verification = _verified(converted, original, verify) if verify else None
+        parts = {"analysis": analysis, "formats": formats, "verification": verification}
         figures = {name: part.figures() for name, part in parts.items() if part}
         files.write_json(json, {"manifest": converted.manifest} | figures)
         if analysis:
@@ -72,6 +94,8 @@ def convert(
         if formats and formats.together:
             show_table(formats.table())
             Console().print(formats.advice, highlight=False, soft_wrap=True)
+        if verification:
+            _show_verification(verification)
         show_table(_table(converted.manifest))
         if out is not None:
             converted.save(out)
@@ -132,6 +156,25 @@ def _show_analysis(analysis) -> None:
         Console().print(f"Warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     if analysis.refusals:
         raise ValueError("\n".join(analysis.refusals))
+
+
+def _verified(converted, model, path: Path):
+    """The comparison on a file's windows and labels."""
+    from keras_s4.tflite import verify
+
+    arrays = files.load_arrays(path, "x", "y")
+    return verify(converted, model, arrays["x"], arrays["y"])
+
+
+def _show_verification(verification) -> None:
+    """The comparison; a program that is not the file's is refused.
+
+    Raises:
+        ValueError: where emulator and TensorFlow Lite Micro differ.
+    """
+    Console().print(str(verification), highlight=False, markup=False, soft_wrap=True)
+    if not verification.bit_exact:
+        raise ValueError(f"Emulator and TensorFlow Lite Micro differ: {verification.first_difference}.")
 
 
 def _table(manifest: dict[str, Any]) -> Table:

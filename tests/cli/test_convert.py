@@ -1,9 +1,11 @@
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 
+from keras_s4.tflite import verification
 from keras_s4.tflite.flatbuffer_reader import read_summary
 from keras_s4.tflite.operators import OPERATORS
 
@@ -55,6 +57,53 @@ def test_unknown_types_and_layers_are_refused(call, model_file, data_file, given
     result = call("convert", model_file, "--data", data_file, *options)
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())
+
+
+def test_blocks_of_steps_and_states_inside(call, model_file, data_file, tmp_path):
+    options = ("--steps", "4", "--states", "variables", "--json", tmp_path / "c.json", "--out", tmp_path / "fw")
+    result = call("convert", model_file, "--data", data_file, "--analyse", *options)
+    assert result.exit_code == 0, result.output
+    assert "Warning: No signal-to-noise ratio is predicted: the program takes 4 steps at once." in result.output
+    manifest = json.loads((tmp_path / "c.json").read_text())["manifest"]
+    assert manifest["states_kept_as"] == "variables"
+    summary = read_summary((tmp_path / "fw" / "model.tflite").read_bytes())
+    assert len(summary.variables) == 2
+    assert summary.tensors[summary.inputs[0]].shape == (1, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--steps", "0"), "Error: Received steps=0; expected a multiple of 1"),
+        (("--steps", "3"), "Error: The model averages over windows of 20 steps, which end inside a block of 3"),
+        (("--states", "outside"), "Error: Received states='outside'; expected one of 'inputs', 'variables'."),
+    ],
+)
+def test_unknown_steps_and_states_are_refused(call, model_file, data_file, options, message):
+    result = call("convert", model_file, "--data", data_file, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_verification_shows_what_each_layer_loses(call, model_file, data_file, tmp_path):
+    options = ("--verify", data_file, "--json", tmp_path / "c.json")
+    result = call("convert", model_file, "--data", data_file, *options)
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "c.json").read_text())["verification"]
+    assert found["bit_exact"] is True
+    assert f"equal in all {32 * 20} steps" in result.output
+    assert {"encoder", "block_1", "block_1/dss", "head"} <= set(found["layers"])
+    for layer, ratio in found["layers"].items():
+        assert re.search(rf"^{layer} +{ratio:.1f}$", result.output, re.MULTILINE)
+
+
+def test_a_file_that_differs_from_its_program_is_not_saved(call, model_file, data_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(verification, "_first_difference", lambda *arguments: (0, 0, "head/product[1] is another"))
+    result = call("convert", model_file, "--data", data_file, "--verify", data_file, "--out", tmp_path / "fw")
+    assert result.exit_code == 1
+    assert "Error: Emulator and TensorFlow Lite Micro differ: head/product[1] is another" in result.output
+    assert not (tmp_path / "fw").exists()
 
 
 def test_a_model_that_cannot_work_is_refused_and_not_saved(call, data_file, tmp_path):

@@ -17,7 +17,7 @@ from keras_s4.tflite import analyse, convert
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import ROUNDED
 from keras_s4.tflite.analysis.realised import realised_kernel
-from keras_s4.tflite.analysis.states import l1_norms, zero_input_decay
+from keras_s4.tflite.analysis.states import kernel_error, l1_norms, zero_input_decay
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.operations import Add, DiagonalStep, FullyConnected, Operation
 from keras_s4.tflite.program import Program, State, limits
@@ -220,7 +220,7 @@ class TestSignalToNoise:
         noise_model = NoiseModel(program)
         # The input comes without error: what is compared is what the operations add.
         stages = [stage for stage in noise_model.stages if stage != source.name]
-        exact, noisy = noise_model.run(signal), noise_model.run(signal, stages)
+        exact, noisy = noise_model.run([signal]), noise_model.run([signal], stages)
         trace = Emulator(program).trace(x)
         for tensor, integers in zip(program.outputs, trace.outputs, strict=True):
             received = (integers.astype(np.float64) - tensor.zero_point) * tensor.scale
@@ -320,10 +320,73 @@ class TestReport:
             analysed[0].states_table("block_7")
 
 
+class TestOtherPrograms:
+    def test_of_blocks_is_measured_as_single_steps(self, shaken, analysed):
+        """All but the prediction: the numbers of a block are those of its steps."""
+        for index in (0, 2):  # one that pools over time, one that gives sequences
+            model, x, _ = shaken[index]
+            blocks, single = (
+                analyse(convert(model, x, steps=4), x, model, steps=200).figures(),
+                analysed[index].figures(),
+            )
+            assert blocks["predicted_db"] is None
+            assert "takes 4 steps at once" in blocks["warnings"][-1]
+            assert blocks["measured_db"] == single["measured_db"]
+            for name, layer in single["layers"].items():
+                assert blocks["layers"][name] == {**layer, "predicted_db": None}
+
+    def test_behind_layers_that_drop_steps(self):
+        """A DSS layer has half the steps: its kernel is compared over as many, its output with that of the model."""
+        layer = DSS(MODES, name="dss")
+        model = shake(keras.Sequential([keras.Input((60, CHANNELS)), keras.layers.AveragePooling1D(2), layer]))
+        x = np.random.default_rng(0).normal(size=(8, 60, CHANNELS))
+        converted = convert(model, x)
+        (step,) = (operation for operation in converted.program.operations if isinstance(operation, DiagonalStep))
+        analysis = analyse(converted, x, model, steps=100)
+        assert analysis.measured == pytest.approx(analysis.layers[0].measured, abs=0.01)
+        assert analysis.measured > 30
+        over_half = kernel_error(step, layer.system(), 30)
+        np.testing.assert_array_equal(analysis.layers[0].states.kernel_error, over_half)
+        assert np.all(over_half != kernel_error(step, layer.system(), 60))
+
+    def test_several_inputs(self):
+        """Zeros at the second input, which is added, leave what the model of the first alone has."""
+        random = np.random.default_rng(0)
+        x, zeros = random.normal(size=(8, 60, CHANNELS)), np.zeros((8, 60, CHANNELS))
+        a, b = keras.Input((60, CHANNELS), name="a"), keras.Input((60, CHANNELS), name="b")
+        layer = DSS(MODES, name="dss")
+        both = shake(keras.Model([a, b], layer(keras.layers.Add()([a, b]))))
+        analysis = analyse(convert(both, [x, x]), [x, zeros], both, steps=100)
+        assert analysis.predicted == pytest.approx(analysis.measured, abs=3)
+        assert analysis.measured > 25
+        named = analyse(convert(both, [x, x]), {"b": zeros, "a": x}, both, steps=100)
+        assert named.figures() == analysis.figures()
+
+    def test_sequences_of_which_the_model_has_no_beginning(self):
+        """A convolution without padding gives fewer steps than its program, which starts with steps without meaning."""
+        model = shake(keras.Sequential([keras.Input((60, CHANNELS)), keras.layers.Conv1D(2, 5)]))
+        x = np.random.default_rng(0).normal(size=(8, 60, CHANNELS))
+        analysis = analyse(convert(model, x), x, model)
+        assert analysis.predicted == pytest.approx(analysis.measured, abs=3)
+        assert analysis.measured > 30
+
+
 class TestInput:
+    def test_several_inputs_must_fit(self):
+        a, b = keras.Input((60, 3), name="a"), keras.Input((60, 1), name="b")
+        model = keras.Model([a, b], keras.layers.Multiply()([a, b]))
+        x = np.random.default_rng(0).normal(size=(4, 60, 3))
+        converted = convert(model, [x, x[..., :1]])
+        with pytest.raises(ValueError, match="has 2 inputs"):
+            analyse(converted, x)
+        with pytest.raises(ValueError, match=r"input 'b' of program .* takes \[B, L, 1\]"):
+            analyse(converted, [x, x])
+        with pytest.raises(ValueError, match=r"shapes \[\[4, 60, 3\], \[3, 60, 1\]\]; expected as many sequences"):
+            analyse(converted, [x, x[:3, :, :1]])
+
     def test_bad_data_is_refused(self, shaken):
         _, x, converted = shaken[0]
-        with pytest.raises(ValueError, match=r"data of shape \[24, 60\]; program .* takes \[B, L, 3\]"):
+        with pytest.raises(ValueError, match=r"data of shape \[24, 60\]; input 'input' of .* takes \[B, L, 3\]"):
             analyse(converted, x[..., 0])
         with pytest.raises(ValueError, match=r"data of shape \[0, 60, 3\]"):
             analyse(converted, x[:0])

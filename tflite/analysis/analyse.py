@@ -15,12 +15,13 @@ from rich.table import Table
 from keras_s4.cloning import dss_layers
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis import tables
-from keras_s4.tflite.analysis.signal_to_noise import COEFFICIENTS, Comparison
+from keras_s4.tflite.analysis.signal_to_noise import COEFFICIENTS, Comparison, axes_of_output, input_arrays
 from keras_s4.tflite.analysis.states import States, analyse_states
-from keras_s4.tflite.conversion import Converted
+from keras_s4.tflite.conversion import Arrays, Converted
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.operations import DiagonalStep
 from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
 
 # Sequences on which signal-to-noise ratios are taken.
 NOISE_SEQUENCES = 32
@@ -161,7 +162,7 @@ class Analysis:
 
 
 def analyse(
-    converted: Converted | Program, data: np.ndarray, model: keras.Model | None = None, steps: int | None = None
+    converted: Converted | Program, data: Arrays, model: keras.Model | None = None, steps: int | None = None
 ) -> Analysis:
     """Analyses a program on data, before it is exported.
 
@@ -170,57 +171,74 @@ def analyse(
 
     Args:
         converted: what `convert` returned, or a program.
-        data: `[B, L, features]`, as for `convert`; the first 32 sequences serve for signal-to-noise ratios.
+        data: `[B, L, features]`, or for several inputs a list or a dict of them, as for `convert`; the first 32
+            sequences serve for signal-to-noise ratios. A program for blocks of steps has measured ones only.
         model: the model that was converted: with it the errors of poles, kernels and weights are known, too.
         steps: for which states without input are followed; by default until the ideal one has fallen to a thousandth,
             at most 40,000.
 
     Raises:
         ValueError: data of another shape, empty, or with NaN; another model than the one that was converted.
-        NotImplementedError: the program takes several steps at once.
     """
     if isinstance(converted, Program):
         converted = Converted(program=converted, tflite=b"", length=None)
     program = converted.program
-    if program.steps > 1:
-        raise NotImplementedError(
-            f"Program {program.name!r} takes {program.steps} steps at once; programs of single steps can be analysed. "
-            "Analyse convert(model, data, steps=1), which computes the same, if no layer of the model drops steps."
-        )
-    data = _checked(data, program)
+    arrays = _checked(data, program)
     layers = {_layer_name(step): step for step in program.operations if isinstance(step, DiagonalStep)}
     wanted = {} if model is None else _wanted(model, layers)
     output = program.outputs[0]
     names = {output.name, *(tensor.name for step in layers.values() for tensor in (step.input, step.output))}
-    traced, overflow = _emulated(program, converted.quantize(data), names)
-    comparison = Comparison(program, data[:NOISE_SEQUENCES], model)
-    length = converted.length or data.shape[1]
-    rows = tuple(
-        LayerAnalysis(
-            name,
-            analyse_states(step, traced[step.input.name], wanted.get(name), length, steps),
-            *comparison.layer(name, step, traced[step.output.name][:NOISE_SEQUENCES]),
+    traced, overflow = _emulated(program, converted.quantize(arrays if len(arrays) > 1 else arrays[0]), names)
+    comparison = Comparison(program, [array[:NOISE_SEQUENCES] for array in arrays], model)
+    samples = arrays[0].shape[1]
+    rows = []
+    for name, step in layers.items():
+        received, given = (_in_steps(traced[tensor.name], 1) for tensor in (step.input, step.output))
+        # Behind layers that drop steps a window has fewer of them.
+        length = (converted.length or samples) * received.shape[1] // samples
+        states = analyse_states(step, received, wanted.get(name), length, steps)
+        rows.append(LayerAnalysis(name, states, *comparison.layer(name, step, given[:NOISE_SEQUENCES])))
+    ratios = comparison.output(_in_steps(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
+    return Analysis(tuple(rows), *ratios, comparison.noise_by_stage(), overflow, comparison.missing)
+
+
+def _in_steps(integers: np.ndarray, axes: int) -> np.ndarray:
+    """The rows of blocks `[B, L / T, T, ...]` one after the other, `[B, L, ...]`; single steps as they are.
+
+    Args:
+        integers: of a trace.
+        axes: of a step.
+    """
+    return integers.reshape(len(integers), -1, *integers.shape[integers.ndim - axes :])
+
+
+def _checked(data: Arrays, program: Program) -> list[np.ndarray]:
+    """The arrays for all inputs, in the program's order."""
+    arrays = input_arrays(program, data)
+    for array, source in zip(arrays, program.inputs, strict=True):
+        _check_input(array, source, program)
+    if len({array.shape[:2] for array in arrays}) > 1:
+        raise ValueError(
+            f"analyse got data of shapes {[list(array.shape) for array in arrays]}; expected as many sequences, and as "
+            "many steps, of every input."
         )
-        for name, step in layers.items()
-    )
-    ratios = comparison.output(traced[output.name][:NOISE_SEQUENCES])
-    return Analysis(rows, *ratios, comparison.noise_by_stage(), overflow, comparison.missing)
+    return arrays
 
 
-def _checked(data: np.ndarray, program: Program) -> np.ndarray:
-    if len(program.inputs) != 1:
-        raise ValueError(f"Program {program.name!r} has {len(program.inputs)} inputs; analyse takes programs of one.")
-    data, source = np.asarray(data), program.inputs[0]
-    # Tokens come as numbers, samples as vectors.
-    sizes = () if source.type == "int32" else source.shape
+def _check_input(data: np.ndarray, source: Tensor, program: Program) -> None:
+    # A program for blocks has a row for each step; tokens come as numbers, samples as vectors.
+    sizes = source.shape[1:] if program.steps > 1 else source.shape
+    sizes = () if source.type == "int32" else sizes
     if data.ndim != len(sizes) + 2 or data.shape[2:] != sizes or 0 in data.shape:
         expected = ", ".join(map(str, ("B", "L", *sizes)))
-        raise ValueError(f"analyse got data of shape {list(data.shape)}; program {program.name!r} takes [{expected}].")
+        raise ValueError(
+            f"analyse got data of shape {list(data.shape)}; input {source.name!r} of program {program.name!r} takes "
+            f"[{expected}]."
+        )
     if not np.all(np.isfinite(data)):
         raise ValueError(
             f"analyse got data with {np.count_nonzero(~np.isfinite(data))} NaN or infinite values; remove them."
         )
-    return data
 
 
 def _layer_name(step: DiagonalStep) -> str:

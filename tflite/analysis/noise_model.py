@@ -10,7 +10,7 @@ Operations run on whole sequences, so that a run with the noise of one stage alo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -34,11 +34,16 @@ class NoiseModel:
         stages: the names of the tensors that are rounded, in the order in which they are written.
 
     Raises:
-        NotImplementedError: an operation whose real arithmetic is not written down, or a recurrence other than those of
-            DSS layers, sums and windows over time.
+        NotImplementedError: an operation whose real arithmetic is not written down, a recurrence other than those of
+            DSS layers, sums and windows over time, or a program for blocks of steps.
     """
 
     def __init__(self, program: Program):
+        if program.steps > 1:
+            raise NotImplementedError(
+                f"the program takes {program.steps} steps at once. Where no layer drops steps, that of "
+                "convert(model, data, steps=1) computes the same, and has a prediction."
+            )
         self._program = program
         states = {state.before.name for state in program.states}
         tensors = list(program.inputs)
@@ -54,19 +59,21 @@ class NoiseModel:
         self._random = np.random.default_rng(0)
         self._rounded: Collection[str] = ()
 
-    def run(self, inputs: np.ndarray, rounded: Collection[str] = ()) -> Values:
+    def run(self, inputs: Sequence[np.ndarray], rounded: Collection[str] = ()) -> Values:
         """Every activation of the program, in real numbers.
 
         Args:
-            inputs: `[B, L, features]`, real numbers.
+            inputs: for each input of the program, real numbers `[B, L, features]`.
             rounded: the stages whose rounding is modelled; the others compute exactly.
 
         Returns:
             float64 `[B, L, ...]` by the name of the tensor.
         """
         self._rounded = frozenset(rounded)
-        (source,) = self._program.inputs
-        values = {source.name: self.rounded(np.asarray(inputs, np.float64), source)}
+        values = {
+            source.name: self.rounded(np.asarray(array, np.float64), source)
+            for source, array in zip(self._program.inputs, inputs, strict=True)
+        }
         for operation in self._program.operations:
             real_arithmetic.RUNS[type(operation)](operation, values, self)
         return values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 
@@ -9,6 +11,8 @@ from keras_s4.cloning import dss_layers
 from keras_s4.compression.layer_inputs import measure
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
+from keras_s4.tflite.calibration import arrays_by_name
+from keras_s4.tflite.conversion import Arrays
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.operations import DiagonalStep
 from keras_s4.tflite.program import Program
@@ -24,17 +28,20 @@ class Comparison:
 
     Args:
         program: the integer program.
-        inputs: `[B, L, features]`, or tokens `[B, L]`.
+        inputs: for each input of the program `[B, L, features]`, or tokens `[B, L]`.
         model: the trained model, or None.
 
     Attributes:
         missing: the operation without a noise model, "" if there is none. Nothing is predicted then.
     """
 
-    def __init__(self, program: Program, inputs: np.ndarray, model: keras.Model | None):
+    def __init__(self, program: Program, inputs: list[np.ndarray], model: keras.Model | None):
         self._program = program
         # A program takes the tokens of a step as a vector of one.
-        self._inputs = inputs if program.inputs[0].type != "int32" else inputs[..., None]
+        self._inputs = [
+            array[..., None] if source.type == "int32" else array
+            for source, array in zip(program.inputs, inputs, strict=True)
+        ]
         self._exact: Values = {}
         self._noisy: Values = {}
         self.missing = ""
@@ -47,13 +54,14 @@ class Comparison:
             self._noisy = self._noise_model.run(self._inputs, self._noise_model.stages)
         output = program.outputs[0]
         self._at_end = False
-        self._references = {} if model is None else _layer_outputs(model, inputs)
+        data = inputs if len(inputs) > 1 else inputs[0]
+        self._references = {} if model is None else _layer_outputs(model, data)
         self._output = self._exact.get(output.name)
         if model is not None:
-            predictions = keras.tree.flatten(model(inputs, training=False))[0]
+            predictions = keras.tree.flatten(model(data, training=False))[0]
             predictions = keras.ops.convert_to_numpy(predictions).astype(np.float64)
             # What a model gives once for a sequence, its program gives at the last step.
-            self._at_end = predictions.ndim == len(output.shape) + 1
+            self._at_end = predictions.ndim == axes_of_output(program) + 1
             self._output = np.log(np.maximum(predictions, _TINY)) if self._softmax else predictions
 
     def layer(self, name: str, step: DiagonalStep, emulated: np.ndarray) -> tuple[float | None, float | None]:
@@ -85,32 +93,62 @@ class Comparison:
             return {}
         tensor = self._program.outputs[0]
         exact = self._compared(self._exact[tensor.name])
-        powers = {COEFFICIENTS: _power(exact - self._scores(self._output))}
+        powers = {COEFFICIENTS: power(exact - self._scores(self._output))}
         for stage in self._noise_model.stages:
             alone = self._noise_model.run(self._inputs, [stage])[tensor.name]
-            powers[stage] = _power(self._compared(alone) - exact)
+            powers[stage] = power(self._compared(alone) - exact)
         total = max(sum(powers.values()), _TINY)
         ordered = sorted(powers.items(), key=lambda item: -item[1])
-        return {stage: power / total for stage, power in ordered}
+        return {stage: part / total for stage, part in ordered}
 
     @property
     def _softmax(self) -> bool:
         return self._program.output_activation == "softmax"
 
     def _compared(self, values: np.ndarray | None) -> np.ndarray | None:
-        """Outputs of all steps `[B, L, ...]` as they are compared: of the last step only, where the model gives one."""
-        return self._scores(values if values is None or not self._at_end else values[:, -1])
+        """Outputs of all steps `[B, L, ...]` as they are compared: of the steps that the model gives, the last ones."""
+        if values is None or self._output is None:
+            return None
+        return self._scores(values[:, -1] if self._at_end else values[:, values.shape[1] - self._output.shape[1] :])
 
     def _scores(self, values: np.ndarray | None) -> np.ndarray | None:
         """A softmax ignores the mean of its arguments, so that what differs in it is no noise."""
-        return values - values.mean(axis=-1, keepdims=True) if self._softmax and values is not None else values
+        return centred(values) if self._softmax and values is not None else values
+
+
+def input_arrays(program: Program, data: Arrays) -> list[np.ndarray]:
+    """The data for each input of a program: an array for a single one, a list in the program's order, or a dict.
+
+    Raises:
+        ValueError: another number of arrays, or names that do not fit.
+    """
+    names = [source.name for source in program.inputs]
+    alone = len(names) == 1 and not isinstance(data, Mapping)
+    found = [data] if alone else arrays_by_name(names, data, f"Program {program.name!r}")
+    return [np.asarray(array) for array in found]
+
+
+def axes_of_output(program: Program) -> int:
+    """Of one step of a program's first output, without the rows of a block."""
+    rows = program.output_rows[0] if program.output_rows else 1
+    return len(program.outputs[0].shape) - (rows > 1)
+
+
+def centred(scores: np.ndarray) -> np.ndarray:
+    """The arguments of a softmax less their mean, `[..., C]`."""
+    return scores - scores.mean(axis=-1, keepdims=True)
+
+
+def power(values: np.ndarray) -> float:
+    """The mean square."""
+    return float(np.mean(values**2))
 
 
 def ratio(reference: np.ndarray | None, received: np.ndarray | None) -> float | None:
     """Signal-to-noise ratio in dB; None where one of both is unknown."""
     if reference is None or received is None:
         return None
-    return float(10.0 * np.log10(max(_power(reference), _TINY) / max(_power(received - reference), _TINY)))
+    return float(10.0 * np.log10(max(power(reference), _TINY) / max(power(received - reference), _TINY)))
 
 
 def real(tensor: Tensor, integers: np.ndarray) -> np.ndarray:
@@ -138,7 +176,3 @@ def _layer_outputs(model: keras.Model, inputs: np.ndarray) -> Values:
         name: convolve(layers[name].system().impulse_response(values.shape[1]), values)
         for name, values in received.items()
     }
-
-
-def _power(values: np.ndarray) -> float:
-    return float(np.mean(values**2))
