@@ -40,10 +40,11 @@ class Graph:
 
 
 def graph_of(model: keras.Model) -> Graph:
-    """The graph of a functional or sequential model.
+    """The graph of a functional or sequential model; masks, which Keras passes beside the tensors, are left out.
 
     Raises:
-        ValueError: the model is not built, is a subclassed model, or calls a layer in a way that has no graph.
+        ValueError: the model is not built, is a subclassed model, computes something between its layers, or calls a
+            layer in a way that has no graph.
     """
     if not model.built:
         raise ValueError(f"Model {model.name!r} is not built yet; give it an Input, or call it on data once.")
@@ -59,11 +60,20 @@ def graph_of(model: keras.Model) -> Graph:
             "build it with the functional API (keras.Input, layers, keras.Model)."
         )
     inputs = _keys(config["input_layers"])
+    layers = {layer.name: layer for layer in model.layers}
     pending = []
     for entry in config["layers"]:
-        layer = model.get_layer(entry["name"])
+        if entry["name"] not in layers:
+            continue  # one of keras.ops: part of a mask, or else refused below, where it is read
         for index, call in enumerate(entry["inbound_nodes"]):
-            pending.append(Node(layer, tuple(_histories(call)), (entry["name"], index, 0)))
+            read = [call["args"], {name: value for name, value in call["kwargs"].items() if name != "mask"}]
+            pending.append(Node(layers[entry["name"]], tuple(_histories(read)), (entry["name"], index, 0)))
+    read = [key for node in pending for key in node.inputs] + _keys(config["output_layers"])
+    if between := sorted({name for name, _, _ in read} - set(layers)):
+        raise ValueError(
+            f"Model {model.name!r} computes {', '.join(between)} between its layers, with keras.ops or operators of "
+            "Python; use layers for that, such as keras.layers.Add, Rescaling or Activation."
+        )
     produced = {*inputs, *(node.output for node in pending)}
     outputs = [_as_produced(key, produced) for key in _keys(config["output_layers"])]
     return Graph(tuple(_ordered(pending, set(inputs))), tuple(inputs), tuple(outputs))

@@ -2,7 +2,8 @@
 
 - Soak: a two-block classifier takes a million steps of noise, states fed back, on the emulator and on TensorFlow Lite
   Micro, which must agree in every output of every step and in the states after every thousand.
-- Fuzzing: random models that mix all layers that can be exported (`random_architectures.py`), the same comparison.
+- Fuzzing: random models that mix all layers, rates, ranks and formats that can be exported
+  (`random_architectures.py`), the same comparison, and the signal to noise ratio of their outputs against Keras.
 - Damage: random bytes of a file flipped, or its end cut off: refused with a `ValueError`, or computed; nothing else.
 - Signals for DSS layers with poles up to a radius of 0.9999: signal to noise over 16,000 steps of noise; what is left
   of the output after noise and then silence; full-scale square waves at the frequency of every mode, on which no 32-bit
@@ -13,6 +14,7 @@ Without `--rerun` the committed results are shown. A run over takes about half a
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +28,10 @@ PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "tflite-micro")
 STREAMS, CHUNK = 10, 1_000
 CHANNELS, MODES, LENGTH = 8, 6, 16_000
 SLOWEST = 1e-4
-SILENCE = 100_000
+# Steps, of which the last are looked at.
+SILENCE, STILL = 100_000, 1_000
+# Streams of a random model that are computed, and the signal to noise ratio in dB below which an output is told.
+FEW, UNLIKE = 3, 10.0
 
 
 def soak(steps: int, progress: Progress) -> list[Figure]:
@@ -61,40 +66,106 @@ def fuzz(count: int, seed: int, progress: Progress) -> list[Figure]:
     import keras
     from random_architectures import random_model
 
+    from keras_s4.tflite.lowering import supported_layers
+
     task = progress.add_task(f"fuzzing, {count} models", total=count)
     failed: dict[str, list[int]] = {"differ": [], "fail": []}
+    supported, seen, formats, ratios = set(supported_layers()), set(), Counter(), []
     for index in range(seed, seed + count):
         keras.backend.clear_session()
         try:
-            model, data = random_model(index)
-            if not agrees(model, data):
-                failed["differ"].append(index)
+            model, data, format = random_model(index)
+            agree, near = compared(model, data, format)
         except Exception as error:  # every failure is a finding
             failed["fail"].append(index)
             progress.console.print(f"seed {index}: {type(error).__name__}: {error}")
+        else:
+            seen |= kinds_of(model.layers, supported)
+            formats.update(words_for(format))
+            ratios += near
+            if not agree:
+                failed["differ"].append(index)
+                progress.console.print(f"seed {index}: emulator and TensorFlow Lite Micro differ")
+            if min(near) < UNLIKE:
+                progress.console.print(f"seed {index}: {min(near):.1f} dB to Keras, {format}")
         progress.advance(task)
+    if unseen := supported - seen:
+        progress.console.print(f"no model has had {', '.join(sorted(unseen))}")
     title = f"fuzzing, {count} models from seed {seed}"
     return [
         Figure(f"{title}: differ on TFLM in any output or state", len(failed["differ"]), at_most=0),
         Figure(f"{title}: fail to convert or run", len(failed["fail"]), at_most=0),
+        Figure(f"{title}: kinds of layers that can be exported and are in no model", len(unseen), at_most=0),
+        *(Figure(f"{title}: with {word}", formats[word]) for word in sorted(formats)),
+        Figure(f"{title}: signal to noise against Keras, median of all outputs", float(np.median(ratios)), unit=" dB"),
+        Figure(f"{title}: outputs below {UNLIKE} dB", int(np.sum(np.array(ratios) < UNLIKE))),
     ]
 
 
-def agrees(model, data: list[np.ndarray]) -> bool:
-    """Whether emulator and TensorFlow Lite Micro compute the same of a model, step by step, overflow checked."""
+def kinds_of(layers: list, supported: set[str]) -> set[str]:
+    """The kinds of layers that can be exported, by name, among these layers and those inside of them."""
+    import keras
+
+    kinds = set()
+    for layer in layers:
+        kinds |= {next((kind.__name__ for kind in type(layer).__mro__ if kind.__name__ in supported), "")}
+        if isinstance(layer, keras.Model):
+            kinds |= kinds_of(layer.layers, supported)
+        elif isinstance(layer, keras.layers.TimeDistributed):
+            kinds |= kinds_of([layer.layer], supported)
+    return kinds
+
+
+def words_for(format: dict) -> list[str]:
+    """What is told of a format."""
+    activations, steps = format["activations"], format["steps"]
+    return [
+        f"activations {activations if isinstance(activations, str) else 'by layer'}",
+        f"states as {format['states']}",
+        "blocks of the least steps" if steps is None else "blocks of drawn steps",
+    ]
+
+
+def compared(model, data: list[np.ndarray], format: dict) -> tuple[bool, list[float]]:
+    """Compares a model on the emulator, overflow checked, on TensorFlow Lite Micro, and in Keras.
+
+    Returns:
+        Whether the first two agree in every output and state of every step or block; and the signal to noise ratio of
+        each output against Keras, in dB.
+    """
     from keras_s4.tflite import convert
     from keras_s4.tflite.emulator import Emulator
+    from keras_s4.tflite.flatbuffer import to_tflite
     from keras_s4.tflite.runtimes import TflmRunner
 
-    converted = convert(model, data if len(data) > 1 else data[0])
-    few = converted.quantize([x[:3] for x in data] if len(data) > 1 else data[0][:3])
-    names = [state.after.name for state in converted.program.states]
-    trace = Emulator(converted.program, check_overflow=True).trace(few, record=names)
-    outputs, states = TflmRunner(converted.tflite).run(few, keep_states=True)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    pairs = [*zip(outputs, trace.outputs, strict=True)]
+    converted = convert(model, data if len(data) > 1 else data[0], **format)
+    program = converted.program
+    few = [x[:FEW] for x in data]
+    integers = converted.quantize(few if len(few) > 1 else few[0])
+    names = [state.after.name for state in program.states]
+    trace = Emulator(program, check_overflow=True).trace(integers, record=names)
+    # States that are resource variables cannot be read; here they are also compared as outputs of another file.
+    outputs, states = TflmRunner(to_tflite(program)).run(integers, keep_states=True)
+    pairs = [*zip(listed(outputs), trace.outputs, strict=True)]
     pairs += [(state, trace.tensors[name]) for state, name in zip(states, names, strict=True)]
-    return all(np.array_equal(a, b) for a, b in pairs)
+    if format["states"] == "variables":
+        pairs += zip(listed(TflmRunner(converted.tflite).run(integers)), trace.outputs, strict=True)
+    agree = all(np.array_equal(a, b) for a, b in pairs)
+    received = listed(converted.dequantize(trace.outputs if len(trace.outputs) > 1 else trace.outputs[0]))
+    expected = listed(model.predict_on_batch(few if len(few) > 1 else few[0]))
+    return agree, [decibels(*pair) for pair in zip(expected, received, strict=True)]
+
+
+def listed(arrays) -> list[np.ndarray]:
+    """One array or several as a list."""
+    return [arrays] if isinstance(arrays, np.ndarray) else list(arrays)
+
+
+def decibels(expected: np.ndarray, received: np.ndarray) -> float:
+    """Signal to noise of an output: of its last values, of which Keras gives one, or all but the late ones."""
+    received = received[:, -1] if received.ndim > expected.ndim else received[:, -expected.shape[1] :]
+    noise = float(np.sum((received - expected) ** 2))
+    return 10.0 * float(np.log10(np.sum(expected**2.0) / noise)) if noise else np.inf
 
 
 def damage(count: int, progress: Progress) -> list[Figure]:
@@ -132,8 +203,11 @@ def damage(count: int, progress: Progress) -> list[Figure]:
     ]
 
 
-def slow_layer(random: np.random.Generator, fastest: float):
-    """A model of one DSS layer with poles from radius 0.9 to 0.9999 that turn by at most `fastest` a step."""
+def slow_layer(random: np.random.Generator, fastest: float, in_block: bool = False):
+    """A model of a DSS layer, alone or in an S4 block, with poles from radius 0.9 to 0.9999.
+
+    They turn by at most `fastest` a step.
+    """
     import keras
 
     from keras_s4 import layers
@@ -143,57 +217,90 @@ def slow_layer(random: np.random.Generator, fastest: float):
     poles = radius * np.exp(1j * 10.0 ** random.uniform(-3.0, np.log10(fastest), radius.shape))
     residues = random.normal(size=radius.shape) + 1j * random.normal(size=radius.shape)
     layer = layers.DSS(MODES, per_channel_poles=True, name="dss")
+    if in_block:
+        layer = layers.S4Block(layer, name="block")
     model = keras.Sequential([keras.Input((None, CHANNELS)), layer])
     # Modes of equal energy in noise, so that the slow ones count; no feedthrough, which would drown them.
-    layer.set_system(DiagonalSystem(poles, residues * np.sqrt(1.0 - radius**2), np.zeros(CHANNELS)))
+    system = DiagonalSystem(poles, residues * np.sqrt(1.0 - radius**2), np.zeros(CHANNELS))
+    (layer.dss if in_block else layer).set_system(system)
     return model
 
 
 def signals(fastest: float, progress: Progress) -> list[Figure]:
-    """Signal to noise, silence and square waves, for modes that turn by at most `fastest` radians a step."""
+    """Signal to noise, silence and square waves, for modes that turn by at most `fastest` radians a step.
+
+    Of the silence the output of a DSS layer alone is told, which is int16, and what it is in models: within an S4 block
+    the output of the layer is int8, and that of the block int16. A fresh block gives nothing for nothing.
+    """
     from keras_s4.tflite import convert
-    from keras_s4.tflite.emulator import Emulator
 
     random = np.random.default_rng(0)
     model = slow_layer(random, fastest)
     system = model.layers[-1].system()
     x = random.uniform(-1.0, 1.0, (2, LENGTH, CHANNELS))
     converted = convert(model, x)
-    task = progress.add_task(f"signals, up to {fastest:g} rad a step", total=3)
-    integers = converted.quantize(x)
-    trace = Emulator(converted.program).trace(integers)
-    exact = system.simulate(integers * converted.program.inputs[0].scale)[0]
-    scale = converted.program.outputs[0].scale
-    noise = trace.outputs[0] * scale - exact
-    powers = np.sum(exact**2, axis=(0, 1)), np.sum(noise**2, axis=(0, 1))
-    ratios = 10.0 * np.log10(powers[0] / powers[1])
-    whole = 10.0 * np.log10(powers[0].sum() / powers[1].sum())
+    task = progress.add_task(f"signals, up to {fastest:g} rad a step", total=4)
+    whole, worst = ratios_of(converted, system, x)
     progress.advance(task)
-    silent = np.zeros((2, SILENCE, CHANNELS), integers.dtype)
-    rest = Emulator(converted.program).trace(silent, states=trace.final_states).outputs[0][:, -1_000:]
+    (left,) = left_of(converted, x)
     progress.advance(task)
-    limit = np.iinfo(integers.dtype).max
-    times = np.arange(LENGTH)[:, None]
-    squares = np.stack(
-        [np.where(np.cos(times * np.angle(system.poles[:, n])) >= 0.0, limit, -limit) for n in range(MODES)]
-    )
-    scaled = (np.abs(x).max() / converted.program.inputs[0].scale / limit * squares).astype(integers.dtype)
-    wraps = 0
-    for wave in (scaled, squares.astype(integers.dtype)):
-        try:
-            Emulator(converted.program, check_overflow=True).trace(wave)
-        except OverflowError as error:
-            wraps += 1
-            progress.console.print(str(error))
+    block = convert(slow_layer(np.random.default_rng(0), fastest, in_block=True), x)
+    inside, behind = left_of(block, x, "block/dss/output")
+    progress.advance(task)
+    wraps = wraps_of(converted, system, np.abs(x).max())
+    progress.console.print(*wraps, sep="\n", end="")
     progress.advance(task)
     title = f"DSS, radius to 0.9999, turning to {fastest:g} rad a step"
-    left = int(np.abs(rest).max())
     return [
-        Figure(f"{title}: signal to noise, 16,000 steps", float(whole), at_least=35.0, unit=" dB"),
-        Figure(f"{title}: the same, of the worst channel", float(ratios.min()), at_least=35.0, unit=" dB"),
-        Figure(f"{title}: output after {SILENCE:,} silent steps", left, at_most=2, unit=" units"),
-        Figure(f"{title}: square waves that wrap", wraps, at_most=0),
+        Figure(f"{title}: signal to noise, 16,000 steps", whole, at_least=35.0, unit=" dB"),
+        Figure(f"{title}: the same, of the worst channel", worst, at_least=35.0, unit=" dB"),
+        Figure(f"{title}: int16 output after {SILENCE:,} silent steps", left, at_most=2, unit=" units"),
+        Figure(f"{title}: int8 output within an S4 block after that", inside, at_most=2, unit=" units"),
+        Figure(f"{title}: int16 output of that S4 block", behind, at_most=2, unit=" units"),
+        Figure(f"{title}: square waves that wrap", len(wraps), at_most=0),
     ]
+
+
+def ratios_of(converted, system, x: np.ndarray) -> tuple[float, float]:
+    """Signal to noise of a DSS layer against float64 in dB: of all channels together, and of the worst."""
+    from keras_s4.tflite.emulator import Emulator
+
+    program, integers = converted.program, converted.quantize(x)
+    exact = system.simulate(integers * program.inputs[0].scale)[0]
+    noise = Emulator(program).run(integers) * program.outputs[0].scale - exact
+    powers = np.sum(exact**2, axis=(0, 1)), np.sum(noise**2, axis=(0, 1))
+    whole = 10.0 * np.log10(powers[0].sum() / powers[1].sum())
+    return float(whole), float(10.0 * np.log10(powers[0] / powers[1]).min())
+
+
+def wraps_of(converted, system, largest: float) -> list[str]:
+    """Where 32 bits wrap on square waves at the frequency of each mode, of calibrated size and of full scale."""
+    from keras_s4.tflite.emulator import Emulator
+
+    (x,), times, found = converted.program.inputs, np.arange(LENGTH)[:, None], []
+    full_scale = np.iinfo(x.type).max
+    signs = np.stack([np.where(np.cos(times * np.angle(system.poles[:, n])) >= 0.0, 1, -1) for n in range(MODES)])
+    for peak in (int(largest / x.scale), full_scale):
+        try:
+            Emulator(converted.program, check_overflow=True).trace((peak * signs).astype(x.type))
+        except OverflowError as error:
+            found.append(str(error))
+    return found
+
+
+def left_of(converted, x: np.ndarray, *names: str) -> list[int]:
+    """The largest magnitudes of named tensors and of the output at the end of a long silence behind a signal."""
+    from keras_s4.tflite.emulator import Emulator
+
+    emulator, integers = Emulator(converted.program), converted.quantize(x)
+    silent = np.zeros((len(x), SILENCE, CHANNELS), integers.dtype)
+    states = emulator.trace(integers).final_states
+    states = emulator.trace(silent[:, :-STILL], states=states).final_states
+    trace = emulator.trace(silent[:, -STILL:], names, states)
+    tensors = {tensor.name: tensor for tensor in converted.program.tensors()}
+    pairs = [(tensors[name], trace.tensors[name]) for name in names]
+    pairs.append((converted.program.outputs[0], trace.outputs[0]))
+    return [int(np.abs(values.astype(int) - tensor.zero_point).max()) for tensor, values in pairs]
 
 
 def main(

@@ -138,3 +138,22 @@ def test_a_subclassed_model_is_refused(argument):
     model(keras.ops.zeros((1, 5, 3)))
     with pytest.raises(ValueError, match=r"'own' is a Subclassed written by subclassing.*functional API"):
         graph_of(model)
+
+
+def test_masks_are_left_out():
+    """They come from operations beside the layers, and go to the layers behind as an argument."""
+    tokens, samples = keras.Input((5,), dtype="int32", name="tokens"), keras.Input((5, 4), name="samples")
+    words = keras.layers.GRU(2, return_sequences=True, name="gru")(
+        keras.layers.Embedding(9, 4, mask_zero=True, name="words")(tokens)
+    )
+    pooling = keras.layers.GlobalAveragePooling1D(name="pooling")
+    model = keras.Model([tokens, samples], [words, pooling(keras.layers.Masking(name="masking")(samples))])
+    assert trace(model, "w", "x") == ["gru(words(w))", "pooling(masking(x))"]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_what_is_computed_between_layers_is_refused(last):
+    inputs = keras.Input((5, 4))
+    between = keras.ops.tanh(inputs)
+    with pytest.raises(ValueError, match=r"'own' computes tanh\w* between its layers.*use layers for that"):
+        graph_of(keras.Model(inputs, between if last else dense("head")(between), name="own"))

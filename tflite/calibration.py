@@ -128,15 +128,21 @@ def check_tokens(tokens: np.ndarray, vocabulary: int) -> None:
         )
 
 
-def power_of_two_scale(largest: float, bits: int, headroom: float = HEADROOM) -> float:
-    """The smallest power of two with which `largest * headroom` still fits a signed integer of `bits` bits."""
-    return 2.0 ** np.ceil(np.log2(max(largest * headroom, 1e-12) / (2 ** (bits - 1) - 1)))
+def power_of_two_scale(largest: float, bits: int, headroom: float = HEADROOM, finest: float = 0.0) -> float:
+    """The smallest power of two with which `largest * headroom` still fits a signed integer of `bits` bits.
+
+    It is not below `finest`, the scale of what is rounded: where calibration saw nothing but zeros, no range is known.
+    """
+    return 2.0 ** np.ceil(np.log2(max(max(largest * headroom, 1e-12) / (2 ** (bits - 1) - 1), finest)))
 
 
-def int8_range(values: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> tuple[float, int]:
+def int8_range(
+    values: np.ndarray, function: Callable[[np.ndarray], np.ndarray], finest: float = 0.0
+) -> tuple[float, int]:
     """Scale and zero point of an int8 tensor that lose least of `function(values)`, in mean squared error.
 
-    What `function` flattens (the tails of a sigmoid, the left side of a GELU) then costs no resolution.
+    What `function` flattens (the tails of a sigmoid, the left side of a GELU) then costs no resolution. `finest` is as
+    in `power_of_two_scale`.
     """
     sample = np.random.default_rng(0).choice(values.ravel(), min(values.size, 50_000), replace=False)
     wanted = function(sample)
@@ -144,7 +150,7 @@ def int8_range(values: np.ndarray, function: Callable[[np.ndarray], np.ndarray])
     best = (np.inf, 1.0, 0)
     for low_part in RANGE_CANDIDATES:
         for high_part in RANGE_CANDIDATES:
-            scale = max((high * high_part - low * low_part) / 255.0, 1e-9)
+            scale = max((high * high_part - low * low_part) / 255.0, 1e-9, finest)
             zero_point = int(np.clip(np.rint(-128 - low * low_part / scale), -128, 127))
             rounded = (np.clip(np.rint(sample / scale) + zero_point, -128, 127) - zero_point) * scale
             error = np.mean((function(rounded) - wanted) ** 2)

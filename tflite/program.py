@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_s4.tflite.operations import Embed, Operation, reads, tensors_of, writes
+from keras_s4.tflite.operations import Add, Embed, Maximum, Minimum, Multiply, Operation, reads, tensors_of, writes
 from keras_s4.tflite.tensors import Tensor
 
 
@@ -67,11 +67,12 @@ class Program:
                         yield tensor
 
     def check(self) -> None:
-        """Check what every back-end relies on: names, the order of operations, and equal ends of states.
+        """Check what every back-end relies on: names, the order of operations, their axes, and equal ends of states.
 
         Raises:
-            ValueError: when two tensors share a name, when something is read before it is written, or when the two ends
-                of a state differ in shape, type, scale or zero point.
+            ValueError: when two tensors share a name, when something is read before it is written, when tensors of
+                different numbers of axes are joined, or when the two ends of a state differ in shape, type, scale or
+                zero point.
         """
         names: dict[str, Tensor] = {}
         for tensor in self.tensors():
@@ -86,6 +87,7 @@ class Program:
                     kind = type(operation).__name__
                     raise ValueError(f"{kind} reads {tensor.name!r} before it is written; reorder the operations.")
             known |= {tensor.name for tensor in writes(operation)}
+            _check_axes(operation)
         for tensor in (*self.outputs, *(state.after for state in self.states)):
             if tensor.name not in known:
                 raise ValueError(f"No operation of program {self.name!r} writes {tensor.name!r}.")
@@ -93,6 +95,22 @@ class Program:
             ends = [(end.shape, end.type, end.scale, end.zero_point) for end in (state.before, state.after)]
             if ends[0] != ends[1]:
                 raise ValueError(f"State {state.before.name!r} starts a step as {ends[0]} and ends it as {ends[1]}.")
+
+
+def _check_axes(operation: Operation) -> None:
+    """Refuse to join tensors of different numbers of axes: back-ends put a batch, or the steps of a block, in front.
+
+    Raises:
+        ValueError: see `Program.check`.
+    """
+    if not isinstance(operation, (Add, Multiply, Maximum, Minimum)):
+        return
+    a, b = operation.a, operation.b
+    if len(b.shape) > len(a.shape) or (len(b.shape) < len(a.shape) and b.data is None):
+        raise ValueError(
+            f"{type(operation).__name__} joins {a.name!r} of shape {list(a.shape)} and {b.name!r} of shape "
+            f"{list(b.shape)}; give them equally many axes with a Reshape."
+        )
 
 
 def limits(program: Program, tensor: Tensor) -> tuple[int, int]:

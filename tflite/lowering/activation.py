@@ -114,7 +114,8 @@ def add_wide_activation(
         factor = _add_squash(f"{name}/factor", keras.activations.sigmoid, signal, builder)
         wide = builder.tensor(f"{name}/scaled", shape, "int32", signal.tensor.scale * factor.tensor.scale)
         builder.add(Multiply(signal.tensor, factor.tensor, wide))
-    output = builder.tensor(f"{name}/output", shape, "int16", scale or power_of_two_scale(peak, 16))
+    scale = scale or power_of_two_scale(peak, 16, finest=wide.scale)
+    output = builder.tensor(f"{name}/output", shape, "int16", scale)
     builder.add(Requantize(wide, output))
     return Signal(output, values)
 

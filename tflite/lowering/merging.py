@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
-from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, register
+from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
+from keras_s4.tflite.lowering.shaping import add_reshape
 from keras_s4.tflite.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize
 from keras_s4.tflite.tensors import Tensor
 
@@ -19,24 +20,25 @@ SUM_BITS = 30
 @register(keras.layers.Add)
 def lower_add(layer, inputs, builder):
     """A sum, rounded once."""
-    return _add_sum(layer.name, inputs, [1.0] * len(inputs), builder)
+    return _add_sum(layer, inputs, [1.0] * len(inputs), builder)
 
 
 @register(keras.layers.Subtract)
 def lower_subtract(layer, inputs, builder):
     """A difference, rounded once."""
-    return _add_sum(layer.name, inputs, [1.0, -1.0], builder)
+    return _add_sum(layer, inputs, [1.0, -1.0], builder)
 
 
 @register(keras.layers.Average)
 def lower_average(layer, inputs, builder):
     """A sum whose gains hold the division."""
-    return _add_sum(layer.name, inputs, [1.0 / len(inputs)] * len(inputs), builder)
+    return _add_sum(layer, inputs, [1.0 / len(inputs)] * len(inputs), builder)
 
 
 @register(keras.layers.Multiply)
 def lower_multiply(layer, inputs, builder):
     """Products of two, each rounded to int16 before the next."""
+    inputs = _of_one_rank(layer, inputs, builder)
     signal = inputs[0]
     for index, other in enumerate(inputs[1:]):
         name = layer.name if index == len(inputs) - 2 else f"{layer.name}/{index}"
@@ -45,7 +47,8 @@ def lower_multiply(layer, inputs, builder):
         product = builder.tensor(f"{name}/product", shape, "int32", signal.tensor.scale * other.tensor.scale)
         builder.add(Multiply(signal.tensor, other.tensor, product))
         last = name == layer.name
-        output = _rounded(f"{name}/output", shape, _common_type(inputs, builder) if last else "int16", values, builder)
+        type = _common_type(inputs, builder) if last else "int16"
+        output = builder.tensor(f"{name}/output", shape, *_grid(type, values, product.scale))
         builder.add(Requantize(product, output))
         signal = Signal(output, values)
     return signal
@@ -54,13 +57,13 @@ def lower_multiply(layer, inputs, builder):
 @register(keras.layers.Maximum)
 def lower_maximum(layer, inputs, builder):
     """The largest of each element."""
-    return _add_extremum(layer.name, inputs, Maximum, np.maximum, builder)
+    return _add_extremum(layer, inputs, Maximum, np.maximum, builder)
 
 
 @register(keras.layers.Minimum)
 def lower_minimum(layer, inputs, builder):
     """The smallest of each element."""
-    return _add_extremum(layer.name, inputs, Minimum, np.minimum, builder)
+    return _add_extremum(layer, inputs, Minimum, np.minimum, builder)
 
 
 @register(keras.layers.Concatenate)
@@ -75,8 +78,30 @@ def lower_concatenate(layer, inputs, builder):
     return Signal(output, values)
 
 
-def _add_sum(name: str, inputs: list[Signal], factors: list[float], builder: ProgramBuilder) -> Signal:
+def _of_one_rank(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuilder) -> list[Signal]:
+    """The inputs with equally many axes each: those with fewer get axes of size 1 in front, as Keras has it.
+
+    Raises:
+        NotImplementedError: they are sequences, of which Keras aligns the steps of one with features of the other.
+    """
+    rank = max(len(signal.tensor.shape) for signal in inputs)
+    missing = [rank - len(signal.tensor.shape) for signal in inputs]
+    if any(missing) and inputs[0].has_time:
+        shapes = ", ".join(str(list(signal.tensor.shape)) for signal in inputs)
+        raise refusal(
+            layer,
+            f"its inputs have steps of shapes {shapes}, and Keras aligns the steps of one with features of another",
+            f"Put Reshape((-1, {'1, ' * max(missing)}...)) in front of the input with fewer axes",
+        )
+    return [
+        add_reshape(f"{layer.name}/input_{index}", signal, (1,) * count + signal.tensor.shape, builder)
+        for index, (signal, count) in enumerate(zip(inputs, missing, strict=True))
+    ]
+
+
+def _add_sum(layer: keras.layers.Layer, inputs: list[Signal], factors: list[float], builder: ProgramBuilder) -> Signal:
     """`sum of factor * input`: every term but the last is added in int32, without rounding."""
+    name, inputs = layer.name, _of_one_rank(layer, inputs, builder)
     values = sum(factor * signal.values for factor, signal in zip(factors, inputs, strict=True))
     scales = np.array([abs(factor) * signal.tensor.scale for factor, signal in zip(factors, inputs, strict=True)])
     common = _accumulator_scale(scales, [signal.tensor for signal in inputs])
@@ -85,7 +110,7 @@ def _add_sum(name: str, inputs: list[Signal], factors: list[float], builder: Pro
     for index, signal in enumerate(inputs[1:], start=1):
         shape = np.broadcast_shapes(total.shape, signal.tensor.shape)
         if index == len(inputs) - 1:
-            output = _rounded(f"{name}/output", shape, _common_type(inputs, builder), values, builder)
+            output = builder.tensor(f"{name}/output", shape, *_grid(_common_type(inputs, builder), values, common))
         else:
             output = builder.tensor(f"{name}/sum_{index}", shape, "int32", common)
         builder.add(Add(total, signal.tensor, gain, gains[index], common, output))
@@ -103,8 +128,11 @@ def _accumulator_scale(scales: np.ndarray, tensors: list[Tensor]) -> float:
     return max(float(scales.min()), finest * float(scales[0] / 2.0 ** np.floor(np.log2(scales[0]))))
 
 
-def _add_extremum(name: str, inputs: list[Signal], kind: type, function, builder: ProgramBuilder) -> Signal:
+def _add_extremum(
+    layer: keras.layers.Layer, inputs: list[Signal], kind: type, function, builder: ProgramBuilder
+) -> Signal:
     """In int32, with the zero points taken off, then back in the inputs' own type and scale."""
+    name, inputs = layer.name, _of_one_rank(layer, inputs, builder)
     tensors = _aligned(name, inputs, builder)
     first = chosen = tensors[0]
     for index, tensor in enumerate(tensors[1:], start=1):
@@ -133,15 +161,11 @@ def _aligned(name: str, inputs: list[Signal], builder: ProgramBuilder) -> list[T
     return aligned
 
 
-def _rounded(name: str, shape: tuple[int, ...], type: str, values: np.ndarray, builder: ProgramBuilder) -> Tensor:
-    return builder.tensor(name, shape, *_grid(type, values))
-
-
-def _grid(type: str, values: np.ndarray) -> tuple[str, float, int]:
-    """Type, scale and zero point of a tensor for these values."""
+def _grid(type: str, values: np.ndarray, finest: float = 0.0) -> tuple[str, float, int]:
+    """Type, scale and zero point of a tensor for these values, which are rounded from the scale `finest`."""
     if type == "int8":
-        return (type, *int8_range(values, lambda sample: sample))
-    return type, power_of_two_scale(float(np.abs(values).max()), 16), 0
+        return (type, *int8_range(values, lambda sample: sample, finest))
+    return type, power_of_two_scale(float(np.abs(values).max()), 16, finest=finest), 0
 
 
 def _common_type(inputs: list[Signal], builder: ProgramBuilder) -> str:

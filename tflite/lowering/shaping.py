@@ -22,7 +22,7 @@ def lower_reshape(layer, inputs, builder):
             f"it makes {target} of {shape[1:]}, which mixes steps along the time axis",
             "Keep the time axis in front, as in Reshape((-1, ...))",
         )
-    return _reshaped(layer.name, signal, target[1:] if signal.has_time else target, builder)
+    return add_reshape(layer.name, signal, target[1:] if signal.has_time else target, builder)
 
 
 @register(keras.layers.Flatten)
@@ -35,7 +35,7 @@ def lower_flatten(layer, inputs, builder):
             "it takes the time axis for features",
             "Put it behind a pooling over time, or behind keras_s4.layers.LastStep",
         )
-    return _reshaped(layer.name, signal, (-1,), builder)
+    return add_reshape(layer.name, signal, (-1,), builder)
 
 
 @register(keras.layers.Permute)
@@ -76,7 +76,8 @@ def lower_model(layer, inputs, builder):
     return result
 
 
-def _reshaped(name: str, signal: Signal, shape: tuple[int, ...], builder: ProgramBuilder) -> Signal:
+def add_reshape(name: str, signal: Signal, shape: tuple[int, ...], builder: ProgramBuilder) -> Signal:
+    """Each step in another shape, of which one size may be -1; the signal as it is if it has that shape already."""
     values = signal.values.reshape(*signal.values.shape[:2], *shape)
     shape = values.shape[2:]
     if shape == signal.tensor.shape:
