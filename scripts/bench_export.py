@@ -1,9 +1,12 @@
 """Our export beside TensorFlow's own converter: bytes, arena, speed and accuracy of one step of the same network.
 
 Without `--rerun` the committed results are shown and judged. A run over takes some ten minutes on one core, beside the
-training of the smartwatch model where no `--model` is given.
+training of the smartwatch model of `reproduce_export.py`, where no `--model` is given and its cache has none.
 
-What is compared: one step of the trained classifier, without its softmax, which is the host's business. TensorFlow's
+What is compared: one step of the trained classifier, without its softmax, which is the host's business. Of our files
+that take a block of steps at once, time and operators are those of an invoke divided by its steps. The last of ours
+stands for networks that drop steps: the same one behind the average of 4 samples, so that 3 of 4 steps cost next to
+nothing. It was not trained for that, so its logits are compared with its own in streamed Keras alone. TensorFlow's
 converter gets the streamed float step (`StreamingModel.step`, real arithmetic only) with states as inputs and outputs,
 and for calibration single steps of the sequences that calibrate ours, with the states that really come before them. It
 gives the two ends of a state different scales, so whoever calls such a file has to requantise every state between two
@@ -27,10 +30,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from bench_export_converter import TYPES, StreamedStep, activations, convertible_models
+from bench_export_converter import TYPES, StreamedStep, convertible_models
 from bench_export_files import StepFile, time_steps
 from bench_layers_worker import processor
 from measuring import RESULTS, Figure, conclude, read_result, record_of, run_apart
+from reproduce_export import calibration_of, test_data_of, trained, with_logits
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
@@ -41,7 +45,11 @@ PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "tflite-micro")
 OURS: dict[str, dict[str, Any]] = {
     "keras-s4 int8": {},
     "keras-s4 int8, states as variables": {"states": "variables"},
+    "keras-s4 16x8": {"activations": "int16"},
 }
+# Steps an invoke, for those that divide the sequences.
+BLOCKS = (4, 10, 20)
+AVERAGED = 4
 CALIBRATION_SEQUENCES = 200
 DEMO = {"channels": 32, "states": 16, "blocks": 2}
 DEMO_RANK, DEMO_WINDOWS = 4, (300, 500, 6)
@@ -92,36 +100,33 @@ def given_task(model_file: Path, data: Path, sequences: int) -> Task:
 
 
 def smartwatch_task(cache: Path, sequences: int) -> Task:
-    """The smartwatch model of fold 0, trained unless the cache has it."""
-    from reproduce_smartwatch import split, train_one
-
-    from keras_s4 import training
-    from keras_s4.cli.files import load_model
-
-    model_file = cache / "retrained.keras"
-    if not model_file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        train_one(0, 0, training.EPOCHS, training.RETRAIN_EPOCHS, cache)
-    trained_on, test = split(0)
-    (calibration, _), (x, y) = trained_on.windows(), test.windows()
+    """The smartwatch model of `reproduce_export.py`, trained unless the cache has it."""
+    calibration, (x, y) = calibration_of("smartwatch")[:CALIBRATION_SEQUENCES], test_data_of("smartwatch")
     tested = evenly(len(x), sequences)
-    calibration = calibration[evenly(len(calibration), CALIBRATION_SEQUENCES)]
-    return Task(with_logits(load_model(model_file)), calibration, x[tested], y[tested])
+    return Task(with_logits(trained("smartwatch", cache / "smartwatch")), calibration, x[tested], y[tested])
 
 
-def with_logits(model):
-    """The classifier without the softmax of its last layer."""
+def behind_average(task: Task) -> Task:
+    """The network behind the average of some samples; the labels mean nothing for it."""
+    import keras
+
     from keras_s4.cloning import clone
 
-    last = model.layers[-1].name
-    return clone(model, {last: {"activation": "linear"}}) if activations(model).get(last) == "softmax" else model
+    _, length, features = task.x.shape
+    network = clone(task.model, {}, inputs=keras.Input((length // AVERAGED, features)))
+    layers = [keras.Input((length, features)), keras.layers.AveragePooling1D(AVERAGED), network]
+    return dataclasses.replace(task, model=keras.Sequential(layers))
 
 
 def our_files(task: Task) -> dict[str, bytes]:
     """Every format of ours."""
     from keras_s4.tflite import convert
 
-    return {name: convert(task.model, task.calibration, **keywords).tflite for name, keywords in OURS.items()}
+    length = task.x.shape[1]
+    formats = OURS | {
+        f"keras-s4 int8, {steps} steps at once": {"steps": steps} for steps in BLOCKS if not length % steps
+    }
+    return {name: convert(task.model, task.calibration, **keywords).tflite for name, keywords in formats.items()}
 
 
 def their_files(task: Task, advance: Callable) -> dict[str, bytes]:
@@ -146,11 +151,13 @@ def quality(logits: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dic
 
 def row_of(file: StepFile, task: Task, expected: np.ndarray) -> dict[str, Any]:
     """What can be said of one file on its own, JSON-ready."""
+    steps = file.steps(task.x.shape[-1])
     row = {
+        "steps": steps,
         "refused_by_tflm": file.refusal,
         "bytes": len(file.tflite),
         "arena_bytes": None if file.refusal else file.arena(),
-        "operators": len(file.operators),
+        "operators": len(file.operators) / steps,
         "operator_counts": file.operator_counts,
         "states_with_unequal_ends": file.unequal_states,
         **quality(file.run(task.x), expected, task.y),
@@ -183,25 +190,38 @@ def measure_conversion() -> dict[str, float]:
 
 def measure_rows(task: Task, rounds: int) -> tuple[dict[str, dict[str, Any]], list[Figure]]:
     """All rows of the table by name, and the checks of our own files."""
+    from keras_s4.tflite import convert
+
     with Progress(transient=True) as progress:
-        total = len(OURS) + len(TYPES) * len(convertible_models(task.model))
-        converted = progress.add_task("conversion", total=total)
-        contents = our_files(task)
-        progress.advance(converted, len(OURS))
-        contents |= their_files(task, lambda: progress.advance(converted))
-        files = {name: StepFile(content) for name, content in contents.items()}
+        converted = progress.add_task("conversion", total=1 + len(TYPES) * len(convertible_models(task.model)))
+        ours = {name: StepFile(content) for name, content in our_files(task).items()}
+        progress.advance(converted)
+        theirs = their_files(task, lambda: progress.advance(converted))
+        files = ours | {name: StepFile(content) for name, content in theirs.items()}
         expected = task.streamed()
         rows = {}
         for name in progress.track(files, description="files"):
             rows[name] = row_of(files[name], task, expected)
-    running = {name: file for name, file in files.items() if not file.refusal}
-    timings = time_steps(running, task.x[0], rounds)
+    if task.x.shape[1] % AVERAGED == 0:
+        averaged, name = behind_average(task), f"keras-s4 int8, behind the average of {AVERAGED} samples"
+        files[name] = ours[name] = StepFile(convert(averaged.model, averaged.calibration).tflite)
+        rows[name] = row_of(ours[name], averaged, averaged.streamed())
+        del rows[name]["accuracy"]
+    add_times(rows, {name: file for name, file in files.items() if not file.refusal}, task.x[0], rounds)
+    rows["streamed Keras"] = quality(expected, expected, task.y)
+    return rows, [figure for name, file in ours.items() for figure in checks(name, file)]
+
+
+def add_times(rows: dict[str, dict[str, Any]], files: dict[str, StepFile], sequence: np.ndarray, rounds: int) -> None:
+    """The time that a sample takes, in microseconds and as part of what it takes in the first file."""
+    timings = {
+        name: [invoke / rows[name]["steps"] for invoke in invokes]
+        for name, invokes in time_steps(files, sequence, rounds).items()
+    }
     base = timings[next(iter(OURS))]
     for name, microseconds in timings.items():
         rows[name]["microseconds"] = statistics.median(microseconds)
-        rows[name]["of_ours"] = statistics.median(m / ours for m, ours in zip(microseconds, base, strict=True))
-    rows["streamed Keras"] = quality(expected, expected, task.y)
-    return rows, [figure for name in OURS for figure in checks(name, files[name])]
+        rows[name]["of_ours"] = statistics.median(m / first for m, first in zip(microseconds, base, strict=True))
 
 
 def checks(name: str, file: StepFile) -> list[Figure]:
@@ -217,12 +237,12 @@ def checks(name: str, file: StepFile) -> list[Figure]:
 
 def print_table(rows: dict[str, dict[str, Any]]) -> None:
     """All rows; raw feedback below the row of its file."""
-    headings = ("runs on", "bytes", "arena", "operators", "us a step", "of ours", "accuracy", "equal labels", "SNR dB")
-    table = Table("file", *(Column(heading, justify="right") for heading in headings), title="One step on the host")
+    headings = ("runs on", "bytes", "arena", "operators", "us", "of ours", "accuracy", "equal labels", "SNR dB")
+    table = Table("file", *(Column(heading, justify="right") for heading in headings), title="One sample on the host")
     for name, row in rows.items():
         runs_on = "Keras" if "bytes" not in row else "TensorFlow" if row["refused_by_tflm"] else "TFLM"
         numbers = [row.get("bytes"), row.get("arena_bytes"), row.get("operators")]
-        costs = ["" if number is None else f"{number:,}" for number in numbers]
+        costs = ["" if number is None else f"{number:,.4g}" if number % 1 else f"{number:,.0f}" for number in numbers]
         times = [f"{row[key]:.3g}" if key in row else "" for key in ("microseconds", "of_ours")]
         table.add_row(name, runs_on, *costs, *times, *_quality_cells(row))
         if "raw_feedback" in row:
@@ -233,12 +253,15 @@ def print_table(rows: dict[str, dict[str, Any]]) -> None:
 
 
 def _quality_cells(row: dict[str, float]) -> tuple[str, str, str]:
-    return f"{row['accuracy']:.1%}", f"{row['equal_labels']:.1%}", f"{row['signal_to_noise']:.1f}"
+    accuracy = f"{row['accuracy']:.1%}" if "accuracy" in row else ""
+    return accuracy, f"{row['equal_labels']:.1%}", f"{row['signal_to_noise']:.1f}"
 
 
 def figures_of_rows(rows: dict[str, dict[str, Any]]) -> list[Figure]:
     """The speed of the others, and whether the harness runs a file as it should: float gives what Keras gives."""
-    speed = [Figure(f"step on TFLM, {name}, of ours", row["of_ours"]) for name, row in rows.items() if "of_ours" in row]
+    speed = [
+        Figure(f"sample on TFLM, {name}, of ours", row["of_ours"]) for name, row in rows.items() if "of_ours" in row
+    ]
     faithful = rows["TensorFlow float32"]["signal_to_noise"]
     return [*speed[1:], Figure("TensorFlow float32: signal-to-noise ratio", faithful, at_least=60, unit=" dB")]
 
@@ -276,7 +299,7 @@ def main(
     ] = None,
     sequences: Annotated[int, typer.Option(help="Sequences to test on.", min=1)] = 200,
     rounds: Annotated[int, typer.Option(help="Timings of each file.", min=1)] = 15,
-    cache: Annotated[Path, typer.Option(help="Where the smartwatch model is kept.")] = Path("runs/bench_export"),
+    cache: Annotated[Path, typer.Option(help="Where the smartwatch model is kept.")] = Path("runs/export"),
 ):
     """Compare our export with TensorFlow's own converter, on TensorFlow Lite Micro on the host."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

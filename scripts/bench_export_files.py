@@ -1,4 +1,4 @@
-"""Any `.tflite` that takes one step of a network, whoever wrote it: what it holds, where it runs, how well, how fast.
+"""Any `.tflite` that takes a step of a network, or a block: what it holds, where it runs, how well, and how fast.
 
 Files are read with the schema module of the tflite-micro package, not with our own reader, which would not read a file
 of TensorFlow's converter and is itself under test here.
@@ -76,7 +76,7 @@ class OperatorOfFile:
 
 
 class StepFile:
-    """A file that takes one step: inputs are samples and states, outputs are logits and next states in the same order.
+    """A file that takes a step or a block: inputs are samples and states, outputs logits and next states, so ordered.
 
     States may be variables inside the file instead. Every state begins as zero.
 
@@ -103,6 +103,10 @@ class StepFile:
         types = [_TYPES[tensor.type] for subgraph in model.subgraphs for tensor in subgraph.tensors]
         self.float_tensors = sum(type.startswith(("float", "complex")) for type in types)
         self._state_ends = [*zip(graph.inputs[1:], graph.outputs[1:], strict=True), *self._variables()]
+
+    def steps(self, features: int) -> int:
+        """Samples of so many features that an invoke takes."""
+        return int(np.prod(self.inputs[0].shape)) // features
 
     @property
     def operator_counts(self) -> dict[str, int]:
@@ -166,7 +170,8 @@ class StepFile:
         return interpreter
 
     def _samples(self, sequence: np.ndarray) -> np.ndarray:
-        return self.inputs[0].quantize(sequence).reshape(len(sequence), *self.inputs[0].shape)
+        """What each invoke reads."""
+        return self.inputs[0].quantize(sequence).reshape(-1, *self.inputs[0].shape)
 
     def _run(self, interpreter, samples: np.ndarray, requantize: bool) -> np.ndarray:
         """The last logits, `[C]`, in the type of the output."""
@@ -208,7 +213,7 @@ class StepFile:
 
 
 def time_steps(files: Mapping[str, StepFile], sequence: np.ndarray, rounds: int) -> dict[str, list[float]]:
-    """Microseconds of a step on TensorFlow Lite Micro, one entry a round, in which all files take turns.
+    """Microseconds of an invoke on TensorFlow Lite Micro, one entry a round, in which all files take turns.
 
     It runs on one thread, whose processor time is taken. What is not counted: setting inputs, fetching outputs, and
     bringing states to another scale.
