@@ -73,6 +73,21 @@ def test_a_stream_may_be_cut_anywhere():
     assert len(states) == len(program.states)
 
 
+@pytest.mark.parametrize("name", ["model", "state_int16", "accumulate", "window", "embed", "add"])
+def test_outputs_that_nobody_asks_for_change_nothing(name):
+    program = program_of(name, 2)
+    inputs = random_inputs(program, 1, 20)
+    runner = CRunner(program)
+    whole, states = runner.run(inputs, keep_states=True)
+    late, same_states = runner.run(inputs, keep_states=True, silent=15)
+    several = isinstance(whole, tuple)
+    for ours, theirs in zip(late if several else [late], whole if several else [whole], strict=True):
+        np.testing.assert_array_equal(ours[:, 15:], theirs[:, 15:])
+        assert not ours[:, :15].any()
+    for ours, theirs in zip(same_states, states, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 class TestMemory:
     def test_a_new_state_waits_while_the_old_one_is_read(self):
         """h <- W h + x: no element may be replaced before all are read; and it is an output as well."""

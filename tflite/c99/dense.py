@@ -7,9 +7,13 @@ import math
 import numpy as np
 
 from keras_s4.tflite import fixed_point
-from keras_s4.tflite.c99.translation import INDENT, Translation, saturated, scaled, scaled_once, translates
+from keras_s4.tflite.c99.translation import INDENT, SMALL, Translation, saturated, scaled, scaled_once, translates
+from keras_s4.tflite.fixed_point import Multiplier
 from keras_s4.tflite.operations import FullyConnected, Normalize
 from keras_s4.tflite.tensors import Tensor
+
+# The fast kernels compute so many outputs at once.
+ROWS = 4
 
 
 @translates(FullyConnected)
@@ -18,7 +22,7 @@ def translate_fully_connected(operation: FullyConnected, source: Translation) ->
     x, output, weights = operation.input, operation.output, operation.weights
     multiplier = fixed_point.product_multiplier(x.scale, weights.scale, output.scale)
     bias = operation.bias.data.astype(np.int64) - x.zero_point * weights.data.astype(np.int64).sum(axis=1)
-    mantissa, shift = (multiplier.mantissa, multiplier.shift) if x.type == "int8" else scaled_once(multiplier)
+    function, mantissa, shift = _kernel(operation, multiplier, bias)
     layer = source.struct(
         "s4_dense",
         f"{output.name} layer",
@@ -27,19 +31,27 @@ def translate_fully_connected(operation: FullyConnected, source: Translation) ->
         bias=source.array(operation.bias.name, bias.astype(np.int32), "int32_t", operation.bias),
         inputs=f"{weights.shape[1]}U",
         outputs=f"{weights.shape[0]}U",
-        mantissa=int(mantissa),
-        shift=int(shift),
+        mantissa=mantissa,
+        shift=shift,
         zero_point=output.zero_point,
     )
-    function = "s4_dense_int8" if x.type == "int8" else _int16_function(operation)
     _for_each_row(source, output, function, layer, (x, weights.shape[1]), (output, weights.shape[0]))
 
 
-def _int16_function(operation: FullyConnected) -> str:
-    """The kernel with sums of 32 bits, if no input can take them beyond."""
-    weights = np.abs(operation.weights.data.astype(np.int64)).sum(axis=1) * 2**15
-    largest = np.max(weights + np.abs(operation.bias.data.astype(np.int64)))
-    return "s4_dense_int16" if largest < 2**31 else "s4_dense_int16_long"
+def _kernel(operation: FullyConnected, multiplier: Multiplier, bias: np.ndarray) -> tuple[str, int, int]:
+    """The fastest kernel that no input can upset, with its mantissa and shift."""
+    weights = np.abs(operation.weights.data.astype(np.int64)).sum(axis=1)
+    enough = len(weights) >= ROWS
+    if operation.input.type == "int8":
+        mantissa, shift = int(multiplier.mantissa), int(multiplier.shift)
+        small = enough and np.max(weights * 2**7 + np.abs(bias)) < SMALL
+        return ("s4_dense_int8", mantissa, -shift) if small and shift < 0 else ("s4_dense_int8_any", mantissa, shift)
+    mantissa, shift = scaled_once(multiplier)
+    fits = enough and np.max(weights * 2**15 + np.abs(bias)) < 2**31
+    # A mantissa of 15 bits leaves room for the rest of a shift by up to 32.
+    if fits and 16 < shift <= 32:
+        return "s4_dense_int16", mantissa << (32 - shift), 0
+    return "s4_dense_int16_any", mantissa, shift
 
 
 def _for_each_row(source: Translation, output: Tensor, function: str, layer: str, *ends: tuple[Tensor, int]) -> None:
@@ -90,7 +102,8 @@ def translate_normalize(operation: Normalize, source: Translation) -> None:
     )
     source.kernels.add("normalize")
     multiplier = fixed_point.rescale_multiplier(x.scale * operation.root_scale, output.scale)
-    value = saturated(scaled(f"s4_multiply({source.pointer(x)}[i], root)", multiplier), output)
+    # A value of 16 bits times a root of 17.
+    value = saturated(scaled(f"s4_multiply({source.pointer(x)}[i], root)", multiplier, 2**31), output)
     source.statements += [
         f"for (uint32_t start = 0; start < {rows * size}U; start += {size}U) {{",
         f"{INDENT}const int32_t root = s4_reciprocal_root({layer}, &{source.pointer(x)}[start]);",

@@ -34,22 +34,27 @@ def translate_affine(operation: Affine, source: Translation) -> None:
     def value(i: str, g: str, o: str) -> str:
         product = f"s4_multiply({source.element(x, i)}, {source.element(gain, g)})"
         total = f"s4_add({product}, {source.element(offset, o)})" if np.any(offset.data) else product
-        return source.stored(total, operation.accumulator_scale, output)
+        return source.stored(total, operation.accumulator_scale, output, largest)
 
+    largest = source.magnitude(x) * source.magnitude(gain) + source.magnitude(offset)
     source.elementwise(output, [x, gain, offset], value)
 
 
 @translates(Lookup)
 def translate_lookup(operation: Lookup, source: Translation) -> None:
     """See `operations.Lookup`."""
-    x, table = source.pointer(operation.input), source.pointer(operation.table)
-    source.elementwise(operation.output, [operation.input], lambda i: f"{table}[{x}[{i}] + 128]")
+    table = source.pointer(operation.table)
+    whole = 128 + operation.input.zero_point
+    source.elementwise(
+        operation.output, [operation.input], lambda i: f"{table}[{source.element(operation.input, i)} + {whole}]"
+    )
 
 
 @translates(Multiply)
 def translate_multiply(operation: Multiply, source: Translation) -> None:
     """See `operations.Multiply`."""
     a, b = operation.a, operation.b
+    source.largest[operation.output.name] = min(source.magnitude(a) * source.magnitude(b), 2**31)
     source.elementwise(
         operation.output, [a, b], lambda i, j: f"s4_multiply({source.element(a, i)}, {source.element(b, j)})"
     )
@@ -63,9 +68,13 @@ def translate_add(operation: Add, source: Translation) -> None:
         value = source.element(tensor, index)
         return value if gain == 1 else f"s4_multiply({value}, {gain})"
 
+    largest = source.magnitude(operation.a) * abs(operation.gain_a) + source.magnitude(operation.b) * abs(
+        operation.gain_b
+    )
+
     def value(i: str, j: str) -> str:
         a, b = term(operation.a, i, operation.gain_a), term(operation.b, j, operation.gain_b)
-        return source.stored(f"s4_add({a}, {b})", operation.accumulator_scale, operation.output)
+        return source.stored(f"s4_add({a}, {b})", operation.accumulator_scale, operation.output, largest)
 
     source.elementwise(operation.output, [operation.a, operation.b], value)
 
@@ -87,7 +96,8 @@ def translate_requantize(operation: Requantize, source: Translation) -> None:
     if (x.type, x.zero_point) == (output.type, output.zero_point) and same_scale(x, output):
         source.copy(source.pointer(output), source.pointer(x), output)
         return
-    source.elementwise(output, [x], lambda i: source.stored(source.element(x, i), x.scale, output))
+    largest = source.magnitude(x)
+    source.elementwise(output, [x], lambda i: source.stored(source.element(x, i), x.scale, output, largest))
 
 
 @translates(Accumulate)

@@ -52,6 +52,7 @@ class CRunner:
         inputs: np.ndarray | Sequence[np.ndarray],
         states: Sequence[np.ndarray] | None = None,
         keep_states: bool = False,
+        silent: int = 0,
     ):
         """Run streams, one after the other, each from a reset.
 
@@ -59,6 +60,7 @@ class CRunner:
             inputs: integers `[B, L, H]`; a sequence of them when the program has several inputs.
             states: where each stream starts, `[B, ...]` each; zeros when omitted.
             keep_states: also return the states after every step.
+            silent: of how many steps of each stream, the first ones, the outputs are not asked for; they stay 0.
 
         Returns:
             The outputs `[B, L, C]` (a tuple of them when there are several); with `keep_states`, a pair of that and a
@@ -77,7 +79,7 @@ class CRunner:
             trajectory = np.zeros((length if keep_states else 0, self._state.size), np.uint8)
             rows = [np.ascontiguousarray(array[stream]) for array in arrays]
             results = [output[stream] for output in outputs]
-            self._call(rows, results, trajectory, length)
+            self._call(rows, results, trajectory, silent, length)
             if keep_states:
                 for array, values in zip(kept, self._layout.read(trajectory), strict=True):
                     array[stream] = values
@@ -100,10 +102,12 @@ class CRunner:
         if states is not None:
             self._layout.write(states, self._state)
 
-    def _call(self, rows: list[np.ndarray], results: list[np.ndarray], trajectory: np.ndarray, length: int) -> None:
+    def _call(
+        self, rows: list[np.ndarray], results: list[np.ndarray], trajectory: np.ndarray, silent: int, length: int
+    ) -> None:
         pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (self._state, *rows, *results)]
         kept = trajectory.ctypes.data_as(ctypes.c_void_p) if trajectory.size else None
-        failed = self._library.run_steps(*pointers, kept, ctypes.c_ulong(length))
+        failed = self._library.run_steps(*pointers, kept, ctypes.c_ulong(silent), ctypes.c_ulong(length))
         if failed:
             raise ValueError(f"Step {failed - 1}: a token number is outside its table.")
 

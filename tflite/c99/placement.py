@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from keras_s4.tflite.c99.schedule import Schedule
 from keras_s4.tflite.c99.slots import Slot, share
 from keras_s4.tflite.operations import (
     Accumulate,
@@ -21,10 +22,9 @@ from keras_s4.tflite.operations import (
     Requantize,
     Squash,
     Window,
-    reads,
     writes,
 )
-from keras_s4.tflite.program import Program, State
+from keras_s4.tflite.program import State
 from keras_s4.tflite.tensors import Tensor
 
 # Operations that update their own state where it lies.
@@ -43,37 +43,40 @@ class Placement:
         slots: the arrays of the working memory.
         before: `(tensor, to, from)` to copy before the first operation.
         after: the same behind the last one.
-        windows: for each `Window` that needs one, by the name of its output, the array that it is put together in.
+        helpers: by the name of an output, the array that its operation works in: where a `Window` is put together, and
+            where a `DiagonalStep` leaves what is to be rescaled.
     """
 
     pointers: dict[str, str]
     slots: list[Slot]
     before: list[tuple[Tensor, str, str]]
     after: list[tuple[Tensor, str, str]]
-    windows: dict[str, str]
+    helpers: dict[str, str]
 
 
-def place(program: Program, inputs: list[str], outputs: list[str], states: list[str], slot_name) -> Placement:
+def place(plan: Schedule, inputs: list[str], outputs: list[str], states: list[str], slot_name) -> Placement:
     """Decide where everything lies.
 
     Args:
-        program: the integer program.
+        plan: the operations of a program in the order in which they run.
         inputs: C expressions of the inputs, in the program's order.
         outputs: the same of the outputs.
         states: the same of the states.
         slot_name: a function from the index of an array of the working memory to its C expression.
     """
+    program = plan.program
     pointers = {tensor.name: name for tensor, name in zip(program.inputs, inputs, strict=True)}
-    shadows = _shadowed(program)
-    in_place = {state.before.name for state in program.states if _in_place(program, state)}
+    shadows = _shadowed(plan)
+    in_place = {state.before.name for state in program.states if _in_place(plan, state)}
     for state, name in zip(program.states, states, strict=True):
         if state.before.name not in shadows:
             pointers[state.before.name] = name
         if state.before.name in in_place:
             pointers.setdefault(state.after.name, name)
-    computed = {tensor.name for operation in program.operations for tensor in writes(operation)}
+    # The caller may want no outputs: what the states need has to lie elsewhere.
+    last = {tensor.name for operation in program.operations[plan.outputs_from :] for tensor in writes(operation)}
     for tensor, name in zip(program.outputs, outputs, strict=True):
-        if tensor.name in computed:
+        if tensor.name in last:
             pointers.setdefault(tensor.name, name)
     internal = {
         getattr(operation, field).name
@@ -83,12 +86,12 @@ def place(program: Program, inputs: list[str], outputs: list[str], states: list[
     extra: dict[int, list[Tensor]] = {}
     if shadows:
         extra[0] = list(shadows.values())
-    joined = {}
+    helpers = {}
     for index, operation in enumerate(program.operations):
-        if isinstance(operation, Window) and (tensor := joined_window(operation)):
+        if tensor := _helper(operation):
             extra.setdefault(index, []).append(tensor)
-            joined[operation.output.name] = tensor.name
-    memory = share(program, extra, {*pointers, *internal})
+            helpers[operation.output.name] = tensor.name
+    memory = share(plan, extra, {*pointers, *internal, *plan.never_stored})
     pointers |= {name: slot_name(index) for name, index in memory.slot_of.items()}
     before = [
         (state.before, pointers[state.before.name], name)
@@ -98,10 +101,17 @@ def place(program: Program, inputs: list[str], outputs: list[str], states: list[
     ends = [*zip(program.outputs, outputs, strict=True)]
     ends += [(state.after, name) for state, name in zip(program.states, states, strict=True)]
     after = [(tensor, to, pointers[tensor.name]) for tensor, to in ends if pointers[tensor.name] != to]
-    return Placement(pointers, memory.slots, before, after, {out: pointers[name] for out, name in joined.items()})
+    return Placement(pointers, memory.slots, before, after, {out: pointers[name] for out, name in helpers.items()})
 
 
-def joined_window(operation: Window) -> Tensor | None:
+def _helper(operation: Operation) -> Tensor | None:
+    """What an operation needs an array for while it runs."""
+    if isinstance(operation, DiagonalStep):
+        return Tensor(f"{operation.output.name} (before rescaling)", operation.feedthrough.shape, "int32")
+    return _joined_window(operation) if isinstance(operation, Window) else None
+
+
+def _joined_window(operation: Window) -> Tensor | None:
     """The last inputs and the new ones in one array, where the output is anything else; None where it is just that."""
     channels = operation.input.shape[-1]
     kept = 0 if operation.state is None else math.prod(operation.state.shape)
@@ -112,10 +122,11 @@ def joined_window(operation: Window) -> Tensor | None:
     return Tensor(f"{operation.output.name} (joined)", (size,), operation.input.type)
 
 
-def _in_place(program: Program, state: State) -> bool:
+def _in_place(plan: Schedule, state: State) -> bool:
     """Whether the new state can be written over the old one."""
+    program = plan.program
     writers = [index for index, op in enumerate(program.operations) if state.after in writes(op)]
-    readers = [index for index, op in enumerate(program.operations) if state.before in reads(op)]
+    readers = [index for index, tensors in enumerate(plan.reads) if state.before in tensors]
     if not writers or sum(other.after is state.after for other in program.states) > 1:
         return False
     (writer,) = writers
@@ -126,12 +137,13 @@ def _in_place(program: Program, state: State) -> bool:
     return all(reader < writer or (reader == writer and same_shape) for reader in readers)
 
 
-def _shadowed(program: Program) -> dict[str, Tensor]:
+def _shadowed(plan: Schedule) -> dict[str, Tensor]:
     """The old states that are read when the new ones may be there already: a step works on copies of them."""
+    program = plan.program
     ends = {tensor.name for tensor in (*program.outputs, *(state.after for state in program.states))}
     found = {}
     for state in program.states:
-        readers = [index for index, op in enumerate(program.operations) if state.before in reads(op)]
+        readers = [index for index, tensors in enumerate(plan.reads) if state.before in tensors]
         owners = [
             index
             for index, op in enumerate(program.operations)

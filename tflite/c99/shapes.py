@@ -71,7 +71,7 @@ def translate_window(operation: Window, source: Translation) -> None:
     kept = 0 if operation.state is None else math.prod(operation.state.shape)
     new = math.prod(x.shape)
     state = None if operation.state is None else source.pointer(operation.state)
-    joined = source.placement.windows.get(output.name, source.pointer(output))
+    joined = source.placement.helpers.get(output.name, source.pointer(output))
     if state is not None:
         source.copy(joined, state, x, kept)
     source.copy(f"&{joined}[{kept}]", source.pointer(x), x, new)

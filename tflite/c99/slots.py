@@ -9,8 +9,8 @@ import dataclasses
 import math
 from collections.abc import Collection
 
-from keras_s4.tflite.operations import reads, writes
-from keras_s4.tflite.program import Program
+from keras_s4.tflite.c99.schedule import Schedule
+from keras_s4.tflite.operations import writes
 from keras_s4.tflite.tensors import Tensor
 
 
@@ -37,18 +37,18 @@ class WorkingMemory:
     slot_of: dict[str, int]
 
 
-def share(program: Program, extra: dict[int, list[Tensor]], elsewhere: Collection[str]) -> WorkingMemory:
+def share(plan: Schedule, extra: dict[int, list[Tensor]], elsewhere: Collection[str]) -> WorkingMemory:
     """Assign arrays to tensors: greedily, in the order of the operations, always the free array that grows least.
 
     Args:
-        program: in the order in which it runs.
+        plan: the operations in the order in which they run.
         extra: by the index of an operation, tensors that it needs while it runs.
         elsewhere: the names of tensors that need no array, as they are inputs, outputs, states or never stored.
     """
-    last_read = _last_reads(program)
+    last_read = _last_reads(plan)
     slots: list[Slot] = []
     slot_of: dict[str, int] = {}
-    for index, operation in enumerate(program.operations):
+    for index, operation in enumerate(plan.program.operations):
         stored = [tensor for tensor in writes(operation) if tensor.name not in elsewhere]
         for tensor in (*stored, *extra.get(index, ())):
             slot = _free_slot(slots, tensor, index)
@@ -58,11 +58,11 @@ def share(program: Program, extra: dict[int, list[Tensor]], elsewhere: Collectio
     return WorkingMemory(slots, slot_of)
 
 
-def _last_reads(program: Program) -> dict[str, int]:
+def _last_reads(plan: Schedule) -> dict[str, int]:
     """The index of the last operation that reads a tensor; one behind them all for what leaves the step."""
-    last = {tensor.name: index for index, op in enumerate(program.operations) for tensor in reads(op)}
-    ends = (*program.outputs, *(state.after for state in program.states))
-    return last | {tensor.name: len(program.operations) for tensor in ends}
+    last = {tensor.name: index for index, tensors in enumerate(plan.reads) for tensor in tensors}
+    ends = (*plan.program.outputs, *(state.after for state in plan.program.states))
+    return last | {tensor.name: len(plan.program.operations) for tensor in ends}
 
 
 def _free_slot(slots: list[Slot], tensor: Tensor, index: int) -> Slot:

@@ -10,7 +10,8 @@ from pathlib import Path
 from keras_s4.tflite.application.names import identifiers, printable
 from keras_s4.tflite.c99 import dense, elementwise, shapes, states  # noqa: F401 (each registers translations)
 from keras_s4.tflite.c99.placement import place
-from keras_s4.tflite.c99.translation import Translation, describe
+from keras_s4.tflite.c99.schedule import Schedule, schedule
+from keras_s4.tflite.c99.translation import INDENT, Translation, describe
 from keras_s4.tflite.operations import DiagonalStep, Embed
 from keras_s4.tflite.program import Program, limits
 from keras_s4.tflite.rendering import render
@@ -109,22 +110,20 @@ def c_source(program: Program, name: str | None = None) -> dict[str, str]:
     if identifiers([name]) != [name]:
         raise ValueError(f"Received name={name!r}; expected an identifier of C, such as {identifiers([name])[0]!r}.")
     interface = interface_of(program)
+    plan = schedule(program)
     placement = place(
-        program,
+        plan,
         [field.name for field in interface.inputs],
         [field.name for field in interface.outputs],
         [f"state->{field.name}" for field in interface.states],
         lambda index: f"state->{_slot_name(index)}",
     )
-    translation = Translation(placement)
+    translation = Translation(placement, plan)
     for tensor, to, origin in placement.before:
         translation.copy(to, origin, tensor)
-    for operation in program.operations:
+    for operation in plan.program.operations[: plan.outputs_from]:
         translation.translate(operation)
-    if placement.after:
-        translation.statements += ["", "/* What is kept or given as well */"]
-    for tensor, to, origin in placement.after:
-        translation.copy(to, origin, tensor)
+    _finish(translation, plan, [field.name for field in interface.outputs])
     context = {
         "name": name,
         "title": printable(program.name),
@@ -138,6 +137,24 @@ def c_source(program: Program, name: str | None = None) -> dict[str, str]:
     }
     model = {f"{name}.{end}": render(TEMPLATES / f"model.{end}.jinja", **context) for end in "hc"}
     return {**model, **_library(translation.kernels)}
+
+
+def _finish(source: Translation, plan: Schedule, outputs: list[str]) -> None:
+    """What only outputs need, if they are wanted, and copies of what lies elsewhere."""
+    needed = source.statements
+    source.statements = []
+    for operation in plan.program.operations[plan.outputs_from :]:
+        source.translate(operation)
+    for tensor, to, origin in source.placement.after:
+        if to in outputs:
+            source.copy(to, origin, tensor)
+    wanted = [INDENT + line if line else line for line in source.statements]
+    source.statements = needed
+    if wanted:
+        source.statements += ["", f"if ({outputs[0]} != NULL) {{", *wanted[wanted[0] == "" :], "}"]
+    for tensor, to, origin in source.placement.after:
+        if to not in outputs:
+            source.copy(to, origin, tensor)
 
 
 def _comment(tensor: Tensor, in_modes: bool) -> str:

@@ -17,26 +17,42 @@ HIDDEN_SCALE, STATE_LIMIT, MOST_MODES = 2.0**-15, 2**30, 256
 @translates(DiagonalStep)
 def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> None:
     """See `operations.DiagonalStep`. A channel's modes lie side by side, real and imaginary part of each together."""
-    shifts = _partial_shifts(operation)
-    _check(operation, shifts)
-    name, output = operation.output.name, operation.output
-    multiplier = fixed_point.rescale_multiplier(operation.accumulator_scale, output.scale)
+    mantissas = _partial_mantissas(operation)
+    _check(operation, mantissas)
     feedthrough = operation.feedthrough
     layer = source.struct(
         "s4_diagonal",
-        f"{name} layer",
-        constants=source.array(f"{name} modes", _modes(operation), "s4_mode", note="channels, modes"),
-        partial_shift=source.array(f"{operation.partial.name} shift", shifts, "uint8_t"),
+        f"{operation.output.name} layer",
+        constants=source.array(f"{operation.output.name} modes", _modes(operation), "s4_mode", note="channels, modes"),
+        partial_mantissa=source.array(f"{operation.partial.name} mantissa", mantissas, "int32_t"),
         feedthrough=source.array(feedthrough.name, feedthrough.data, "int32_t", feedthrough),
         channels=f"{operation.state.shape[-1]}U",
         modes=f"{operation.state.shape[1]}U",
         partial_gain=operation.partial_gain,
-        mantissa=int(multiplier.mantissa),
-        shift=int(multiplier.shift),
-        zero_point=output.zero_point,
         clamped=int(operation.limit > 0),
     )
-    _call(operation, source, "s4_diagonal_step", layer)
+    _step_and_rescale(operation, source, layer)
+
+
+def _step_and_rescale(operation: DiagonalStep, source: Translation, layer: str) -> None:
+    """A call, and a loop over the channels of its result; both in a loop over the rows of a block."""
+    channels, x, output = operation.state.shape[-1], operation.input, operation.output
+    total = source.placement.helpers[output.name]
+    rows = math.prod(x.shape) // channels
+    row = f"row * {channels}U" if rows > 1 else ""
+    origin = f"&{source.pointer(x)}[{row}]" if row else source.pointer(x)
+    largest = 2**15 * (abs(operation.partial_gain) + source.magnitude(operation.feedthrough))
+    value = source.stored(f"{total}[i]", operation.accumulator_scale, output, largest)
+    source.kernels.add("diagonal")
+    lines = [
+        f"s4_diagonal_step({layer}, {source.pointer(operation.state)}, {origin}, {total});",
+        f"for (uint32_t i = 0; i < {channels}U; ++i) {{",
+        f"{INDENT}{source.assignment(output, f'{row} + i' if row else 'i', value)}",
+        "}",
+    ]
+    if row:
+        lines = [f"for (uint32_t row = 0; row < {rows}U; ++row) {{", *(INDENT + line for line in lines), "}"]
+    source.statements += lines
 
 
 def _modes(operation: DiagonalStep) -> np.ndarray:
@@ -64,31 +80,31 @@ def _call(operation: DiagonalStep, source: Translation, function: str, layer: st
     ]
 
 
-def _partial_shifts(operation: DiagonalStep) -> np.ndarray | None:
-    """By how many bits the sum of each channel's readout is shifted to the right; None if it is no power of two."""
+def _partial_mantissas(operation: DiagonalStep) -> np.ndarray | None:
+    """What `s4_multiply_high` takes for the sum of each channel's readout; None if a shift is too short or too long."""
     scales = np.broadcast_to(operation.readout.scale, operation.state.shape[-1:])
-    multiplier: Multiplier = fixed_point.product_multiplier(operation.hidden.scale, scales, operation.partial.scale)
-    if np.any(multiplier.mantissa != 1 << 30):
+    multiplier = fixed_point.product_multiplier(operation.hidden.scale, scales, operation.partial.scale)
+    shifts = 15 - np.asarray(multiplier.shift)
+    if np.any((shifts <= 16) | (shifts > 32)):
         return None
-    return 1 - np.asarray(multiplier.shift)
+    return fixed_point.reduced_mantissa(multiplier.mantissa) << (32 - shifts)
 
 
-def _check(operation: DiagonalStep, shifts: np.ndarray | None) -> None:
+def _check(operation: DiagonalStep, mantissas: np.ndarray | None) -> None:
     """Refuse what the kernels leave out, which is nothing that a lowering makes.
 
     Raises:
         NotImplementedError: which it is.
     """
     state, hidden = operation.state, operation.hidden
+    decay, rotation = operation.decay.data, operation.rotation.data
     reasons = {
         "readouts of imaginary parts": np.any(operation.readout.data[1]),
-        "scales that are no powers of two, or partial sums as fine as their terms": shifts is None
-        or np.any((shifts < 1) | (shifts > 30)),
+        "partial sums as fine as their terms": mantissas is None,
         f"a hidden state other than 2**-15 of {HIDDEN_SCALE}": fixed_point.rescale_multiplier(state.scale, hidden.scale)
         != Multiplier(1 << 30, -14),
         f"more than {MOST_MODES} modes": state.shape[1] > MOST_MODES,
-        "poles outside the unit circle": np.any(np.abs(operation.rotation.data) >= 2**15)
-        or np.any((operation.decay.data > 0) | (operation.decay.data < -(2**16))),
+        "poles outside the unit circle": np.any(np.abs(rotation) >= 2**15) or np.any((decay > 0) | (decay < -(2**16))),
         "another limit than 2**30": operation.limit not in (0, STATE_LIMIT),
     }
     if found := [reason for reason, holds in reasons.items() if holds]:

@@ -11,12 +11,15 @@ import numpy as np
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.application.names import identifiers, printable
 from keras_s4.tflite.c99.placement import Placement
+from keras_s4.tflite.c99.schedule import Schedule
 from keras_s4.tflite.fixed_point import Multiplier
 from keras_s4.tflite.kernels.arithmetic import UNIT
 from keras_s4.tflite.operations import Operation
 from keras_s4.tflite.tensors import Tensor
 
 Translate = Callable[[Operation, "Translation"], None]
+# What s4_scale_down and s4_to_int8_near take is smaller.
+SMALL = 2**30
 _TRANSLATIONS: dict[type, Translate] = {}
 INDENT = "    "
 
@@ -65,25 +68,33 @@ class Translation:
 
     Args:
         placement: where the tensors lie.
+        plan: the order of the operations, and which become one loop.
 
     Attributes:
         constants: in the order of their definition.
         statements: the lines of the step, without indentation.
         kernels: the names of the kernel files that are called.
+        largest: the magnitude that no value of an int32 tensor exceeds, by name, where it is known.
     """
 
-    def __init__(self, placement: Placement):
+    def __init__(self, placement: Placement, plan: Schedule):
         self.placement = placement
+        self._plan = plan
+        self._inlined: dict[str, Callable[[str], str]] = {}
         self.constants: list[Constant] = []
         self.statements: list[str] = []
         self.kernels: set[str] = set()
+        self.largest: dict[str, int] = {}
         self._names: list[str] = []
 
     def translate(self, operation: Operation) -> None:
-        """Append what an operation does."""
+        """Append what an operation does, unless another one does it as well."""
         output = getattr(operation, "output", None) or operation.next_state
-        kind, layer = type(operation).__name__, printable(output.name)
-        self.statements += ["", f"/* {kind}: {layer}, {describe(output)} */"]
+        if any(operation is lookup for lookup in self._plan.tabulated.values()):
+            return
+        if output.name not in self._plan.inlined:
+            kind, layer = type(operation).__name__, printable(output.name)
+            self.statements += ["", f"/* {kind}: {layer}, {describe(output)} */"]
         _TRANSLATIONS[type(operation)](operation, self)
 
     def pointer(self, tensor: Tensor) -> str:
@@ -131,7 +142,10 @@ class Translation:
             return (
                 _literal(int(values[0]) - tensor.zero_point) if values.size == 1 else f"{self.narrow(tensor)}[{index}]"
             )
-        value = f"{self.pointer(tensor)}[{index}]"
+        if tensor.name in self._inlined:
+            value = self._inlined[tensor.name](index)
+        else:
+            value = f"{self.pointer(tensor)}[{index}]"
         return f"({value} - {_literal(tensor.zero_point)})" if tensor.zero_point else value
 
     def elementwise(self, output: Tensor, inputs: Sequence[Tensor], value: Callable[..., str]) -> None:
@@ -142,21 +156,47 @@ class Translation:
             inputs: what is read.
             value: a function from the indices of the inputs, as C expressions, to what `output` gets.
         """
+        if output.name in self._plan.inlined:
+            self._inlined[output.name] = lambda index: value(*[index] * len(inputs))
+            return
         dimensions, strides = loops_over(output.shape, [tensor.shape for tensor in inputs])
         for depth, size in enumerate(dimensions):
             index = f"i{depth}" if len(dimensions) > 1 else "i"
             self.statements.append(f"{INDENT * depth}for (uint32_t {index} = 0; {index} < {size}U; ++{index}) {{")
         whole, *others = [_index(row, len(dimensions)) for row in strides]
         inner = INDENT * len(dimensions)
-        self.statements.append(f"{inner}{self.pointer(output)}[{whole}] = {value(*others)};")
+        self.statements.append(f"{inner}{self.assignment(output, whole, value(*others))}")
         self.statements += [f"{INDENT * depth}}}" for depth in reversed(range(len(dimensions)))]
 
-    def stored(self, value: str, scale: float, output: Tensor) -> str:
-        """The element of `output` for an int32 accumulator of a scale: rescaled, rounded and saturated."""
+    def assignment(self, output: Tensor, index: str, value: str) -> str:
+        """The statement that stores an element, through the table that follows if one does."""
+        if lookup := self._plan.tabulated.get(output.name):
+            return f"{self.pointer(lookup.output)}[{index}] = {self.pointer(lookup.table)}[{value} + 128];"
+        return f"{self.pointer(output)}[{index}] = {value};"
+
+    def magnitude(self, tensor: Tensor) -> int:
+        """What no value of a tensor exceeds, less its zero point."""
+        if tensor.data is not None:
+            return int(np.abs(tensor.data.astype(np.int64) - tensor.zero_point).max())
+        if tensor.type == "int32":
+            return self.largest.get(tensor.name, 2**31)
+        return int(-np.iinfo(tensor.type).min) + abs(tensor.zero_point)
+
+    def stored(self, value: str, scale: float, output: Tensor, largest: int) -> str:
+        """The element of `output` for an int32 accumulator of a scale: rescaled, rounded and saturated.
+
+        Args:
+            value: an expression.
+            scale: of one unit of it.
+            output: where it goes.
+            largest: the magnitude that it does not exceed; 2**31 if it may be anything, and may have wrapped.
+        """
         multiplier = fixed_point.rescale_multiplier(scale, output.scale)
         if output.type == "int32" and multiplier == UNIT:
+            self.largest[output.name] = min(largest, 2**31)
             return value
-        return saturated(scaled(value, multiplier), output)
+        near = largest < SMALL and multiplier.shift <= 0
+        return saturated(scaled(value, multiplier, largest), output, near)
 
     def copy(self, to: str, source: str, tensor: Tensor, size: int | None = None) -> None:
         """Copy an array, or its first elements."""
@@ -173,9 +213,22 @@ class Translation:
         return identifiers(self._names)[-1]
 
 
-def scaled(value: str, multiplier: Multiplier) -> str:
-    """`s4_scale` of an expression."""
-    return f"s4_scale({value}, {_literal(int(multiplier.mantissa))}, {_literal(int(multiplier.shift))})"
+def scaled(value: str, multiplier: Multiplier, largest: int) -> str:
+    """An expression times a multiplier, in the shortest way that gives what `s4_scale` does.
+
+    Args:
+        value: an expression.
+        multiplier: stored as mantissa and shift.
+        largest: the magnitude that the value does not exceed.
+    """
+    mantissa, shift = int(multiplier.mantissa), int(multiplier.shift)
+    if (mantissa, shift) == UNIT and largest < SMALL:
+        return value
+    if mantissa == UNIT.mantissa and shift < 0 and largest < 2**31 - 2 ** (1 - shift):
+        return f"s4_halve({value}, {1 - shift}U)"
+    if shift < 0 and largest < SMALL:
+        return f"s4_scale_down({value}, {mantissa}, {-shift}U)"
+    return f"s4_scale({value}, {mantissa}, {shift})"
 
 
 def scaled_once(multiplier: Multiplier) -> tuple[int, int]:
@@ -183,11 +236,11 @@ def scaled_once(multiplier: Multiplier) -> tuple[int, int]:
     return int(fixed_point.reduced_mantissa(multiplier.mantissa)), 15 - int(multiplier.shift)
 
 
-def saturated(value: str, output: Tensor) -> str:
-    """An int32 expression as an element of `output`."""
+def saturated(value: str, output: Tensor, near: bool = False) -> str:
+    """An int32 expression as an element of `output`; `near` if it is no larger than `SMALL`."""
     match output.type:
         case "int8":
-            return f"s4_to_int8({value}, {_literal(output.zero_point)})"
+            return f"s4_to_int8{'_near' if near else ''}({value}, {_literal(output.zero_point)})"
         case "int16":
             return f"s4_to_int16({value})"
     return value

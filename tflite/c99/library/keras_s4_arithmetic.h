@@ -14,6 +14,13 @@
 #error "Right shifts of negative numbers must round downwards."
 #endif
 
+/* A few bytes from any address; without the compiler's own function, freestanding builds call memcpy each time. */
+#if defined(__GNUC__)
+#define S4_COPY(to, from, size) (void)__builtin_memcpy(to, from, size)
+#else
+#define S4_COPY(to, from, size) (void)memcpy(to, from, size)
+#endif
+
 /* Functions whose loops are to be compiled for each value of their constant arguments; and functions that stay so. */
 #if defined(__GNUC__)
 #define S4_INLINE static inline __attribute__((always_inline))
@@ -21,6 +28,13 @@
 #else
 #define S4_INLINE static inline
 #define S4_NOINLINE static
+#endif
+
+/* In front of a loop of four: so that arrays of four may be registers. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define S4_UNROLL_4 _Pragma("GCC unroll 4")
+#else
+#define S4_UNROLL_4
 #endif
 
 /* The mantissa of powers of two. */
@@ -38,6 +52,18 @@ static inline int32_t s4_maximum(int32_t a, int32_t b) { return a > b ? a : b; }
 
 static inline int32_t s4_clamp(int32_t x, int32_t low, int32_t high) { return s4_maximum(s4_minimum(x, high), low); }
 
+/* (a * b) / 2**32, rounded, ties upwards: an instruction on cores that have it. */
+static inline int32_t s4_multiply_high(int32_t a, int32_t b)
+{
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+    int32_t high;
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+    return high;
+#else
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+#endif
+}
+
 /* x / 2**shift, rounded to the nearest, ties away from zero; 0 <= shift <= 31. */
 static inline int32_t s4_shift_rounded(int32_t x, uint32_t shift)
 {
@@ -53,6 +79,19 @@ static inline int32_t s4_scale(int32_t x, int32_t mantissa, int32_t shift)
     const int32_t high = mantissa == S4_HALF ? (shifted >> 1) + (shifted & 1)
                                              : (int32_t)(((int64_t)shifted * mantissa + S4_HALF) >> 31);
     return shift < 0 ? s4_shift_rounded(high, (uint32_t)(-shift)) : high;
+}
+
+/* s4_scale(x, mantissa, -right) for right >= 1 and |x| < 2**30. */
+static inline int32_t s4_scale_down(int32_t x, int32_t mantissa, uint32_t right)
+{
+    const int32_t high = s4_multiply_high(2 * x, mantissa);
+    return (high + ((int32_t)1 << (right - 1U)) + (high >> 31)) >> right;
+}
+
+/* s4_scale(x, S4_HALF, 1 - right) for right >= 2 and |x| < 2**31 - 2**right. */
+static inline int32_t s4_halve(int32_t x, uint32_t right)
+{
+    return (x + ((int32_t)1 << (right - 1U)) + 1 + 2 * (x >> 31)) >> right;
 }
 
 /* x * mantissa / 2**shift with a mantissa of 15 bits, rounded once (ties upwards); shift >= 1, |x| < 2**47. */
@@ -83,6 +122,9 @@ S4_SATURATE(s4_saturate_16, 16)
 S4_SATURATE(s4_saturate_31, 31)
 
 static inline int16_t s4_to_int16(int32_t x) { return (int16_t)s4_saturate_16(x); }
+
+/* |x| < 2**31 - 2**8. */
+static inline int8_t s4_to_int8_near(int32_t x, int32_t zero_point) { return (int8_t)s4_saturate_8(x + zero_point); }
 
 static inline int8_t s4_to_int8(int32_t x, int32_t zero_point)
 {

@@ -1,43 +1,46 @@
 #include "keras_s4_dense.h"
 
-#if defined(__ARM_FEATURE_DSP)
-#include <arm_acle.h>
-#endif
+#include <string.h>
 
 #include "keras_s4_arithmetic.h"
 
-/*
- * Two rows at once: they share the loads of the input. In an odd number of rows the last is taken twice, and the second
- * result of it is not stored.
- */
+/* The sums of four rows, which share the loads of the input. */
+enum { ROWS = 4 };
+
 typedef struct {
-    int32_t first;
-    int32_t second;
+    int32_t of[ROWS];
 } sums;
+
+/* Where four rows begin; behind the last row, that one again. */
+typedef struct {
+    const int8_t *at[ROWS];
+} rows;
 
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
 #include <arm_mve.h>
 
-static inline sums dot_int8(const int8_t *input, const int8_t *first, const int8_t *second, uint32_t count)
+S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t count)
 {
-    sums total = {0, 0};
     for (uint32_t i = 0; i < count; i += 16U) {
         const mve_pred16_t rest = vctp8q(count - i);
         const int8x16_t x = vldrbq_z_s8(&input[i], rest);
-        total.first = vmladavaq_p_s8(total.first, x, vldrbq_z_s8(&first[i], rest), rest);
-        total.second = vmladavaq_p_s8(total.second, x, vldrbq_z_s8(&second[i], rest), rest);
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            total.of[r] = vmladavaq_p_s8(total.of[r], x, vldrbq_z_s8(&weights.at[r][i], rest), rest);
+        }
     }
     return total;
 }
 
-static inline sums dot_int16(const int16_t *input, const int8_t *first, const int8_t *second, uint32_t count)
+S4_INLINE sums dot_int16(sums total, const int16_t *input, rows weights, uint32_t count)
 {
-    sums total = {0, 0};
     for (uint32_t i = 0; i < count; i += 8U) {
         const mve_pred16_t rest = vctp16q(count - i);
         const int16x8_t x = vldrhq_z_s16(&input[i], rest);
-        total.first = vmladavaq_p_s16(total.first, x, vldrbq_z_s16(&first[i], rest), rest);
-        total.second = vmladavaq_p_s16(total.second, x, vldrbq_z_s16(&second[i], rest), rest);
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            total.of[r] = vmladavaq_p_s16(total.of[r], x, vldrbq_z_s16(&weights.at[r][i], rest), rest);
+        }
     }
     return total;
 }
@@ -45,109 +48,145 @@ static inline sums dot_int16(const int16_t *input, const int8_t *first, const in
 #else
 
 #if defined(__ARM_FEATURE_DSP)
+#include <arm_acle.h>
 
-/* Four bytes, wherever they lie. With -ffreestanding, memcpy would be a call; the built-in one is a load. */
-static inline int8x4_t four(const int8_t *from)
+/* Four bytes, wherever they lie. */
+static inline uint32_t four(const int8_t *from)
 {
-    int8x4_t values;
-    (void)__builtin_memcpy(&values, from, sizeof values);
+    uint32_t values;
+    S4_COPY(&values, from, sizeof values);
     return values;
 }
 
 /* Values 0 and 2 of four, widened to int16; and values 1 and 3. */
-static inline int16x2_t even(int8x4_t values) { return __sxtb16(values); }
-
-static inline int16x2_t odd(int8x4_t values)
+static inline int16x2_t even(uint32_t values)
 {
-    return __sxtb16((int8x4_t)(((uint32_t)values >> 8) | ((uint32_t)values << 24)));
+    int16x2_t pair;
+    __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(values));
+    return pair;
+}
+
+static inline int16x2_t odd(uint32_t values)
+{
+    int16x2_t pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(values));
+    return pair;
+}
+
+/* Four products for each row. */
+S4_INLINE void add_four(sums *total, int16x2_t x_even, int16x2_t x_odd, rows *weights)
+{
+    S4_UNROLL_4
+    for (uint32_t r = 0; r < ROWS; ++r) {
+        const uint32_t w = four(weights->at[r]);
+        weights->at[r] += 4;
+        total->of[r] = __smlad(x_odd, odd(w), __smlad(x_even, even(w), total->of[r]));
+    }
 }
 
 #endif
 
-static inline sums dot_int8(const int8_t *input, const int8_t *first, const int8_t *second, uint32_t count)
+S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t count)
 {
-    sums total = {0, 0};
-    uint32_t i = 0;
+    const int8_t *end = input + count;
 #if defined(__ARM_FEATURE_DSP)
-    for (; i + 4U <= count; i += 4U) {
-        const int8x4_t x = four(&input[i]);
-        const int8x4_t a = four(&first[i]);
-        const int8x4_t b = four(&second[i]);
-        const int16x2_t x_even = even(x);
-        const int16x2_t x_odd = odd(x);
-        total.first = __smlad(x_odd, odd(a), __smlad(x_even, even(a), total.first));
-        total.second = __smlad(x_odd, odd(b), __smlad(x_even, even(b), total.second));
+    for (const int8_t *fours = input + (count & ~UINT32_C(3)); input != fours; input += 4) {
+        const uint32_t x = four(input);
+        add_four(&total, even(x), odd(x), &weights);
     }
 #endif
-    for (; i < count; ++i) {
-        total.first = s4_add(total.first, input[i] * first[i]);
-        total.second = s4_add(total.second, input[i] * second[i]);
+    for (; input != end; ++input) {
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            total.of[r] += *input * *weights.at[r]++;
+        }
     }
     return total;
 }
 
-static inline sums dot_int16(const int16_t *input, const int8_t *first, const int8_t *second, uint32_t count)
+S4_INLINE sums dot_int16(sums total, const int16_t *input, rows weights, uint32_t count)
 {
-    sums total = {0, 0};
-    uint32_t i = 0;
+    const int16_t *end = input + count;
 #if defined(__ARM_FEATURE_DSP)
-    for (; i + 4U <= count; i += 4U) {
+    for (const int16_t *fours = input + (count & ~UINT32_C(3)); input != fours; input += 4) {
         uint32_t x[2];
-        (void)__builtin_memcpy(x, &input[i], sizeof x);
-        const int8x4_t a = four(&first[i]);
-        const int8x4_t b = four(&second[i]);
+        S4_COPY(x, input, sizeof x);
         const int16x2_t x_even = (int16x2_t)((x[0] & 0xFFFFU) | (x[1] << 16));
         const int16x2_t x_odd = (int16x2_t)((x[0] >> 16) | (x[1] & 0xFFFF0000U));
-        total.first = __smlad(x_odd, odd(a), __smlad(x_even, even(a), total.first));
-        total.second = __smlad(x_odd, odd(b), __smlad(x_even, even(b), total.second));
+        add_four(&total, x_even, x_odd, &weights);
     }
 #endif
-    for (; i < count; ++i) {
-        total.first = s4_add(total.first, input[i] * first[i]);
-        total.second = s4_add(total.second, input[i] * second[i]);
+    for (; input != end; ++input) {
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            total.of[r] += *input * *weights.at[r]++;
+        }
     }
     return total;
 }
 
 #endif
+
+/* The group of four that begins with row `o`, or near the end the last four, some of which are computed again. */
+static inline uint32_t group_at(uint32_t o, uint32_t outputs)
+{
+    return o + ROWS <= outputs ? o : outputs - ROWS;
+}
+
+static inline rows rows_from(const int8_t *first, uint32_t inputs)
+{
+    const rows weights = {{first, first + inputs, first + 2U * inputs, first + 3U * inputs}};
+    return weights;
+}
 
 void s4_dense_int8(const s4_dense *layer, const int8_t *input, int8_t *output)
 {
-    const uint32_t inputs = layer->inputs;
-    const uint32_t outputs = layer->outputs;
-    const int8_t *row = layer->weights;
-    for (uint32_t o = 0; o < outputs; o += 2U) {
-        const int8_t *next = o + 1U < outputs ? row + inputs : row;
-        const sums total = dot_int8(input, row, next, inputs);
-        const int32_t first = s4_scale(s4_add(total.first, layer->bias[o]), layer->mantissa, layer->shift);
-        output[o] = s4_to_int8(first, layer->zero_point);
-        if (next != row) {
-            const int32_t second = s4_scale(s4_add(total.second, layer->bias[o + 1U]), layer->mantissa, layer->shift);
-            output[o + 1U] = s4_to_int8(second, layer->zero_point);
+    /* Copies, as the output might be anything to a compiler. */
+    const s4_dense constants = *layer;
+    for (uint32_t o = 0; o < constants.outputs; o += ROWS) {
+        const uint32_t first = group_at(o, constants.outputs);
+        sums total;
+        S4_COPY(&total, &constants.bias[first], sizeof total);
+        const rows weights = rows_from(constants.weights + first * constants.inputs, constants.inputs);
+        total = dot_int8(total, input, weights, constants.inputs);
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            const int32_t scaled = s4_scale_down(total.of[r], constants.mantissa, (uint32_t)constants.shift);
+            output[first + r] = s4_to_int8_near(scaled, constants.zero_point);
         }
-        row = next + inputs;
     }
 }
 
 void s4_dense_int16(const s4_dense *layer, const int16_t *input, int16_t *output)
 {
-    const uint32_t inputs = layer->inputs;
-    const uint32_t outputs = layer->outputs;
-    const uint32_t shift = (uint32_t)layer->shift;
-    const int8_t *row = layer->weights;
-    for (uint32_t o = 0; o < outputs; o += 2U) {
-        const int8_t *next = o + 1U < outputs ? row + inputs : row;
-        const sums total = dot_int16(input, row, next, inputs);
-        output[o] = s4_to_int16(s4_scale_once(s4_add(total.first, layer->bias[o]), layer->mantissa, shift));
-        if (next != row) {
-            const int32_t second = s4_add(total.second, layer->bias[o + 1U]);
-            output[o + 1U] = s4_to_int16(s4_scale_once(second, layer->mantissa, shift));
+    const s4_dense constants = *layer;
+    for (uint32_t o = 0; o < constants.outputs; o += ROWS) {
+        const uint32_t first = group_at(o, constants.outputs);
+        sums total;
+        S4_COPY(&total, &constants.bias[first], sizeof total);
+        const rows weights = rows_from(constants.weights + first * constants.inputs, constants.inputs);
+        total = dot_int16(total, input, weights, constants.inputs);
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            output[first + r] = s4_to_int16(s4_multiply_high(total.of[r], constants.mantissa));
         }
-        row = next + inputs;
     }
 }
 
-void s4_dense_int16_long(const s4_dense *layer, const int16_t *input, int16_t *output)
+void s4_dense_int8_any(const s4_dense *layer, const int8_t *input, int8_t *output)
+{
+    const int8_t *row = layer->weights;
+    for (uint32_t o = 0; o < layer->outputs; ++o) {
+        int32_t total = layer->bias[o];
+        for (uint32_t i = 0; i < layer->inputs; ++i) {
+            total = s4_add(total, input[i] * row[i]);
+        }
+        output[o] = s4_to_int8(s4_scale(total, layer->mantissa, layer->shift), layer->zero_point);
+        row += layer->inputs;
+    }
+}
+
+void s4_dense_int16_any(const s4_dense *layer, const int16_t *input, int16_t *output)
 {
     const int8_t *row = layer->weights;
     for (uint32_t o = 0; o < layer->outputs; ++o) {

@@ -14,13 +14,16 @@ typedef struct {
     int32_t zero_point; /* of the output */
 } s4_dense;
 
-/* int8 to int8; the accumulator has 32 bits and wraps. */
+/* int8 to int8 by s4_scale_down, with `shift` to the right; at least 4 outputs, and no sum reaches 2**30. */
 void s4_dense_int8(const s4_dense *layer, const int8_t *input, int8_t *output);
 
-/* int16 to int16; mantissa and shift are those of s4_scale_once. No sum of products exceeds 32 bits. */
+/* int8 to int8 by s4_scale; sums wrap in 32 bits. */
+void s4_dense_int8_any(const s4_dense *layer, const int8_t *input, int8_t *output);
+
+/* int16 to int16 by s4_multiply_high, without a shift; at least 4 outputs, and no sum exceeds 32 bits. */
 void s4_dense_int16(const s4_dense *layer, const int16_t *input, int16_t *output);
 
-/* The same with sums of 64 bits, for rows whose weights could take them beyond 32. */
-void s4_dense_int16_long(const s4_dense *layer, const int16_t *input, int16_t *output);
+/* int16 to int16 by s4_scale_once, with sums of 64 bits. */
+void s4_dense_int16_any(const s4_dense *layer, const int16_t *input, int16_t *output);
 
 #endif

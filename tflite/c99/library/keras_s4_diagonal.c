@@ -1,7 +1,5 @@
 #include "keras_s4_diagonal.h"
 
-#include <stddef.h>
-
 #include "keras_s4_arithmetic.h"
 
 #if defined(__ARM_FEATURE_DSP)
@@ -145,25 +143,20 @@ S4_NOINLINE int32_t step_clamped_channel(const s4_mode *mode, int32_t *state, in
     return step_modes(mode, state, input, end, 1);
 }
 
-void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int8_t *bytes, int16_t *words)
+void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *output)
 {
-    const s4_mode *mode = layer->constants;
-    for (uint32_t channel = 0; channel < layer->channels; ++channel) {
+    /* A copy, as the state might be anything to a compiler. */
+    const s4_diagonal constants = *layer;
+    const s4_mode *mode = constants.constants;
+    for (uint32_t channel = 0; channel < constants.channels; ++channel) {
         const int32_t u = input[channel];
-        const s4_mode *end = mode + layer->modes;
-        const int32_t sum = layer->clamped != 0 ? step_clamped_channel(mode, state, u, end)
-                                                : step_channel(mode, state, u, end);
-        const uint32_t shift = layer->partial_shift[channel];
-        const int32_t partial = s4_saturate_16((sum + ((int32_t)1 << (shift - 1U))) >> shift);
-        const int32_t total = s4_add(s4_multiply(partial, layer->partial_gain),
-                                     s4_multiply(u, layer->feedthrough[channel]));
-        const int32_t result = s4_scale(total, layer->mantissa, layer->shift);
-        if (bytes != NULL) {
-            bytes[channel] = s4_to_int8(result, layer->zero_point);
-        } else {
-            words[channel] = s4_to_int16(result);
-        }
-        state += 2U * (uint32_t)layer->modes;
+        const s4_mode *end = mode + constants.modes;
+        const int32_t sum = constants.clamped != 0 ? step_clamped_channel(mode, state, u, end)
+                                                   : step_channel(mode, state, u, end);
+        const int32_t partial = s4_saturate_16(s4_multiply_high(sum, constants.partial_mantissa[channel]));
+        output[channel] = s4_add(s4_multiply(partial, constants.partial_gain),
+                                 s4_multiply(u, constants.feedthrough[channel]));
+        state += 2U * (uint32_t)constants.modes;
         mode = end;
     }
 }

@@ -26,27 +26,24 @@ typedef struct {
  * A mode's state is two int32, real and imaginary part, in units of 2**-30:
  *
  *     h    = state / 2**15, rounded and saturated to int16
- *     y    = sum over modes of readout * h_re, divided by 2**partial_shift and saturated to int16
- *     out  = (y * partial_gain + input * feedthrough) * mantissa * 2**(shift - 31) + zero_point
+ *     y    = sum over modes of readout * h_re, times partial_mantissa / 2**32, saturated to int16
+ *     out  = y * partial_gain + input * feedthrough
  *     re  += gain_re * input + decay * h_re - rotation * h_im
  *     im  += gain_im * input + decay * h_im + rotation * h_re
  *
- * `decay + i rotation` is pole - 1 in units of 2**-15.
+ * `decay + i rotation` is pole - 1 in units of 2**-15. The caller rescales the output.
  */
 typedef struct {
-    const s4_mode *constants;     /* [channels][modes] */
-    const uint8_t *partial_shift; /* [channels], 1 to 30 */
-    const int32_t *feedthrough;   /* [channels] */
+    const s4_mode *constants;        /* [channels][modes] */
+    const int32_t *partial_mantissa; /* [channels] */
+    const int32_t *feedthrough;      /* [channels] */
     uint16_t channels;
     uint16_t modes; /* at most 256 */
     int32_t partial_gain;
-    int32_t mantissa;
-    int32_t shift;
-    int32_t zero_point; /* of an int8 output */
-    int32_t clamped;    /* whether the new state is clamped to -2**30 .. 2**30 - 1 */
+    int32_t clamped; /* whether the new state is clamped to -2**30 .. 2**30 - 1 */
 } s4_diagonal;
 
-/* `state` is [channels][modes][re, im]. The result goes to one of the two outputs [channels]; the other is NULL. */
-void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int8_t *bytes, int16_t *words);
+/* `state` is [channels][modes][re, im], the output [channels]. */
+void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *output);
 
 #endif

@@ -1,0 +1,119 @@
+"""In which order the operations of a step run in C, and which of them become one loop.
+
+- What only the outputs need runs last, so that it can be left out when nobody asks for them.
+- A table behind an operation that ends in a loop over its elements is looked up in that loop.
+- A table or a product that one sum or product reads, element by element, is computed there and never stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+from keras_s4.tflite.operations import (
+    Add,
+    Affine,
+    DiagonalStep,
+    Lookup,
+    Multiply,
+    Operation,
+    Requantize,
+    reads,
+    writes,
+)
+from keras_s4.tflite.program import Program
+from keras_s4.tflite.tensors import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The operations as C runs them.
+
+    Args:
+        program: the same program, with its operations in this order.
+        reads: for each operation the tensors that are read while it runs, those of what is computed in it included.
+        tabulated: the table through which a tensor goes before it is stored, by the tensor's name.
+        inlined: names of tensors that are computed where they are read.
+        outputs_from: the index of the first operation that only outputs need.
+    """
+
+    program: Program
+    reads: list[list[Tensor]]
+    tabulated: dict[str, Lookup]
+    inlined: set[str]
+    outputs_from: int
+
+    @property
+    def never_stored(self) -> set[str]:
+        """Names of tensors that are in no array."""
+        return {*self.tabulated, *self.inlined}
+
+
+def schedule(program: Program) -> Schedule:
+    """Order a program for C."""
+    needed = _needed_for_states(program)
+    operations = [op for op in program.operations if id(op) in needed]
+    outputs_from = len(operations)
+    operations += [op for op in program.operations if id(op) not in needed]
+    program = dataclasses.replace(program, operations=tuple(operations))
+    tabulated = _tabulated(program, outputs_from)
+    inlined = _inlined(program, tabulated)
+    return Schedule(program, _reads_where_computed(program, inlined), tabulated, inlined, outputs_from)
+
+
+def _needed_for_states(program: Program) -> set[int]:
+    """The operations that the next states come from."""
+    wanted = {state.after.name for state in program.states}
+    needed = set()
+    for operation in reversed(program.operations):
+        if wanted & {tensor.name for tensor in writes(operation)}:
+            needed.add(id(operation))
+            wanted |= {tensor.name for tensor in reads(operation)}
+    return needed
+
+
+def _read_once(program: Program) -> set[str]:
+    """Names of tensors that one operation reads, in one place, and that leave the step nowhere."""
+    counts = Counter(tensor.name for operation in program.operations for tensor in reads(operation))
+    ends = {tensor.name for tensor in (*program.outputs, *(state.after for state in program.states))}
+    return {name for name, count in counts.items() if count == 1 and name not in ends}
+
+
+def _tabulated(program: Program, outputs_from: int) -> dict[str, Lookup]:
+    once = _read_once(program)
+    found = {}
+    for index, (before, lookup) in enumerate(zip(program.operations, program.operations[1:], strict=False)):
+        if not isinstance(lookup, Lookup) or index + 1 == outputs_from or lookup.input.name not in once:
+            continue
+        if isinstance(before, (Affine, DiagonalStep, Requantize)) and before.output is lookup.input:
+            found[lookup.input.name] = lookup
+    return found
+
+
+def _inlined(program: Program, tabulated: dict[str, Lookup]) -> set[str]:
+    once = _read_once(program)
+    behind_loops = {lookup.output.name for lookup in tabulated.values()}
+    readers = {tensor.name: op for op in program.operations for tensor in reads(op)}
+    found = set()
+    for operation in program.operations:
+        if not isinstance(operation, (Lookup, Multiply)) or operation.output.name not in once - behind_loops:
+            continue
+        shapes = {tensor.shape for tensor in reads(operation) if tensor.data is None}
+        reader = readers[operation.output.name]
+        if isinstance(reader, (Add, Multiply)) and shapes == {operation.output.shape} == {reader.output.shape}:
+            found.add(operation.output.name)
+    return found
+
+
+def _reads_where_computed(program: Program, inlined: set[str]) -> list[list[Tensor]]:
+    makers = {op.output.name: op for op in program.operations if getattr(op, "output", None) is not None}
+
+    def all_reads(operation: Operation) -> list[Tensor]:
+        direct = reads(operation)
+        return direct + [t for tensor in direct if tensor.name in inlined for t in all_reads(makers[tensor.name])]
+
+    writers = [getattr(op, "output", None) for op in program.operations]
+    return [
+        [] if output is not None and output.name in inlined else all_reads(op)
+        for op, output in zip(program.operations, writers, strict=True)
+    ]
