@@ -44,7 +44,7 @@ class Placement:
         before: `(tensor, to, from)` to copy before the first operation.
         after: the same behind the last one.
         helpers: by the name of an output, the array that its operation works in: where a `Window` is put together, and
-            where a `DiagonalStep` leaves what is to be rescaled.
+            where a `DiagonalStep` leaves the sums of its channels.
     """
 
     pointers: dict[str, str]
@@ -107,7 +107,7 @@ def place(plan: Schedule, inputs: list[str], outputs: list[str], states: list[st
 def _helper(operation: Operation) -> Tensor | None:
     """What an operation needs an array for while it runs."""
     if isinstance(operation, DiagonalStep):
-        return Tensor(f"{operation.output.name} (before rescaling)", operation.feedthrough.shape, "int32")
+        return Tensor(f"{operation.output.name} (sums)", operation.feedthrough.shape, "int32")
     return _joined_window(operation) if isinstance(operation, Window) else None
 
 

@@ -11,7 +11,7 @@ from keras_s4.tflite.c99.translation import INDENT, Translation, translates
 from keras_s4.tflite.fixed_point import Multiplier
 from keras_s4.tflite.operations import DiagonalStep
 
-HIDDEN_SCALE, STATE_LIMIT, MOST_MODES = 2.0**-15, 2**30, 256
+HIDDEN_SCALE, STATE_LIMIT, MOST_MODES = 2.0**-15, 2**30, 255
 
 
 @translates(DiagonalStep)
@@ -19,35 +19,37 @@ def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> Non
     """See `operations.DiagonalStep`. A channel's modes lie side by side, real and imaginary part of each together."""
     mantissas = _partial_mantissas(operation)
     _check(operation, mantissas)
-    feedthrough = operation.feedthrough
     layer = source.struct(
         "s4_diagonal",
         f"{operation.output.name} layer",
         constants=source.array(f"{operation.output.name} modes", _modes(operation), "s4_mode", note="channels, modes"),
-        partial_mantissa=source.array(f"{operation.partial.name} mantissa", mantissas, "int32_t"),
-        feedthrough=source.array(feedthrough.name, feedthrough.data, "int32_t", feedthrough),
+        plain=source.array(f"{operation.output.name} plain modes", _plain(operation), "uint8_t"),
         channels=f"{operation.state.shape[-1]}U",
         modes=f"{operation.state.shape[1]}U",
-        partial_gain=operation.partial_gain,
         clamped=int(operation.limit > 0),
     )
-    _step_and_rescale(operation, source, layer)
+    mantissa = source.array(f"{operation.partial.name} mantissa", mantissas, "int32_t")
+    _step_and_rescale(operation, source, layer, mantissa)
 
 
-def _step_and_rescale(operation: DiagonalStep, source: Translation, layer: str) -> None:
+def _step_and_rescale(operation: DiagonalStep, source: Translation, layer: str, mantissa: str) -> None:
     """A call, and a loop over the channels of its result; both in a loop over the rows of a block."""
     channels, x, output = operation.state.shape[-1], operation.input, operation.output
-    total = source.placement.helpers[output.name]
+    sums = source.placement.helpers[output.name]
     rows = math.prod(x.shape) // channels
     row = f"row * {channels}U" if rows > 1 else ""
     origin = f"&{source.pointer(x)}[{row}]" if row else source.pointer(x)
+    partial = f"s4_multiply(s4_saturate_16(s4_multiply_high({sums}[i], {mantissa}[i])), {operation.partial_gain})"
+    index = f"{row} + i" if row else "i"
+    direct = f"s4_multiply({source.pointer(x)}[{index}], {source.element(operation.feedthrough, 'i')})"
+    total = f"s4_add({partial}, {direct})" if np.any(operation.feedthrough.data) else partial
     largest = 2**15 * (abs(operation.partial_gain) + source.magnitude(operation.feedthrough))
-    value = source.stored(f"{total}[i]", operation.accumulator_scale, output, largest)
+    value = source.stored(total, operation.accumulator_scale, output, largest)
     source.kernels.add("diagonal")
     lines = [
-        f"s4_diagonal_step({layer}, {source.pointer(operation.state)}, {origin}, {total});",
+        f"s4_diagonal_step({layer}, {source.pointer(operation.state)}, {origin}, {sums});",
         f"for (uint32_t i = 0; i < {channels}U; ++i) {{",
-        f"{INDENT}{source.assignment(output, f'{row} + i' if row else 'i', value)}",
+        f"{INDENT}{source.assignment(output, index, value)}",
         "}",
     ]
     if row:
@@ -78,6 +80,12 @@ def _call(operation: DiagonalStep, source: Translation, function: str, layer: st
         f"{INDENT}{function}({', '.join([layer, state, *ends])});",
         "}",
     ]
+
+
+def _plain(operation: DiagonalStep) -> np.ndarray:
+    """How many modes of each channel, the first ones, have a decay of 16 bits."""
+    wide = operation.decay.data < -(2**15)
+    return np.where(wide.any(axis=0), wide.argmax(axis=0), len(wide))
 
 
 def _partial_mantissas(operation: DiagonalStep) -> np.ndarray | None:

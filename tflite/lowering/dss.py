@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
 from keras_s4.layers import DSS
+from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite import delta_form
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.normalization import add_affine
@@ -55,6 +57,7 @@ def add_dss(
     layer.check_causal("be exported")
     system = layer.system()
     values = _convolve(system.impulse_response(signal.values.shape[1]), signal.values)
+    system = _slow_turning_first(system)
     decay, rotation = delta_form.snap_poles(system.poles)
     poles = delta_form.snapped_poles(decay, rotation)
     gains = delta_form.refit_gains(system, poles, builder.window or signal.values.shape[1])
@@ -100,6 +103,14 @@ def add_dss(
     )
     builder.add(operation)
     return Signal(operation.output, values)
+
+
+def _slow_turning_first(system: DiagonalSystem) -> DiagonalSystem:
+    """The modes of each channel in an order that the C kernel is quick with: those that turn by over 90 degrees
+    last."""
+    order = np.argsort(system.poles.real < 0.0, axis=1, kind="stable")
+    poles, residues = (np.take_along_axis(values, order, axis=1) for values in (system.poles, system.residues))
+    return dataclasses.replace(system, poles=poles, residues=residues)
 
 
 def _output(name: str, values: np.ndarray, activation: Callable | None, builder: ProgramBuilder):

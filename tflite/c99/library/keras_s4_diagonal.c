@@ -27,18 +27,41 @@ static inline int16x2_t upper_halves(int32_t high, int32_t low)
     return pair;
 }
 
-/* One mode: its state moves on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int32_t input, int clamp, int32_t sum)
+/* Two words in one instruction, which compilers find by chance only. */
+typedef struct {
+    int32_t first;
+    int32_t second;
+} pair;
+
+static inline pair load_pair(const int32_t *from)
 {
-    const s4_mode constants = *mode;
-    const int32_t above_re = hidden_above(state[0]);
-    const int32_t above_im = hidden_above(state[1]);
+    pair words;
+    __asm__("ldrd %0, %1, [%2]" : "=r"(words.first), "=r"(words.second) : "r"(from), "m"(from[0]), "m"(from[1]));
+    return words;
+}
+
+static inline s4_mode load_mode(const s4_mode *from)
+{
+    s4_mode mode;
+    __asm__("ldrd %0, %1, [%4]\n\tldrd %2, %3, [%4, #8]"
+            : "=&r"(mode.gain_re), "=&r"(mode.gain_im), "=r"(mode.pole), "=r"(mode.readout)
+            : "r"(from), "m"(*from));
+    return mode;
+}
+
+/* One mode: its state moves on; returns `sum` and what the mode reads out before. */
+S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int32_t input, int plain, int clamp, int32_t sum)
+{
+    const s4_mode constants = load_mode(mode);
+    const pair now = load_pair(state);
+    const int32_t above_re = hidden_above(now.first);
+    const int32_t above_im = hidden_above(now.second);
     const int16x2_t h = upper_halves(above_im, above_re);
-    int32_t re = s4_add(state[0], s4_multiply(constants.gain_re, input));
-    int32_t im = s4_add(state[1], s4_multiply(constants.gain_im, input));
+    int32_t re = s4_add(now.first, s4_multiply(constants.gain_re, input));
+    int32_t im = s4_add(now.second, s4_multiply(constants.gain_im, input));
     re = __smlsd(h, constants.pole, re);
     im = __smladx(h, constants.pole, im);
-    if (constants.readout < 0) {
+    if (!plain && constants.readout < 0) {
         re = s4_subtract(re, (int32_t)((uint32_t)h << 16));
         im = s4_subtract(im, (int32_t)((uint32_t)above_im & 0xFFFF0000U));
     }
@@ -56,11 +79,11 @@ static inline int32_t hidden(int32_t x)
 }
 
 /* One mode: its state moves on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int32_t input, int clamp, int32_t sum)
+S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int32_t input, int plain, int clamp, int32_t sum)
 {
     const int32_t h_re = hidden(state[0]);
     const int32_t h_im = hidden(state[1]);
-    const int32_t decay = (int16_t)mode->pole + (mode->readout >> 16) * 65536;
+    const int32_t decay = (int16_t)mode->pole + (plain ? 0 : (mode->readout >> 16) * 65536);
     const int32_t rotation = mode->pole >> 16;
     int32_t re = s4_add(state[0], s4_multiply(mode->gain_re, input));
     int32_t im = s4_add(state[1], s4_multiply(mode->gain_im, input));
@@ -90,7 +113,7 @@ static inline int32x4_t clamped_four(int32x4_t x)
 }
 
 /* Four modes at once, as step_mode does one. Gathered words leave the compiler more registers than vld4 does. */
-S4_INLINE int32_t step_four(const s4_mode *modes, int32_t *state, int32_t input, int clamp, int32_t sum)
+S4_INLINE int32_t step_four(const s4_mode *modes, int32_t *state, int32_t input, int plain, int clamp, int32_t sum)
 {
     const uint32x4_t every_16_bytes = vshlq_n_u32(vidupq_n_u32(0, 4), 2);
     const uint32x4_t every_8_bytes = vidupq_n_u32(0, 8);
@@ -102,7 +125,8 @@ S4_INLINE int32_t step_four(const s4_mode *modes, int32_t *state, int32_t input,
     im = vmlaq_n_s32(im, vldrwq_gather_offset_s32(&modes->gain_im, every_16_bytes), input);
     const int16x8_t readout = vreinterpretq_s16_s32(vldrwq_gather_offset_s32(&modes->readout, every_16_bytes));
     const int16x8_t pole = vreinterpretq_s16_s32(vldrwq_gather_offset_s32(&modes->pole, every_16_bytes));
-    const int32x4_t decay = vaddq_s32(vmovlbq_s16(pole), vshlq_n_s32(vmovltq_s16(readout), 16));
+    const int32x4_t low = vmovlbq_s16(pole);
+    const int32x4_t decay = plain ? low : vaddq_s32(low, vshlq_n_s32(vmovltq_s16(readout), 16));
     const int32x4_t rotation = vmovltq_s16(pole);
     sum = vmladavaq_s32(sum, h_re, vmovlbq_s16(readout));
     re = vaddq_s32(re, vmulq_s32(decay, h_re));
@@ -115,48 +139,62 @@ S4_INLINE int32_t step_four(const s4_mode *modes, int32_t *state, int32_t input,
 }
 #endif
 
-/* All modes of a channel; returns the sum of what they read out before. `clamp` is known when it is inlined. */
-S4_INLINE int32_t step_modes(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end, int clamp)
+/* Modes up to `end`; returns the sum of what they read out before. `plain` and `clamp` are known when it is inlined. */
+S4_INLINE int32_t step_modes(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end, int plain,
+                             int clamp)
 {
     int32_t sum = 0;
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
     for (; end - mode >= 4; mode += 4) {
-        sum = step_four(mode, state, input, clamp, sum);
+        sum = step_four(mode, state, input, plain, clamp, sum);
         state += 8;
     }
 #endif
-    for (; mode != end; ++mode) {
-        sum = step_mode(mode, state, input, clamp, sum);
+    if (((uint32_t)(end - mode) & 1U) != 0U) {
+        sum = step_mode(mode, state, input, plain, clamp, sum);
+        mode += 1;
         state += 2;
+    }
+    for (; mode != end; mode += 2) {
+        sum = step_mode(&mode[0], &state[0], input, plain, clamp, sum);
+        sum = step_mode(&mode[1], &state[2], input, plain, clamp, sum);
+        state += 4;
     }
     return sum;
 }
 
 /* Functions of their own, so that the loops have all registers of a core. */
-S4_NOINLINE int32_t step_channel(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end)
+S4_NOINLINE int32_t step_plain(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end)
 {
-    return step_modes(mode, state, input, end, 0);
+    return step_modes(mode, state, input, end, 1, 0);
 }
 
-S4_NOINLINE int32_t step_clamped_channel(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end)
+S4_NOINLINE int32_t step_plain_clamped(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end)
 {
-    return step_modes(mode, state, input, end, 1);
+    return step_modes(mode, state, input, end, 1, 1);
 }
 
-void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *output)
+S4_NOINLINE int32_t step_any(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end, int clamp)
 {
-    /* A copy, as the state might be anything to a compiler. */
-    const s4_diagonal constants = *layer;
-    const s4_mode *mode = constants.constants;
-    for (uint32_t channel = 0; channel < constants.channels; ++channel) {
-        const int32_t u = input[channel];
-        const s4_mode *end = mode + constants.modes;
-        const int32_t sum = constants.clamped != 0 ? step_clamped_channel(mode, state, u, end)
-                                                   : step_channel(mode, state, u, end);
-        const int32_t partial = s4_saturate_16(s4_multiply_high(sum, constants.partial_mantissa[channel]));
-        output[channel] = s4_add(s4_multiply(partial, constants.partial_gain),
-                                 s4_multiply(u, constants.feedthrough[channel]));
-        state += 2U * (uint32_t)constants.modes;
+    return clamp ? step_modes(mode, state, input, end, 0, 1) : step_modes(mode, state, input, end, 0, 0);
+}
+
+void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *sums)
+{
+    const uint8_t *plain = layer->plain;
+    const uint32_t modes = layer->modes;
+    const int clamp = layer->clamped != 0;
+    const s4_mode *mode = layer->constants;
+    for (const int16_t *last = input + layer->channels; input != last; ++input) {
+        const uint32_t count = *plain++;
+        const s4_mode *turned = mode + count;
+        const s4_mode *end = mode + modes;
+        int32_t sum = clamp ? step_plain_clamped(mode, state, *input, turned) : step_plain(mode, state, *input, turned);
+        if (turned != end) {
+            sum += step_any(turned, state + 2U * count, *input, end, clamp);
+        }
+        *sums++ = sum;
+        state += 2U * modes;
         mode = end;
     }
 }

@@ -23,27 +23,24 @@ typedef struct {
 #define S4_PAIR(low, high) ((int32_t)((uint32_t)(low) & 0xFFFFU) + (int32_t)(high) * 65536)
 
 /*
- * A mode's state is two int32, real and imaginary part, in units of 2**-30:
+ * A mode's state is two int32, real and imaginary part, in units of 2**-30. With h the old state / 2**15, rounded and
+ * saturated to int16:
  *
- *     h    = state / 2**15, rounded and saturated to int16
- *     y    = sum over modes of readout * h_re, times partial_mantissa / 2**32, saturated to int16
- *     out  = y * partial_gain + input * feedthrough
- *     re  += gain_re * input + decay * h_re - rotation * h_im
- *     im  += gain_im * input + decay * h_im + rotation * h_re
+ *     sum = sum over the modes of a channel of readout * h_re
+ *     re += gain_re * input + decay * h_re - rotation * h_im
+ *     im += gain_im * input + decay * h_im + rotation * h_re
  *
- * `decay + i rotation` is pole - 1 in units of 2**-15. The caller rescales the output.
+ * `decay + i rotation` is pole - 1 in units of 2**-15.
  */
 typedef struct {
-    const s4_mode *constants;        /* [channels][modes] */
-    const int32_t *partial_mantissa; /* [channels] */
-    const int32_t *feedthrough;      /* [channels] */
+    const s4_mode *constants; /* [channels][modes] */
+    const uint8_t *plain;     /* [channels]: how many modes, the first ones, have a decay of at least -32768 */
     uint16_t channels;
-    uint16_t modes; /* at most 256 */
-    int32_t partial_gain;
+    uint16_t modes;  /* at most 255 */
     int32_t clamped; /* whether the new state is clamped to -2**30 .. 2**30 - 1 */
 } s4_diagonal;
 
-/* `state` is [channels][modes][re, im], the output [channels]. */
-void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *output);
+/* `state` is [channels][modes][re, im], `sums` [channels]. */
+void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *sums);
 
 #endif
