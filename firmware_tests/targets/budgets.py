@@ -1,0 +1,60 @@
+"""What images may cost: figures stored with the version of the compiler that they were measured with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+TOLERANCE = 1.05
+
+
+class Budgets:
+    """A JSON file of figures by name.
+
+    Args:
+        path: of the file.
+        renew: whether figures are stored by `save` instead of compared.
+    """
+
+    def __init__(self, path: Path, renew: bool = False):
+        self.path = path
+        self.renew = renew
+        self.entries: dict[str, dict] = json.loads(path.read_text()) if path.exists() else {}
+
+    def hold(self, name: str, compiler: str, figures: dict[str, float]) -> str:
+        """Compare figures with the budget of that name, which each may exceed by 5%.
+
+        Args:
+            name: of the budget.
+            compiler: name and version; figures of another version are not compared.
+            figures: what was measured.
+
+        Returns:
+            What was done: "held", "renewed", or why nothing was compared.
+
+        Raises:
+            AssertionError: a figure exceeds its budget.
+            KeyError: there is no budget of that name.
+        """
+        figures = {key: round(value) for key, value in figures.items()}
+        if self.renew:
+            self.entries[name] = {"compiler": compiler, **figures}
+            return "renewed"
+        if name not in self.entries:
+            raise KeyError(
+                f"No budget {name!r} in {self.path.name}: store it with pytest firmware_tests --renew-budgets."
+            )
+        budget = dict(self.entries[name])
+        if (version := budget.pop("compiler")) != compiler:
+            return f"not compared: the budget is of {version}"
+        over = [
+            f"{key} {figures[key]}, budget {value}" for key, value in budget.items() if figures[key] > value * TOLERANCE
+        ]
+        if over:
+            raise AssertionError(f"{name}: {'; '.join(over)}")
+        return "held"
+
+    def save(self) -> None:
+        """Write the file, one line a budget."""
+        lines = [f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(self.entries.items())]
+        self.path.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,0 +1,82 @@
+"""The Cortex-M cores that the generated C is tried on, and where their emulators have memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """A range of addresses.
+
+    Args:
+        origin: the first.
+        size: in bytes.
+    """
+
+    origin: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.origin + self.size
+
+
+@dataclasses.dataclass(frozen=True)
+class Core:
+    """A core with the machine of QEMU that has it.
+
+    Args:
+        name: as tests and budgets call it.
+        cpu: as compilers call it.
+        flags: what GCC must know besides.
+        machine: of QEMU.
+        flash: for the vector table, code and constants.
+        ram: for everything else.
+        in_unicorn: whether Unicorn has this core, which it calls as Arm does.
+        extensions: what Clang does not take for granted in this core.
+    """
+
+    name: str
+    cpu: str
+    flags: tuple[str, ...]
+    machine: str
+    flash: Memory
+    ram: Memory
+    in_unicorn: bool = True
+    extensions: str = ""
+
+
+_KB = 1024
+_LOW = Memory(0, 512 * _KB)
+_HARD_FLOAT = "-mfloat-abi=hard"
+
+CORES = {
+    core.name: core
+    for core in (
+        Core("m0", "cortex-m0", (), "microbit", Memory(0, 256 * _KB), Memory(0x2000_0000, 16 * _KB)),
+        Core("m3", "cortex-m3", (), "mps2-an385", _LOW, Memory(0x2000_0000, 256 * _KB)),
+        Core("m4", "cortex-m4", (_HARD_FLOAT, "-mfpu=fpv4-sp-d16"), "mps2-an386", _LOW, Memory(0x2000_0000, 256 * _KB)),
+        Core("m7", "cortex-m7", (_HARD_FLOAT, "-mfpu=fpv5-d16"), "mps2-an500", _LOW, Memory(0x2000_0000, 256 * _KB)),
+        # Out of reset these two are in the secure state, which sees memory at addresses with bit 28 set.
+        Core(
+            "m33",
+            "cortex-m33",
+            (_HARD_FLOAT, "-mfpu=fpv5-sp-d16"),
+            "mps2-an505",
+            Memory(0x1000_0000, 512 * _KB),
+            Memory(0x3800_0000, 256 * _KB),
+            extensions="+dsp",
+        ),
+        Core(
+            "m55",
+            "cortex-m55",
+            (_HARD_FLOAT,),
+            "mps3-an547",
+            Memory(0x1000_0000, 512 * _KB),
+            Memory(0x3000_0000, 256 * _KB),
+            in_unicorn=False,
+        ),
+    )
+}

@@ -1,0 +1,77 @@
+"""Complete firmware images, from Debian's cross compiler, on the machines of QEMU: they start by themselves, run golden
+vectors, compare, and leave with a status. Skipped where compiler or emulator are missing.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+from targets import CORES, build, from_any_state, from_reset, run
+from targets.qemu import boot, qemu
+from targets.toolchains import gcc
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools():
+    """Skips, with the reason, where a tool is missing."""
+    try:
+        gcc()
+        qemu()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def booted(classifier):
+    """Image and report of the classifier on a core, made once."""
+    vectors = from_reset(classifier)
+
+    @functools.cache
+    def booted(core):
+        image = build(classifier, CORES[core], "gcc", vectors)
+        return image, boot(image)
+
+    return booted
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_outputs_and_states_of_golden_vectors(core, booted, hold):
+    image, report = booted(core)
+    assert (report.status, report.wrong, report.steps) == (0, 0, 40)
+    assert image.static_bytes == 0
+    hold(f"{core} qemu classifier", image, report.instructions_per_step, report.stack_bytes)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_saturates_as_the_emulator_does(core, random_program):
+    report = boot(build(random_program, CORES[core], "gcc", from_any_state(random_program)))
+    assert (report.status, report.wrong) == (0, 0)
+
+
+def test_a_difference_is_found(random_program):
+    """The last bit of the last element of the states, and one of the outputs."""
+    vectors = from_reset(random_program, 1, 3)
+    ends, outputs = vectors.ends[-1].copy(), vectors.outputs[0].copy()
+    ends.flat[-1] ^= 1
+    outputs[0, 0, 0] ^= 1
+    changed = dataclasses.replace(vectors, ends=(*vectors.ends[:-1], ends), outputs=(outputs,))
+    report = boot(build(random_program, CORES["m4"], "gcc", changed))
+    assert (report.status, report.wrong) == (1, 2)
+
+
+def test_counts_and_stack_are_those_of_the_other_emulator(random_program):
+    """Up to the few instructions around a step; and where the images are of the same compiler."""
+    vectors = from_reset(random_program)
+    image = build(random_program, CORES["m4"], "gcc", vectors)
+    report, result = boot(image), run(image, vectors.inputs)
+    np.testing.assert_array_equal(result.outputs[0], vectors.outputs[0])
+    assert 0 <= report.instructions_per_step - result.instructions_per_step < 20
+    assert report.stack_bytes == result.stack_bytes
+
+
+@pytest.mark.parametrize(("faster", "than"), [("m4", "m3"), ("m55", "m33")])
+def test_instructions_of_the_core_are_used(faster, than, booted):
+    """Those for signal processing, and those for vectors."""
+    reports = [booted(core)[1] for core in (faster, than)]
+    assert reports[0].instructions_per_step < 0.85 * reports[1].instructions_per_step
