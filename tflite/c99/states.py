@@ -17,29 +17,27 @@ HIDDEN_SCALE, STATE_LIMIT, MOST_MODES = 2.0**-15, 2**30, 255
 @translates(DiagonalStep)
 def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> None:
     """See `operations.DiagonalStep`. A channel's modes lie side by side, real and imaginary part of each together."""
-    mantissas = _partial_mantissas(operation)
-    _check(operation, mantissas)
+    check_supported(operation)
     layer = source.struct(
         "s4_diagonal",
         f"{operation.output.name} layer",
         constants=source.array(f"{operation.output.name} modes", _modes(operation), "s4_mode", note="channels, modes"),
-        plain=source.array(f"{operation.output.name} plain modes", _plain(operation), "uint8_t"),
+        plain=source.array(f"{operation.output.name} plain modes", plain_modes(operation), "uint8_t"),
         channels=f"{operation.state.shape[-1]}U",
         modes=f"{operation.state.shape[1]}U",
         clamped=int(operation.limit > 0),
     )
-    mantissa = source.array(f"{operation.partial.name} mantissa", mantissas, "int32_t")
-    _step_and_rescale(operation, source, layer, mantissa)
+    _step_and_rescale(operation, source, layer)
 
 
-def _step_and_rescale(operation: DiagonalStep, source: Translation, layer: str, mantissa: str) -> None:
+def _step_and_rescale(operation: DiagonalStep, source: Translation, layer: str) -> None:
     """A call, and a loop over the channels of its result; both in a loop over the rows of a block."""
     channels, x, output = operation.state.shape[-1], operation.input, operation.output
     sums = source.placement.helpers[output.name]
     rows = math.prod(x.shape) // channels
     row = f"row * {channels}U" if rows > 1 else ""
     origin = f"&{source.pointer(x)}[{row}]" if row else source.pointer(x)
-    partial = f"s4_multiply(s4_saturate_16(s4_multiply_high({sums}[i], {mantissa}[i])), {operation.partial_gain})"
+    partial = f"s4_multiply({_partial(operation, f'{sums}[i]', source)}, {operation.partial_gain})"
     index = f"{row} + i" if row else "i"
     direct = f"s4_multiply({source.pointer(x)}[{index}], {source.element(operation.feedthrough, 'i')})"
     total = f"s4_add({partial}, {direct})" if np.any(operation.feedthrough.data) else partial
@@ -57,6 +55,21 @@ def _step_and_rescale(operation: DiagonalStep, source: Translation, layer: str, 
     source.statements += lines
 
 
+def _partial(operation: DiagonalStep, total: str, source: Translation) -> str:
+    """The readout's sum as int16."""
+    name = operation.partial.name
+    for left in range(_bits_above(operation) + 1):
+        mantissas = partial_mantissas(operation, left)
+        if mantissas is not None:
+            array = source.array(f"{name} mantissa", mantissas, "int32_t")
+            shifted = f"{total} * {2**left}" if left else total
+            return f"s4_saturate_16(s4_multiply_high({shifted}, {array}[i]))"
+    multiplier = _partial_multiplier(operation)
+    mantissa = source.array(f"{name} mantissa", fixed_point.reduced_mantissa(multiplier.mantissa), "int16_t")
+    shift = source.array(f"{name} shift", 15 - np.asarray(multiplier.shift), "uint8_t")
+    return f"s4_saturate_16(s4_scale_once({total}, {mantissa}[i], {shift}[i]))"
+
+
 def _modes(operation: DiagonalStep) -> np.ndarray:
     """The initialiser of each mode's constants, `[H, N]`."""
     rows = [*operation.input_gain.data, operation.decay.data, operation.rotation.data, operation.readout.data[0]]
@@ -65,41 +78,39 @@ def _modes(operation: DiagonalStep) -> np.ndarray:
     return np.array(modes, dtype=object)
 
 
-def _call(operation: DiagonalStep, source: Translation, function: str, layer: str) -> None:
-    state, x, output = (source.pointer(t) for t in (operation.state, operation.input, operation.output))
-    channels = operation.state.shape[-1]
-    rows = math.prod(operation.input.shape) // channels
-    ends = [x, output] if rows == 1 else [f"&{pointer}[row * {channels}U]" for pointer in (x, output)]
-    ends = [*ends, "NULL"] if operation.output.type == "int8" else [ends[0], "NULL", ends[1]]
-    if rows == 1:
-        source.call("diagonal", function, layer, state, *ends)
-        return
-    source.kernels.add("diagonal")
-    source.statements += [
-        f"for (uint32_t row = 0; row < {rows}U; ++row) {{",
-        f"{INDENT}{function}({', '.join([layer, state, *ends])});",
-        "}",
-    ]
-
-
-def _plain(operation: DiagonalStep) -> np.ndarray:
+def plain_modes(operation: DiagonalStep) -> np.ndarray:
     """How many modes of each channel, the first ones, have a decay of 16 bits."""
     wide = operation.decay.data < -(2**15)
     return np.where(wide.any(axis=0), wide.argmax(axis=0), len(wide))
 
 
-def _partial_mantissas(operation: DiagonalStep) -> np.ndarray | None:
-    """What `s4_multiply_high` takes for the sum of each channel's readout; None if a shift is too short or too long."""
-    scales = np.broadcast_to(operation.readout.scale, operation.state.shape[-1:])
-    multiplier = fixed_point.product_multiplier(operation.hidden.scale, scales, operation.partial.scale)
-    shifts = 15 - np.asarray(multiplier.shift)
+def _bits_above(operation: DiagonalStep) -> int:
+    """By how many bits the sum of any channel's readout can be shifted to the left."""
+    largest = 2**15 * int(np.abs(operation.readout.data.astype(np.int64)).sum(axis=(0, 1)).max())
+    return 31 - largest.bit_length()
+
+
+def partial_mantissas(operation: DiagonalStep, left: int = 0) -> np.ndarray | None:
+    """What `s4_multiply_high` takes for the sum of each channel's readout, shifted to the left by some bits.
+
+    Returns:
+        int32 `[H]`; None if a shift is too short, as where modes cancel so that their sum is not much larger than what
+        is read out of one, or too long.
+    """
+    multiplier = _partial_multiplier(operation)
+    shifts = 15 - np.asarray(multiplier.shift) + left
     if np.any((shifts <= 16) | (shifts > 32)):
         return None
     return fixed_point.reduced_mantissa(multiplier.mantissa) << (32 - shifts)
 
 
-def _check(operation: DiagonalStep, mantissas: np.ndarray | None) -> None:
-    """Refuse what the kernels leave out, which is nothing that a lowering makes.
+def _partial_multiplier(operation: DiagonalStep) -> Multiplier:
+    scales = np.broadcast_to(operation.readout.scale, operation.state.shape[-1:])
+    return fixed_point.product_multiplier(operation.hidden.scale, scales, operation.partial.scale)
+
+
+def check_supported(operation: DiagonalStep) -> None:
+    """Refuse what the kernels leave out: of what lowerings make, layers of more modes than a byte counts.
 
     Raises:
         NotImplementedError: which it is.
@@ -108,7 +119,6 @@ def _check(operation: DiagonalStep, mantissas: np.ndarray | None) -> None:
     decay, rotation = operation.decay.data, operation.rotation.data
     reasons = {
         "readouts of imaginary parts": np.any(operation.readout.data[1]),
-        "partial sums as fine as their terms": mantissas is None,
         f"a hidden state other than 2**-15 of {HIDDEN_SCALE}": fixed_point.rescale_multiplier(state.scale, hidden.scale)
         != Multiplier(1 << 30, -14),
         f"more than {MOST_MODES} modes": state.shape[1] > MOST_MODES,

@@ -1,5 +1,10 @@
 #include "keras_s4_diagonal.h"
 
+/* Before it assigns registers GCC moves loads to where there are too few of them. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__ARM_FEATURE_DSP)
+#pragma GCC optimize("no-schedule-insns")
+#endif
+
 #include "keras_s4_arithmetic.h"
 
 #if defined(__ARM_FEATURE_DSP)
@@ -27,47 +32,43 @@ static inline int16x2_t upper_halves(int32_t high, int32_t low)
     return pair;
 }
 
-/* Two words in one instruction, which compilers find by chance only. */
+/* Two words in one instruction, which compilers find by chance only. `bytes` is known when it is inlined. */
 typedef struct {
     int32_t first;
     int32_t second;
 } pair;
 
-static inline pair load_pair(const int32_t *from)
+S4_INLINE pair load_pair(const int32_t *from, int bytes)
 {
     pair words;
-    __asm__("ldrd %0, %1, [%2]" : "=r"(words.first), "=r"(words.second) : "r"(from), "m"(from[0]), "m"(from[1]));
+    __asm__("ldrd %0, %1, [%2, %3]" : "=r"(words.first), "=r"(words.second) : "r"(from), "i"(bytes) : "memory");
     return words;
 }
 
-static inline s4_mode load_mode(const s4_mode *from)
+S4_INLINE void store_pair(int32_t *to, int bytes, int32_t first, int32_t second)
 {
-    s4_mode mode;
-    __asm__("ldrd %0, %1, [%4]\n\tldrd %2, %3, [%4, #8]"
-            : "=&r"(mode.gain_re), "=&r"(mode.gain_im), "=r"(mode.pole), "=r"(mode.readout)
-            : "r"(from), "m"(*from));
-    return mode;
+    __asm__("strd %0, %1, [%2, %3]" : : "r"(first), "r"(second), "r"(to), "i"(bytes) : "memory");
 }
 
 /* One mode: its state moves on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int32_t input, int plain, int clamp, int32_t sum)
+S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int at, int32_t input, int plain, int clamp, int32_t sum)
 {
-    const s4_mode constants = load_mode(mode);
-    const pair now = load_pair(state);
+    const pair now = load_pair(state, 8 * at);
+    const pair gain = load_pair(&mode->gain_re, 16 * at);
+    const pair rest = load_pair(&mode->gain_re, 16 * at + 8);
     const int32_t above_re = hidden_above(now.first);
     const int32_t above_im = hidden_above(now.second);
     const int16x2_t h = upper_halves(above_im, above_re);
-    int32_t re = s4_add(now.first, s4_multiply(constants.gain_re, input));
-    int32_t im = s4_add(now.second, s4_multiply(constants.gain_im, input));
-    re = __smlsd(h, constants.pole, re);
-    im = __smladx(h, constants.pole, im);
-    if (!plain && constants.readout < 0) {
+    int32_t re = s4_add(now.first, s4_multiply(gain.first, input));
+    int32_t im = s4_add(now.second, s4_multiply(gain.second, input));
+    re = __smlsd(h, rest.first, re);
+    im = __smladx(h, rest.first, im);
+    if (!plain && rest.second < 0) {
         re = s4_subtract(re, (int32_t)((uint32_t)h << 16));
         im = s4_subtract(im, (int32_t)((uint32_t)above_im & 0xFFFF0000U));
     }
-    state[0] = clamp ? s4_saturate_31(re) : re;
-    state[1] = clamp ? s4_saturate_31(im) : im;
-    return __smlabb(h, constants.readout, sum);
+    store_pair(state, 8 * at, clamp ? s4_saturate_31(re) : re, clamp ? s4_saturate_31(im) : im);
+    return __smlabb(h, rest.second, sum);
 }
 
 #else
@@ -79,8 +80,10 @@ static inline int32_t hidden(int32_t x)
 }
 
 /* One mode: its state moves on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int32_t input, int plain, int clamp, int32_t sum)
+S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int at, int32_t input, int plain, int clamp, int32_t sum)
 {
+    mode += at;
+    state += 2 * at;
     const int32_t h_re = hidden(state[0]);
     const int32_t h_im = hidden(state[1]);
     const int32_t decay = (int16_t)mode->pole + (plain ? 0 : (mode->readout >> 16) * 65536);
@@ -113,7 +116,7 @@ static inline int32x4_t clamped_four(int32x4_t x)
 }
 
 /* Four modes at once, as step_mode does one. Gathered words leave the compiler more registers than vld4 does. */
-S4_INLINE int32_t step_four(const s4_mode *modes, int32_t *state, int32_t input, int plain, int clamp, int32_t sum)
+S4_INLINE int32_t step_four(const s4_mode *modes, int32_t *state, int32_t input, int clamp, int32_t sum)
 {
     const uint32x4_t every_16_bytes = vshlq_n_u32(vidupq_n_u32(0, 4), 2);
     const uint32x4_t every_8_bytes = vidupq_n_u32(0, 8);
@@ -125,8 +128,7 @@ S4_INLINE int32_t step_four(const s4_mode *modes, int32_t *state, int32_t input,
     im = vmlaq_n_s32(im, vldrwq_gather_offset_s32(&modes->gain_im, every_16_bytes), input);
     const int16x8_t readout = vreinterpretq_s16_s32(vldrwq_gather_offset_s32(&modes->readout, every_16_bytes));
     const int16x8_t pole = vreinterpretq_s16_s32(vldrwq_gather_offset_s32(&modes->pole, every_16_bytes));
-    const int32x4_t low = vmovlbq_s16(pole);
-    const int32x4_t decay = plain ? low : vaddq_s32(low, vshlq_n_s32(vmovltq_s16(readout), 16));
+    const int32x4_t decay = vaddq_s32(vmovlbq_s16(pole), vshlq_n_s32(vmovltq_s16(readout), 16));
     const int32x4_t rotation = vmovltq_s16(pole);
     sum = vmladavaq_s32(sum, h_re, vmovlbq_s16(readout));
     re = vaddq_s32(re, vmulq_s32(decay, h_re));
@@ -144,57 +146,78 @@ S4_INLINE int32_t step_modes(const s4_mode *mode, int32_t *state, int32_t input,
                              int clamp)
 {
     int32_t sum = 0;
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
-    for (; end - mode >= 4; mode += 4) {
-        sum = step_four(mode, state, input, plain, clamp, sum);
-        state += 8;
-    }
-#endif
+#if defined(__ARM_FEATURE_DSP)
     if (((uint32_t)(end - mode) & 1U) != 0U) {
-        sum = step_mode(mode, state, input, plain, clamp, sum);
+        sum = step_mode(mode, state, 0, input, plain, clamp, sum);
         mode += 1;
         state += 2;
     }
     for (; mode != end; mode += 2) {
-        sum = step_mode(&mode[0], &state[0], input, plain, clamp, sum);
-        sum = step_mode(&mode[1], &state[2], input, plain, clamp, sum);
+        sum = step_mode(mode, state, 0, input, plain, clamp, sum);
+        sum = step_mode(mode, state, 1, input, plain, clamp, sum);
         state += 4;
     }
+#else
+    for (; mode != end; ++mode) {
+        sum = step_mode(mode, state, 0, input, plain, clamp, sum);
+        state += 2;
+    }
+#endif
     return sum;
 }
 
-/* Functions of their own, so that the loops have all registers of a core. */
-S4_NOINLINE int32_t step_plain(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end)
-{
-    return step_modes(mode, state, input, end, 1, 0);
-}
-
-S4_NOINLINE int32_t step_plain_clamped(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end)
-{
-    return step_modes(mode, state, input, end, 1, 1);
-}
-
+/* Modes with any decay, in a function of its own: there are few, or the core is a small one. */
 S4_NOINLINE int32_t step_any(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end, int clamp)
 {
     return clamp ? step_modes(mode, state, input, end, 0, 1) : step_modes(mode, state, input, end, 0, 0);
 }
 
-void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *sums)
+/* The first modes of a channel, in the fastest way that the core has; returns where those begin that are left. */
+S4_INLINE const s4_mode *step_first(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end,
+                                    uint32_t plain, int clamp, int32_t *sum)
 {
-    const uint8_t *plain = layer->plain;
-    const uint32_t modes = layer->modes;
-    const int clamp = layer->clamped != 0;
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+    (void)plain;
+    for (; end - mode >= 4; mode += 4) {
+        *sum = step_four(mode, state, input, clamp, *sum);
+        state += 8;
+    }
+    return mode;
+#elif defined(__ARM_FEATURE_DSP)
+    (void)end;
+    *sum = step_modes(mode, state, input, mode + plain, 1, clamp);
+    return mode + plain;
+#else
+    (void)state, (void)input, (void)end, (void)plain, (void)clamp, (void)sum;
+    return mode;
+#endif
+}
+
+/* All channels; states and constants of the next one follow those of the last. */
+S4_INLINE void step_channels(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *sums, int clamp)
+{
     const s4_mode *mode = layer->constants;
+    const uint32_t modes = layer->modes;
+    const uint8_t *plain = layer->plain;
     for (const int16_t *last = input + layer->channels; input != last; ++input) {
-        const uint32_t count = *plain++;
-        const s4_mode *turned = mode + count;
+        const int32_t u = *input;
         const s4_mode *end = mode + modes;
-        int32_t sum = clamp ? step_plain_clamped(mode, state, *input, turned) : step_plain(mode, state, *input, turned);
-        if (turned != end) {
-            sum += step_any(turned, state + 2U * count, *input, end, clamp);
+        int32_t sum = 0;
+        const s4_mode *rest = step_first(mode, state, u, end, *plain++, clamp, &sum);
+        if (rest != end) {
+            sum += step_any(rest, state + 2 * (rest - mode), u, end, clamp);
         }
         *sums++ = sum;
         state += 2U * modes;
         mode = end;
+    }
+}
+
+void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *sums)
+{
+    if (layer->clamped != 0) {
+        step_channels(layer, state, input, sums, 1);
+    } else {
+        step_channels(layer, state, input, sums, 0);
     }
 }
