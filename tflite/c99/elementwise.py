@@ -107,10 +107,12 @@ def translate_accumulate(operation: Accumulate, source: Translation) -> None:
     size = math.prod(total.shape)
     for row in range(math.prod(x.shape) // size):
         start = f" + {row * size}U" if row else ""
+        # The sums of the steps of a block are tensors of their own where all of them are read.
+        before = source.pointer(total if row else operation.state)
         source.elementwise(
             total,
             [total],
-            lambda i, start=start: f"s4_add({source.pointer(total)}[{i}], {source.element(x, i + start)})",
+            lambda i, start=start, before=before: f"s4_add({before}[{i}], {source.element(x, i + start)})",
         )
 
 
