@@ -51,7 +51,12 @@ def write_model(path: Path, model: Any) -> Path:
 
 
 def write_folder(folder: Path, contents: dict[str, bytes]) -> Path:
-    """Writes several files into a folder; if one cannot be written, none of the new ones remains."""
+    """Writes several files into a folder and its subfolders.
+
+    If one cannot be written, none of the new files and subfolders remains.
+    """
+    subfolders = {folder / parent for name in contents for parent in Path(name).parents} - {folder}
+    new_folders = sorted((path for path in subfolders if not path.exists()), reverse=True)
     created = []
     try:
         for name, content in contents.items():
@@ -62,5 +67,8 @@ def write_folder(folder: Path, contents: dict[str, bytes]) -> Path:
     except BaseException:
         for path in created:
             path.unlink(missing_ok=True)
+        for path in new_folders:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
         raise
     return folder

@@ -87,5 +87,5 @@ def test_a_failure_removes_the_new_files_and_keeps_what_was_there(tmp_path):
     (tmp_path / "notes").write_bytes(b"mine")
     (tmp_path / "blocked").write_bytes(b"a file")
     with pytest.raises(OSError, match="Cannot write"):
-        write_folder(tmp_path, {"first": b"1", "second": b"2", "blocked/third": b"3"})
+        write_folder(tmp_path, {"first": b"1", "new/folder/second": b"2", "blocked/third": b"3"})
     assert sorted(os.listdir(tmp_path)) == ["blocked", "notes"]

@@ -17,6 +17,7 @@ How operations become operators:
 - Of a program for blocks of steps, tensors are `[1, rows, ..]`. A DSS layer repeats for each row what changes its
   state.
 - A sum of squares is BATCH_MATMUL of a row with itself, whose accumulator has 64 bits.
+- On request each step of a DSS layer is one custom operator; see `custom_operator`.
 """
 
 from __future__ import annotations
@@ -25,15 +26,28 @@ from typing import Literal, get_args
 
 from keras_s4.tflite.expansion import Expansion
 from keras_s4.tflite.flatbuffer_reader import Summary, TensorSummary, check_tflite, read_summary
+from keras_s4.tflite.operations import DiagonalStep
 from keras_s4.tflite.program import Program
 
-__all__ = ["States", "Summary", "TensorSummary", "check_states", "check_tflite", "read_summary", "to_tflite"]
+__all__ = [
+    "States",
+    "Steps",
+    "Summary",
+    "TensorSummary",
+    "check_states",
+    "check_steps",
+    "check_tflite",
+    "read_summary",
+    "to_tflite",
+]
 
 # How a file keeps its states from step to step; see `to_tflite`.
 States = Literal["inputs", "variables"]
+# How a file computes the steps of DSS layers.
+Steps = Literal["operators", "custom"]
 
 
-def to_tflite(program: Program, states: States = "inputs") -> bytes:
+def to_tflite(program: Program, states: States = "inputs", dss: Steps = "operators") -> bytes:
     """Write a program as a `.tflite` file; the same program gives the same bytes.
 
     Args:
@@ -42,17 +56,39 @@ def to_tflite(program: Program, states: States = "inputs") -> bytes:
             saved, compared and restored, and one interpreter serves several streams. "variables": the states are
             resource variables inside the interpreter, which nobody can read; one interpreter is one stream. The arena
             grows by about the bytes of the states, which the caller does not keep any more.
+        dss: how steps of DSS layers are computed: "operators" for built-in ones, which run everywhere; "custom" for
+            KERAS_S4_DSS, which a firmware registers (see `custom_operator`): smaller and faster, but it runs nowhere
+            else. The states of these layers are `[1, H, N, 2]` then.
 
     Returns:
         The file's bytes.
 
     Raises:
         ValueError: when the program is inconsistent (see `Program.check`), needs an operator with types that do not run
-            on TensorFlow Lite Micro, or `states` is neither.
+            on TensorFlow Lite Micro, or `states` or `dss` is another word.
+        NotImplementedError: a step of a DSS layer in a form that the custom operator leaves out, such as more than
+            255 modes.
     """
     check_states(states)
+    check_steps(dss)
     program.check()
+    if dss == "custom":
+        # The C back-end is needed for this only.
+        from keras_s4.tflite.custom_operator.expansion import expand_step, state_shapes
+
+        others = {DiagonalStep: expand_step}
+        return Expansion(program, states == "variables", others, state_shapes(program)).write()
     return Expansion(program, variables=states == "variables").write()
+
+
+def check_steps(dss: str) -> None:
+    """Refuse what is none of `Steps`.
+
+    Raises:
+        ValueError: when it is not.
+    """
+    if dss not in get_args(Steps):
+        raise ValueError(f"Received dss={dss!r}; expected one of {', '.join(map(repr, get_args(Steps)))}.")
 
 
 def check_states(states: str) -> None:

@@ -13,10 +13,20 @@ import struct
 
 from keras_s4.tflite.flatbuffer_variables import Variable, variables_of
 from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, IDENTIFIER, SCHEMA_VERSION, checksum
-from keras_s4.tflite.operators import BY_CODE, NOTHING, TENSOR_TYPES, check_operator
+from keras_s4.tflite.operators import BY_CODE, CUSTOM_STEP, NOTHING, TENSOR_TYPES, Operator, check_operator
 
 _TYPE_NAMES = {0: "float32", 1: "float16", 10: "float64", **{code: name for name, code in TENSOR_TYPES.items()}}
-_TYPE_SIZES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "float32": 4, "float64": 8, "resource": 4}
+_TYPE_SIZES = {
+    "uint8": 1,
+    "int8": 1,
+    "int16": 2,
+    "int32": 4,
+    "int64": 8,
+    "float16": 2,
+    "float32": 4,
+    "float64": 8,
+    "resource": 4,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +61,8 @@ class Subgraph:
         operators: the name of each operator, in the order in which they run.
         operator_inputs: for each operator, the indices of its input tensors.
         operator_outputs: for each operator, the indices of its output tensors.
-        arguments: for each VAR_HANDLE the name of its variable, for CALL_ONCE the number of a subgraph; else None.
+        arguments: for each VAR_HANDLE the name of its variable, for CALL_ONCE the number of a subgraph, for a custom
+            operator its options; else None.
         tensors: all tensors.
         inputs: indices of the inputs.
         outputs: indices of the outputs.
@@ -60,7 +71,7 @@ class Subgraph:
     operators: tuple[str, ...]
     operator_inputs: tuple[tuple[int, ...], ...]
     operator_outputs: tuple[tuple[int, ...], ...]
-    arguments: tuple[str | int | None, ...]
+    arguments: tuple[str | int | bytes | None, ...]
     tensors: tuple[TensorSummary, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -93,7 +104,7 @@ class Summary(Subgraph):
     @property
     def registrations(self) -> tuple[str, ...]:
         """The methods of `MicroMutableOpResolver` that a firmware calls, each once."""
-        rows = {row.name: row.registration for row in BY_CODE.values()}
+        rows = {row.name: row.registration for row in (*BY_CODE.values(), CUSTOM_STEP)}
         once = self.initializer.operators if self.initializer else ()
         return tuple(rows[name] for name in dict.fromkeys((*self.operators, *once)))
 
@@ -215,7 +226,7 @@ def _summary(reader: _Reader) -> Summary:
     places = reader.tables(root, 2)
     if len(places) not in (1, 2):
         raise ValueError(f"damaged .tflite: {len(places)} subgraphs; expected 1, or 2 with variables.")
-    codes = [max(reader.scalar(c, 0, "b"), reader.scalar(c, 3, "i")) for c in reader.tables(root, 1)]
+    codes = [_operator_of(reader, place) for place in reader.tables(root, 1)]
     buffers = [bytes(reader.vector(buffer, 0, "B")) for buffer in reader.tables(root, 4)]
     subgraphs = [_subgraph(reader, place, codes, buffers) for place in places]
     for subgraph in subgraphs:
@@ -226,17 +237,30 @@ def _summary(reader: _Reader) -> Summary:
     return Summary(**fields, bytes=len(reader.data), variables=variables_of(main, initializer), initializer=initializer)
 
 
-def _subgraph(reader: _Reader, graph: int, codes: list[int], buffers: list[bytes]) -> Subgraph:
+def _operator_of(reader: _Reader, place: int) -> Operator:
+    code = max(reader.scalar(place, 0, "b"), reader.scalar(place, 3, "i"))
+    custom_code = bytes(reader.vector(place, 1, "B"))
+    if code == CUSTOM_STEP.code and custom_code == CUSTOM_STEP.name.encode():
+        return CUSTOM_STEP
+    if code not in BY_CODE:
+        raise ValueError(f"damaged .tflite: an operator has the unknown code {code} {custom_code!r}.")
+    return BY_CODE[code]
+
+
+def _subgraph(reader: _Reader, graph: int, codes: list[Operator], buffers: list[bytes]) -> Subgraph:
     tensors = tuple(_tensor(reader, place, buffers) for place in reader.tables(graph, 0))
     operators, inputs, outputs, arguments = [], [], [], []
     for place in reader.tables(graph, 3):
         index = reader.scalar(place, 0, "I")
-        if index >= len(codes) or codes[index] not in BY_CODE:
-            raise ValueError(f"damaged .tflite: operator {len(operators)} has unknown code {codes[index : index + 1]}.")
-        operators.append(BY_CODE[codes[index]].name)
+        if index >= len(codes):
+            raise ValueError(f"damaged .tflite: operator {len(operators)} has code {index} of {len(codes)}.")
+        operators.append(codes[index].name)
         inputs.append(reader.vector(place, 1, "i"))
         outputs.append(reader.vector(place, 2, "i"))
-        arguments.append(_argument(reader, operators[-1], reader.child(place, 4)))
+        custom = codes[index] is CUSTOM_STEP
+        arguments.append(
+            bytes(reader.vector(place, 5, "B")) if custom else _argument(reader, operators[-1], reader.child(place, 4))
+        )
     ends = reader.vector(graph, 1, "i"), reader.vector(graph, 2, "i")
     for index in {index for group in (*inputs, *outputs, *ends) for index in group}:
         if not 0 <= index < len(tensors):
@@ -274,8 +298,9 @@ def _tensor(reader: _Reader, place: int, buffers: list[bytes]) -> TensorSummary:
 def _check_operators(graph: Subgraph) -> None:
     for name, inputs, outputs in zip(graph.operators, graph.operator_inputs, graph.operator_outputs, strict=True):
         read = [graph.tensors[index] for index in inputs]
-        if len(outputs) > 1:
-            raise ValueError(f"damaged .tflite: {name} writes {len(outputs)} tensors; expected 1 at most.")
+        most = 2 if name == CUSTOM_STEP.name else 1
+        if len(outputs) > most:
+            raise ValueError(f"damaged .tflite: {name} writes {len(outputs)} tensors; expected {most} at most.")
         written = graph.tensors[outputs[0]].type if outputs else NOTHING
         try:
             check_operator(name, tuple(t.type for t in read), written, tuple(bool(t.scales) for t in read))

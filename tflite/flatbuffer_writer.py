@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import flatbuffers
 import numpy as np
 
-from keras_s4.tflite.operators import NOTHING, TENSOR_TYPES, Operator, check_operator
+from keras_s4.tflite.operators import CUSTOM_STEP, NOTHING, TENSOR_TYPES, Operator, check_operator
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -47,12 +47,16 @@ class TensorRecord:
 
 @dataclasses.dataclass(frozen=True)
 class OperatorRecord:
-    """An operator of the file, with the indices of its tensors and the options of its kernel."""
+    """An operator of the file, with the indices of its tensors and the options of its kernel.
+
+    A custom operator has no `options`, but bytes of its own as `custom_options`.
+    """
 
     operator: Operator
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: tuple[tuple[str, Option], ...]
+    custom_options: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +101,7 @@ class ModelWriter:
 
         Args:
             shape: with the batch axis.
-            type: "int8", "int16", "int32", "int64", or "resource" for the handle of a variable.
+            type: "int8", "uint8", "int16", "int32", "int64", or "resource" for the handle of a variable.
             quantization: None for plain integers.
             data: of a constant; equal constants share one tensor.
             name: kept for inputs and outputs, where a firmware's author reads it.
@@ -133,6 +137,16 @@ class ModelWriter:
         outputs = () if output is None else (output,)
         self.operators.append(OperatorRecord(row, tuple(inputs), outputs, tuple(sorted(options.items()))))
         return output
+
+    def custom_step(self, inputs: Sequence[int], outputs: Sequence[int], options: bytes) -> None:
+        """Append a KERAS_S4_DSS; its outputs are the layer's and the next state.
+
+        Raises:
+            ValueError: the types of these tensors are not those of the operator.
+        """
+        types = tuple(self.tensors[index].type for index in inputs)
+        row = check_operator(CUSTOM_STEP.name, types, self.tensors[outputs[0]].type, (False,) * len(types))
+        self.operators.append(OperatorRecord(row, tuple(inputs), tuple(outputs), (), options))
 
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """Write the file; the same calls give the same bytes."""
@@ -271,20 +285,25 @@ class _Serializer:
                 ("options", record.operator.name, record.options),
                 lambda: self.options(record.operator, dict(record.options)),
             )
+        custom_options = self.numbers(list(record.custom_options), "uint8") if record.custom_options else 0
 
         def fields(builder: flatbuffers.Builder):
             builder.PrependUint32Slot(0, codes.index(record.operator), 0)
             builder.PrependUOffsetTRelativeSlot(1, inputs, 0)
             builder.PrependUOffsetTRelativeSlot(2, outputs, 0)
             builder.PrependUOffsetTRelativeSlot(4, options, 0)
+            builder.PrependUOffsetTRelativeSlot(5, custom_options, 0)
             builder.PrependUint8Slot(3, record.operator.options, 0)
 
-        return self.table(5, fields)
+        return self.table(6 if custom_options else 5, fields)
 
     def operator_code(self, operator: Operator) -> int:
+        custom_code = self.text(operator.name) if operator is CUSTOM_STEP else 0
+
         def fields(builder: flatbuffers.Builder):
             builder.PrependInt32Slot(2, operator.version, 1)
             builder.PrependInt32Slot(3, operator.code, 0)
+            builder.PrependUOffsetTRelativeSlot(1, custom_code, 0)
             builder.PrependInt8Slot(0, min(operator.code, 127), 0)  # an older field; 127 sends readers to the newer
 
         return self.table(4, fields)

@@ -139,8 +139,20 @@ _TABLE = (
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
 BY_CODE: dict[int, Operator] = {operator.code: operator for operator in _TABLE}
 
+# A whole step of a DSS layer, which is no built-in operator: firmware registers it, see `custom_operator`. Its outputs
+# are the layer's and the next state; `signatures` has the type of the first.
+CUSTOM_STEP = Operator(
+    "KERAS_S4_DSS",
+    32,
+    0,
+    1,
+    tuple((("int16", "int32", "int32", "uint8", "int32", "uint8", "int32"), type) for type in ("int8", "int16")),
+    False,
+    "AddCustom",
+)
+
 LARGEST_CONCATENATION = 10
-TENSOR_TYPES: dict[str, int] = {"int32": 2, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
+TENSOR_TYPES: dict[str, int] = {"int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
 
 
 def check_operator(name: str, inputs: tuple[str, ...], output: str, quantized: tuple[bool, ...]) -> Operator:
@@ -158,11 +170,11 @@ def check_operator(name: str, inputs: tuple[str, ...], output: str, quantized: t
     Raises:
         ValueError: when the operator, its types or its quantisation are not in the table.
     """
-    if name not in OPERATORS:
+    if name not in OPERATORS and name != CUSTOM_STEP.name:
         raise ValueError(
             f"Operator {name} is not in the table of operators that run; use one of {', '.join(OPERATORS)}."
         )
-    operator = OPERATORS[name]
+    operator = OPERATORS.get(name, CUSTOM_STEP)
     if name == "CONCATENATION" and len(inputs) <= LARGEST_CONCATENATION and len(set(inputs)) == 1:
         inputs = inputs[:1]
     if (inputs, output) not in operator.signatures:

@@ -23,7 +23,18 @@ def convert(
             help="An .npz file with inputs `x`: some hundred windows of the training data, which set all scales."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the firmware: model.tflite, manifest, vectors.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the firmware: model.tflite, C99, manifest, golden vectors.")
+    ] = None,
+    c: Annotated[
+        Path | None,
+        typer.Option(
+            "--c",
+            metavar="FOLDER",
+            help="Folder for the model as C99 alone, which needs no interpreter: model.h, model.c and their kernels."
+            " --out has the same files in c99/.",
+        ),
+    ] = None,
     length: Annotated[
         int | None, typer.Option(min=1, help="Steps of a window, if the model's sequence length is open.")
     ] = None,
@@ -49,6 +60,14 @@ def convert(
             " inside the interpreter.",
         ),
     ] = "inputs",
+    dss: Annotated[
+        str,
+        typer.Option(
+            metavar="operators|custom",
+            help="custom adds tflm_custom/ to --out: for TensorFlow Lite Micro with a custom operator for DSS layers,"
+            " in C++, which is smaller and faster but must be registered.",
+        ),
+    ] = "operators",
     verify: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +81,7 @@ def convert(
     ] = False,
     json: options.Json = None,
 ) -> None:
-    """Convert a trained model to integers for TensorFlow Lite Micro, and show what it takes.
+    """Convert a trained model to integers for TensorFlow Lite Micro or C99, and show what it takes.
 
     With --analyse a model that cannot work in integers is refused, with the reason; nothing is saved then. Without
     --activations it also shows what int16 would gain in each layer. With --verify nothing is saved unless emulator and
@@ -98,8 +117,11 @@ def convert(
             _show_verification(verification)
         show_table(_table(converted.manifest))
         if out is not None:
-            converted.save(out)
+            converted.save(out, dss)
             Console().print(f"Firmware: {out}", highlight=False, soft_wrap=True)
+        if c is not None:
+            converted.save_c(c)
+            Console().print(f"C99: {c}", highlight=False, soft_wrap=True)
 
 
 def _activations(given: list[str] | None) -> str | dict[str, str]:

@@ -23,6 +23,18 @@ def test_bytes_arena_operators_and_files(call, model_file, data_file, tmp_path):
     assert json.loads((tmp_path / "fw" / "manifest.json").read_text())["sha256"] == manifest["sha256"]
 
 
+def test_c_alone_or_with_all_else(call, model_file, data_file, tmp_path):
+    folders = "--c", tmp_path / "c", "--out", tmp_path / "fw", "--dss", "custom"
+    result = call("convert", model_file, "--data", data_file, *folders)
+    assert result.exit_code == 0, result.output
+    assert f"C99: {tmp_path / 'c'}" in result.output
+    alone, beside = ({path.name: path.read_bytes() for path in (tmp_path / end).iterdir()} for end in ("c", "fw/c99"))
+    assert alone == beside
+    assert {"model.h", "model.c", "keras_s4_diagonal.c", "keras_s4_diagonal.h"} < set(alone)
+    files = json.loads((tmp_path / "fw" / "manifest.json").read_text())["files"]
+    assert {f"c99/{name}" for name in alone} | {"firmware/main.c", "tflm_custom/keras_s4_dss_op.cc"} < set(files)
+
+
 def test_analysis_comes_first(call, model_file, data_file, tmp_path):
     result = call("convert", model_file, "--data", data_file, "--analyse", "--json", tmp_path / "c.json")
     assert result.exit_code == 0, result.output

@@ -21,7 +21,7 @@ import tflm_stand_in
 
 from keras_s4 import models
 from keras_s4.tflite import convert
-from keras_s4.tflite.application import sources
+from keras_s4.tflite.application import firmware, sources
 from keras_s4.tflite.application.folder import folder_contents
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.names import camel_case, identifiers, printable
@@ -49,12 +49,12 @@ FLAGS = ["-std=c++11", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Wco
 
 
 def classifier():
-    return dataclasses.replace(programs.model(), output_activations=("softmax",))
+    return dataclasses.replace(programs.model(lowered=True), output_activations=("softmax",))
 
 
 def blocks():
     """Takes three steps at once, and gives as many classes."""
-    b = programs.Builder(1)
+    b = programs.Builder(1, lowered=True)
     x = b.activation(3, "int16", 2.0**-13, name="x")
     program = b.program(x, b.fully_connected(b.diagonal_step(b.affine(x), 2), 4))
     return in_blocks(dataclasses.replace(program, output_activations=("softmax",)), 3)
@@ -62,7 +62,7 @@ def blocks():
 
 def several():
     """Three inputs, outputs and two states, with names that are no identifiers of C++."""
-    b = programs.Builder(3)
+    b = programs.Builder(3, lowered=True)
     fast = Tensor("class", (3,), "int16", 2.0**-12)
     slow = Tensor('7 */ "Grad" \\\n°C', (4,), "int8", 0.05, -17)
     y = b.diagonal_step(b.fully_connected(fast, 6), 2, "int16")
@@ -363,9 +363,13 @@ def test_firmware_has_no_heap_and_no_float_in_a_step(saved):
 
 def test_two_saves_are_byte_identical_and_carry_no_time(saved, tmp_path):
     saved.converted.save(tmp_path)
-    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (saved.folder, tmp_path))
+    first, second = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (saved.folder, tmp_path)
+    )
     assert first == second
-    archive = zipfile.ZipFile(io.BytesIO(first["golden.npz"]))
+    assert {"model.tflite", "c99/model.c", "firmware/main.c"} < {path.as_posix() for path in first}
+    archive = zipfile.ZipFile(io.BytesIO(first[Path("golden.npz")]))
     assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
@@ -377,6 +381,13 @@ def test_two_builds_of_a_model_are_saved_byte_identically():
         model = models.classifier((20, 3), 2, channels=4, states=2, blocks=1)
         contents.append(folder_contents(convert(model, data)))
     assert contents[0] == contents[1]
+
+
+def test_a_program_that_c_leaves_out_is_refused_and_not_saved(tmp_path):
+    program = programs.single("diagonal_step")
+    with pytest.raises(NotImplementedError, match="readouts of imaginary parts"):
+        Converted(program, to_tflite(program), None).save(tmp_path / "firmware")
+    assert not (tmp_path / "firmware").exists()
 
 
 def test_identifiers_are_distinct_and_no_keywords():
@@ -394,6 +405,8 @@ def test_comments_cannot_be_left():
 def test_templates_are_in_the_package():
     settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert "keras_s4.tflite.application" in settings["packages"]
-    (pattern,) = settings["package-data"]["keras_s4.tflite.application"]
-    packed = {path.name for path in sources.TEMPLATES.parent.glob(pattern)}
-    assert packed == {f"{name}.jinja" for name in sources.SOURCES}
+    patterns = settings["package-data"]["keras_s4.tflite.application"]
+    packed = {path for pattern in patterns for path in sources.TEMPLATES.parent.glob(pattern)}
+    needed = {module.TEMPLATES / f"{name}.jinja" for module in (sources, firmware) for name in module.SOURCES}
+    needed.add(sources.TEMPLATES / "tflm_custom.md.jinja")
+    assert packed == needed

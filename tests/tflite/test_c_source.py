@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from programs import SINGLE, Builder, model, random_inputs, single
 
+from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.c99 import CRunner, c_source
 from keras_s4.tflite.c99.host import STRICT, compiler
 from keras_s4.tflite.emulator import Emulator
@@ -59,6 +60,11 @@ def test_steps_of_dss_layers_saturate_as_in_the_emulator(real_poles, type):
         outputs, states = CRunner(program).run(inputs, states=[start], keep_states=True)
         np.testing.assert_array_equal(outputs, trace.outputs[0])
         np.testing.assert_array_equal(states[0], trace.tensors[step.next_state.name])
+
+
+def test_sums_of_every_step_of_a_block_may_be_read():
+    program = in_blocks(single("accumulate", 1), 3)
+    assert_equal_to_emulator(program, random_inputs(program, 2, 10))
 
 
 def test_a_stream_may_be_cut_anywhere():

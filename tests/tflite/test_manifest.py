@@ -35,7 +35,8 @@ def test_saved_folder_is_complete_and_consistent(converted, folder, manifest):
 
 
 def test_manifest_has_the_hash_of_every_other_file(folder, manifest):
-    contents = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    contents = {name: path.read_bytes() for name, path in files.items() if name != "manifest.json"}
     hashes = {name: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in contents.items()}
     assert manifest["files"] == hashes
 

@@ -17,14 +17,101 @@ from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.flatbuffer_reader import read_summary
 from keras_s4.tflite.operators import OPERATORS
 
+# Where recent trees have the types of C and the classes of the library, and where older ones have them.
+RECENT, OLDER = ("namespace tflite { namespace micro {", "}}"), ("", "")
+
 _COMMON = """
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+OPEN
 typedef enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 } TfLiteStatus;
-typedef enum { kTfLiteFloat32 = 1, kTfLiteInt32 = 2, kTfLiteInt64 = 4, kTfLiteInt16 = 7, kTfLiteInt8 = 9 } TfLiteType;
+typedef enum {
+  kTfLiteFloat32 = 1, kTfLiteInt32 = 2, kTfLiteUInt8 = 3, kTfLiteInt64 = 4, kTfLiteInt16 = 7, kTfLiteInt8 = 9
+} TfLiteType;
 typedef union TfLitePtrUnion { int32_t* i32; int16_t* i16; int8_t* int8; char* raw; void* data; } TfLitePtrUnion;
 typedef struct TfLiteTensor { TfLiteType type; TfLitePtrUnion data; size_t bytes; } TfLiteTensor;
+typedef struct TfLiteIntArray { int size; int data[8]; } TfLiteIntArray;
+typedef struct TfLiteEvalTensor { TfLitePtrUnion data; TfLiteIntArray* dims; TfLiteType type; } TfLiteEvalTensor;
+typedef struct TfLiteNode { TfLiteIntArray* inputs; TfLiteIntArray* outputs; void* user_data; } TfLiteNode;
+typedef struct TfLiteContext { void* impl_; } TfLiteContext;
+CLOSE
+"""
+
+_MICRO_COMMON = """
+#pragma once
+#include "tensorflow/lite/c/common.h"
+OPEN
+struct TFLMRegistration {
+  void* (*init)(TfLiteContext* context, const char* buffer, size_t length);
+  void (*free)(TfLiteContext* context, void* buffer);
+  TfLiteStatus (*prepare)(TfLiteContext* context, TfLiteNode* node);
+  TfLiteStatus (*invoke)(TfLiteContext* context, TfLiteNode* node);
+  void (*reset)(TfLiteContext* context, void* buffer);
+  int32_t builtin_code;
+  const char* custom_name;
+};
+CLOSE
+"""
+
+_CONTEXT = """
+#pragma once
+#include "tensorflow/lite/c/common.h"
+namespace tflite {
+OPEN_MICRO
+class MicroContext {
+ public:
+  virtual ~MicroContext() = default;
+  virtual void* AllocatePersistentBuffer(size_t bytes) = 0;
+  virtual TfLiteStatus RequestScratchBufferInArena(size_t bytes, int* buffer_idx) = 0;
+  virtual void* GetScratchBuffer(int buffer_idx) = 0;
+  virtual TfLiteTensor* AllocateTempTfLiteTensor(int tensor_idx) = 0;
+  virtual void DeallocateTempTfLiteTensor(TfLiteTensor* tensor) = 0;
+  virtual TfLiteEvalTensor* GetEvalTensor(int tensor_idx) = 0;
+  TfLiteTensor* AllocateTempInputTensor(const TfLiteNode* node, int index) {
+    return AllocateTempTfLiteTensor(node->inputs->data[index]);
+  }
+  TfLiteTensor* AllocateTempOutputTensor(const TfLiteNode* node, int index) {
+    return AllocateTempTfLiteTensor(node->outputs->data[index]);
+  }
+};
+inline MicroContext* GetMicroContext(const TfLiteContext* context) {
+  return static_cast<MicroContext*>(context->impl_);
+}
+CLOSE_MICRO
+}
+"""
+
+_KERNEL_UTIL = """
+#pragma once
+#include "tensorflow/lite/micro/micro_common.h"
+#include "tensorflow/lite/micro/micro_context.h"
+namespace tflite {
+namespace micro {
+inline TFLMRegistration RegisterOp(
+    void* (*init)(TfLiteContext*, const char*, size_t), TfLiteStatus (*prepare)(TfLiteContext*, TfLiteNode*),
+    TfLiteStatus (*invoke)(TfLiteContext*, TfLiteNode*), void (*free)(TfLiteContext*, void*) = nullptr,
+    void (*reset)(TfLiteContext*, void*) = nullptr) {
+  return TFLMRegistration{init, free, prepare, invoke, reset, 0, nullptr};
+}
+inline const TfLiteEvalTensor* GetEvalInput(const TfLiteContext* context, const TfLiteNode* node, int index) {
+  return GetMicroContext(context)->GetEvalTensor(node->inputs->data[index]);
+}
+inline TfLiteEvalTensor* GetEvalOutput(const TfLiteContext* context, const TfLiteNode* node, int index) {
+  return GetMicroContext(context)->GetEvalTensor(node->outputs->data[index]);
+}
+template <typename T>
+T* GetTensorData(TfLiteEvalTensor* tensor) { return reinterpret_cast<T*>(tensor->data.raw); }
+template <typename T>
+const T* GetTensorData(const TfLiteEvalTensor* tensor) { return reinterpret_cast<const T*>(tensor->data.raw); }
+}
+}
+"""
+
+_LOG = """
+#pragma once
+#include <stdio.h>
+#define MicroPrintf(...) fprintf(stderr, __VA_ARGS__)
 """
 
 _SCHEMA = """
@@ -44,7 +131,7 @@ inline uint32_t Model::version() const {
 _RESOLVER = """
 #pragma once
 #include <string.h>
-#include "tensorflow/lite/c/common.h"
+#include "tensorflow/lite/micro/micro_common.h"
 namespace tflite {{
 class MicroOpResolver {{
  public:
@@ -57,6 +144,9 @@ class MicroMutableOpResolver : public MicroOpResolver {{
  public:
   explicit MicroMutableOpResolver() {{}}
 {methods}
+  TfLiteStatus AddCustom(const char* name, const TFLMRegistration* registration) {{
+    return strcmp(name, "KERAS_S4_DSS") == 0 && registration->invoke ? Add("AddCustom") : kTfLiteError;
+  }}
   bool Has(const char* name) const override {{
     for (unsigned int i = 0; i < count_; ++i) if (strcmp(names_[i], name) == 0) return true;
     return false;
@@ -217,7 +307,7 @@ def write_tree(folder: Path, tflite: bytes) -> None:
     names = sorted(summary.registrations)
     methods = [*(operator.registration for operator in OPERATORS.values()), "AddNothingOfOurs"]
     headers = {
-        "c/common.h": _COMMON,
+        **kernel_headers(),
         "schema/schema_generated.h": _SCHEMA,
         "micro/micro_mutable_op_resolver.h": _RESOLVER.format(
             methods="\n".join(f'  TfLiteStatus {name}() {{ return Add("{name}"); }}' for name in methods)
@@ -228,6 +318,27 @@ def write_tree(folder: Path, tflite: bytes) -> None:
             **ends, **variables, record_bytes=size, operators=", ".join(f'"{name}"' for name in names)
         ),
     }
+    write_headers(folder, headers)
+
+
+def kernel_headers(namespace: tuple[str, str] = OLDER) -> dict[str, str]:
+    """What a custom operator needs, by path; types and classes are where trees of that age have them."""
+    headers = {
+        "c/common.h": _COMMON,
+        "micro/micro_common.h": _MICRO_COMMON,
+        "micro/micro_context.h": _CONTEXT,
+        "micro/micro_log.h": _LOG,
+        "micro/kernels/kernel_util.h": _KERNEL_UTIL,
+    }
+    micro = ("namespace micro {", "}") if namespace == RECENT else ("", "")
+    words = {"OPEN_MICRO": micro[0], "CLOSE_MICRO": micro[1], "OPEN": namespace[0], "CLOSE": namespace[1]}
+    for word, text in words.items():
+        headers = {path: header.replace(f"\n{word}\n", f"\n{text}\n") for path, header in headers.items()}
+    return headers
+
+
+def write_headers(folder: Path, headers: dict[str, str]) -> None:
+    """Write headers into a tree."""
     for name, text in headers.items():
         path = folder / "tensorflow" / "lite" / name
         path.parent.mkdir(parents=True, exist_ok=True)

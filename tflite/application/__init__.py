@@ -1,5 +1,1 @@
-"""The folder that a firmware project starts from: a model, the facts about it, and an application that runs it."""
-
-from keras_s4.tflite.application.folder import save
-
-__all__ = ["save"]
+"""The folder that a firmware project starts from: a model, the facts about it, and applications that run it."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.golden import Golden
-from keras_s4.tflite.application.names import camel_case, identifiers, printable
+from keras_s4.tflite.application.initializers import lines_of, struct
+from keras_s4.tflite.application.names import printable
 from keras_s4.tflite.operations import Accumulate
-from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.program import Program
 from keras_s4.tflite.rendering import render
-from keras_s4.tflite.tensors import Tensor
 
 TEMPLATES = Path(__file__).parent / "templates"
 SOURCES = (
@@ -29,80 +28,18 @@ SOURCES = (
 )
 # The golden vectors of the application are flashed with it, so they are few.
 STREAMS, STEPS = 3, 32
-BYTES_A_LINE, INTEGERS_A_LINE = 12, 8
+BYTES_A_LINE = 12
 
 
-@dataclasses.dataclass(frozen=True)
-class End:
-    """An input, output or state as the templates need it.
-
-    Args:
-        tensor: of the program.
-        integers: the least and the largest that it may hold.
-        field: its name in a C++ struct.
-        activation: what is left to do for an output once it is a real number: "linear" or "softmax".
-        rows: values of a sequence in an output.
-    """
-
-    tensor: Tensor
-    integers: tuple[int, int]
-    field: str
-    activation: str = "linear"
-    rows: int = 1
-
-    @property
-    def name(self) -> str:
-        """The tensor's name, safe in a comment."""
-        return printable(self.tensor.name)
-
-    @property
-    def camel(self) -> str:
-        """The name in functions and constants."""
-        return camel_case(self.field)
-
-    @property
-    def c_type(self) -> str:
-        """`int16_t` for example."""
-        return f"{self.tensor.type}_t"
-
-    @property
-    def tflm_type(self) -> str:
-        """`kTfLiteInt16` for example."""
-        return f"kTfLite{self.tensor.type.capitalize()}"
-
-    @property
-    def size(self) -> int:
-        """How many integers."""
-        return math.prod(self.tensor.shape)
-
-    @property
-    def is_token(self) -> bool:
-        """Whether an input holds the number of a row of a table: a whole number as it is, not quantised."""
-        return self.tensor.type == "int32"
-
-    @property
-    def scale(self) -> float:
-        """The real value of one unit."""
-        return float(self.tensor.scale)
-
-    @property
-    def steps_per_unit(self) -> str:
-        """The reciprocal of the scale as a `float` literal where multiplying by it is exact, otherwise "".
-
-        That is the case for powers of two, and `float` then gives what `Converted.quantize` gives in `double`.
-        """
-        fraction, exponent = math.frexp(self.scale)
-        if fraction != 0.5 or abs(exponent) > 100 or self.tensor.type not in ("int8", "int16"):
-            return ""
-        return f"{1 / self.scale!r}f"
-
-    @property
-    def range(self) -> list[float]:
-        """The least and the largest real value."""
-        return [(integer - self.tensor.zero_point) * self.scale for integer in self.integers]
-
-
-def render_sources(program: Program, manifest: dict[str, Any], tflite: bytes, golden: Golden) -> dict[str, str]:
+def render_sources(
+    program: Program,
+    manifest: dict[str, Any],
+    tflite: bytes,
+    golden: Golden,
+    c_name: str,
+    registers_step: bool = False,
+    also_custom: bool = False,
+) -> dict[str, str]:
     """The text of every file of `SOURCES`, by name.
 
     Args:
@@ -110,10 +47,14 @@ def render_sources(program: Program, manifest: dict[str, Any], tflite: bytes, go
         manifest: the facts about it, as `manifest_of` gives them.
         tflite: the bytes of its `.tflite`.
         golden: vectors of at least `STREAMS` streams and `STEPS` steps.
+        c_name: what the C files and functions are called.
+        registers_step: whether the `.tflite` has steps of DSS layers as custom operators.
+        also_custom: whether the folder has such an application as well.
     """
-    inputs, outputs, states = _ends(program)
+    inputs, outputs, states = ends_of(program)
     context = {
         "name": printable(program.name),
+        "c_name": c_name,
         "manifest": manifest,
         "inputs": inputs,
         "outputs": outputs,
@@ -121,25 +62,12 @@ def render_sources(program: Program, manifest: dict[str, Any], tflite: bytes, go
         "states": [] if manifest["states_kept_as"] == "variables" else states,
         "variables": len(states) if manifest["states_kept_as"] == "variables" else 0,
         "averages": any(isinstance(operation, Accumulate) for operation in program.operations),
-        "model_lines": _lines([f"0x{byte:02x}" for byte in tflite], BYTES_A_LINE),
+        "registers_step": registers_step,
+        "also_custom": also_custom,
+        "model_lines": lines_of([f"0x{byte:02x}" for byte in tflite], BYTES_A_LINE),
         "golden": _golden_initializers(golden.first(STREAMS, STEPS)),
     }
     return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in SOURCES}
-
-
-def _ends(program: Program) -> tuple[list[End], list[End], list[End]]:
-    tensors = [*program.inputs, *program.outputs, *(state.before for state in program.states)]
-    activations = ["linear"] * len(tensors)
-    for index, activation in enumerate(program.output_activations, len(program.inputs)):
-        activations[index] = activation
-    rows = [1] * len(tensors)
-    for index, count in enumerate(program.output_rows, len(program.inputs)):
-        rows[index] = count
-    fields = identifiers(tensor.name for tensor in tensors)
-    integers = [limits(program, tensor) for tensor in tensors]
-    ends = [End(*values) for values in zip(tensors, integers, fields, activations, rows, strict=True)]
-    first_output, first_state = len(program.inputs), len(program.inputs) + len(program.outputs)
-    return ends[:first_output], ends[first_output:first_state], ends[first_state:]
 
 
 def _golden_initializers(golden: Golden) -> dict[str, Any]:
@@ -148,7 +76,7 @@ def _golden_initializers(golden: Golden) -> dict[str, Any]:
 
     def each_step(arrays: tuple[np.ndarray, ...]) -> list[list[str]]:
         return [
-            [_struct([array[stream, step] for array in arrays]) for step in range(steps)] for stream in range(streams)
+            [struct([array[stream, step] for array in arrays]) for step in range(steps)] for stream in range(streams)
         ]
 
     return {
@@ -156,17 +84,5 @@ def _golden_initializers(golden: Golden) -> dict[str, Any]:
         "steps": steps,
         "inputs": each_step(golden.inputs),
         "outputs": each_step(golden.outputs),
-        "states": [_struct([array[stream, -1] for array in golden.states]) for stream in range(streams)],
+        "states": [struct([array[stream, -1] for array in golden.states]) for stream in range(streams)],
     }
-
-
-def _struct(arrays: list[np.ndarray]) -> str:
-    """The initialiser of a struct of arrays; long ones take several lines."""
-    fields = [_lines([str(value) for value in array.ravel().tolist()], INTEGERS_A_LINE) for array in arrays]
-    return "{" + ",\n     ".join("{" + "\n      ".join(lines) + "}" for lines in fields) + "}"
-
-
-def _lines(values: list[str], count: int) -> list[str]:
-    """Comma-separated values, `count` a line; no comma after the last."""
-    lines = [", ".join(values[start : start + count]) for start in range(0, len(values), count)]
-    return [line + "," for line in lines[:-1]] + lines[-1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Expansion:
     Args:
         program: the integer program.
         variables: whether the states are resource variables, not inputs and outputs.
+        others: functions that write operations of some classes in another way than the registered ones.
+        state_shapes: of the states that these keep in another shape, with a batch axis, by the name of either end.
 
     Attributes:
         index: of the tensor of the file that holds a tensor of the program, by name.
@@ -42,8 +44,16 @@ class Expansion:
             states.
     """
 
-    def __init__(self, program: Program, variables: bool = False):
+    def __init__(
+        self,
+        program: Program,
+        variables: bool = False,
+        others: Mapping[type, Expand] | None = None,
+        state_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ):
         self.program = program
+        self._expansions = _EXPANSIONS | dict(others or {})
+        self._state_shapes = dict(state_shapes or {})
         self._variables = StateVariables(program.states if variables else (), self)
         self._explicit_states = () if variables else program.states
         self.writer = ModelWriter()
@@ -59,7 +69,7 @@ class Expansion:
         self._variables.initialize()
         for operation in self.program.operations:
             self._variables.read(reads(operation))
-            _EXPANSIONS[type(operation)](operation, self)
+            self._expansions[type(operation)](operation, self)
             self._variables.assign()
         self._variables.finish()
         outputs: list[int] = []
@@ -82,6 +92,8 @@ class Expansion:
 
         States of int32 have four axes, as convolutions give them: what is added to one then never has another shape.
         """
+        if tensor.name in self._state_shapes:
+            return self._state_shapes[tensor.name]
         four = tensor.type == "int32" and tensor.name in self.state_ends
         return (1,) * max(1, 4 - len(tensor.shape) if four else 1) + tensor.shape
 

@@ -1,0 +1,70 @@
+"""The application for TensorFlow Lite Micro with steps of DSS layers as custom operators."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from keras_s4.tflite.application.golden import Golden
+from keras_s4.tflite.application.names import printable
+from keras_s4.tflite.application.sources import TEMPLATES, render_sources
+from keras_s4.tflite.custom_operator import library_files
+from keras_s4.tflite.custom_operator.expansion import state_shapes
+from keras_s4.tflite.flatbuffer import read_summary, to_tflite
+from keras_s4.tflite.program import Program, State
+from keras_s4.tflite.rendering import render
+from keras_s4.tflite.tensors import Tensor
+
+
+def custom_application(program: Program, manifest: dict[str, Any], golden: Golden, c_name: str) -> dict[str, bytes]:
+    """The bytes of each file, by name.
+
+    Args:
+        program: the integer program.
+        manifest: the facts about its file of built-in operators, as `manifest_of` gives them.
+        golden: vectors of the program.
+        c_name: what its C files and functions are called.
+
+    Raises:
+        NotImplementedError: a step in a form that the custom operator leaves out, such as more than 255 modes.
+    """
+    tflite = to_tflite(program, manifest["states_kept_as"], "custom")
+    summary = read_summary(tflite)
+    # No interpreter here can run the file, so the arena stays what built-in operators take, which is more.
+    ours = manifest | {"tflite_bytes": len(tflite), "registrations": list(summary.registrations)}
+    in_file = _as_in_the_file(program)
+    sources = render_sources(in_file, ours, tflite, reordered(golden, program), c_name, registers_step=True)
+    sources["README.md"] = render(
+        TEMPLATES / "tflm_custom.md.jinja",
+        name=printable(program.name),
+        manifest=ours,
+        builtin_bytes=manifest["tflite_bytes"],
+        operators=len(summary.operators),
+        builtin_operators=manifest["operators"],
+        variables=len(summary.variables),
+    )
+    texts = sources | library_files()
+    return {"model.tflite": tflite} | {name: text.encode() for name, text in texts.items()}
+
+
+def _as_in_the_file(program: Program) -> Program:
+    """The program whose states have the shapes of the file; its operations are as they were."""
+    shapes = state_shapes(program)
+
+    def reshaped(tensor: Tensor) -> Tensor:
+        return dataclasses.replace(tensor, shape=shapes[tensor.name][1:]) if tensor.name in shapes else tensor
+
+    states = tuple(State(reshaped(state.before), reshaped(state.after)) for state in program.states)
+    return dataclasses.replace(program, states=states)
+
+
+def reordered(golden: Golden, program: Program) -> Golden:
+    """Golden vectors with the axes of the states of DSS layers in the order of the file."""
+    shapes = state_shapes(program)
+    states = [
+        np.swapaxes(values, -1, -3) if state.before.name in shapes else values
+        for values, state in zip(golden.states, program.states, strict=True)
+    ]
+    return dataclasses.replace(golden, states=tuple(states))
