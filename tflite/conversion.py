@@ -12,11 +12,14 @@ import keras
 import numpy as np
 
 from keras_s4.graph import Graph, TensorKey, graph_of
+from keras_s4.layers import LowRankDense
 from keras_s4.layers.quantized import QuantizedLayer
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.c99 import CRunner, c_source
 from keras_s4.tflite.calibration import (
+    AMPLE_HEADROOM,
+    HEADROOM,
     Signal,
     arrays_by_name,
     check_representative_inputs,
@@ -78,9 +81,9 @@ def convert(
     samples = next(iter(data.values())).shape[1]
     builder = ProgramBuilder(length, ranges=_trained_ranges(model), activations=activations, samples=samples)
     if len(data) == 1:
-        sources = [_input_signal("input", graph, graph.inputs[0], *data.values())]
+        sources = [_input_signal("input", graph, graph.inputs[0], *data.values(), activations)]
     else:
-        sources = [_input_signal(key[0], graph, key, data[key[0]]) for key in graph.inputs]
+        sources = [_input_signal(key[0], graph, key, data[key[0]], activations) for key in graph.inputs]
     results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
     steps = builder.period if steps is None else steps
     _check_steps(steps, builder, length)
@@ -123,7 +126,7 @@ def _names_of_outputs(model: keras.Model) -> tuple[str, ...]:
     return tuple(described) if isinstance(described, dict) else ()
 
 
-def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray) -> Signal:
+def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray, activations: Activations) -> Signal:
     """An input of the model: samples as int16, or token numbers as int32 `[1]` where an Embedding reads them.
 
     Raises:
@@ -139,7 +142,9 @@ def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray) -> 
             f"Input {name!r} has shape {list(data.shape)}; expected [B, L, features], or an Embedding as the layer "
             "that reads it. Give each step an axis of features: keras.Input((length, 1))."
         )
-    return Signal(Tensor(name, data.shape[2:], "int16", power_of_two_scale(float(np.abs(data).max()), 16)), data)
+    ample = activations == "int16" and all(isinstance(layer, (keras.layers.Dense, LowRankDense)) for layer in readers)
+    scale = power_of_two_scale(float(np.abs(data).max()), 16, AMPLE_HEADROOM if ample else HEADROOM)
+    return Signal(Tensor(name, data.shape[2:], "int16", scale), data)
 
 
 def _trained_ranges(model: keras.Model) -> dict[str, tuple[float, int]]:

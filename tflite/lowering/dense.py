@@ -8,7 +8,14 @@ import keras
 import numpy as np
 
 from keras_s4.layers import LowRankDense
-from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale, symmetric_int8_scale
+from keras_s4.tflite.calibration import (
+    AMPLE_HEADROOM,
+    HEADROOM,
+    Signal,
+    int8_range,
+    power_of_two_scale,
+    symmetric_int8_scale,
+)
 from keras_s4.tflite.lowering.activation import SQUASHED, add_activation, as_int16, in_float64, squash_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.lowering.rounding import round_kernel
@@ -112,7 +119,8 @@ def _wide_scale(layer: keras.layers.Layer, values: np.ndarray) -> float:
     """The scale of a result in int16, which is what the activation wants to read."""
     if layer.activation in SQUASHED:
         return squash_scale(values)
-    return power_of_two_scale(float(np.abs(values).max()), 16)
+    headroom = AMPLE_HEADROOM if layer.activation is keras.activations.linear else HEADROOM
+    return power_of_two_scale(float(np.abs(values).max()), 16, headroom)
 
 
 def _range(layer, values: np.ndarray, signal: Signal, shifts: bool) -> tuple[float, int]:
