@@ -21,7 +21,9 @@ def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> Non
     layer = source.struct(
         "s4_diagonal",
         f"{operation.output.name} layer",
-        constants=source.array(f"{operation.output.name} modes", _modes(operation), "s4_mode", note="channels, modes"),
+        constants=source.array(
+            f"{operation.output.name} modes", _modes(operation), "int32_t", note="channels, modes", words=4
+        ),
         plain=source.array(f"{operation.output.name} plain modes", plain_modes(operation), "uint8_t"),
         channels=f"{operation.state.shape[-1]}U",
         modes=f"{operation.state.shape[1]}U",

@@ -103,7 +103,9 @@ class Translation:
             self.placement.pointers[tensor.name] = self.array(tensor.name, tensor.data, f"{tensor.type}_t", tensor)
         return self.placement.pointers[tensor.name]
 
-    def array(self, name: str, values: np.ndarray, type: str, like: Tensor | None = None, note: str = "") -> str:
+    def array(
+        self, name: str, values: np.ndarray, type: str, like: Tensor | None = None, note: str = "", words: int = 1
+    ) -> str:
         """Define an array; returns its name.
 
         Args:
@@ -112,13 +114,14 @@ class Translation:
             type: of an element in C.
             like: a tensor whose shape and scale are worth a comment.
             note: what else is.
+            words: elements of the array that one of the values makes.
         """
         identifier = self._identifier(name)
         shape = list(values.shape) if like is None else list(like.shape)
         scale = "" if like is None else f", {_scale(like)}"
         comment = f"{printable(name)}: {shape}{scale}{f', {note}' if note else ''}"
         literals = [value if isinstance(value, str) else _literal(int(value)) for value in values.ravel().tolist()]
-        self.constants.append(Constant(type, identifier, values.size, comment, literals))
+        self.constants.append(Constant(type, identifier, values.size * words, comment, literals))
         return identifier
 
     def struct(self, type: str, name: str, **fields: object) -> str:

@@ -7,7 +7,7 @@ The operator, its registration and the kernel are in C++ and C; `library_files` 
 |-----------|--------------|---------------------|---------------------------------------------------------------|
 | input 0   | int16        | `[1, H]`, `[1,R,H]` | what goes into the layer; R steps of a block                   |
 | input 1   | int32        | `[1, H, N, 2]`      | the state before: real and imaginary part of each mode, 2**-30 |
-| input 2   | int32        | `[H, N, 4]`         | constant: the four words of each `s4_mode`                     |
+| input 2   | int32        | `[H, N, 4]`         | constant: the four words of each `S4_MODE`                     |
 | input 3   | uint8        | `[H]`               | constant: `plain` of `s4_diagonal`                             |
 | input 4   | int32        | `[H]`               | constant: the mantissa that scales the sum of a channel        |
 | input 5   | uint8        | `[H]`               | constant: its shift, both as `s4_scale_once` takes them        |

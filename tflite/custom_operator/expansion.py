@@ -50,7 +50,7 @@ def expand_step(operation: DiagonalStep, file: Expansion) -> None:
 
 
 def mode_words(operation: DiagonalStep) -> np.ndarray:
-    """The constants of each mode as the four int32 of `s4_mode` in C, `[H, N, 4]`."""
+    """The constants of each mode as the four int32 of `S4_MODE` in C, `[H, N, 4]`."""
     decay, rotation, readout = operation.decay.data, operation.rotation.data, operation.readout.data[0]
     words = [
         *operation.input_gain.data,

@@ -32,30 +32,37 @@ static inline int16x2_t upper_halves(int32_t high, int32_t low)
     return pair;
 }
 
-/* Two words in one instruction, which compilers find by chance only. `bytes` is known when it is inlined. */
+/* Two words in one instruction that moves the pointer on, which compilers find by chance only. */
 typedef struct {
     int32_t first;
     int32_t second;
 } pair;
 
-S4_INLINE pair load_pair(const int32_t *from, int bytes)
+S4_INLINE pair take_pair(const int32_t **from)
 {
     pair words;
-    __asm__("ldrd %0, %1, [%2, %3]" : "=r"(words.first), "=r"(words.second) : "r"(from), "i"(bytes) : "memory");
+    __asm__("ldrd %0, %1, [%2], #8" : "=&r"(words.first), "=&r"(words.second), "+&r"(*from) : : "memory");
     return words;
 }
 
-S4_INLINE void store_pair(int32_t *to, int bytes, int32_t first, int32_t second)
+S4_INLINE void put_pair(int32_t **to, int32_t first, int32_t second)
 {
-    __asm__("strd %0, %1, [%2, %3]" : : "r"(first), "r"(second), "r"(to), "i"(bytes) : "memory");
+    __asm__ volatile("strd %1, %2, [%0], #8" : "+&r"(*to) : "r"(first), "r"(second) : "memory");
 }
 
-/* One mode: its state moves on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int at, int32_t input, int plain, int clamp, int32_t sum)
+S4_INLINE pair look_at_pair(const int32_t *from)
 {
-    const pair now = load_pair(state, 8 * at);
-    const pair gain = load_pair(&mode->gain_re, 16 * at);
-    const pair rest = load_pair(&mode->gain_re, 16 * at + 8);
+    pair words;
+    __asm__("ldrd %0, %1, [%2]" : "=r"(words.first), "=r"(words.second) : "r"(from) : "memory");
+    return words;
+}
+
+/* One mode: its state and the pointers move on; returns `sum` and what the mode reads out before. */
+S4_INLINE int32_t step_mode(const int32_t **constants, int32_t **state, int32_t input, int plain, int clamp, int32_t sum)
+{
+    const pair now = look_at_pair(*state);
+    const pair gain = take_pair(constants);
+    const pair rest = take_pair(constants);
     const int32_t above_re = hidden_above(now.first);
     const int32_t above_im = hidden_above(now.second);
     const int16x2_t h = upper_halves(above_im, above_re);
@@ -67,7 +74,7 @@ S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int at, int32_t
         re = s4_subtract(re, (int32_t)((uint32_t)h << 16));
         im = s4_subtract(im, (int32_t)((uint32_t)above_im & 0xFFFF0000U));
     }
-    store_pair(state, 8 * at, clamp ? s4_saturate_31(re) : re, clamp ? s4_saturate_31(im) : im);
+    put_pair(state, clamp ? s4_saturate_31(re) : re, clamp ? s4_saturate_31(im) : im);
     return __smlabb(h, rest.second, sum);
 }
 
@@ -79,22 +86,24 @@ static inline int32_t hidden(int32_t x)
     return s4_saturate_16(s4_shift_rounded((x >> 1) + (x & 1), 14U));
 }
 
-/* One mode: its state moves on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int at, int32_t input, int plain, int clamp, int32_t sum)
+/* One mode: its state and the pointers move on; returns `sum` and what the mode reads out before. */
+S4_INLINE int32_t step_mode(const int32_t **constants, int32_t **state, int32_t input, int plain, int clamp, int32_t sum)
 {
-    mode += at;
-    state += 2 * at;
-    const int32_t h_re = hidden(state[0]);
-    const int32_t h_im = hidden(state[1]);
-    const int32_t decay = (int16_t)mode->pole + (plain ? 0 : (mode->readout >> 16) * 65536);
-    const int32_t rotation = mode->pole >> 16;
-    int32_t re = s4_add(state[0], s4_multiply(mode->gain_re, input));
-    int32_t im = s4_add(state[1], s4_multiply(mode->gain_im, input));
+    const int32_t *mode = *constants; /* gains, pole, readout */
+    int32_t *now = *state;
+    const int32_t h_re = hidden(now[0]);
+    const int32_t h_im = hidden(now[1]);
+    const int32_t decay = (int16_t)mode[2] + (plain ? 0 : (mode[3] >> 16) * 65536);
+    const int32_t rotation = mode[2] >> 16;
+    int32_t re = s4_add(now[0], s4_multiply(mode[0], input));
+    int32_t im = s4_add(now[1], s4_multiply(mode[1], input));
     re = s4_add(re, s4_subtract(s4_multiply(decay, h_re), s4_multiply(rotation, h_im)));
     im = s4_add(im, s4_add(s4_multiply(decay, h_im), s4_multiply(rotation, h_re)));
-    state[0] = clamp ? s4_saturate_31(re) : re;
-    state[1] = clamp ? s4_saturate_31(im) : im;
-    return sum + (int16_t)mode->readout * h_re;
+    now[0] = clamp ? s4_saturate_31(re) : re;
+    now[1] = clamp ? s4_saturate_31(im) : im;
+    *constants += 4;
+    *state += 2;
+    return sum + (int16_t)mode[3] * h_re;
 }
 
 #endif
@@ -150,9 +159,11 @@ S4_INLINE int32_t step_mode(const s4_mode *mode, int32_t *state, int at, int32_t
             : [input] "r"(input), [half] "r"(32770)                                               \
             : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory")
 
-/* Modes in fours up to `end`; returns the sum of what they read out before. */
-S4_INLINE int32_t step_fours(const s4_mode *modes, int32_t *state, int32_t input, const s4_mode *end, int clamp)
+/* Modes in fours up to `end`; the pointers move on; returns the sum of what the modes read out before. */
+S4_INLINE int32_t step_fours(const int32_t **constants, int32_t **states, int32_t input, const int32_t *end, int clamp)
 {
+    const int32_t *modes = *constants;
+    int32_t *state = *states;
     int32_t sum = 0;
     while (modes != end) {
         if (clamp) {
@@ -161,77 +172,50 @@ S4_INLINE int32_t step_fours(const s4_mode *modes, int32_t *state, int32_t input
             S4_STEP_FOUR("");
         }
     }
+    *constants = modes;
+    *states = state;
     return sum;
 }
 #endif
 
-/* Modes up to `end`; returns the sum of what they read out before. `plain` and `clamp` are known when it is inlined. */
-S4_INLINE int32_t step_modes(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end, int plain,
+/* Modes up to `end`; the pointers move on. `plain` and `clamp` are known when it is inlined. */
+S4_INLINE int32_t step_modes(const int32_t **constants, int32_t **state, int32_t input, const int32_t *end, int plain,
                              int clamp)
 {
     int32_t sum = 0;
-#if defined(__ARM_FEATURE_DSP)
-    if (((uint32_t)(end - mode) & 1U) != 0U) {
-        sum = step_mode(mode, state, 0, input, plain, clamp, sum);
-        mode += 1;
-        state += 2;
+    while (*constants != end) {
+        sum = step_mode(constants, state, input, plain, clamp, sum);
     }
-    for (; mode != end; mode += 2) {
-        sum = step_mode(mode, state, 0, input, plain, clamp, sum);
-        sum = step_mode(mode, state, 1, input, plain, clamp, sum);
-        state += 4;
-    }
-#else
-    for (; mode != end; ++mode) {
-        sum = step_mode(mode, state, 0, input, plain, clamp, sum);
-        state += 2;
-    }
-#endif
     return sum;
 }
 
-/* Modes with any decay, in a function of its own: there are few, or the core is a small one. */
-S4_NOINLINE int32_t step_any(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end, int clamp)
-{
-    return clamp ? step_modes(mode, state, input, end, 0, 1) : step_modes(mode, state, input, end, 0, 0);
-}
-
-/* The first modes of a channel, in the fastest way that the core has; returns where those begin that are left. */
-S4_INLINE const s4_mode *step_first(const s4_mode *mode, int32_t *state, int32_t input, const s4_mode *end,
-                                    uint32_t plain, int clamp, int32_t *sum)
+/* The first modes of a channel, in the fastest way that the core has. */
+S4_INLINE int32_t step_first(const int32_t **constants, int32_t **state, int32_t input, const int32_t *end,
+                             uint32_t plain, int clamp)
 {
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
     (void)plain;
-    const s4_mode *rest = end - ((uint32_t)(end - mode) & 3U);
-    *sum = step_fours(mode, state, input, rest, clamp);
-    return rest;
+    return step_fours(constants, state, input, end - ((uint32_t)(end - *constants) & 15U), clamp);
 #elif defined(__ARM_FEATURE_DSP)
     (void)end;
-    *sum = step_modes(mode, state, input, mode + plain, 1, clamp);
-    return mode + plain;
+    return step_modes(constants, state, input, *constants + 4U * plain, 1, clamp);
 #else
-    (void)state, (void)input, (void)end, (void)plain, (void)clamp, (void)sum;
-    return mode;
+    (void)constants, (void)state, (void)input, (void)end, (void)plain, (void)clamp;
+    return 0;
 #endif
 }
 
 /* All channels; states and constants of the next one follow those of the last. */
 S4_INLINE void step_channels(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *sums, int clamp)
 {
-    const s4_mode *mode = layer->constants;
-    const uint32_t modes = layer->modes;
+    const int32_t *constants = layer->constants;
+    const uint32_t words = 4U * (uint32_t)layer->modes;
     const uint8_t *plain = layer->plain;
     for (const int16_t *last = input + layer->channels; input != last; ++input) {
         const int32_t u = *input;
-        const s4_mode *end = mode + modes;
-        int32_t sum = 0;
-        const s4_mode *rest = step_first(mode, state, u, end, *plain++, clamp, &sum);
-        if (rest != end) {
-            sum += step_any(rest, state + 2 * (rest - mode), u, end, clamp);
-        }
-        *sums++ = sum;
-        state += 2U * modes;
-        mode = end;
+        const int32_t *end = constants + words;
+        const int32_t sum = step_first(&constants, &state, u, end, *plain++, clamp);
+        *sums++ = sum + step_modes(&constants, &state, u, end, 0, clamp);
     }
 }
 

@@ -5,21 +5,13 @@
 #include <stdint.h>
 
 /*
- * The constants of a mode in four words, as cores load them best. `pole` holds 16 bits of the decay and above them the
- * rotation; `readout` the readout and above it the rest of the decay, which is 0 or -1.
+ * The constants of a mode are four words, as cores load them best: the two gains; 16 bits of the decay and above them
+ * the rotation; the readout and above it the rest of the decay, which is 0 or -1.
+ *
+ * decay: -65536 to 0; rotation: 16 bits; readout: 8 bits.
  */
-typedef struct {
-    int32_t gain_re;
-    int32_t gain_im;
-    int32_t pole;
-    int32_t readout;
-} s4_mode;
-
-/* decay: -65536 to 0; rotation: 16 bits; readout: 8 bits. */
-#define S4_MODE(gain_re, gain_im, decay, rotation, readout)                          \
-    {                                                                                \
-        gain_re, gain_im, S4_PAIR(decay, rotation), S4_PAIR(readout, (decay) < -32768 ? -1 : 0) \
-    }
+#define S4_MODE(gain_re, gain_im, decay, rotation, readout) \
+    gain_re, gain_im, S4_PAIR(decay, rotation), S4_PAIR(readout, (decay) < -32768 ? -1 : 0)
 #define S4_PAIR(low, high) ((int32_t)((uint32_t)(low) & 0xFFFFU) + (int32_t)(high) * 65536)
 
 /*
@@ -33,7 +25,7 @@ typedef struct {
  * `decay + i rotation` is pole - 1 in units of 2**-15.
  */
 typedef struct {
-    const s4_mode *constants; /* [channels][modes] */
+    const int32_t *constants; /* [channels][modes][4] */
     const uint8_t *plain;     /* [channels]: how many modes, the first ones, have a decay of at least -32768 */
     uint16_t channels;
     uint16_t modes;  /* at most 255 */

@@ -86,7 +86,7 @@ const char* Check(TfLiteContext* context, TfLiteNode* node, Step* step) {
   step->rows = static_cast<int32_t>(samples / sample);
   const size_t state = all_modes * 2 * sizeof(int32_t);
   if (BytesOf(micro, node, true, kState, kTfLiteInt32) != state) return "the state";
-  if (BytesOf(micro, node, true, kModes, kTfLiteInt32) != all_modes * sizeof(s4_mode)) return "the modes";
+  if (BytesOf(micro, node, true, kModes, kTfLiteInt32) != all_modes * 4 * sizeof(int32_t)) return "the modes";
   if (BytesOf(micro, node, true, kPlain, kTfLiteUInt8) != channels) return "the kinds of modes";
   const size_t words = channels * sizeof(int32_t);
   if (BytesOf(micro, node, true, kPartialMantissa, kTfLiteInt32) != words) return "the mantissas";
@@ -140,7 +140,7 @@ TfLiteStatus Eval(TfLiteContext* context, TfLiteNode* node) {
     if (plain[i] > step.modes || shifts[i] < 1 || shifts[i] > 62) return kTfLiteError;
   }
   s4_diagonal layer;
-  layer.constants = reinterpret_cast<const s4_mode*>(InputData<int32_t>(context, node, kModes));
+  layer.constants = InputData<int32_t>(context, node, kModes);
   layer.plain = plain;
   layer.channels = static_cast<uint16_t>(step.channels);
   layer.modes = static_cast<uint16_t>(step.modes);
