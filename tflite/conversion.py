@@ -60,7 +60,7 @@ def convert(
             others. With int16 the program is finer and larger; weights stay int8.
         steps: samples that an invoke takes at once, a multiple of the period after which the pattern of steps that
             layers drop repeats (the product of the strides along a path); by default that period, 1 for models that
-            drop none. With more there are fewer operators a sample (15 to 26% less time on a computer), but the arena
+            drop none. With more there are fewer operators a sample (15 to 25% less time on a computer), but the arena
             grows with the block; the numbers are the same.
             An output that is a sequence then has several values an invoke, one behind a pooling over time has the last.
 
