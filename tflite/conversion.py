@@ -246,7 +246,19 @@ class Converted:
         return values if len(values) > 1 else values[0]
 
     def c_source(self, name: str | None = None) -> dict[str, str]:
-        """The model as C99, which needs no interpreter: the text of each file, by name; see `keras_s4.tflite.c99`."""
+        """The model as C99 that computes what TensorFlow Lite Micro does, bit for bit, without an interpreter.
+
+        Args:
+            name: of the functions `NAME_reset` and `NAME_step`, the struct `NAME_state` and the first two files; by
+                default the Keras model's.
+
+        Returns:
+            The text of each file, by name: `NAME.h`, `NAME.c`, and the kernels that they call.
+
+        Raises:
+            ValueError: `name` is no identifier of C.
+            NotImplementedError: a DSS layer of more than 255 modes.
+        """
         return c_source(self.program, name)
 
     def save_c(self, folder: str | Path) -> Path:
