@@ -13,7 +13,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_s4.tflite.operations import Add, Embed, Maximum, Minimum, Multiply, Operation, reads, tensors_of, writes
+from keras_s4.tflite.operations import (
+    Add,
+    Concatenate,
+    Embed,
+    Maximum,
+    Minimum,
+    Multiply,
+    Operation,
+    Reshape,
+    Slice,
+    reads,
+    tensors_of,
+    writes,
+)
 from keras_s4.tflite.tensors import Tensor
 
 
@@ -115,7 +128,16 @@ def _check_axes(operation: Operation) -> None:
 
 def limits(program: Program, tensor: Tensor) -> tuple[int, int]:
     """The least and the largest integer that an input of a program may hold: of its type, or the rows of its table."""
-    rows = [len(op.table.data) for op in program.operations if isinstance(op, Embed) and op.input is tensor]
+    rows = rows_of_tables(program, tensor)
     if rows:
         return 0, min(rows) - 1
     return int(np.iinfo(tensor.type).min), int(np.iinfo(tensor.type).max)
+
+
+def rows_of_tables(program: Program, tensor: Tensor) -> list[int]:
+    """How many rows the tables have whose row numbers an input holds; of a block, a table may read a part of it."""
+    moved = {tensor.name}
+    for operation in program.operations:
+        if isinstance(operation, (Concatenate, Reshape, Slice)) and moved & {read.name for read in reads(operation)}:
+            moved.add(operation.output.name)
+    return [len(op.table.data) for op in program.operations if isinstance(op, Embed) and op.input.name in moved]

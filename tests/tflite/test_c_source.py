@@ -9,11 +9,12 @@ import pytest
 from programs import SINGLE, Builder, model, random_inputs, single
 
 from keras_s4.tflite.blocks import in_blocks
+from keras_s4.tflite.blocks import Latest, in_blocks
 from keras_s4.tflite.c99 import CRunner, c_source
 from keras_s4.tflite.c99.host import STRICT, compiler
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.operations import Add, DiagonalStep, FullyConnected, Requantize
-from keras_s4.tflite.program import Program, State
+from keras_s4.tflite.operations import Add, DiagonalStep, Embed, FullyConnected, Requantize
+from keras_s4.tflite.program import Program, State, limits
 from keras_s4.tflite.tensors import Tensor
 
 PROGRAMS = [*SINGLE, "model"]
@@ -180,6 +181,19 @@ class TestRefusals:
         tokens = np.array([[[3], [9]]], np.int32)
         with pytest.raises(ValueError, match="Step 1: a token number is outside its table"):
             runner.run(tokens)
+
+    def test_tokens_of_a_block_of_which_the_last_alone_is_looked_up(self):
+        b = Builder(0)
+        token = Tensor("token", (1,), "int32")
+        row = b.embed(token, 11, 3)
+        last = b.like(row, row.shape)
+        b.operations.append(Latest(row, last))
+        program = in_blocks(b.program(token, last), 4)
+        assert all(op.input is not program.inputs[0] for op in program.operations if isinstance(op, Embed))
+        assert limits(program, program.inputs[0]) == (0, 10)
+        assert_equal_to_emulator(program, random_inputs(program, 1, 5))
+        with pytest.raises(ValueError, match="Step 0: a token number is outside its table"):
+            CRunner(program).run(np.array([[[[1], [2], [3], [11]]]], np.int32))
 
     def test_a_compiler_that_refuses(self):
         with pytest.raises(RuntimeError, match="failed:"):

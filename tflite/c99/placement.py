@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 from keras_s4.tflite.c99.schedule import Schedule
 from keras_s4.tflite.c99.slots import Slot, share
@@ -54,7 +55,9 @@ class Placement:
     helpers: dict[str, str]
 
 
-def place(plan: Schedule, inputs: list[str], outputs: list[str], states: list[str], slot_name) -> Placement:
+def place(
+    plan: Schedule, inputs: list[str], outputs: list[str], states: list[str], slot_name: Callable[[int], str]
+) -> Placement:
     """Decide where everything lies.
 
     Args:

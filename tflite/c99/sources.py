@@ -12,8 +12,8 @@ from keras_s4.tflite.c99 import dense, elementwise, shapes, states  # noqa: F401
 from keras_s4.tflite.c99.placement import place
 from keras_s4.tflite.c99.schedule import Schedule, schedule
 from keras_s4.tflite.c99.translation import INDENT, Translation, describe
-from keras_s4.tflite.operations import DiagonalStep, Embed
-from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.program import Program, limits, rows_of_tables
 from keras_s4.tflite.rendering import render
 from keras_s4.tflite.tensors import Tensor
 
@@ -81,8 +81,7 @@ def interface_of(program: Program) -> Interface:
     ]
     first_output, first_state = len(program.inputs), len(program.inputs) + len(program.outputs)
     inputs = fields[:first_output]
-    numbers = {op.input.name for op in program.operations if isinstance(op, Embed)}
-    tokens = [(field.name, field.size, field.limits[1]) for field in inputs if field.tensor.name in numbers]
+    tokens = [(field.name, field.size, field.limits[1]) for field in inputs if rows_of_tables(program, field.tensor)]
     return Interface(inputs, fields[first_output:first_state], fields[first_state:], tokens)
 
 

@@ -11,7 +11,7 @@ from keras_s4.tflite.c99.translation import INDENT, Translation, translates
 from keras_s4.tflite.fixed_point import Multiplier
 from keras_s4.tflite.operations import DiagonalStep
 
-HIDDEN_SCALE, STATE_LIMIT, MOST_MODES = 2.0**-15, 2**30, 255
+STATE_LIMIT, MOST_MODES = 2**30, 255
 
 
 @translates(DiagonalStep)
@@ -121,7 +121,9 @@ def check_supported(operation: DiagonalStep) -> None:
     decay, rotation = operation.decay.data, operation.rotation.data
     reasons = {
         "readouts of imaginary parts": np.any(operation.readout.data[1]),
-        f"a hidden state other than 2**-15 of {HIDDEN_SCALE}": fixed_point.rescale_multiplier(state.scale, hidden.scale)
+        "a hidden state of other units than 2**15 of the state's": fixed_point.rescale_multiplier(
+            state.scale, hidden.scale
+        )
         != Multiplier(1 << 30, -14),
         f"more than {MOST_MODES} modes": state.shape[1] > MOST_MODES,
         "poles outside the unit circle": np.any(np.abs(rotation) >= 2**15) or np.any((decay > 0) | (decay < -(2**16))),

@@ -14,6 +14,18 @@
 #error "Right shifts of negative numbers must round downwards."
 #endif
 
+/* Cores with DSP instructions, and with Helium, whose instructions are written as GCC and Clang take them. */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP)
+#define S4_DSP 1
+#else
+#define S4_DSP 0
+#endif
+#if defined(__GNUC__) && defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#define S4_HELIUM 1
+#else
+#define S4_HELIUM 0
+#endif
+
 /* A few bytes from any address; without the compiler's own function, freestanding builds call memcpy each time. */
 #if defined(__GNUC__)
 #define S4_COPY(to, from, size) (void)__builtin_memcpy(to, from, size)
@@ -55,7 +67,7 @@ static inline int32_t s4_clamp(int32_t x, int32_t low, int32_t high) { return s4
 /* (a * b) / 2**32, rounded, ties upwards: an instruction on cores that have it. */
 static inline int32_t s4_multiply_high(int32_t a, int32_t b)
 {
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#if S4_DSP
     int32_t high;
     __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
     return high;

@@ -16,12 +16,12 @@ typedef struct {
     int32_t of[ROWS];
 } sums;
 
-/* Where four rows begin; behind the last row, that one again. */
+/* Where four rows go on. */
 typedef struct {
     const int8_t *at[ROWS];
 } rows;
 
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#if S4_HELIUM
 #include <arm_mve.h>
 
 S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t count)
@@ -52,7 +52,7 @@ S4_INLINE sums dot_int16(sums total, const int16_t *input, rows weights, uint32_
 
 #else
 
-#if defined(__ARM_FEATURE_DSP)
+#if S4_DSP
 #include <arm_acle.h>
 
 /* Four bytes, wherever they lie. */
@@ -94,7 +94,7 @@ S4_INLINE void add_four(sums *total, int16x2_t x_even, int16x2_t x_odd, rows *we
 S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t count)
 {
     const int8_t *end = input + count;
-#if defined(__ARM_FEATURE_DSP)
+#if S4_DSP
     for (const int8_t *fours = input + (count & ~UINT32_C(3)); input != fours; input += 4) {
         const uint32_t x = four(input);
         add_four(&total, even(x), odd(x), &weights);
@@ -112,7 +112,7 @@ S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t 
 S4_INLINE sums dot_int16(sums total, const int16_t *input, rows weights, uint32_t count)
 {
     const int16_t *end = input + count;
-#if defined(__ARM_FEATURE_DSP)
+#if S4_DSP
     for (const int16_t *fours = input + (count & ~UINT32_C(3)); input != fours; input += 4) {
         uint32_t x[2];
         S4_COPY(x, input, sizeof x);

@@ -7,7 +7,7 @@
 
 #include "keras_s4_arithmetic.h"
 
-#if defined(__ARM_FEATURE_DSP)
+#if S4_DSP
 #include <arm_acle.h>
 
 /*
@@ -108,7 +108,7 @@ S4_INLINE int32_t step_mode(const int32_t **constants, int32_t **state, int32_t 
 
 #endif
 
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#if S4_HELIUM
 
 /*
  * Four modes at once, as step_mode does one. In assembler, since all eight vector registers are in use: compilers take
@@ -193,10 +193,10 @@ S4_INLINE int32_t step_modes(const int32_t **constants, int32_t **state, int32_t
 S4_INLINE int32_t step_first(const int32_t **constants, int32_t **state, int32_t input, const int32_t *end,
                              uint32_t plain, int clamp)
 {
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#if S4_HELIUM
     (void)plain;
     return step_fours(constants, state, input, end - ((uint32_t)(end - *constants) & 15U), clamp);
-#elif defined(__ARM_FEATURE_DSP)
+#elif S4_DSP
     (void)end;
     return step_modes(constants, state, input, *constants + 4U * plain, 1, clamp);
 #else
