@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from programs import SINGLE, Builder, model, random_inputs, single
 
-from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.blocks import Latest, in_blocks
 from keras_s4.tflite.c99 import CRunner, c_source
 from keras_s4.tflite.c99.host import STRICT, compiler
