@@ -136,7 +136,7 @@ def measured(name: str, cache: Path) -> dict:
 
 def costs(name: str, program: Path) -> dict:
     """Instructions for a second of signal, flash and RAM of a program's C on a Cortex-M4."""
-    from bench_firmware import cost_on_core
+    from bench_firmware_measuring import cost_on_core
 
     integers, inputs = pickle.loads(program.read_bytes())
     cost = cost_on_core(integers, inputs, "m4")
