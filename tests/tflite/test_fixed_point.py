@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import full_range, operator_model, run_operator
+from operator_files import operator_model, run_operator
+from programs import full_range
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.fixed_point import Multiplier

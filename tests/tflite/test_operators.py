@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from programs import full_range, operator_model, run_operator
+from operator_files import operator_model, run_operator
+from programs import full_range
 from tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from programs import operator_model, run_operator
+from operator_files import operator_model, run_operator
 
 from keras_s4.tflite.flatbuffer_writer import Quantization
 from keras_s4.tflite.sigmoid import INPUT_SCALES, OUTPUT_SCALE, check_scales, sigmoid_int16, tanh_int16
