@@ -214,7 +214,7 @@ int main(void)
 {
     pthread_t thread;
     sample_ring_reset(&ring);
-    ring.put = ring.taken = UINT32_MAX - 1000U;
+    ring.put = ring.taken = UINT8_MAX - 1U;
     if (pthread_create(&thread, NULL, produce, NULL) != 0) {
         return 1;
     }
@@ -255,7 +255,7 @@ def ring_of_four(tmp_path, text: str, *options: str) -> subprocess.CompletedProc
 
 
 def test_every_sample_is_taken_whole_and_in_order_or_counted_as_lost(tmp_path):
-    """Two threads at full speed; the counters pass 2**32. Exactly the samples after a loss are marked."""
+    """Two threads at full speed; the counters pass 2**8. Exactly the samples after a loss are marked."""
     done = ring_of_four(tmp_path, RING, "-pthread")
     assert done.stdout == "200000 0 0\n"
 

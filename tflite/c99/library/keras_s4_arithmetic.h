@@ -3,7 +3,7 @@
  *
  * A real multiplier is mantissa * 2**(shift - 31). Nothing here is undefined whatever the operands: sums and products
  * that may leave 32 bits are unsigned. Relied on, since every compiler for these cores does it: a conversion to a
- * signed type keeps the low bits, and a right shift of a negative number rounds downwards.
+ * signed type keeps the low bits, and a right shift of a negative number rounds downwards. `int` may have 16 bits.
  */
 #ifndef KERAS_S4_ARITHMETIC_H
 #define KERAS_S4_ARITHMETIC_H
@@ -43,7 +43,7 @@
 #endif
 
 /* In front of a loop of four: so that arrays of four may be registers. */
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
 #define S4_UNROLL_4 _Pragma("GCC unroll 4")
 #else
 #define S4_UNROLL_4

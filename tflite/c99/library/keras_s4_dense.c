@@ -103,7 +103,7 @@ S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t 
     for (; input != end; ++input) {
         S4_UNROLL_4
         for (uint32_t r = 0; r < ROWS; ++r) {
-            total.of[r] += *input * *weights.at[r]++;
+            total.of[r] += (int32_t)*input * *weights.at[r]++;
         }
     }
     return total;
@@ -124,7 +124,7 @@ S4_INLINE sums dot_int16(sums total, const int16_t *input, rows weights, uint32_
     for (; input != end; ++input) {
         S4_UNROLL_4
         for (uint32_t r = 0; r < ROWS; ++r) {
-            total.of[r] += *input * *weights.at[r]++;
+            total.of[r] += (int32_t)*input * *weights.at[r]++;
         }
     }
     return total;
@@ -184,7 +184,7 @@ void s4_dense_int8_any(const s4_dense *layer, const int8_t *input, int8_t *outpu
     for (uint32_t o = 0; o < layer->outputs; ++o) {
         int32_t total = layer->bias[o];
         for (uint32_t i = 0; i < layer->inputs; ++i) {
-            total = s4_add(total, input[i] * row[i]);
+            total = s4_add(total, (int32_t)input[i] * row[i]);
         }
         output[o] = s4_to_int8(s4_scale(total, layer->mantissa, layer->shift), layer->zero_point);
         row += layer->inputs;
@@ -197,7 +197,7 @@ void s4_dense_int16_any(const s4_dense *layer, const int16_t *input, int16_t *ou
     for (uint32_t o = 0; o < layer->outputs; ++o) {
         int64_t total = layer->bias[o];
         for (uint32_t i = 0; i < layer->inputs; ++i) {
-            total += input[i] * row[i];
+            total += (int32_t)input[i] * row[i];
         }
         output[o] = s4_to_int16(s4_scale_once(total, layer->mantissa, (uint32_t)layer->shift));
         row += layer->inputs;

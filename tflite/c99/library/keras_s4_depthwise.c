@@ -10,7 +10,7 @@ void s4_depthwise_product(const s4_depthwise *layer, const int16_t *input, int16
     for (uint32_t o = 0; o < size; ++o) {
         int64_t sum = layer->bias[o];
         for (uint32_t tap = 0; tap < layer->taps; ++tap) {
-            sum += input[tap * layer->channels + channel] * layer->weights[tap * size + o];
+            sum += (int32_t)input[tap * layer->channels + channel] * layer->weights[tap * size + o];
         }
         output[o] = s4_to_int16(s4_scale_once(sum, layer->mantissas[o], layer->shifts[o]));
         --same;
