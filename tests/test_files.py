@@ -2,11 +2,12 @@
 
 import errno
 import os
+import signal
 import stat
 
 import pytest
 
-from keras_s4.files import write_bytes, write_folder
+from keras_s4.files import replacing, write_bytes, write_folder
 
 
 @pytest.fixture
@@ -89,3 +90,61 @@ def test_a_failure_removes_the_new_files_and_keeps_what_was_there(tmp_path):
     with pytest.raises(OSError, match="Cannot write"):
         write_folder(tmp_path, {"first": b"1", "new/folder/second": b"2", "blocked/third": b"3"})
     assert sorted(os.listdir(tmp_path)) == ["blocked", "notes"]
+
+
+def test_a_failure_in_the_middle_of_several_files_keeps_all_old_ones(tmp_path, monkeypatch):
+    write_folder(tmp_path, {"a": b"old", "b": b"old"})
+
+    synced = []
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(tmp_path, {"a": b"new", "b": b"new"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old", "b": b"old"}
+
+
+def test_what_a_killed_program_left_is_removed_and_what_a_living_one_writes_stays(tmp_path):
+    left = [tmp_path / f".file.{'0' * 32}", tmp_path / f".model.keras.{'1' * 32}.keras"]
+    others = [tmp_path / ".gitignore", tmp_path / ".file.1234"]
+    for path in (*left, *others):
+        path.write_bytes(b"half")
+    with replacing(tmp_path / "other") as being_written:
+        write_bytes(tmp_path / "file", b"new")
+        assert being_written.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".file.1234", ".gitignore", "file", "other"]
+
+
+def test_a_killed_writer_leaves_nothing_after_the_next_one(tmp_path):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    child = os.fork()
+    if child == 0:
+        os.replace = lambda source, target: os.kill(os.getpid(), signal.SIGKILL)
+        write_bytes(path, b"new")
+    os.waitpid(child, 0)
+    assert path.read_bytes() == b"old"
+    assert len(os.listdir(tmp_path)) == 2
+    write_bytes(path, b"newer")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_bytes(tmp_path / "pipe", b"content")
+    assert os.read(reader, 99) == b"content"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    (tmp_path / "link").symlink_to("theirs")
+    write_bytes(tmp_path / "link", b"ours")
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+    assert (tmp_path / "link").read_bytes() == b"ours"

@@ -265,13 +265,13 @@ class Converted:
         """Writes the C99 source alone: the files that `save` puts into `c99/`.
 
         Args:
-            folder: created if need be; files of these names are replaced.
+            folder: created if need be; what an earlier `save_c` wrote there is replaced. `files.json` has the hashes.
 
         Returns:
             The folder.
 
         Raises:
-            OSError, NotImplementedError: see `save`.
+            ValueError, OSError, NotImplementedError: see `save`.
         """
         from keras_s4.tflite.application.folder import save_c
 
@@ -313,7 +313,8 @@ class Converted:
         it for a sensor at a fixed rate, which also runs on this computer.
 
         Args:
-            folder: created if need be; files of these names are replaced.
+            folder: created if need be. What an earlier save wrote there is replaced or removed, as a whole; files that
+                someone else wrote stay.
             dss: "custom" also writes `tflm_custom/`: the application for TensorFlow Lite Micro with a `.tflite` whose
                 steps of DSS layers are a custom operator, and that operator in C++ (see
                 `keras_s4.tflite.custom_operator`).
@@ -322,7 +323,7 @@ class Converted:
             The folder.
 
         Raises:
-            ValueError: another word for `dss`.
+            ValueError: another word for `dss`; files of these names that no save wrote, or that were changed since.
             OSError: the folder cannot be written; nothing half-written remains.
             NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255 modes
                 of a DSS layer.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_s4.files import write_folder
+from keras_s4.saved_folder import refuse_foreign, save_folder, with_record
 from keras_s4.tflite.application.custom import custom_application
+from keras_s4.tflite.application.firmware import SOURCES as FIRMWARE_SOURCES
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors
-from keras_s4.tflite.application.sources import render_sources
+from keras_s4.tflite.application.sources import SOURCES, render_sources
 from keras_s4.tflite.flatbuffer import Steps, check_steps
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 # What the C files and functions of every saved folder are called, so that another model needs no other firmware.
 C_NAME = "model"
+# The last file of a folder, with the hashes of all others; of the C source alone, that the two may be told apart.
+MANIFEST, C_RECORD = "manifest.json", "files.json"
 
 
 def save(converted: Converted, folder: Path, dss: Steps = "operators") -> Path:
@@ -27,20 +28,40 @@ def save(converted: Converted, folder: Path, dss: Steps = "operators") -> Path:
     The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`.
 
     Raises:
+        ValueError: the folder has files of these names that no save has written there, or that were changed since.
         OSError: the folder cannot be written; nothing half-written remains.
         NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255
             modes of a DSS layer.
     """
-    return write_folder(folder, folder_contents(converted, dss))
+    return save_folder(folder, folder_contents(converted, dss))
 
 
 def save_c(converted: Converted, folder: Path) -> Path:
     """Writes the C source alone, whole or not at all.
 
     Raises:
-        OSError, NotImplementedError: see `save`.
+        ValueError, OSError, NotImplementedError: see `save`.
     """
-    return write_folder(folder, _c_files(converted))
+    return save_folder(folder, _c_files(converted))
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder whose files `save` must not replace, before there is anything to save.
+
+    Raises:
+        ValueError: see `save`.
+    """
+    refuse_foreign(folder, dict.fromkeys(_usual_names()), MANIFEST)
+
+
+def check_c_folder(folder: Path) -> None:
+    """The same for `save_c`.
+
+    Raises:
+        ValueError: see `save`.
+    """
+    names = [name.removeprefix("c99/") for name in _usual_names() if name.startswith("c99/")]
+    refuse_foreign(folder, dict.fromkeys(names), C_RECORD)
 
 
 def folder_contents(converted: Converted, dss: Steps = "operators") -> dict[str, bytes]:
@@ -57,14 +78,16 @@ def folder_contents(converted: Converted, dss: Steps = "operators") -> dict[str,
     if also_custom:
         custom = custom_application(program, converted.manifest, golden, C_NAME)
         contents |= {f"tflm_custom/{name}": content for name, content in custom.items()}
-    files = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in sorted(contents.items())
-    }
-    manifest = {**converted.manifest, "files": files}
-    contents["manifest.json"] = (json.dumps(manifest, indent=2) + "\n").encode()
-    return contents
+    return with_record(contents, MANIFEST, converted.manifest)
+
+
+def _usual_names() -> list[str]:
+    """The files of every saved folder; a model may need more kernels."""
+    c99 = [f"c99/{name}" for name in (f"{C_NAME}.h", f"{C_NAME}.c", C_RECORD)]
+    firmware = [f"firmware/{name}" for name in FIRMWARE_SOURCES]
+    return ["model.tflite", "golden.npz", *SOURCES, *c99, *firmware, MANIFEST]
 
 
 def _c_files(converted: Converted) -> dict[str, bytes]:
-    return {name: text.encode() for name, text in converted.c_source(C_NAME).items()}
+    files = {name: text.encode() for name, text in converted.c_source(C_NAME).items()}
+    return with_record(files, C_RECORD, {"name": converted.program.name})
