@@ -250,13 +250,13 @@ class Converted:
 
         Args:
             name: of the functions `NAME_reset` and `NAME_step`, the struct `NAME_state` and the first two files; by
-                default the Keras model's.
+                default the Keras model's, with "model_" in front where C or this package has it already.
 
         Returns:
             The text of each file, by name: `NAME.h`, `NAME.c`, and the kernels that they call.
 
         Raises:
-            ValueError: `name` is no identifier of C.
+            ValueError: `name` is no identifier of C, or taken.
             NotImplementedError: a DSS layer of more than 255 modes.
         """
         return c_source(self.program, name)

@@ -7,7 +7,7 @@ import math
 import string
 from pathlib import Path
 
-from keras_s4.tflite.application.names import identifiers, printable
+from keras_s4.tflite.application.names import check_file_stem, file_stem, identifiers, printable
 from keras_s4.tflite.c99 import dense, elementwise, shapes, states  # noqa: F401 (each registers translations)
 from keras_s4.tflite.c99.placement import place
 from keras_s4.tflite.c99.schedule import Schedule, schedule
@@ -95,20 +95,24 @@ def c_source(program: Program, name: str | None = None) -> dict[str, str]:
 
     Args:
         program: the integer program.
-        name: what the functions and the first two files are called; the program's name when omitted.
+        name: what the functions and the first two files are called; when omitted the program's name, with "model_"
+            in front where that is taken.
 
     Returns:
         The text of each file, by name: `NAME.h` with the state struct, which the caller owns, and `NAME_reset` and
         `NAME_step`; `NAME.c`; the kernels `keras_s4_*.h` and `.c` that this program calls.
 
     Raises:
-        ValueError: `name` is no identifier of C.
+        ValueError: `name` is no identifier of C, or taken: by its headers, for example, or by files of this package.
         NotImplementedError: an operation in a form that the kernels leave out.
     """
-    name = identifiers([program.name.lower()])[0] if name is None else name
-    if identifiers([name]) != [name]:
-        raise ValueError(f"Received name={name!r}; expected an identifier of C, such as {identifiers([name])[0]!r}.")
+    name = file_stem(program.name) if name is None else name
+    check_file_stem(name)
     interface = interface_of(program)
+    taken = [f"{name}_{end}" for end in ("reset", "state", "step")]
+    arguments = [field.name for field in (*interface.inputs, *interface.outputs)]
+    if clash := set(taken) & set(arguments):
+        raise ValueError(f"Received name={name!r}, but {min(clash)!r} is an input or output already; choose another.")
     plan = schedule(program)
     placement = place(
         plan,
@@ -117,7 +121,8 @@ def c_source(program: Program, name: str | None = None) -> dict[str, str]:
         [f"state->{field.name}" for field in interface.states],
         lambda index: f"state->{_slot_name(index)}",
     )
-    translation = Translation(placement, plan)
+    # Constants must not have the names of arguments, which would hide them.
+    translation = Translation(placement, plan, [*taken, *arguments])
     for tensor, to, origin in placement.before:
         translation.copy(to, origin, tensor)
     for operation in plan.program.operations[: plan.outputs_from]:

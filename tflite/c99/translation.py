@@ -69,6 +69,7 @@ class Translation:
     Args:
         placement: where the tensors lie.
         plan: the order of the operations, and which become one loop.
+        taken: names that no constant may have.
 
     Attributes:
         constants: in the order of their definition.
@@ -77,7 +78,7 @@ class Translation:
         largest: the magnitude that no value of an int32 tensor exceeds, by name, where it is known.
     """
 
-    def __init__(self, placement: Placement, plan: Schedule):
+    def __init__(self, placement: Placement, plan: Schedule, taken: Sequence[str] = ()):
         self.placement = placement
         self._plan = plan
         self._inlined: dict[str, Callable[[str], str]] = {}
@@ -85,7 +86,7 @@ class Translation:
         self.statements: list[str] = []
         self.kernels: set[str] = set()
         self.largest: dict[str, int] = {}
-        self._names: list[str] = []
+        self._names = list(taken)
 
     def translate(self, operation: Operation) -> None:
         """Append what an operation does, unless another one does it as well."""
