@@ -1,0 +1,81 @@
+"""Layers inside of layers, and their names: "outer/inner" for one in a nested model, a wrapper, a cell or a block."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_s4.layers import DSSCell, S4Block
+
+Layers = dict[str, keras.layers.Layer]
+# The layers of an S4Block, in the order in which they run; the attributes are also their names.
+BLOCK_LAYERS = ("normalization", "dss", "activation", "value", "gate")
+# Of layers of a user's own, subclasses of these included, nothing says what they do with those inside.
+_ONE_INSIDE = {keras.layers.TimeDistributed: "layer", keras.layers.RNN: "cell", DSSCell: "layer"}
+
+
+def layers_by_path(model: keras.Model) -> Layers:
+    """All layers of a model, also those inside of others, each once and behind the one that it is in.
+
+    Looked into are functional and sequential models, S4 blocks, TimeDistributed, Bidirectional, RNN with its cells, and
+    DSSCell. A layer that is shared has the path at which it comes first.
+
+    Args:
+        model: built.
+
+    Returns:
+        Layers by path: "head", "block_1/dss", "outer/inner/dense", "rnn/gru_cell", "bidirectional/forward_gru".
+    """
+    found: Layers = {}
+    _gather(_layers_of(model), "", found, set())
+    return found
+
+
+def layer_at(model: keras.Model, path: str) -> keras.layers.Layer:
+    """The layer of a path as `layers_by_path` gives it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    layers = layers_by_path(model)
+    if path not in layers:
+        raise ValueError(f"Model {model.name!r} has no layer {path!r}; it has {', '.join(layers)}.")
+    return layers[path]
+
+
+def sublayers(layer: keras.layers.Layer) -> Layers:
+    """The layers directly inside of one by name; none if it is not one that `layers_by_path` looks into."""
+    if is_graph(layer):
+        return _layers_of(layer)
+    if isinstance(layer, S4Block):
+        return {name: getattr(layer, name) for name in BLOCK_LAYERS}
+    if type(layer) is keras.layers.Bidirectional:
+        return {inner.name: inner for inner in (layer.forward_layer, layer.backward_layer)}
+    if type(layer) in _ONE_INSIDE:
+        inner = getattr(layer, _ONE_INSIDE[type(layer)])
+        return _cells_of(inner) if type(inner) is keras.layers.StackedRNNCells else {inner.name: inner}
+    return {}
+
+
+def is_graph(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a functional or sequential model that computes what its graph says."""
+    has_graph = isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
+    return has_graph and type(layer).call.__module__.split(".")[0] == "keras"
+
+
+def _layers_of(model: keras.Model) -> Layers:
+    return {layer.name: layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
+
+
+def _cells_of(stack: keras.layers.StackedRNNCells) -> Layers:
+    names = [cell.name for cell in stack.cells]
+    if len(set(names)) < len(names):
+        names = map(str, range(len(names)))
+    return dict(zip(names, stack.cells, strict=True))
+
+
+def _gather(layers: Layers, prefix: str, found: Layers, seen: set[int]) -> None:
+    for name, layer in layers.items():
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            found[prefix + name] = layer
+            _gather(sublayers(layer), f"{prefix}{name}/", found, seen)
