@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import importlib.util
 import os
 import shlex
@@ -23,6 +22,12 @@ from keras_s4.tflite.rendering import render
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Werror", "-pedantic")
 NAME = "model"
+# Seconds that a compiler may take, and lines that are shown of what it says.
+PATIENCE, FIRST_LINES = 600, 12
+
+
+class CompilerError(RuntimeError, OSError):
+    """There is no C compiler for this computer, or it refuses a source; commands show it as an error of the user's."""
 
 
 class CRunner:
@@ -34,7 +39,7 @@ class CRunner:
             clang, or that of the package ziglang.
 
     Raises:
-        RuntimeError: there is no compiler, or it refuses the source.
+        CompilerError: there is no compiler, or it refuses the source.
         NotImplementedError: an operation in a form that the kernels leave out.
     """
 
@@ -42,7 +47,7 @@ class CRunner:
         self.program = program
         with tempfile.TemporaryDirectory() as folder:
             library = compile_for_host({**c_source(program, NAME), "host.c": _wrapper(program)}, Path(folder), flags)
-            self._library = ctypes.CDLL(str(library))
+            self._library = load(library)
         self._state = np.zeros(ctypes.c_ulong.in_dll(self._library, "state_size").value, np.uint8)
         offsets = (ctypes.c_ulong * max(1, len(program.states))).in_dll(self._library, "state_offsets")
         self._layout = StateLayout(program, offsets)
@@ -116,34 +121,90 @@ def compile_for_host(sources: dict[str, str], folder: Path, flags: Sequence[str]
     """Write sources into a folder and compile them into a shared library.
 
     Raises:
-        RuntimeError: there is no compiler, or it refuses the sources.
+        CompilerError: there is no compiler, or it refuses the sources.
     """
     for name, text in sources.items():
         (folder / name).write_text(text)
     library = folder / "model.so"
     files = sorted(name for name in sources if name.endswith(".c"))
     command = [*compiler(), *STRICT, *flags, "-shared", "-fPIC", "-o", library.name, *files]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CompilerError(_refusal(command, str(error))) from error
+    said = (result.stderr or result.stdout).decode(errors="replace")
     if result.returncode:
-        raise RuntimeError(f"{shlex.join(command)} failed:\n{result.stderr}")
+        raise CompilerError(_refusal(command, f"status {result.returncode}", said))
+    if not library.is_file():
+        raise CompilerError(_refusal(command, "it has written no library", said))
     return library
 
 
-@functools.cache
+def load(library: Path) -> ctypes.CDLL:
+    """A compiled library.
+
+    Raises:
+        CompilerError: it is for another computer.
+    """
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        message = _refusal(
+            compiler(), f"this computer cannot load what it has compiled ({error}); is it a cross compiler?"
+        )
+        raise CompilerError(message) from error
+
+
+def _refusal(command: Sequence[str], reason: str, said: str = "") -> str:
+    """What is told of a command that failed: the first lines of what it said, and what to do."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    shown = lines[:FIRST_LINES] + [f"... and {len(lines) - FIRST_LINES} lines more"] * (len(lines) > FIRST_LINES)
+    chosen = _chosen()
+    advice = (
+        f"The environment variable CC names it: {chosen!r}. Unset CC, or name a C compiler for this computer in it."
+        if chosen
+        else "Name another C compiler for this computer in the environment variable CC."
+    )
+    return "\n".join([f"The C compiler failed ({reason}): {shlex.join(command)}", *shown, advice])
+
+
+def _chosen() -> str:
+    """The value of CC, "" without one."""
+    return os.environ.get("CC", "").strip()
+
+
 def compiler() -> tuple[str, ...]:
     """The command of a C compiler for this computer.
 
     Raises:
-        RuntimeError: there is none.
+        CompilerError: there is none, or CC names none.
     """
-    if chosen := os.environ.get("CC"):
-        return tuple(shlex.split(chosen))
+    if chosen := _chosen():
+        return _named(chosen)
     for name in ("cc", "gcc", "clang"):
         if path := shutil.which(name):
             return (path,)
     if importlib.util.find_spec("ziglang"):
         return (sys.executable, "-m", "ziglang", "cc")
-    raise RuntimeError("No C compiler: install gcc or clang, `pip install ziglang`, or name one in CC.")
+    raise CompilerError("No C compiler: install gcc or clang, `pip install ziglang`, or name one in CC.")
+
+
+def _named(chosen: str) -> tuple[str, ...]:
+    """The command in CC."""
+    advice = "Unset it, or name a C compiler for this computer in it, such as CC=gcc."
+    try:
+        command = tuple(shlex.split(chosen))
+    except ValueError as error:
+        raise CompilerError(f"The environment variable CC is {chosen!r}, no command ({error}). {advice}") from error
+    # A path with blanks in it, without quotes, is one as well.
+    if path := shutil.which(chosen):
+        return (path,)
+    if not command or shutil.which(command[0]) is None:
+        program = command[0] if command else ""
+        raise CompilerError(
+            f"The environment variable CC is {chosen!r}, but there is no program {program!r} that can be run. {advice}"
+        )
+    return command
 
 
 def _wrapper(program: Program) -> str:
