@@ -23,7 +23,7 @@ import numpy as np
 from tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-from keras_s4.tflite.operators import NOTHING, check_operator
+from keras_s4.tflite.operators import NOTHING, check_types
 
 AMPLE_ARENA = 4 * 2**20
 # Smaller arenas make the host's interpreter crash, which only costs the bisection a process.
@@ -201,7 +201,7 @@ class StepFile:
         read = [self.tensors[index] for index in operator.inputs if index >= 0]  # -1: no bias
         written = [self.tensors[index].type for index in operator.outputs] or [NOTHING]
         try:
-            check_operator(
+            check_types(
                 operator.name,
                 tuple(tensor.type for tensor in read),
                 written[0],

@@ -77,8 +77,11 @@ def to_tflite(program: Program, states: States = "inputs", dss: Steps = "operato
         from keras_s4.tflite.custom_operator.expansion import expand_step, state_shapes
 
         others = {DiagonalStep: expand_step}
-        return Expansion(program, states == "variables", others, state_shapes(program)).write()
-    return Expansion(program, variables=states == "variables").write()
+        file = Expansion(program, states == "variables", others, state_shapes(program)).write()
+    else:
+        file = Expansion(program, variables=states == "variables").write()
+    check_tflite(file)
+    return file
 
 
 def check_steps(dss: str) -> None:

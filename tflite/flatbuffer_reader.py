@@ -10,10 +10,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
+from collections.abc import Mapping
+
+import numpy as np
 
 from keras_s4.tflite.flatbuffer_variables import Variable, variables_of
 from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, IDENTIFIER, SCHEMA_VERSION, checksum
-from keras_s4.tflite.operators import BY_CODE, CUSTOM_STEP, NOTHING, TENSOR_TYPES, Operator, check_operator
+from keras_s4.tflite.operands import Operand
+from keras_s4.tflite.operator_options import FIELDS, NUMBERS, TEXT, Option
+from keras_s4.tflite.operators import BY_CODE, CUSTOM_STEP, TENSOR_TYPES, Operator, check_operator
 
 _TYPE_NAMES = {0: "float32", 1: "float16", 10: "float64", **{code: name for name, code in TENSOR_TYPES.items()}}
 _TYPE_SIZES = {
@@ -37,6 +42,8 @@ class TensorSummary:
         scales: empty for plain integers.
         constant_bytes: 0 for what is computed.
         zeros: whether it is a constant of nothing but zeros.
+        dimension: the axis of several scales.
+        data: the bytes of a constant.
     """
 
     name: str
@@ -46,6 +53,15 @@ class TensorSummary:
     zero_points: tuple[int, ...]
     constant_bytes: int
     zeros: bool = False
+    dimension: int = 0
+    data: bytes = dataclasses.field(default=b"", repr=False)
+
+    @property
+    def operand(self) -> Operand:
+        """As the rules of operators see it."""
+        constant = self.constant_bytes and self.type != "resource"
+        values = np.frombuffer(self.data, np.dtype(self.type).newbyteorder("<")) if constant else None
+        return Operand(self.shape, self.type, self.scales, self.zero_points, self.dimension, values)
 
     @property
     def bytes(self) -> int:
@@ -63,6 +79,7 @@ class Subgraph:
         operator_outputs: for each operator, the indices of its output tensors.
         arguments: for each VAR_HANDLE the name of its variable, for CALL_ONCE the number of a subgraph, for a custom
             operator its options; else None.
+        options: for each operator, those that `operator_options` names.
         tensors: all tensors.
         inputs: indices of the inputs.
         outputs: indices of the outputs.
@@ -72,6 +89,7 @@ class Subgraph:
     operator_inputs: tuple[tuple[int, ...], ...]
     operator_outputs: tuple[tuple[int, ...], ...]
     arguments: tuple[str | int | bytes | None, ...]
+    options: tuple[Mapping[str, Option], ...]
     tensors: tuple[TensorSummary, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -249,7 +267,7 @@ def _operator_of(reader: _Reader, place: int) -> Operator:
 
 def _subgraph(reader: _Reader, graph: int, codes: list[Operator], buffers: list[bytes]) -> Subgraph:
     tensors = tuple(_tensor(reader, place, buffers) for place in reader.tables(graph, 0))
-    operators, inputs, outputs, arguments = [], [], [], []
+    operators, inputs, outputs, arguments, options = [], [], [], [], []
     for place in reader.tables(graph, 3):
         index = reader.scalar(place, 0, "I")
         if index >= len(codes):
@@ -257,24 +275,31 @@ def _subgraph(reader: _Reader, graph: int, codes: list[Operator], buffers: list[
         operators.append(codes[index].name)
         inputs.append(reader.vector(place, 1, "i"))
         outputs.append(reader.vector(place, 2, "i"))
-        custom = codes[index] is CUSTOM_STEP
-        arguments.append(
-            bytes(reader.vector(place, 5, "B")) if custom else _argument(reader, operators[-1], reader.child(place, 4))
-        )
+        options.append(_options(reader, operators[-1], reader.child(place, 4)))
+        custom = bytes(reader.vector(place, 5, "B")) if codes[index] is CUSTOM_STEP else None
+        argument = {"VAR_HANDLE": "shared_name", "CALL_ONCE": "subgraph"}.get(operators[-1])
+        arguments.append(options[-1][argument] if argument else custom)
     ends = reader.vector(graph, 1, "i"), reader.vector(graph, 2, "i")
     for index in {index for group in (*inputs, *outputs, *ends) for index in group}:
         if not 0 <= index < len(tensors):
             raise ValueError(f"damaged .tflite: tensor {index} is used, and there are {len(tensors)}.")
-    return Subgraph(tuple(operators), tuple(inputs), tuple(outputs), tuple(arguments), tensors, *ends)
+    lists = (tuple(entries) for entries in (operators, inputs, outputs, arguments, options))
+    return Subgraph(*lists, tensors, *ends)
 
 
-def _argument(reader: _Reader, operator: str, options: int | None) -> str | int | None:
-    """See `Subgraph.arguments`."""
-    if options is None or operator not in ("VAR_HANDLE", "CALL_ONCE"):
-        return None
-    if operator == "CALL_ONCE":
-        return reader.scalar(options, 0, "i")
-    return bytes(reader.vector(options, 1, "B")).decode("utf-8", "replace")
+def _options(reader: _Reader, operator: str, table: int | None) -> dict[str, Option]:
+    """What a file says of an operator's options; all of them defaults where it has no table."""
+    options: dict[str, Option] = {}
+    for field in FIELDS.get(operator, ()):
+        if table is None:
+            options[field.name] = field.default
+        elif field.format == TEXT:
+            options[field.name] = bytes(reader.vector(table, field.slot, "B")).decode("utf-8", "replace")
+        elif field.format == NUMBERS:
+            options[field.name] = reader.vector(table, field.slot, "i")
+        else:
+            options[field.name] = int(reader.scalar(table, field.slot, field.format, field.default))
+    return options
 
 
 def _tensor(reader: _Reader, place: int, buffers: list[bytes]) -> TensorSummary:
@@ -286,8 +311,10 @@ def _tensor(reader: _Reader, place: int, buffers: list[bytes]) -> TensorSummary:
     quantization = reader.child(place, 4)
     scales = reader.vector(quantization, 2, "f") if quantization is not None else ()
     zero_points = reader.vector(quantization, 3, "q") if quantization is not None else ()
+    dimension = reader.scalar(quantization, 6, "i") if quantization is not None else 0
     data = buffers[buffer]
-    tensor = TensorSummary(name, shape, _TYPE_NAMES[code], scales, zero_points, len(data), bool(data) and not any(data))
+    zeros = bool(data) and not any(data)
+    tensor = TensorSummary(name, shape, _TYPE_NAMES[code], scales, zero_points, len(data), zeros, dimension, data)
     if len(scales) != len(zero_points) or (tensor.constant_bytes and tensor.constant_bytes != tensor.bytes):
         raise ValueError(
             f"damaged .tflite: tensor {name!r} has {len(scales)} scales and {tensor.constant_bytes} bytes."
@@ -296,14 +323,11 @@ def _tensor(reader: _Reader, place: int, buffers: list[bytes]) -> TensorSummary:
 
 
 def _check_operators(graph: Subgraph) -> None:
-    for name, inputs, outputs in zip(graph.operators, graph.operator_inputs, graph.operator_outputs, strict=True):
-        read = [graph.tensors[index] for index in inputs]
-        most = 2 if name == CUSTOM_STEP.name else 1
-        if len(outputs) > most:
-            raise ValueError(f"damaged .tflite: {name} writes {len(outputs)} tensors; expected {most} at most.")
-        written = graph.tensors[outputs[0]].type if outputs else NOTHING
+    rows = zip(graph.operators, graph.operator_inputs, graph.operator_outputs, graph.options, strict=True)
+    for name, *indices, options in rows:
+        operands = [[graph.tensors[index].operand for index in each] for each in indices]
         try:
-            check_operator(name, tuple(t.type for t in read), written, tuple(bool(t.scales) for t in read))
+            check_operator(name, *operands, options)
         except ValueError as error:
             raise ValueError(f"damaged .tflite: {error}") from error
 

@@ -58,8 +58,6 @@ def _uses(graph: Subgraph) -> dict[str, list[tuple[str, int]]]:
     rows = zip(graph.operators, graph.operator_inputs, graph.operator_outputs, graph.arguments, strict=True)
     for operator, inputs, outputs, argument in rows:
         if operator == "VAR_HANDLE":
-            if not argument:
-                raise ValueError("damaged .tflite: a variable has no name.")
             if argument in uses:
                 raise ValueError(f"damaged .tflite: two variables are named {argument!r}.")
             names[outputs[0]], uses[argument] = argument, []

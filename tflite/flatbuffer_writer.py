@@ -9,20 +9,20 @@ from __future__ import annotations
 import dataclasses
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import flatbuffers
 import numpy as np
 
-from keras_s4.tflite.operators import CUSTOM_STEP, NOTHING, TENSOR_TYPES, Operator, check_operator
+from keras_s4.tflite.operands import Operand
+from keras_s4.tflite.operator_options import FIELDS, NUMBERS, TEXT, Option, complete
+from keras_s4.tflite.operators import CUSTOM_STEP, TENSOR_TYPES, Operator, check_operator
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 # The description ends in a checksum of the whole file (with these digits as zeros), so that any flipped bit is noticed.
 DESCRIPTION = "keras-s4 crc32 "
 _PLACEHOLDER = "0" * 8
-
-Option = int | str | tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,28 +125,36 @@ class ModelWriter:
         """Append an operator; returns `output`, which is None for an operator that writes no tensor.
 
         Raises:
-            ValueError: when the operator does not run on TensorFlow Lite Micro with the types of these tensors.
+            ValueError: when the operator does not run on TensorFlow Lite Micro with these tensors and options.
         """
-        records = [self.tensors[index] for index in inputs]
-        row = check_operator(
-            name,
-            tuple(record.type for record in records),
-            NOTHING if output is None else self.tensors[output].type,
-            tuple(record.quantization is not None for record in records),
-        )
         outputs = () if output is None else (output,)
-        self.operators.append(OperatorRecord(row, tuple(inputs), outputs, tuple(sorted(options.items()))))
+        row = self._check(name, inputs, outputs, options)
+        every = tuple(complete(name, options).items())
+        self.operators.append(OperatorRecord(row, tuple(inputs), outputs, every))
         return output
 
     def custom_step(self, inputs: Sequence[int], outputs: Sequence[int], options: bytes) -> None:
         """Append a KERAS_S4_DSS; its outputs are the layer's and the next state.
 
         Raises:
-            ValueError: the types of these tensors are not those of the operator.
+            ValueError: these tensors are not those of the operator.
         """
-        types = tuple(self.tensors[index].type for index in inputs)
-        row = check_operator(CUSTOM_STEP.name, types, self.tensors[outputs[0]].type, (False,) * len(types))
+        row = self._check(CUSTOM_STEP.name, inputs, outputs, {})
         self.operators.append(OperatorRecord(row, tuple(inputs), tuple(outputs), (), options))
+
+    def _check(
+        self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Mapping[str, Option]
+    ) -> Operator:
+        operands = [[self._operand(self.tensors[index]) for index in indices] for indices in (inputs, outputs)]
+        return check_operator(name, *operands, options)
+
+    def _operand(self, record: TensorRecord) -> Operand:
+        stored, given = self._buffers[record.buffer], record.quantization
+        data = np.frombuffer(stored, np.dtype(record.type).newbyteorder("<")) if record.buffer else None
+        if given is None:
+            return Operand(record.shape, record.type, data=data)
+        zero_points = (given.zero_point,) * len(given.scales)
+        return Operand(record.shape, record.type, given.scales, zero_points, given.dimension, data)
 
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """Write the file; the same calls give the same bytes."""
@@ -246,36 +254,30 @@ class _Serializer:
 
         return self.table(5, fields)
 
-    def options(self, operator: Operator, options: dict) -> int:
-        new_shape = self.numbers(options["new_shape"], "int32") if "new_shape" in options else 0
-        shared_name = self.text(options["shared_name"]) if "shared_name" in options else 0
+    def options(self, operator: Operator, options: Mapping[str, Option]) -> int:
+        fields = FIELDS.get(operator.name, ())
+        write = {TEXT: self.text, NUMBERS: lambda values: self.numbers(values, "int32")}
+        children = {
+            field.name: write[field.format](options[field.name])
+            for field in fields
+            if field.format in write and options[field.name]
+        }
 
-        def fields(builder: flatbuffers.Builder):
-            match operator.name:
-                case "CAST":
-                    builder.PrependInt8Slot(0, options["input_type"], 0)
-                    builder.PrependInt8Slot(1, options["output_type"], 0)
-                case "DEPTHWISE_CONV_2D":
-                    builder.PrependInt32Slot(1, 1, 0)  # strides
-                    builder.PrependInt32Slot(2, 1, 0)
-                    builder.PrependInt32Slot(3, options.get("depth_multiplier", 1), 0)
-                    builder.PrependInt8Slot(0, 1, 0)  # VALID padding
-                case "FULLY_CONNECTED":
-                    builder.PrependBoolSlot(2, options.get("keep_dimensions", False), False)
-                case "RESHAPE":
-                    builder.PrependUOffsetTRelativeSlot(0, new_shape, 0)
-                case "MAX_POOL_2D":
-                    for slot, value in ((1, 1), (2, 1), (3, 1), (4, options["height"])):  # strides, width, height
-                        builder.PrependInt32Slot(slot, value, 0)
-                    builder.PrependInt8Slot(0, 1, 0)  # VALID padding
-                case "CONCATENATION":
-                    builder.PrependInt32Slot(0, options["axis"], 0)
-                case "VAR_HANDLE":
-                    builder.PrependUOffsetTRelativeSlot(1, shared_name, 0)
-                case "CALL_ONCE":
-                    builder.PrependInt32Slot(0, options["subgraph"], 0)
+        def write_fields(builder: flatbuffers.Builder):
+            # The larger entries first, so that none needs padding.
+            for field in sorted(fields, key=lambda field: field.format in ("b", "?")):
+                value = options[field.name]
+                match field.format:
+                    case "b":
+                        builder.PrependInt8Slot(field.slot, value, field.default)
+                    case "?":
+                        builder.PrependBoolSlot(field.slot, bool(value), bool(field.default))
+                    case "i":
+                        builder.PrependInt32Slot(field.slot, value, field.default)
+                    case _:
+                        builder.PrependUOffsetTRelativeSlot(field.slot, children.get(field.name, 0), 0)
 
-        return self.table(5, fields)
+        return self.table(1 + max((field.slot for field in fields), default=-1), write_fields)
 
     def operator(self, record: OperatorRecord, codes: list[Operator]) -> int:
         inputs, outputs = self.numbers(record.inputs, "int32"), self.numbers(record.outputs, "int32")

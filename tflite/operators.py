@@ -2,12 +2,18 @@
 
 Every row runs on TensorFlow Lite Micro and on TensorFlow's reference kernels, and a test runs each of them on the
 installed `tflite-micro` package and compares it with `fixed_point`. Whatever is not in this table is refused, however
-plausible: the gaps and their symptoms differ from kernel to kernel, and several of them only show on a device.
+plausible: the gaps and their symptoms differ from kernel to kernel, and several of them only show on a device. What the
+kernels demand beyond types is in `operator_rules`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+
+from keras_s4.tflite.operands import Call, Operand
+from keras_s4.tflite.operator_options import Option, complete
+from keras_s4.tflite.operator_rules import check_rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +85,7 @@ _TABLE = (
     Operator("TANH", 28, 0, 1, ((("int16",), "int16"),), False, "AddTanh"),
     Operator("MAXIMUM", 55, 39, 1, ((("int32", "int32"), "int32"),), False, "AddMaximum"),
     Operator("MINIMUM", 57, 39, 1, ((("int32", "int32"), "int32"),), False, "AddMinimum"),
-    # Of any number of inputs up to ten, all of one type, scale and zero point: `check_operator` looks at the first.
+    # Of any number of inputs up to ten, all of one type: `check_types` looks at the first.
     Operator(
         "CONCATENATION",
         2,
@@ -155,11 +161,38 @@ LARGEST_CONCATENATION = 10
 TENSOR_TYPES: dict[str, int] = {"int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
 
 
-def check_operator(name: str, inputs: tuple[str, ...], output: str, quantized: tuple[bool, ...]) -> Operator:
-    """Look an operator up and refuse what does not run on TensorFlow Lite Micro.
+def check_operator(
+    name: str, inputs: Sequence[Operand], outputs: Sequence[Operand], options: Mapping[str, Option] | None = None
+) -> Operator:
+    """Look an operator up and refuse what does not run on TensorFlow Lite Micro, whatever its build checks.
 
     Args:
         name: as in the schema, for example "FULLY_CONNECTED".
+        inputs: the tensors that it reads.
+        outputs: those that it writes, none of some operators.
+        options: by the names of `operator_options`; those left out are as this package writes them.
+
+    Returns:
+        The operator's row.
+
+    Raises:
+        ValueError: the operator, its types or its quantisation are not in the table; or its shapes, scales, constants
+            or options break a rule of its kernels (see `operator_rules`).
+    """
+    written = outputs[0].type if outputs else NOTHING
+    operator = check_types(name, tuple(t.type for t in inputs), written, tuple(bool(t.scales) for t in inputs))
+    most = 2 if operator is CUSTOM_STEP else int(written != NOTHING)
+    if len(outputs) != most:
+        raise ValueError(f"{name} was given {len(outputs)} outputs; expected {most}.")
+    check_rules(Call(name, tuple(inputs), tuple(outputs), complete(name, options or {})))
+    return operator
+
+
+def check_types(name: str, inputs: tuple[str, ...], output: str, quantized: tuple[bool, ...]) -> Operator:
+    """The part of `check_operator` that the table of types is enough for.
+
+    Args:
+        name: as in the schema.
         inputs: the types of its inputs.
         output: the type of its output, `NOTHING` if it has none.
         quantized: for each input, whether it carries quantisation parameters.

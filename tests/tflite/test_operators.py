@@ -9,7 +9,7 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.flatbuffer_writer import ModelWriter, Quantization
-from keras_s4.tflite.operators import BY_CODE, OPERATORS, TENSOR_TYPES, check_operator
+from keras_s4.tflite.operators import BY_CODE, OPERATORS, TENSOR_TYPES, check_types
 from keras_s4.tflite.sigmoid import sigmoid_int16, tanh_int16
 
 # These run together, in a test of their own.
@@ -178,7 +178,7 @@ def test_types_are_those_of_the_schema():
 )
 def test_refuses_what_does_not_run(name, inputs, output, message):
     with pytest.raises(ValueError, match=message):
-        check_operator(name, inputs, output, (False,) * len(inputs))
+        check_types(name, inputs, output, (False,) * len(inputs))
 
 
 def test_add_with_a_scale_is_refused_here_and_there(monkeypatch):

@@ -23,9 +23,9 @@ def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
         Quantization((scale_bias,)),
         operation.bias.data,
     )
-    # TensorFlow's interpreter would make two axes of more; TensorFlow Lite Micro leaves the output as it is declared.
-    options = {"keep_dimensions": True} if len(output.shape) > 1 else {}
-    file.writer.operator("FULLY_CONNECTED", [file.index[input.name], filter, bias], file.declare(output), **options)
+    operands = [file.index[input.name], filter, bias]
+    shape = math.prod(output.shape[:-1]), output.shape[-1]
+    file.in_shape(output, shape, lambda index: file.writer.operator("FULLY_CONNECTED", operands, index))
 
 
 @expands(Affine)

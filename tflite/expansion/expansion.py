@@ -150,6 +150,18 @@ class Expansion:
         index, shape = self.index[tensor.name], (1, *tensor.shape)
         return index if self.shape(index) == shape else self.reshape(index, shape)
 
+    def in_shape(self, output: Tensor, shape: Sequence[int], write: Callable[[int], object]) -> None:
+        """Let `write` compute the output in another shape, in which an operator wants it.
+
+        Several axes then get the shape that whoever reads them expects.
+        """
+        if len(output.shape) == 1:
+            write(self.declare(output, shape))
+            return
+        computed = self.writer.tensor(shape, output.type, quantization(output))
+        write(computed)
+        self.reshape(computed, (1, *output.shape), self.declare(output))
+
     def slice(
         self, index: int, begin: Sequence[int], strides: Sequence[int], output: int, end: Sequence[int] | None = None
     ) -> int:

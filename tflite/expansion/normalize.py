@@ -31,13 +31,13 @@ def expand_normalize(operation: Normalize, file: Expansion) -> None:
     part, root = operation.part, operation.root
     table = file.writer.tensor(operation.table.shape, "int8", quantization(part), operation.table.data)
     file.writer.operator("GATHER", [table, positions], file.declare(part, (rows, 1, ranges)))
-    wide = file.cast(file.index[part.name], file.writer.tensor((rows, ranges), "int16", quantization(part)))
+    parts = file.reshape(file.index[part.name], (rows, ranges))
+    wide = file.cast(parts, file.writer.tensor((rows, ranges), "int16", quantization(part)))
     weights = file.writer.tensor((1, ranges), "int8", quantization(operation.weights), operation.weights.data)
     bias = file.writer.tensor((1,), "int64", quantization(operation.weights), operation.bias.data)
-    file.writer.operator("FULLY_CONNECTED", [wide, weights, bias], file.declare(root))
-    if len(root.shape) > 2:
-        # TensorFlow's interpreter makes two axes of them.
-        file.reshape(file.index[root.name], (1, *root.shape), file.declare(root))
+    file.in_shape(
+        root, (rows, 1), lambda output: file.writer.operator("FULLY_CONNECTED", [wide, weights, bias], output)
+    )
     input, factor = file.plain(operation.input), file.offset(file.plain(root), ROOT_OFFSET)
     file.round_to(
         operation.output,

@@ -10,7 +10,6 @@ from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
 from keras_s4.tflite.kernels.windows import positions_of
 from keras_s4.tflite.operations import DepthwiseProduct, Window, WindowMaximum
-from keras_s4.tflite.tensors import Tensor
 
 
 @expands(Window)
@@ -78,13 +77,12 @@ def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> No
     scales = np.float32(input.scale) * np.broadcast_to(np.asarray(weights.scale, np.float32), size)
     bias_scales = Quantization(tuple(float(scale) for scale in scales))
     bias = file.writer.tensor((size,), "int64", bias_scales, operation.bias.data)
-    file.writer.operator(
-        "DEPTHWISE_CONV_2D",
-        [image, filter, bias],
-        file.declare(output, (rows, 1, 1, size)),
-        depth_multiplier=size // channels,
+    options = {"depth_multiplier": size // channels}
+    file.in_shape(
+        output,
+        (rows, 1, 1, size),
+        lambda index: file.writer.operator("DEPTHWISE_CONV_2D", [image, filter, bias], index, **options),
     )
-    _in_rows(output, file)
 
 
 @expands(WindowMaximum)
@@ -93,12 +91,8 @@ def expand_window_maximum(operation: WindowMaximum, file: Expansion) -> None:
     channels, rows = operation.output.shape[-1], math.prod(operation.output.shape[:-1])
     steps = operation.input.shape[-1] // channels
     image = file.reshape(file.index[operation.input.name], (rows, steps, 1, channels))
-    output = file.declare(operation.output, (rows, 1, 1, channels))
-    file.writer.operator("MAX_POOL_2D", [image], output, height=steps)
-    _in_rows(operation.output, file)
-
-
-def _in_rows(output: Tensor, file: Expansion) -> None:
-    """Several rows stand in one axis, behind a batch axis, as whoever reads them expects."""
-    if len(output.shape) > 1:
-        file.index[output.name] = file.shaped(output)
+    file.in_shape(
+        operation.output,
+        (rows, 1, 1, channels),
+        lambda index: file.writer.operator("MAX_POOL_2D", [image], index, height=steps),
+    )
