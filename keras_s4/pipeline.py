@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -16,13 +17,12 @@ import keras
 
 from keras_s4 import report, stages
 from keras_s4.datasets import SMARTWATCH_CLASSES
-from keras_s4.run_folder import RunFolder
+from keras_s4.run_folder import SECONDS, RunFolder
 from keras_s4.settings import Settings
 from keras_s4.stages import MODELS, Job
 
 Progress = Callable[[str, int, int, str], None]
 
-SECONDS = "seconds.json"
 # What describes each way of running the retrained model.
 APPLIES = {
     "streamed": ("parameters", "states"),
@@ -47,8 +47,12 @@ class Stage:
     compute: Callable[[Job], None]
 
     def is_done(self, folder: RunFolder) -> bool:
-        """Whether its results are there."""
-        return folder.has(*self.results)
+        """Whether its results are there, all as they were written.
+
+        Raises:
+            ValueError: one was damaged or changed since.
+        """
+        return folder.is_whole(self.results)
 
 
 def run(
@@ -56,7 +60,8 @@ def run(
 ) -> dict[str, Any]:
     """Does the main job on the smartwatch recordings, or what is left of it.
 
-    A stage whose results are in the folder is skipped; a stage that is computed makes those after it run again.
+    A stage whose results are in the folder, as it wrote them, is skipped; a stage that is computed makes those after it
+    run again.
 
     Args:
         out: folder for the results.
@@ -69,7 +74,8 @@ def run(
         report.
 
     Raises:
-        ValueError: the folder holds another run or foreign files, or a damaged result; says what to do.
+        ValueError: the folder holds another run or foreign files, or a result that was damaged or changed since it
+            was written; says what to do.
         OSError: the folder cannot be written.
         ImportError: the recordings or TensorFlow Lite Micro are not installed.
     """
@@ -103,10 +109,10 @@ def _compute(job: Job, name: str, stage: Stage) -> None:
     except BaseException:
         seconds["interrupted"][name] = round(time.monotonic() - start, 1)
         with contextlib.suppress(OSError):
-            job.folder.write_json(SECONDS, seconds)
+            job.folder.write_note(SECONDS, seconds)
         raise
     seconds["done"][name] = round(time.monotonic() - start, 1)
-    job.folder.write_json(SECONDS, seconds)
+    job.folder.write_note(SECONDS, seconds)
 
 
 def write_report(job: Job) -> None:
@@ -178,8 +184,18 @@ def _size_of(size: dict[str, Any]) -> dict[str, int]:
 
 
 def _seconds(folder: RunFolder) -> dict[str, dict[str, float]]:
-    """Seconds by stage, of finished stages and of interrupted ones."""
-    return folder.read_json(SECONDS) if folder.has(SECONDS) else {"done": {}, "interrupted": {}}
+    """Seconds by stage, of finished stages and of interrupted ones; what is damaged of them is forgotten."""
+    try:
+        noted = folder.read_json(SECONDS) if folder.has(SECONDS) else {}
+    except ValueError:
+        noted = {}
+    return {state: _numbers(noted.get(state)) for state in ("done", "interrupted")}
+
+
+def _numbers(noted: Any) -> dict[str, float]:
+    if not isinstance(noted, dict):
+        return {}
+    return {name: value for name, value in noted.items() if isinstance(value, (int, float)) and math.isfinite(value)}
 
 
 def _check_packages() -> None:

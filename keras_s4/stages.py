@@ -7,6 +7,7 @@ import io
 import random
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from keras_s4 import datasets, models, ranks, reduce, spectrum, training
 from keras_s4.augmentation import RandomWindows
 from keras_s4.compression import parts_of
 from keras_s4.datasets import Recordings
+from keras_s4.files import explained
 from keras_s4.run_folder import RunFolder
 from keras_s4.settings import Settings
 from keras_s4.tflite import Converted, convert, verify
@@ -243,6 +245,11 @@ class _Backup(keras.callbacks.BackupAndRestore):
                 f"The interrupted training in {self.backup_dir} cannot be continued ({error}). Delete that folder and "
                 "start again: this training then begins anew."
             ) from error
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keeps weights, optimizer and epoch."""
+        with explained(Path(self.backup_dir)):
+            super().on_epoch_end(epoch, logs)
 
 
 class _Epochs(keras.callbacks.Callback):

@@ -8,6 +8,7 @@ import pytest
 
 from keras_s4 import datasets, pipeline, stages, training
 from keras_s4.datasets import Recordings
+from keras_s4.run_folder import RunFolder
 from keras_s4.settings import Settings
 
 LENGTH, CLASSES = 60, 7
@@ -147,13 +148,80 @@ def test_computing_a_stage_again_renews_those_after_it(copied):
     assert not {"trained.keras", "reduced.keras", "spectrum.json", "retrained.keras"} & renewed
 
 
-def test_changed_firmware_is_not_taken_for_verified(copied):
+@pytest.mark.parametrize("name", ["firmware/model.tflite", "firmware/c99/model.c", "report.html", "summary.json"])
+def test_a_finished_run_whose_result_was_changed_is_no_success(copied, name):
     folder, _ = copied
-    (folder / "verification.json").unlink()
-    path = folder / "firmware" / "model.tflite"
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match=r"model.tflite is not what retrained.keras converts to"):
+    content = (folder / name).read_bytes()
+    for other in (content[:-1] + b"?", content[: len(content) // 2], b""):
+        (folder / name).write_bytes(other)
+        before = results(folder)
+        with pytest.raises(
+            ValueError, match=rf"{name} is damaged \(it is not what the run wrote; .*Delete it and start"
+        ):
+            pipeline.run(folder, SETTINGS)
+        assert results(folder) == before
+
+
+def test_a_finished_run_whose_firmware_was_partly_deleted_writes_it_again(copied):
+    folder, summary = copied
+    whole = {path: path.read_bytes() for path in (folder / "firmware").rglob("*") if path.is_file()}
+    (folder / "firmware" / "mine.c").write_text("mine")
+    (folder / "firmware" / "golden.npz").unlink()
+    shutil.rmtree(folder / "firmware" / "c99")
+    again = pipeline.run(folder, SETTINGS)
+    assert {path: path.read_bytes() for path in whole} == whole
+    assert (folder / "firmware" / "mine.c").read_text() == "mine"
+    assert again["table"] == summary["table"]
+
+
+def test_a_result_that_is_damaged_while_the_run_goes_on_is_not_read(copied):
+    folder, _ = copied
+    (folder / "tradeoff.json").unlink()
+
+    def damage(stage, done, total, note):
+        if stage == "measure":
+            (folder / "sizes.json").write_text("{}")
+
+    with pytest.raises(ValueError, match=r"sizes\.json is damaged"):
+        pipeline.run(folder, SETTINGS, damage)
+
+
+def test_a_program_killed_before_a_result_was_in_its_place_goes_on(copied):
+    folder, summary = copied
+    record = json.loads((folder / "settings.json").read_text())
+    record["hashes"]["tradeoff.json"] = "0" * 64
+    (folder / "settings.json").write_text(json.dumps(record))
+    (folder / "tradeoff.json").unlink()
+    assert pipeline.run(folder, SETTINGS)["tradeoff"] == json.loads(json.dumps(summary["tradeoff"]))
+
+
+def test_a_run_of_an_earlier_version_goes_on_and_its_firmware_is_checked(copied, monkeypatch):
+    folder, summary = copied
+    record = json.loads((folder / "settings.json").read_text())
+    del record["hashes"]
+    (folder / "settings.json").write_text(json.dumps(record))
+    (folder / "firmware" / "model.tflite").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"firmware/model\.tflite is damaged"):
         pipeline.run(folder, SETTINGS)
+    (folder / "firmware" / "model.tflite").unlink()
+    monkeypatch.setattr(training, "fit_windows", lambda *_: pytest.fail("trained again"))
+    assert pipeline.run(folder, SETTINGS)["table"] == summary["table"]
+
+
+@pytest.mark.parametrize("noted", ["[]", "{", '{"done": 3}', '{"done": {"train": NaN, "reduce": "2"}}', "null"])
+def test_seconds_of_another_form_are_forgotten(copied, noted):
+    folder, _ = copied
+    (folder / "seconds.json").write_text(noted)
+    (folder / "summary.json").unlink()
+    assert set(pipeline.run(folder, SETTINGS)["seconds"]) <= {"report"}
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    run = RunFolder(tmp_path / "run", SETTINGS, ["a.json"])
+    (tmp_path / "run" / "firmware").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"holds firmware/model\.c, which this program did not write"):
+        run.claim(["firmware/model.c"])
 
 
 def test_restart_removes_what_the_run_wrote_and_nothing_else(copied):
@@ -209,7 +277,21 @@ def test_damaged_file_is_named(copied, damaged, missing):
         pipeline.run(folder, SETTINGS)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}}', '{"settings": {}, "files": ["../mine"]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "null",
+        '{"settings": {}}',
+        '{"settings": {}, "files": ["../mine"]}',
+        '{"settings": {}, "files": [1]}',
+        '{"settings": {}, "files": "report.html"}',
+        '{"settings": {}, "files": [], "hashes": {"../mine": "0"}}',
+        '{"settings": {}, "files": [], "hashes": {"report.html": null}}',
+        '{"settings": [], "files": []}',
+    ],
+)
 @pytest.mark.parametrize("restart", [False, True])
 def test_damaged_settings_are_refused_and_nothing_is_touched(tmp_path, content, restart):
     (tmp_path / "run").mkdir()
