@@ -138,7 +138,7 @@ def verify_firmware(job: Job) -> None:
         keras_figures[name] = {"accuracy": float(np.mean(labels == y)), "agreement": float(np.mean(labels == wanted))}
     found = verify(job.firmware, model, x, y, progress=_steps_of(job))
     confusion = np.zeros((len(datasets.SMARTWATCH_CLASSES),) * 2, int)
-    np.add.at(confusion, (y, found.tflm_labels), 1)
+    np.add.at(confusion, (y, found.labels), 1)
     job.folder.write("stream.npz", stream_of_recording(job.firmware, job.recordings[2]))
     job.folder.write_json(
         "verification.json",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,25 +15,27 @@ import numpy as np
 from keras_s4.graph import Graph, TensorKey, graph_of
 from keras_s4.layers import LowRankDense
 from keras_s4.layers.quantized import QuantizedLayer
-from keras_s4.tflite import runtimes
+from keras_s4.tflite import engines
 from keras_s4.tflite.blocks import in_blocks
-from keras_s4.tflite.c99 import CRunner, c_source
+from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.calibration import (
     AMPLE_HEADROOM,
     HEADROOM,
     Signal,
-    arrays_by_name,
     check_representative_inputs,
     check_tokens,
     power_of_two_scale,
 )
+from keras_s4.tflite.engines import Engine
 from keras_s4.tflite.flatbuffer import States, Steps, check_states, to_tflite
 from keras_s4.tflite.formats import check_activations
 from keras_s4.tflite.lowering import ProgramBuilder, lower
 from keras_s4.tflite.lowering.registry import Activations
 from keras_s4.tflite.manifest import manifest_of
 from keras_s4.tflite.operations import Accumulate
+from keras_s4.tflite.output_steps import OutputSteps
 from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.samples import clipped_share, sample_arrays
 from keras_s4.tflite.tensors import Tensor
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
@@ -96,8 +99,8 @@ def convert(
         output_activations=tuple(result.activation for result in results),
     )
     program = in_blocks(program, steps)
-    phases = [result.phase if result.has_time else result.phase // steps for result in results]
-    return Converted(program, to_tflite(program, states), length, max(phases), _names_of_outputs(model))
+    ends = tuple(OutputSteps(result.has_time, result.phase) for result in results)
+    return Converted(program, to_tflite(program, states), length, ends, _names_of_outputs(model))
 
 
 def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> None:
@@ -157,7 +160,7 @@ def _trained_ranges(model: keras.Model) -> dict[str, tuple[float, int]]:
     }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Converted:
     """An exported model.
 
@@ -165,52 +168,115 @@ class Converted:
         program: the integer program.
         tflite: the bytes of the `.tflite` file.
         length: steps of a window.
-        phase: the first value of the outputs, counted from 0, that means something; not 0 behind convolutions without
-            padding.
+        output_steps: for each output, which of its values Keras has; empty: the last one.
         output_names: the keys of a model that gives a dict; empty if it gives one output or a list.
     """
 
     program: Program
     tflite: bytes
     length: int | None
-    phase: int = 0
+    output_steps: tuple[OutputSteps, ...] = ()
     output_names: tuple[str, ...] = ()
+
+    @property
+    def phase(self) -> int:
+        """The first value of the outputs, counted from 0, that means something in all that are sequences."""
+        return max((steps.phase for steps in self.output_steps if steps.sequence), default=0)
+
+    @property
+    def window(self) -> int | None:
+        """Steps that each sequence must have, since an average divides by them; None if any number will do."""
+        averages = any(isinstance(operation, Accumulate) for operation in self.program.operations)
+        return self.length if averages else None
+
+    @property
+    def least_steps(self) -> int:
+        """Steps that a sequence must have for every output to have a value; more than 1 behind convolutions."""
+        rows = self.program.output_rows or (1,) * len(self.program.outputs)
+        steps = self.program.steps
+        needed = [
+            -(-(each.phase + 1) // count) * steps if each.sequence else each.phase + 1
+            for each, count in zip(self.output_steps, rows, strict=False)
+        ]
+        return max(needed, default=1)
+
+    def samples(self, x: Arrays) -> list[np.ndarray]:
+        """The arrays for all inputs, in the program's order, of whole windows.
+
+        Raises:
+            TypeError, ValueError: see `quantize`.
+        """
+        return sample_arrays(self.program, x, self.window, self.least_steps)
+
+    def __repr__(self) -> str:
+        program = self.program
+        tensors = {"inputs": program.inputs, "outputs": program.outputs}
+        ends = [
+            f"{what} {', '.join(f'{t.name} {t.type}{list(t.shape)}' for t in found)}" for what, found in tensors.items()
+        ]
+        length = "any number of" if self.length is None else self.length
+        return (
+            f"<Converted {program.name!r}: {'; '.join(ends)}; {len(program.states)} states, "
+            f"{len(self.tflite):,} bytes of .tflite; windows of {length} steps, {program.steps} an invoke>"
+        )
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
         """What a firmware project must know, measured: bytes, arena, operators, tensors, versions and hashes."""
         return manifest_of(self.program, self.tflite, self.length)
 
-    def quantize(self, x: Arrays) -> np.ndarray | list[np.ndarray]:
+    def quantize(self, x: Arrays, whole: bool = True) -> np.ndarray | list[np.ndarray]:
         """Samples as the integers that the program takes.
 
         They have the same shape, but token numbers `[B, L]` become `[B, L, 1]`, and of a program for blocks of T steps
-        the time axis is cut: `[B, L / T, T, features]`.
+        the time axis is cut: `[B, L / T, T, features]`. What lies beyond the range of the integers is clipped, and
+        counted by `clipped`.
 
         Args:
             x: samples; of a program with several inputs a list in its order, or a dict by the names of its inputs.
+            whole: they are whole windows, and not pieces of a stream, whose lengths do not matter.
 
         Returns:
             Integers; a list in the program's order when it has several inputs.
 
         Raises:
-            ValueError: tokens that are no whole numbers, or outside the vocabulary; another number of inputs; sequences
-                that are no whole number of blocks.
+            TypeError: no real numbers.
+            ValueError: another shape, NaN, or windows of another length than the program averages over; tokens that are
+                no whole numbers, or outside the vocabulary; another number of inputs; sequences that are no whole
+                number of blocks.
         """
-        tensors = self.program.inputs
-        if len(tensors) == 1 and not isinstance(x, Mapping):
-            return self._quantized(tensors[0], x)
-        arrays = arrays_by_name([tensor.name for tensor in tensors], x, f"Program {self.program.name!r}")
-        integers = [self._quantized(tensor, array) for tensor, array in zip(tensors, arrays, strict=True)]
+        arrays = self.samples(x) if whole else sample_arrays(self.program, x)
+        pairs = zip(self.program.inputs, arrays, strict=True)
+        integers = [self._in_blocks(self._quantized(tensor, array)) for tensor, array in pairs]
         return integers if len(integers) > 1 else integers[0]
+
+    def clipped(self, x: Arrays) -> dict[str, np.ndarray]:
+        """The share of the samples of each feature that lie beyond the range of the program's integers.
+
+        Args:
+            x: as for `quantize`; pieces of a stream, too.
+
+        Returns:
+            By the name of each input that takes no tokens, `[features]` from 0 to 1.
+        """
+        arrays = sample_arrays(self.program, x)
+        pairs = zip(self.program.inputs, arrays, strict=True)
+        return {
+            tensor.name: clipped_share(tensor, self._rounded(tensor, array))
+            for tensor, array in pairs
+            if tensor.type != "int32"
+        }
 
     def _quantized(self, tensor: Tensor, x: np.ndarray) -> np.ndarray:
         if tensor.type == "int32":
             check_tokens(x, limits(self.program, tensor)[1] + 1)
-            return self._in_blocks(np.asarray(x).astype(np.int32)[..., None])
+            return x.astype(np.int32)[..., None]
         ends = np.iinfo(tensor.type)
-        integers = np.rint(np.asarray(x, np.float64) / tensor.scale) + tensor.zero_point
-        return self._in_blocks(np.clip(integers, ends.min, ends.max).astype(tensor.type))
+        return np.clip(self._rounded(tensor, x), ends.min, ends.max).astype(tensor.type)
+
+    def _rounded(self, tensor: Tensor, x: np.ndarray) -> np.ndarray:
+        """Whole numbers that may lie beyond the range of the tensor's type."""
+        return np.rint(x.astype(np.float64) / tensor.scale) + tensor.zero_point
 
     def _in_blocks(self, integers: np.ndarray) -> np.ndarray:
         """`[B, L, features]` as `[B, L / T, T, features]`; as it is if T is 1."""
@@ -277,31 +343,61 @@ class Converted:
 
         return save_c(self, Path(folder))
 
-    def predict(self, x: Arrays, engine: Literal["tflm", "c"] = "tflm"):
+    def predict(self, x: Arrays, engine: Engine | None = None):
         """Runs the model on this computer, one step or block at a time, each sequence from a reset.
+
+        Samples beyond the range of the program's integers are clipped, as on the device; a warning says how many.
 
         Args:
             x: `[B, L, features]`; of a model with several inputs a list in its order, or a dict by their names.
-            engine: "tflm" for TensorFlow Lite Micro, "c" for the C99 source, compiled; both give the same.
+            engine: "tflm" for TensorFlow Lite Micro, "c" for the C99 source, compiled, "emulator" for numpy; all give
+                the same. By default the first of these that this computer has.
 
         Returns:
-            The outputs after the last step, which are what the Keras model's `predict` returns if it pools over time:
-            for a classifier the probabilities, `[B, C]`. For several outputs a list or a dict, as Keras has it.
-        """
-        engines = {
-            "tflm": lambda inputs: runtimes.run_tflm(self.tflite, inputs),
-            "c": lambda inputs: CRunner(self.program).run(inputs),
-        }
-        if engine not in engines:
-            raise ValueError(f"Received engine={engine!r}; expected one of {', '.join(map(repr, engines))}.")
-        outputs = self.dequantize(engines[engine](self.quantize(x)))
-        return keras.tree.map_structure(lambda values: values[:, -1], outputs)
+            What the Keras model's `predict` returns, in the same shapes: behind a pooling over time, or for a last
+            step, the outputs after the last step, for a classifier the probabilities, `[B, C]`; of a sequence all
+            steps, `[B, L, C]`. For several outputs a list or a dict, as Keras has it.
 
-    def verify(self, model: keras.Model, x: np.ndarray, y: np.ndarray):
-        """Compares Keras, streamed Keras, emulator, TFLM and TensorFlow's interpreter; see `keras_s4.tflite.verify`."""
+        Raises:
+            TypeError, ValueError: see `quantize`; another engine.
+            ImportError, RuntimeError: the engine that was asked for is not installed.
+        """
+        run = engines.chosen(engine, self.program, self.tflite)
+        integers = self.quantize(x)
+        self._warn_of_clipping(x)
+        return self.outputs_of_keras(run(integers))
+
+    def outputs_of_keras(self, integers: np.ndarray | Sequence[np.ndarray]):
+        """Integer outputs of all steps of sequences as the outputs of the Keras model, in its shapes.
+
+        Args:
+            integers: what an engine gives; of a program with several outputs a sequence of arrays in its order.
+        """
+        values = self.dequantize(integers)
+        steps = self.output_steps or (OutputSteps(),) * len(self.program.outputs)
+        if isinstance(values, dict):
+            return {name: each.of(values[name]) for name, each in zip(values, steps, strict=True)}
+        if isinstance(values, list):
+            return [each.of(array) for array, each in zip(values, steps, strict=True)]
+        return steps[0].of(values)
+
+    def _warn_of_clipping(self, x: Arrays) -> None:
+        clipped = {name: shares for name, shares in self.clipped(x).items() if shares.any()}
+        if clipped:
+            worst = ", ".join(
+                f"{shares.max():.2%} of feature {int(shares.argmax())} of {name!r}" for name, shares in clipped.items()
+            )
+            warnings.warn(
+                f"Program {self.program.name!r} clips samples beyond its range: {worst} at most. Calibration "
+                "had no such samples; give convert data of the range that really occurs.",
+                stacklevel=3,
+            )
+
+    def verify(self, model: keras.Model, x: Arrays, y: Any = None, task: Any = None):
+        """Compares Keras and its stream with the program on all engines; see `keras_s4.tflite.verify`."""
         from keras_s4.tflite.verification import verify
 
-        return verify(self, model, x, y)
+        return verify(self, model, x, y, task=task)
 
     def save(self, folder: str | Path, dss: Steps = "operators") -> Path:
         """Writes all that a firmware project needs, whole or not at all; the same model gives the same bytes.

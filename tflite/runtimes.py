@@ -186,7 +186,7 @@ class TflmRunner(Runner):
         super().__init__(tflite)
 
     def _load(self, tflite: bytes) -> None:
-        runtime = _tflm()
+        runtime = load_tflm()
         ample = 10 * len(tflite) + 2 * sum(tensor.bytes for tensor in self.summary.tensors) + 65_536
         size = ample if self._arena_size is None else self._arena_size
         if size < SMALLEST_ARENA:
@@ -292,7 +292,7 @@ def measure_arena(tflite: bytes) -> int:
         ImportError: when the `tflite-micro` package is not installed.
     """
     summary = check_tflite(tflite)
-    _tflm()
+    load_tflm()
     high = 10 * len(tflite) + 2 * sum(tensor.bytes for tensor in summary.tensors) + 65_536
     TflmRunner(tflite, high)
     low = SMALLEST_ARENA - 1
@@ -323,7 +323,12 @@ def _shape(tensor: TensorSummary) -> tuple[int, ...]:
     return shape
 
 
-def _tflm():
+def load_tflm():
+    """The module that runs files.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     try:
         from tflite_micro import runtime
     except ImportError as error:

@@ -2,203 +2,155 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_s4 import scores
+from keras_s4.heads import Head
+from keras_s4.outputs import by_output, heads_of, outputs_by_name
+from keras_s4.samples import check_examples
 from keras_s4.streaming import StreamingModel
-from keras_s4.tflite import runtimes
 from keras_s4.tflite.analysis.layers import layer_ratios
+from keras_s4.tflite.comparison import Integers, compare_engines
 from keras_s4.tflite.conversion import Converted
-from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.first_difference import first_differing_tensor
 from keras_s4.tflite.flatbuffer_reader import read_summary
+from keras_s4.tflite.verification_result import OutputVerification, Verification
 
 Progress = Callable[[str, int, int], None]
-TENSORFLOW_SEQUENCES = 20
-SEQUENCES_AT_ONCE = 32
+WHO = "verify"
 
-
-@dataclasses.dataclass(frozen=True)
-class Verification:
-    """What `verify` found.
-
-    Args:
-        accuracy: by stage ("keras", "streamed", "emulator", "tflm", "tensorflow"): fraction of right labels.
-        agreement: by stage: fraction of labels equal to those of the whole-sequence Keras model.
-        streamed_deviation: largest difference of a probability between streamed and whole-sequence Keras; None for a
-            model with several inputs or outputs, which `StreamingModel` does not run.
-        steps: steps compared between emulator and TFLM.
-        first_difference: where emulator and TFLM first differ, "" if every output and state of every step is equal: an
-            output or a state, and the first tensor inside the program.
-        largest_accumulator: the largest 32-bit accumulator or state, as a part of what 32 bits hold.
-        tensorflow_sequences: how many of the sequences TensorFlow's reference interpreter ran.
-        tensorflow_difference: largest difference of an output integer at their ends between it and TFLM.
-        tflm_labels: the labels on TFLM, `[B]`.
-        states_inside: the states are resource variables of the file, so that only outputs were compared.
-        layers: signal-to-noise ratio of each layer's output in dB, integers against Keras, in the order in which the
-            program computes them: see `keras_s4.tflite.analysis.layer_ratios`.
-    """
-
-    accuracy: dict[str, float]
-    agreement: dict[str, float]
-    streamed_deviation: float | None
-    steps: int
-    first_difference: str
-    largest_accumulator: float
-    tensorflow_sequences: int
-    tensorflow_difference: int
-    tflm_labels: np.ndarray
-    states_inside: bool = False
-    layers: dict[str, float | None] = dataclasses.field(default_factory=dict)
-
-    @property
-    def bit_exact(self) -> bool:
-        """Emulator and TFLM are equal in every output and, unless `states_inside`, every state of every step."""
-        return not self.first_difference
-
-    def figures(self) -> dict[str, Any]:
-        """Everything but the labels, JSON-ready."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**{name: value for name, value in values.items() if name != "tflm_labels"}, "bit_exact": self.bit_exact}
-
-    def __str__(self) -> str:
-        rows = [f"{'stage':<12}{'accuracy':>10}{'equal labels':>14}"]
-        rows += [f"{s:<12}{self.accuracy[s]:>10.2%}{self.agreement[s]:>14.2%}" for s in self.accuracy]
-        equal = f"equal in all {self.steps:,} steps" if self.bit_exact else f"DIFFER: {self.first_difference}"
-        equal += " (outputs only: the states are inside the interpreter)" if self.states_inside else ""
-        return "\n".join(
-            [
-                *rows,
-                f"emulator and TFLM: {equal}",
-                f"largest 32-bit accumulator: {self.largest_accumulator:.0%} of full scale",
-                f"TensorFlow's interpreter: within {self.tensorflow_difference}",
-                *self._layer_rows(),
-            ]
-        )
-
-    def _layer_rows(self) -> list[str]:
-        """The table of the layers."""
-        width = max([len("layer"), *map(len, self.layers)])
-        rows = [(name, "–" if ratio is None else f"{ratio:.1f}") for name, ratio in self.layers.items()]
-        return [f"{name:<{width}}{ratio:>10}" for name, ratio in [("layer", "SNR in dB"), *rows]] if rows else []
+__all__ = ["OutputVerification", "Verification", "verify"]
 
 
 def verify(
-    converted: Converted, model: keras.Model, x: np.ndarray, y: np.ndarray, progress: Progress | None = None
+    converted: Converted,
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    progress: Progress | None = None,
+    task: str | Head | Mapping[str, str | Head] | list[str | Head] | None = None,
 ) -> Verification:
-    """Compares Keras on whole sequences, Keras streamed, the emulator, TFLM, and TensorFlow's reference interpreter.
+    """Compares Keras on whole sequences, Keras streamed, the emulator, TFLM, C, and TensorFlow's reference interpreter.
 
-    Emulator and TFLM are compared in every output and every state of every step of all of `x` (states that are resource
-    variables are inside the interpreter, and show in the outputs only); where they differ, the file is looked into for
-    the first tensor that does. TensorFlow's interpreter, which rounds its fully connected layers in another way, runs
-    the first 20 sequences. What each layer loses against Keras is measured on the first 32.
+    Emulator, TFLM and compiled C are compared in every output and every state of every step of all of `x` (states that
+    are resource variables are inside the interpreter, and show in the outputs only); where TFLM differs, the file is
+    looked into for the first tensor that does. TensorFlow's interpreter, which rounds its fully connected layers in
+    another way, runs the first 20 sequences. What each layer loses against Keras is measured on the first 32.
+
+    How the outputs are compared follows from what they mean (see `keras_s4.heads.Head`): labels are counted,
+    quantities have a signal-to-noise ratio. All steps of a sequence count.
+
+    An engine that is not installed is left out, and the result says so.
 
     Args:
         converted: what `convert` returned.
         model: the model that was converted.
         x: `[B, L, features]`; of a model with several inputs a list or a dict of them.
-        y: labels `[B]`, of the first output if there are several.
+        y: targets, or None. Classes `[B]`, `[B, 1]` or one-hot `[B, C]`; yes or no, `[B]` or `[B, 1]`; several labels
+            and quantities as the model gives them; for each step of a sequence `[B, L]`, `[B, L, 1]` or `[B, L, C]`. Of
+            several outputs a list, or a dict by name; a single array is for the first.
         progress: called as `progress(stage, done, all)`.
+        task: what the outputs mean, where model, loss and targets say it wrongly: "classes", "binary", "multi_label" or
+            "regression", or a `Head`; for several outputs a list, or a dict by name.
 
     Raises:
-        ValueError: `x` is empty or `y` has another length.
+        TypeError: samples or targets that are no numbers.
+        ValueError: `x` is empty, has NaN or another shape; `y` does not fit it or the outputs; another model.
         OverflowError: `x` is so far beyond the calibration data that a 32-bit accumulator or state would wrap: which,
             and at which step.
     """
-    counts = {len(array) for array in keras.tree.flatten(x)} if isinstance(x, (dict, list, tuple)) else {len(x)}
-    count = max(counts)
-    if count == 0 or counts != {len(y)}:
-        raise ValueError(f"verify got {count} sequences and {len(y)} labels; expected as many of both, at least one.")
     report = progress or (lambda stage, done, total: None)
+    heads, targets = _checked(converted, model, x, y, task)
     program = converted.program
-    whole = _first_output(converted, model.predict(x, verbose=0))
-    streamed = {}
+    whole = outputs_by_name(model, model.predict(x, verbose=0))
+    for name, values in whole.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"Output {name!r} of model {model.name!r} is NaN or infinite on x; see its weights.")
+    found = {"keras": whole}
     if len(program.inputs) == len(program.outputs) == 1:
-        report("streamed", 0, count)
-        streaming = StreamingModel(model, converted.length)
-        streamed = {"streamed": streaming.predict(x, batch_size=64, verbose=0)[:, -1]}
+        report("streamed", 0, len(_first(whole)))
+        found["streamed"] = dict.fromkeys(whole, _streamed(converted, model, x))
     integers = converted.quantize(x)
-    integers = integers if isinstance(integers, list) else [integers]
-    emulator = Emulator(converted.program, check_overflow=True)
-    emulated, tflm, first_difference = _compare(converted, emulator, integers, report)
-    tensorflow = runtimes.TensorFlowRunner(converted.tflite).run(
-        [array[:TENSORFLOW_SEQUENCES] for array in integers],
-        progress=lambda done, total: report("tensorflow", done, total),
+    compared = compare_engines(converted, integers if isinstance(integers, list) else [integers], report)
+    found |= {stage: _as_keras(converted, model, values) for stage, values in compared.outputs.items()}
+    outputs = tuple(
+        OutputVerification(
+            name,
+            head,
+            {stage: _figures(head, values[name], whole[name], targets[name]) for stage, values in found.items()},
+        )
+        for name, head in heads.items()
     )
-    tensorflow = (tensorflow[0] if isinstance(tensorflow, tuple) else tensorflow)[:, -1]
-    last = {"keras": whole, **streamed, "emulator": emulated, "tflm": tflm, "tensorflow": tensorflow}
-    labels = {stage: values.argmax(axis=1) for stage, values in last.items()}
+    device = _first(found[compared.judge])
     return Verification(
-        accuracy={stage: float(np.mean(label == y[: len(label)])) for stage, label in labels.items()},
-        agreement={stage: float(np.mean(label == labels["keras"][: len(label)])) for stage, label in labels.items()},
-        streamed_deviation=float(np.abs(whole - streamed["streamed"]).max()) if streamed else None,
-        steps=int(count * integers[0].shape[1] * program.steps),
-        first_difference=first_difference,
-        largest_accumulator=max(emulator.peaks.values(), default=0) / 2**31,
-        tensorflow_sequences=len(tensorflow),
-        tensorflow_difference=int(np.abs(tensorflow.astype(np.int64) - tflm[: len(tensorflow)]).max()),
-        tflm_labels=labels["tflm"],
+        outputs=outputs,
+        streamed_deviation=float(np.abs(_first(whole) - _first(found["streamed"])).max())
+        if "streamed" in found
+        else None,
+        steps=compared.steps,
+        first_difference=compared.first_difference,
+        largest_accumulator=compared.largest_accumulator,
+        tensorflow_sequences=compared.tensorflow_sequences,
+        tensorflow_difference=compared.tensorflow_difference,
+        labels=_first(heads).decide(device) if _first(heads).has_labels else None,
         states_inside=bool(read_summary(converted.tflite).variables),
         layers=layer_ratios(converted, model, x),
+        clipped={name: [float(share) for share in shares] for name, shares in converted.clipped(x).items()},
+        missing=compared.missing,
     )
 
 
-def _first_output(converted: Converted, outputs) -> np.ndarray:
-    """The first output of the program among what the Keras model gives."""
-    if isinstance(outputs, dict):
-        return outputs[converted.output_names[0]]
-    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+def _checked(converted: Converted, model: keras.Model, x: Any, y: Any, task: Any) -> tuple[dict, dict]:
+    """The head of each output, and its targets in the form that it decides in; before anything long runs."""
+    check_examples(x, y, WHO)
+    arrays = converted.samples(x)
+    heads = heads_of(model, y, task)
+    if len(heads) != len(converted.program.outputs):
+        raise ValueError(
+            f"Model {model.name!r} has {len(heads)} outputs, and the program {len(converted.program.outputs)}; give "
+            "verify the model that was converted."
+        )
+    given = by_output(list(heads), y, "y", partial=True)
+    shapes = _output_shapes(model, x, len(arrays[0]))
+    targets = {
+        name: None if given[name] is None else head.targets(given[name], shapes[name], f"{WHO}, output {name!r},")
+        for name, head in heads.items()
+    }
+    return heads, targets
 
 
-def _compare(
-    converted: Converted, emulator: Emulator, integers: list[np.ndarray], report: Progress
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """The last (first) outputs of emulator and TFLM for every sequence, and where any output or state first differs.
-
-    States that are variables are not compared.
-
-    Some sequences at a time, since the states of all steps of all sequences can take gigabytes.
-    """
-    program, runner = converted.program, runtimes.TflmRunner(converted.tflite)
-    explicit = () if runner.summary.variables else program.states
-    names = [tensor.name for tensor in (*program.outputs, *(state.after for state in explicit))]
-    emulated, measured, difference = [], [], ""
-    for start in range(0, len(integers[0]), SEQUENCES_AT_ONCE):
-        chunk = [array[start : start + SEQUENCES_AT_ONCE] for array in integers]
-        trace = emulator.trace(chunk, record=names)
-        outputs, states = runner.run(chunk, keep_states=True) if explicit else (runner.run(chunk), ())
-        expected = [trace.tensors[name] for name in names]
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        if not difference and (found := _first_difference(names, expected, [*outputs, *states], start)):
-            sequence, step, ends = found
-            inside = first_differing_tensor(converted.tflite, program, [array[sequence] for array in chunk], step)
-            difference = f"{ends}. {inside}"
-        emulated.append(expected[0][:, -1])
-        measured.append(outputs[0][:, -1])
-        report("tflm", start + len(chunk[0]), len(integers[0]))
-    return np.concatenate(emulated), np.concatenate(measured), difference
+def _output_shapes(model: keras.Model, x: Any, count: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the outputs for all of x, from those for its first sequence."""
+    first = keras.tree.map_structure(lambda array: np.asarray(array)[:1], x)
+    outputs = outputs_by_name(model, model.predict(first, verbose=0))
+    return {name: (count, *values.shape[1:]) for name, values in outputs.items()}
 
 
-def _first_difference(
-    names: list[str], expected: list[np.ndarray], received: list[np.ndarray], start: int
-) -> tuple[int, int, str] | None:
-    """The earliest step, over these sequences, at which a tensor differs.
+def _streamed(converted: Converted, model: keras.Model, x: Any) -> np.ndarray:
+    """The outputs of the streaming model at the steps that Keras gives."""
+    streaming = StreamingModel(model, converted.length)
+    values = streaming.predict(_single(x), batch_size=64, verbose=0)
+    sequence = bool(converted.output_steps) and converted.output_steps[0].sequence
+    return values[:, streaming.phase :: streaming.period] if sequence else values[:, -1]
 
-    Returns:
-        The sequence, the step, and a sentence that counts sequences from `start`; None if nothing differs.
-    """
-    found = []
-    for name, ours, theirs in zip(names, expected, received, strict=True):
-        places = np.argwhere(ours != theirs)
-        if len(places):
-            place = tuple(int(index) for index in places[places[:, 1].argmin()])
-            found.append((place[1], name, place, ours[place], theirs[place]))
-    if not found:
-        return None
-    step, name, place, ours, theirs = min(found, key=lambda entry: entry[0])
-    where = f"{name}{list(place[2:])} of sequence {start + place[0]} at step {step}"
-    return place[0], step, f"{where}: emulator {ours}, TFLM {theirs}"
+
+def _single(x: Any) -> Any:
+    """The array for the only input."""
+    return keras.tree.flatten(x)[0] if isinstance(x, (Mapping, list, tuple)) else x
+
+
+def _as_keras(converted: Converted, model: keras.Model, integers: Integers) -> dict[str, np.ndarray]:
+    return outputs_by_name(model, converted.outputs_of_keras(integers if len(integers) > 1 else integers[0]))
+
+
+def _figures(head: Head, values: np.ndarray, whole: np.ndarray, targets: np.ndarray | None) -> dict[str, float | None]:
+    """The figures of one stage at one output; it may have run the first sequences only."""
+    figures = scores.against_reference(head, values, whole[: len(values)])
+    return figures if targets is None else {**scores.against_targets(head, values, targets[: len(values)]), **figures}
+
+
+def _first(values: Mapping[str, Any]) -> Any:
+    return next(iter(values.values()))

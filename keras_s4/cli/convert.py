@@ -72,7 +72,7 @@ def convert(
         Path | None,
         typer.Option(
             metavar="FILE.npz",
-            help="Compare Keras, emulator and TensorFlow Lite Micro on its inputs `x` and labels `y`, and show what"
+            help="Compare Keras, emulator, TensorFlow Lite Micro and C on its inputs `x` and targets `y`, and show what"
             " each layer loses.",
         ),
     ] = None,
@@ -84,8 +84,8 @@ def convert(
     """Convert a trained model to integers for TensorFlow Lite Micro or C99, and show what it takes.
 
     With --analyse a model that cannot work in integers is refused, with the reason; nothing is saved then. Without
-    --activations it also shows what int16 would gain in each layer. With --verify nothing is saved unless emulator and
-    TensorFlow Lite Micro agree in every bit.
+    --activations it also shows what int16 would gain in each layer. With --verify nothing is saved unless emulator,
+    TensorFlow Lite Micro and C agree in every bit, and with the model well enough.
     """
     with one_message():
         if not list_supported and (model is None or data is None):
@@ -189,14 +189,19 @@ def _verified(converted, model, path: Path):
 
 
 def _show_verification(verification) -> None:
-    """The comparison; a program that is not the file's is refused.
+    """The comparison; a program that is not the file's, or not the model's, is refused.
 
     Raises:
-        ValueError: where emulator and TensorFlow Lite Micro differ.
+        ValueError: where emulator, TensorFlow Lite Micro and C differ, or the model from them.
     """
     Console().print(str(verification), highlight=False, markup=False, soft_wrap=True)
     if not verification.bit_exact:
-        raise ValueError(f"Emulator and TensorFlow Lite Micro differ: {verification.first_difference}.")
+        raise ValueError(f"The program differs between its engines: {verification.first_difference}.")
+    for output in verification.outputs:
+        if output.verdict == "WRONG":
+            raise ValueError(
+                f"The program does not do what the model does. Output {output.name}: {output.verdict_row()}."
+            )
 
 
 def _table(manifest: dict[str, Any]) -> Table:

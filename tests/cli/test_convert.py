@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.tflite import verification
+from keras_s4.tflite import comparison
 from keras_s4.tflite.flatbuffer_reader import read_summary
 from keras_s4.tflite.operators import OPERATORS
 
@@ -111,10 +111,10 @@ def test_verification_shows_what_each_layer_loses(call, model_file, data_file, t
 
 
 def test_a_file_that_differs_from_its_program_is_not_saved(call, model_file, data_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(verification, "_first_difference", lambda *arguments: (0, 0, "head/product[1] is another"))
+    monkeypatch.setattr(comparison, "first_difference", lambda *arguments: (0, 0, "head/product[1] is another"))
     result = call("convert", model_file, "--data", data_file, "--verify", data_file, "--out", tmp_path / "fw")
     assert result.exit_code == 1
-    assert "Error: Emulator and TensorFlow Lite Micro differ: head/product[1] is another" in result.output
+    assert "Error: The program differs between its engines: head/product[1] is another" in result.output
     assert not (tmp_path / "fw").exists()
 
 

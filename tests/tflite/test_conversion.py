@@ -111,4 +111,6 @@ def test_unbuilt_model_and_empty_data_are_refused(reduced_model):
 
 
 def test_samples_beyond_the_calibrated_range_saturate(converted):
-    assert converted.quantize(np.array([1e9, -1e9])).tolist() == [32767, -32768]
+    sample = np.array([1e9, -1e9, 0.0]).reshape(1, 1, 3)
+    assert converted.quantize(sample, whole=False).ravel().tolist() == [32767, -32768, 0]
+    assert converted.clipped(sample)["input"].tolist() == [1.0, 1.0, 0.0]

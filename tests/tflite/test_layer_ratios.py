@@ -214,7 +214,6 @@ def test_layers_that_lose_nothing_or_give_nothing():
     silent = sequential(layers.Dense(2, activation="relu", bias_initializer=keras.initializers.Constant(-50)))
     ratios = layer_ratios(convert(silent, x), silent, x)
     assert list(ratios.values()) == [None]
-    labels = np.zeros(1, int)
-    found = Verification({}, {}, None, 1, "", 0.0, 1, 0, labels, layers=ratios)
+    found = Verification((), None, 1, "", 0.0, 1, 0, labels=None, layers=ratios)
     assert json.loads(json.dumps(found.figures()))["layers"] == ratios
     assert str(found).splitlines()[-1].split() == [*ratios, "–"]

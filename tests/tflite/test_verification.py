@@ -33,7 +33,7 @@ def test_emulator_and_tflm_are_equal_in_every_bit(verification, test_windows):
 
 
 def test_every_stage_has_its_accuracy(verification):
-    assert list(verification.accuracy) == ["keras", "streamed", "emulator", "tflm", "tensorflow"]
+    assert list(verification.accuracy) == ["keras", "streamed", "emulator", "tflm", "c", "tensorflow"]
     assert verification.agreement["streamed"] == 1.0
     assert verification.streamed_deviation < 1e-5
     assert verification.accuracy["tflm"] == verification.accuracy["emulator"]
@@ -43,7 +43,7 @@ def test_every_stage_has_its_accuracy(verification):
 def test_printed_and_as_json(verification):
     figures = json.loads(json.dumps(verification.figures()))
     assert figures["bit_exact"] is True
-    assert "emulator and TFLM: equal in all 5,760 steps" in str(verification)
+    assert "emulator, TFLM and C: equal in all 5,760 steps" in str(verification)
 
 
 def test_first_difference_is_found(converted, reduced_model, test_windows):
@@ -61,9 +61,9 @@ def test_first_difference_is_found(converted, reduced_model, test_windows):
 
 def test_data_and_labels_must_match(converted, reduced_model, test_windows):
     x, y = test_windows
-    with pytest.raises(ValueError, match="got 0 sequences"):
+    with pytest.raises(ValueError, match="got 0 of x, 0 of y; expected as many"):
         verify(converted, reduced_model, x[:0], y[:0])
-    with pytest.raises(ValueError, match="got 4 sequences and 3 labels"):
+    with pytest.raises(ValueError, match="got 4 of x, 3 of y; expected as many"):
         verify(converted, reduced_model, x[:4], y[:3])
 
 

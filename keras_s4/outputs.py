@@ -1,0 +1,232 @@
+"""The outputs of a model by name, and the head of each: read from its last activation, its loss and its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_s4.graph import Graph, TensorKey, graph_of
+from keras_s4.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, Head, are_whole
+from keras_s4.layers import LastStep
+from keras_s4.samples import is_several
+
+# Layers behind which an output still means what it meant in front of them.
+_PASSING = (
+    keras.layers.Reshape,
+    keras.layers.Flatten,
+    keras.layers.Permute,
+    keras.layers.Identity,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.Cropping1D,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalMaxPooling1D,
+    LastStep,
+)
+_SIGMOIDS = ("sigmoid", "hard_sigmoid")
+_SOFTMAXES = ("softmax", "log_softmax", "sparsemax")
+_OF_QUANTITIES = (
+    "meansquared",
+    "meanabsolute",
+    "mse",
+    "mae",
+    "mape",
+    "msle",
+    "huber",
+    "logcosh",
+    "poisson",
+    "cosinesimilarity",
+)
+
+
+def heads_of(model: keras.Model, y: Any = None, task: Any = None) -> dict[str, Head]:
+    """What each output of a model means, from its last activation, the loss that it is compiled with, and the targets.
+
+    Args:
+        model: built.
+        y: targets, a list or dict of them for several outputs, or None.
+        task: to say it in place of that: a word for `Head`, or a `Head`; for several outputs a list, or a dict by name.
+
+    Returns:
+        By the name of the output, in the order in which the model gives them.
+
+    Raises:
+        ValueError: another task; a list or dict that does not fit the outputs.
+    """
+    outputs = _outputs_of(model)
+    names = list(outputs)
+    targets, tasks = by_output(names, y, "y", partial=True), by_output(names, task, "task", partial=True)
+    losses = by_output(names, getattr(model, "loss", None) if getattr(model, "compiled", False) else None, "loss", True)
+    if not isinstance(task, (Mapping, list, tuple)):
+        tasks = dict.fromkeys(names, task)
+    if not isinstance(getattr(model, "loss", None), (Mapping, list, tuple)):
+        losses = dict.fromkeys(names, losses[names[0]])
+    return {
+        name: _head(activation, shape, losses[name], targets[name], tasks[name])
+        for name, (activation, shape) in outputs.items()
+    }
+
+
+def by_output(names: Sequence[str], values: Any, what: str, partial: bool = False) -> dict[str, Any]:
+    """Something for each output, by name; None for outputs without.
+
+    Args:
+        names: of the outputs.
+        values: a dict by name; a list of one each, for several outputs; or one, for the first output.
+        what: it is, for the message.
+        partial: a dict may leave outputs out.
+
+    Raises:
+        ValueError: unknown names, or another number of values.
+    """
+    if isinstance(values, Mapping):
+        unknown = [name for name in values if name not in names]
+        if unknown or (not partial and len(values) < len(names)):
+            raise ValueError(f"Received {what} for outputs {list(values)}; the model has {list(names)}.")
+        return {name: values.get(name) for name in names}
+    several = is_several(values) or (isinstance(values, (list, tuple)) and what != "y")
+    if several and (len(names) > 1 or len(values) == 1):
+        if len(values) != len(names):
+            raise ValueError(f"Received {len(values)} of {what}; the model has {len(names)} outputs: {list(names)}.")
+        return dict(zip(names, values, strict=True))
+    return {name: values if index == 0 else None for index, name in enumerate(names)}
+
+
+def outputs_by_name(model: keras.Model, outputs: Any) -> dict[str, np.ndarray]:
+    """What `model.predict` returned, by the name of the output."""
+    if isinstance(outputs, Mapping):
+        return dict(outputs)
+    arrays = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    names = list(_outputs_of(model))
+    return dict(zip(names if len(names) == len(arrays) else _numbered(len(arrays)), arrays, strict=True))
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"output_{index}" for index in range(count)] if count > 1 else ["output"]
+
+
+def _outputs_of(model: keras.Model) -> dict[str, tuple[str | None, tuple]]:
+    """The last activation and the shape of each output by its name, in the order in which the model gives them."""
+    try:
+        graph = graph_of(model)
+    except ValueError:  # a subclassed model: nothing can be read
+        shape = getattr(model, "output_shape", None) if model.built else None
+        shapes = list(shape.values()) if isinstance(shape, Mapping) else shape if isinstance(shape, list) else [shape]
+        names = list(shape) if isinstance(shape, Mapping) else _numbered(len(shapes))
+        return {name: (None, shape or ()) for name, shape in zip(names, shapes, strict=True)}
+    described = {} if isinstance(model, keras.Sequential) else model.get_config()["output_layers"]
+    tensors = keras.tree.flatten(model.outputs)
+    if isinstance(described, Mapping) and described:
+        names = list(described)
+        listed = dict(zip(sorted(names), tensors, strict=True))  # as Keras flattens a dict
+        tensors = [listed[name] for name in names]
+    else:
+        names = _names_in_list(graph)
+    return {
+        name: (_activation_at(graph, key), tuple(tensor.shape))
+        for name, key, tensor in zip(names, graph.outputs, tensors, strict=True)
+    }
+
+
+def _names_in_list(graph: Graph) -> list[str]:
+    """The names of the layers that give the outputs; where one gives several, with a number."""
+    names = [key[0] for key in graph.outputs]
+    return [name if names.count(name) == 1 else f"{name}_{index}" for index, name in enumerate(names)]
+
+
+def _activation_at(graph: Graph, key: TensorKey) -> str | None:
+    """The activation that a tensor of a graph went through last, None where none can be read."""
+    node = next((node for node in graph.nodes if node.output == key), None)
+    if node is None:
+        return None
+    layer = node.layer
+    if isinstance(layer, keras.Model):
+        inner = graph_of(layer)
+        return _activation_at(inner, inner.outputs[0])
+    while isinstance(layer, keras.layers.Wrapper) and not hasattr(layer, "activation"):
+        layer = layer.layer
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    function = getattr(layer, "activation", None)
+    name = None if function is None else getattr(function, "__name__", type(function).__name__)
+    passing = isinstance(layer, _PASSING) or (isinstance(layer, keras.layers.Activation) and name in (None, "linear"))
+    if passing and len(node.inputs) == 1:
+        return _activation_at(graph, node.inputs[0])
+    return name or "linear"
+
+
+def _head(activation: str | None, shape: tuple, loss: Any, y: Any, task: Any) -> Head:
+    """The head of one output; see `heads_of`."""
+    if isinstance(task, Head):
+        return task
+    single = len(shape) < 2 or shape[-1] == 1
+    probabilities = activation in _SIGMOIDS or _from_logits(loss) is False
+    threshold = 0.5 if probabilities else 0.0
+    if task is not None:
+        return Head(task, threshold)
+    said = _task_of_loss(loss)
+    if activation in _SOFTMAXES and not single:
+        return Head(CLASSES)
+    if said == CLASSES and not single:
+        return Head(CLASSES)
+    if said == BINARY:
+        return Head(BINARY if single else MULTI_LABEL, threshold)
+    labels = None if y is None else _labels(y)
+    if activation in _SIGMOIDS and not (said == REGRESSION and labels is not None and not are_whole(labels)):
+        if single:
+            return Head(BINARY)
+        classes = labels is not None and labels.ndim < len(shape) and labels.shape[-1:] != shape[-1:]
+        return Head(CLASSES if classes else MULTI_LABEL)
+    if said == REGRESSION or labels is None or not are_whole(labels):
+        return Head(REGRESSION)
+    return _head_of_labels(labels, shape, single)
+
+
+def _head_of_labels(labels: np.ndarray, shape: tuple, single: bool) -> Head:
+    """What whole numbers as targets of a linear output say."""
+    truth = labels.size > 0 and labels.min() >= 0 and labels.max() <= 1
+    if single:
+        decides = labels.dtype.kind in "biu" or (labels.size > 0 and labels.min() < labels.max())
+        return Head(BINARY, 0.0) if truth and decides else Head(REGRESSION)
+    in_rows = labels.ndim == len(shape) and labels.shape[-1] == shape[-1]
+    if in_rows:
+        if not truth or not labels.any():
+            return Head(REGRESSION)
+        return Head(CLASSES) if (labels.sum(axis=-1) == 1).all() else Head(MULTI_LABEL, 0.0)
+    return Head(CLASSES)
+
+
+def _labels(y: Any) -> np.ndarray | None:
+    """Targets that numbers can be read from; others are refused later, by `Head.targets`."""
+    try:
+        array = np.asarray(y)
+    except ValueError:
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _loss_name(loss: Any) -> str:
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return name.replace("_", "").lower()
+
+
+def _task_of_loss(loss: Any) -> str | None:
+    """What a loss says of an output; None if it says nothing that is known."""
+    name = _loss_name(loss)
+    if "categorical" in name or name.startswith(("kldivergence", "kld")):
+        return CLASSES
+    if name.startswith("binary") or name == "bce":
+        return BINARY
+    return REGRESSION if name.startswith(_OF_QUANTITIES) else None
+
+
+def _from_logits(loss: Any) -> bool | None:
+    """Whether a loss takes logits; None where it does not say."""
+    if _task_of_loss(loss) != BINARY:
+        return None
+    if isinstance(loss, keras.losses.Loss):
+        return bool(loss.get_config().get("from_logits", False))
+    return False
