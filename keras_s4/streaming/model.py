@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_s4.padding import padding_of, places_of_real_steps, take_steps
+from keras_s4.padding_proof import Proof, trial_data
 from keras_s4.streaming.compiled import compiled
 from keras_s4.streaming.network import Network, Signal, graph_of_streams
 
@@ -20,7 +23,12 @@ class StreamingModel(keras.Model):
     """A trained model run step by step: equal to its convolution mode up to rounding.
 
     `predict(x)` gives the output after every step of whole sequences, `[B, L, ...]`; `initial_state`, `step` and
-    `chunk` are for live streams. A stream has no padding: samples are real ones, and masks have no meaning here.
+    `chunk` are for live streams. A live stream has no padding: every sample that `step` and `chunk` get is a real one.
+
+    In sequences for `predict`, steps that the model's own layers mask are padding. The stream rests in them: its states
+    and its output stay as the last real step left them, and before the first one the output is zero. So the last output
+    of each sequence, padded at its end or in front, is what the model gives for it. An average over time then divides
+    by the real steps so far, at most by `length`.
 
     Where layers with strides drop steps, a new output comes at step `phase` and at every `period`-th step from there:
     output j of the whole sequence is that of step `phase + j * period`. In between the last output is held; before the
@@ -32,8 +40,9 @@ class StreamingModel(keras.Model):
         length: steps that an average over time divides by; by default the model's sequence length.
 
     Raises:
-        ValueError: the model is not built, has no readable graph or more than one input or output, averages over time
-            of unknown length, calls a layer twice, or holds a layer whose configuration needs steps yet to come.
+        ValueError: the model masks padded steps, but its output depends on them. Or the model is not built, has no
+            readable graph or more than one input or output, averages over time of unknown length, calls a layer twice,
+            or holds a layer whose configuration needs steps yet to come.
         NotImplementedError: a layer that cannot run step by step, by name.
     """
 
@@ -46,7 +55,11 @@ class StreamingModel(keras.Model):
         graph = graph_of_streams(model)
         source = Signal.of(model.inputs[0])
         self.length = length if length is not None else source.shape[1]
-        self._network = Network(graph, source, self.length)
+        self._padding = padding_of(model)
+        self._network = Network(graph, source, self.length, counted=self._padding is not None)
+        if self._padding is not None:
+            self._proof = Proof(self._padding, "StreamingModel")
+            self._proof.check_end([trial_data(model)])
         self.built = True
 
     @property
@@ -117,6 +130,26 @@ class StreamingModel(keras.Model):
 
     def call(self, sequences):
         """The output after each step: `[B, L, ...]` to `[B, L, ...]`."""
+        if self._padding is None:
+            return self._loop(sequences)
+        real = ops.cast(self._padding.mask([ops.cast(sequences, self._network.source.dtype)]), "bool")
+        outputs = self._loop(take_steps(sequences, places_of_real_steps(real)))
+        counts = ops.cumsum(ops.cast(real, "int32"), axis=1)
+        held = take_steps(outputs, ops.maximum(counts - 1, 0))
+        started = ops.reshape(counts > 0, (*ops.shape(counts), *(1 for _ in outputs.shape[2:])))
+        return ops.where(started, held, ops.zeros_like(held))
+
+    def predict(self, x, *args, **kwargs):
+        """As `keras.Model.predict`; padding that the model treats otherwise than a stream is refused.
+
+        Raises:
+            ValueError: see above.
+        """
+        if self._padding is not None and isinstance(x, np.ndarray):
+            self._proof.check([x], self._padding.real_steps([x]))
+        return super().predict(x, *args, **kwargs)
+
+    def _loop(self, sequences):
         outputs, _ = self._network.loop(sequences, self.initial_state(ops.shape(sequences)[0]))
         return outputs
 

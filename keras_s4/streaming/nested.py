@@ -12,9 +12,12 @@ from keras_s4.streaming.streamer import Streamer, register
 class _Nested(Streamer):
     """A network of its own, whose steps are those at which its input is due."""
 
-    def __init__(self, layer, input_shape, length):
+    counts = True
+
+    def __init__(self, layer, input_shape, length, counted):
         super().__init__(layer, input_shape, length)
-        self._network = Network(graph_of_streams(layer), Signal(tuple(input_shape), layer.inputs[0].dtype), length)
+        source = Signal(tuple(input_shape), layer.inputs[0].dtype)
+        self._network = Network(graph_of_streams(layer), source, length, counted)
         self.stride = self._network.output.timing.period
         self.delay = self._network.output.timing.phase
         self.pools = not self._network.output.has_time

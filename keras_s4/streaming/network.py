@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_s4.graph import Graph, graph_of
+from keras_s4.padding import operations_of_masks
 from keras_s4.streaming.loop import StepLoop
 from keras_s4.streaming.pointwise import EachValue
 from keras_s4.streaming.streamer import Streamer, refusal, streamer_of
@@ -61,6 +62,7 @@ class Network:
         graph: from `graph_of_streams`.
         source: the input in convolution mode.
         length: steps of the sequences that the model was trained on, None if not known.
+        counted: whether averages over time divide by the steps so far.
 
     Raises:
         ValueError: the graph calls a layer twice, joins signals that do not meet in time, or holds a layer whose
@@ -68,9 +70,10 @@ class Network:
         NotImplementedError: a layer that cannot run step by step, by name.
     """
 
-    def __init__(self, graph: Graph, source: Signal, length: int | None):
+    def __init__(self, graph: Graph, source: Signal, length: int | None, counted: bool = False):
         self._graph = graph
         self._length = length
+        self._counted = counted
         self._stages: dict[str, _Stage] = {}
         self.source = source
         (self.output,) = self._graph.run(self._add, [source])
@@ -160,8 +163,11 @@ class Network:
     def _streamer(self, layer, signals, timing) -> Streamer:
         length = None if self._length is None else timing.count(self._length)
         shapes = [signal.shape for signal in signals]
-        make = streamer_of if signals[0].has_time else EachValue
-        streamer = make(layer, shapes if len(signals) > 1 else shapes[0], length)
+        shape = shapes if len(signals) > 1 else shapes[0]
+        if signals[0].has_time:
+            streamer = streamer_of(layer, shape, length, self._counted)
+        else:
+            streamer = EachValue(layer, shape, length)
         if len(signals) > 1 and not streamer.takes_several:
             raise refusal(layer, f"it has {len(signals)} inputs; expected one", "Call it with one tensor")
         return streamer
@@ -224,7 +230,7 @@ def graph_of_streams(model: keras.Model) -> Graph:
 
 
 def _refuse_operations(model: keras.Model) -> None:
-    """Refuses what `x[:, -1]` or `a + b` put into a graph: operations, not layers."""
+    """Refuses what `x[:, -1]` or `a + b` put into a graph: operations, not layers, but for those that make a mask."""
     advice = {
         "GetItem": "keras_s4.layers.LastStep() for x[:, -1], or keras.layers.Cropping1D",
         "Add": "keras.layers.Add()([a, b])",
@@ -237,8 +243,9 @@ def _refuse_operations(model: keras.Model) -> None:
         "Max": "keras.layers.GlobalMaxPooling1D()",
         "Reshape": "keras.layers.Reshape",
     }
+    masking = operations_of_masks(model)
     for operation in getattr(model, "operations", ()):
-        if not isinstance(operation, keras.layers.Layer):
+        if not isinstance(operation, keras.layers.Layer) and operation.name not in masking:
             kind = type(operation).__name__
             raise ValueError(
                 f"Operation {operation.name!r} ({kind}) of model {model.name!r} cannot run step by step: it is not a "

@@ -27,6 +27,8 @@ class Streamer:
     - `padding`: zeros that the layer puts in front of its sequence. Its step returns its input; the zeros are the
       business of the next layer.
     - `takes_padding`: such zeros may come in, because the initial state stands for them.
+    - `counts`: `__init__` has one more argument, `counted`: whether an average over time divides by the steps so far,
+      as it does in models that mask padded steps, and not by `length`.
 
     When a layer runs at every k-th step only, nothing of that is seen here: its state changes where an input is due.
 
@@ -43,6 +45,7 @@ class Streamer:
     takes_several = False
     padding = 0
     takes_padding = False
+    counts = False
 
     def __init__(self, layer: keras.layers.Layer, input_shape: tuple | list[tuple], length: int | None):
         self.layer = layer
@@ -98,8 +101,10 @@ def register_refusal(*layer_classes: type, reason: str, remedy: str) -> None:
     _REFUSALS.update(dict.fromkeys(layer_classes, (reason, remedy)))
 
 
-def streamer_of(layer: keras.layers.Layer, input_shape: tuple | list[tuple], length: int | None) -> Streamer:
-    """The registered streamer of a layer; the arguments are those of `Streamer`.
+def streamer_of(
+    layer: keras.layers.Layer, input_shape: tuple | list[tuple], length: int | None, counted: bool = False
+) -> Streamer:
+    """The registered streamer of a layer; the arguments are those of `Streamer`, and what `counts` is for.
 
     Raises:
         NotImplementedError: there is none; the message lists the supported layers.
@@ -107,7 +112,8 @@ def streamer_of(layer: keras.layers.Layer, input_shape: tuple | list[tuple], len
     """
     for layer_class in type(layer).__mro__:
         if layer_class in _STREAMERS:
-            return _STREAMERS[layer_class](layer, input_shape, length)
+            make = _STREAMERS[layer_class]
+            return make(layer, input_shape, length, counted) if make.counts else make(layer, input_shape, length)
         if layer_class in _REFUSALS:
             raise refusal(layer, *_REFUSALS[layer_class])
     raise NotImplementedError(
