@@ -44,16 +44,18 @@ def reduce(
         chosen = _one_rule(rules, budgets)
         with Console().status("Starting TensorFlow ..."), quiet_start():
             from keras_s4 import compression, plots
+            from keras_s4.compression.kept import kept_weights
         inputs = None if data is None else files.load_arrays(data, "x")["x"]
         original = files.load_model(model)
         parts = compression.parts_of(original, kind, inputs)
         ranks = _chosen_ranks(original, parts, *chosen)
         reduced = compression.reduce(original, ranks, method.value, inputs)
         files.save_model(reduced, out)
-        figures = _figures(original, reduced, parts, ranks, method, inputs)
-        show_table(_table(figures))
+        found = compression.Spectrum(parts, kept_weights(original, parts))
+        figures = _figures(original, reduced, found, ranks, method, inputs)
+        show_table(_table(figures, found.kept_text()))
         files.write_json(json, figures)
-        files.write_figure(figure, plots.spectra(compression.Spectrum(parts).curves(ranks)))
+        files.write_figure(figure, plots.spectra(found.curves(ranks)))
         Console().print(f"Reduced model: {out}", highlight=False, soft_wrap=True)
 
 
@@ -80,8 +82,10 @@ def _chosen_ranks(model, parts, rule: str, value) -> dict[str, int]:
     return getattr(ranks, rule)(model, value, parts=parts)
 
 
-def _figures(original, reduced, parts, ranks, method, inputs) -> dict[str, Any]:
-    """What every part and the model lose, JSON-ready."""
+def _figures(original, reduced, spectrum, ranks, method, inputs) -> dict[str, Any]:
+    """What every part and the model lose, and what stays as it is, JSON-ready."""
+    from keras_s4.compression.spectrum import KEPT
+
     found = {
         "parts": {
             name: {
@@ -92,8 +96,9 @@ def _figures(original, reduced, parts, ranks, method, inputs) -> dict[str, Any]:
                 "error_bound": part.error_bound(ranks[name]) if method == "balanced" or part.kind == "matrix" else None,
                 "error": _measured_error(reduced, part) if part.kind == "states" else None,
             }
-            for name, part in parts.items()
+            for name, part in spectrum.parts.items()
         },
+        KEPT: [item.figures() for item in spectrum.kept],
         "method": method.value,
         "parameters": [original.count_params(), reduced.count_params()],
     }
@@ -112,9 +117,10 @@ def _measured_error(reduced, part) -> float:
     return float((error.hinf_norm() / part.system.hinf_norm()).max())
 
 
-def _table(figures: dict[str, Any]) -> Table:
+def _table(figures: dict[str, Any], kept: str | None) -> Table:
     title = f"Reduced by the method {figures['method']}"
     table = Table("part", "rank", "bytes", "relative error, at most", "measured", title=title)
+    table.caption, table.caption_justify = kept, "left"
     for name, part in figures["parts"].items():
         errors = ("–" if part[key] is None else f"{part[key]:.3g}" for key in ("error_bound", "error"))
         before, after = part["bytes"]

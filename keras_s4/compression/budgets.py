@@ -77,9 +77,10 @@ def filled(parts: Mapping[str, Part], limits: Mapping[str, int], outside: Mappin
     spent = spent + sum(ladder.costs[0] for ladder in ladders.values())
     for (kind, limit), needed in zip(limits.items(), spent, strict=True):
         if needed > limit:
+            fixed = f", {outside[kind]} of them outside of the parts" if outside.get(kind) else ""
             raise ValueError(
                 f"budget got {kind}={limit}, but one mode per channel already takes {needed} (of a matrix the lowest "
-                "rank). Allow more, or train a smaller model."
+                f"rank){fixed}. Allow more, or train a smaller model."
             )
     left = np.array([*limits.values()]) - spent
     while True:

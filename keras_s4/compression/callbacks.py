@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
-from keras_s4.compression.matrices import matrix_layers
+from keras_s4.compression.matrices import RECURRENT_MATRICES, matrix_layers, owner_of
 from keras_s4.layers.state_regularizer import StatePenalty
 from keras_s4.regularizers import WeightedRegularizer
 
@@ -182,10 +182,9 @@ def weight_matrices(model: keras.Model) -> dict[str, keras.Variable]:
     """
     matrices = {}
     for layer_name, layer in matrix_layers(model).items():
-        owner = getattr(layer, "cell", layer)
-        for name in ("kernel", "recurrent_kernel"):
-            if isinstance(getattr(owner, name, None), keras.Variable):
-                matrices[f"{layer_name}/{name}"] = getattr(owner, name)
+        for name in RECURRENT_MATRICES:  # of other layers the first
+            if isinstance(getattr(owner_of(layer), name, None), keras.Variable):
+                matrices[f"{layer_name}/{name}"] = getattr(owner_of(layer), name)
     return matrices
 
 

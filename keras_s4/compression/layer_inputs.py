@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from keras_s4.cloning import clone, layer_at
+from keras_s4.cloning import clone
 from keras_s4.layers import DSS
+from keras_s4.paths import Layers, layers_by_path
 
 BATCH_SIZE = 128
 
@@ -18,8 +20,15 @@ BATCH_SIZE = 128
 class Meter(Protocol):
     """Gathers a statistic of a layer's inputs, batch by batch."""
 
-    def add(self, inputs: np.ndarray, mask: np.ndarray | None) -> None:
-        """Takes one batch: the inputs `[B, ...]` of a layer, and the mask `[B, L]` that the layer was called with."""
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
+        """Takes one batch of what a layer receives.
+
+        Args:
+            inputs: `[B, ...]`; of a cell those of all steps, `[B, L, F]`.
+            mask: `[B, L]`, that the layer was called with.
+            states: of a recurrent layer those that it was told to start from; of a cell the first of its states before
+                every step, `[B, L, units]`.
+        """
 
 
 class PowerSpectrum:
@@ -33,7 +42,7 @@ class PowerSpectrum:
         self._sum = 0.0
         self._steps = 0
 
-    def add(self, inputs: np.ndarray, mask: np.ndarray | None) -> None:
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
         """Takes one batch; masked steps count as zeros, as in the DSS layer."""
         signal = inputs if mask is None else np.where(mask[..., None], inputs, 0.0)
         transform = np.fft.rfft(signal.astype(np.float64), 2 * signal.shape[1], axis=1)
@@ -53,7 +62,7 @@ class Moment:
         self._sum = 0.0
         self._rows = 0
 
-    def add(self, inputs: np.ndarray, mask: np.ndarray | None = None) -> None:
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None = None, states: Any = None) -> None:
         """Takes inputs `[..., m]`; of masked ones, `[..., m]` with the mask `[...]`, those that count."""
         rows = inputs.reshape(-1, inputs.shape[-1]) if mask is None else inputs[mask]
         rows = rows.astype(np.float64)
@@ -77,34 +86,21 @@ class ConvolutionMoment(Moment):
         super().__init__()
         self._layer = layer
 
-    def add(self, inputs: np.ndarray, mask: np.ndarray | None = None) -> None:
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None = None, states: Any = None) -> None:
         """Takes sequences `[B, L, F]`; the layer knows no masks."""
         super().add(_windows(self._layer, inputs))
 
 
-class RecurrentMoments:
-    """The same of a recurrent layer: of its inputs, and of the states that its recurrent matrix is multiplied by.
+class CellMoments:
+    """The same of a recurrent cell: of its inputs, and of the states that its recurrent matrix is multiplied by."""
 
-    Args:
-        layer: built; its states start at zero.
-    """
-
-    def __init__(self, layer: keras.layers.RNN):
-        self._layer = layer
-        # Gives the states of all steps, in the order in which it computes them.
-        changes = {"return_sequences": True, "return_state": False, "stateful": False, "zero_output_for_mask": False}
-        self._twin = type(layer).from_config({**layer.get_config(), **changes})
+    def __init__(self):
         self._inputs, self._states = Moment(), Moment()
 
-    def add(self, inputs: np.ndarray, mask: np.ndarray | None) -> None:
-        """Takes sequences `[B, L, F]`; masked steps do not count."""
-        if not self._twin.built:
-            self._twin.build(inputs.shape)
-            self._twin.cell.set_weights(self._layer.cell.get_weights())
-        states = keras.ops.convert_to_numpy(self._twin(inputs, mask=mask))
-        before = np.concatenate([np.zeros_like(states[:, :1]), states[:, :-1]], axis=1)
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: np.ndarray) -> None:
+        """Takes inputs `[B, L, F]` and the states before each step, `[B, L, units]`; masked steps do not count."""
         self._inputs.add(inputs, mask)
-        self._states.add(before, mask[:, ::-1] if mask is not None and self._layer.go_backwards else mask)
+        self._states.add(states, mask)
 
     @property
     def values(self) -> dict[str, np.ndarray]:
@@ -112,10 +108,39 @@ class RecurrentMoments:
         return {"kernel": self._inputs.values["kernel"], "recurrent_kernel": self._states.values["kernel"]}
 
 
-def moment_of(layer: keras.layers.Layer) -> Moment | RecurrentMoments:
+class RecurrentMoments(CellMoments):
+    """The same of a recurrent layer.
+
+    Args:
+        layer: built.
+    """
+
+    def __init__(self, layer: keras.layers.RNN):
+        super().__init__()
+        self._layer = layer
+        # Gives the states of all steps, in the order in which it computes them.
+        changes = {"return_sequences": True, "return_state": False, "stateful": False, "zero_output_for_mask": False}
+        self._twin = type(layer).from_config({**layer.get_config(), **changes})
+
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
+        """Takes sequences `[B, L, F]`; masked steps do not count. It starts from zero if no states are given."""
+        if not self._twin.built:
+            self._twin.build(inputs.shape)
+            self._twin.cell.set_weights(self._layer.cell.get_weights())
+        first = None if states is None else keras.ops.convert_to_numpy(keras.tree.flatten(states)[0])
+        behind = keras.ops.convert_to_numpy(self._twin(inputs, mask=mask, initial_state=states))
+        first = np.zeros_like(behind[:, 0]) if first is None else first
+        before = np.concatenate([first[:, None], behind[:, :-1]], axis=1)
+        in_order = slice(None, None, -1 if self._layer.go_backwards else 1)
+        super().add(inputs[:, in_order], None if mask is None else mask[:, in_order], before)
+
+
+def moment_of(layer: keras.layers.Layer) -> Moment | CellMoments:
     """The meter for the matrices of a layer, one that `matrix_layers` gives."""
     if isinstance(layer, keras.layers.RNN):
         return RecurrentMoments(layer)
+    if hasattr(layer, "state_size"):
+        return CellMoments()
     return ConvolutionMoment(layer) if hasattr(layer, "kernel_size") else Moment()
 
 
@@ -126,7 +151,7 @@ def measure(model: keras.Model, meters: Mapping[str, Meter], data: Any) -> None:
 
     Args:
         model: built, functional or sequential; it is not changed.
-        meters: by layer name, as `dss_layers` and `matrix_layers` give it.
+        meters: by the layers' paths, as `dss_layers` and `matrix_layers` give them.
         data: inputs of the model, numpy.
 
     Raises:
@@ -134,8 +159,16 @@ def measure(model: keras.Model, meters: Mapping[str, Meter], data: Any) -> None:
     """
     check_data(model, data)
     copy = clone(model, {})
-    for name, meter in meters.items():
-        _listen(layer_at(copy, name), meter)
+    layers = layers_by_path(copy)
+    for layer in layers.values():
+        if hasattr(layer, "use_cudnn"):
+            layer.use_cudnn = False  # Bidirectional would compute both directions without calling its layers
+    for path, meter in meters.items():
+        loop = _loop_around(path, layers)
+        if loop is None:
+            _listen(layers[path], meter.add)
+        else:
+            _listen_to_steps(layers[loop], _cell_of(path, loop, layers), meter)
     arrays = keras.tree.flatten(data)
     fixed = model.inputs[0].shape[0]
     size, count = fixed or BATCH_SIZE, len(arrays[0])
@@ -163,19 +196,62 @@ def check_data(model: keras.Model, data: Any) -> None:
             )
 
 
-def _listen(layer: keras.layers.Layer, meter: Meter) -> None:
-    """Makes a layer show its inputs to a meter at every call."""
+def _loop_around(path: str, layers: Layers) -> str | None:
+    """The path of the `keras.layers.RNN` that calls a layer step by step, if one does."""
+    parts = path.split("/")
+    above = ("/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
+    return next((path for path in above if type(layers[path]) is keras.layers.RNN), None)
+
+
+def _cell_of(path: str, loop: str, layers: Layers) -> keras.layers.Layer:
+    """The cell that a layer inside a loop is, or is in."""
+    return layers["/".join(path.split("/")[: loop.count("/") + 2])]
+
+
+def _listen(layer: keras.layers.Layer, show: Callable) -> None:
+    """Makes a layer show its inputs, its mask and the states that it is handed at every call."""
     call = layer.call
+    signature = inspect.signature(call)
 
     @functools.wraps(call)
     def call_and_show(*args, **kwargs):
+        arguments = signature.bind(*args, **kwargs).arguments
         inputs = keras.tree.flatten((args, kwargs))[0]
-        mask = kwargs.get("mask")
+        mask = arguments.get("mask")
         mask = None if mask is None else keras.ops.convert_to_numpy(mask).astype(bool)
-        meter.add(keras.ops.convert_to_numpy(inputs), mask)
+        states = arguments.get("states", arguments.get("initial_state"))
+        show(keras.ops.convert_to_numpy(inputs), mask, states)
         return call(*args, **kwargs)
 
     layer.call = call_and_show
+
+
+def _listen_to_steps(loop: keras.layers.RNN, cell: keras.layers.Layer, meter: Meter) -> None:
+    """Makes a cell show what it receives in all steps of a loop."""
+    loop.unroll = True  # so that every step is computed, and not only traced
+    steps: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def note(inputs, mask, states):
+        steps.append((inputs, keras.ops.convert_to_numpy(keras.tree.flatten(states)[0])))
+
+    _listen(cell, note)
+    call = loop.call
+    signature = inspect.signature(call)
+
+    @functools.wraps(call)
+    def call_and_show(*args, **kwargs):
+        steps.clear()
+        outputs = call(*args, **kwargs)
+        arguments = signature.bind(*args, **kwargs).arguments
+        del steps[: len(steps) - arguments["sequences"].shape[1]]  # Keras calls the cells of a stack once before
+        mask = arguments.get("mask")
+        if mask is not None:
+            mask = keras.ops.convert_to_numpy(mask).astype(bool)[:, :: -1 if loop.go_backwards else 1]
+        inputs, states = (np.stack(values, axis=1) for values in zip(*steps, strict=True))
+        meter.add(inputs, mask, states)
+        return outputs
+
+    loop.call = call_and_show
 
 
 def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:

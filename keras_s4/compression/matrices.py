@@ -14,22 +14,26 @@ from keras_s4.layers import (
     LowRankConv1D,
     LowRankDense,
     LowRankGRU,
+    LowRankGRUCell,
     LowRankLSTM,
+    LowRankLSTMCell,
     LowRankSimpleRNN,
-    S4Block,
+    LowRankSimpleRNNCell,
 )
+from keras_s4.paths import layers_by_path
 from keras_s4.weights import finite_weights
 
 LOW_RANK = {
     keras.layers.Dense: LowRankDense,
     keras.layers.Conv1D: LowRankConv1D,
     keras.layers.GRU: LowRankGRU,
+    keras.layers.GRUCell: LowRankGRUCell,
     keras.layers.LSTM: LowRankLSTM,
+    keras.layers.LSTMCell: LowRankLSTMCell,
     keras.layers.SimpleRNN: LowRankSimpleRNN,
+    keras.layers.SimpleRNNCell: LowRankSimpleRNNCell,
 }
-RECURRENT = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
-# Of the Dense layers of an S4Block the one that carries its signal, and the one that gates it.
-BLOCK_LAYERS = ("value", "gate")
+RECURRENT_MATRICES = ("kernel", "recurrent_kernel")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,18 +122,12 @@ class MatrixPart(Part):
 
 
 def matrix_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """The layers of a model whose matrices can be factored, also inside blocks, by name: "block_1/value".
+    """The layers of a model whose matrices can be factored, also inside of others, by their paths: "block_1/value".
 
     Subclasses of Keras' layers are left out, as nothing says what they do with their weights; so are quantised layers,
     layers with LoRA weights, and convolutions with groups.
     """
-    layers = {}
-    for layer in model.layers:
-        if isinstance(layer, S4Block):
-            layers |= {f"{layer.name}/{name}": getattr(layer, name) for name in BLOCK_LAYERS}
-        else:
-            layers[layer.name] = layer
-    return {name: layer for name, layer in layers.items() if _can_be_factored(layer)}
+    return {path: layer for path, layer in layers_by_path(model).items() if can_be_factored(layer)}
 
 
 def matrix_parts(
@@ -148,7 +146,7 @@ def matrix_parts(
             matrix,
             rank=getattr(layer, "ranks", {}).get(name),
             moment=(moments or {}).get(name),
-            left_products=2 if name == "recurrent_kernel" and not getattr(layer.cell, "reset_after", True) else 1,
+            left_products=2 if name == "recurrent_kernel" and not getattr(owner_of(layer), "reset_after", True) else 1,
         )
         for name, matrix in matrices_of(layer).items()
     ]
@@ -163,9 +161,8 @@ def matrices_of(layer: keras.layers.Layer) -> dict[str, np.ndarray]:
     """
     if isinstance(layer, tuple(LOW_RANK.values())):
         return layer.matrices()
-    if isinstance(layer, RECURRENT):
-        names = ("kernel", "recurrent_kernel")
-        return dict(zip(names, finite_weights(layer.cell, *names), strict=True))
+    if _is_recurrent(layer):
+        return dict(zip(RECURRENT_MATRICES, finite_weights(owner_of(layer), *RECURRENT_MATRICES), strict=True))
     (kernel,) = finite_weights(layer, "kernel")
     return {"kernel": kernel.reshape(-1, kernel.shape[-1])}
 
@@ -174,23 +171,33 @@ def low_rank_layer(layer: keras.layers.Layer, ranks: dict[str, int]) -> keras.la
     """A new layer with the arguments of another and lower ranks of some matrices; it has no weights yet.
 
     Args:
-        layer: one that `matrix_layers` gives, outside of blocks.
+        layer: one that `matrix_layers` gives.
         ranks: by the matrices' names; others stay whole, or at the rank that they have.
     """
     config = layer.get_config()
     arguments: dict[str, Any] = {"rank": ranks.get("kernel", config.get("rank"))}
-    if isinstance(layer, (*RECURRENT, LowRankGRU, LowRankLSTM, LowRankSimpleRNN)):
+    if _is_recurrent(layer):
         arguments["recurrent_rank"] = ranks.get("recurrent_kernel", config.get("recurrent_rank"))
     for needless in ("groups", "quantization_config"):  # of layers that `matrix_layers` gives they say nothing
         config.pop(needless, None)
     return LOW_RANK.get(type(layer), type(layer)).from_config({**config, **arguments})
 
 
-def _can_be_factored(layer: keras.layers.Layer) -> bool:
+def can_be_factored(layer: keras.layers.Layer) -> bool:
+    """Whether a layer of low rank can take the place of a layer."""
     if type(layer) in LOW_RANK.values():
         return True
     changed = getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
     return type(layer) in LOW_RANK and not changed and getattr(layer, "groups", 1) == 1
+
+
+def _is_recurrent(layer: keras.layers.Layer) -> bool:
+    return hasattr(owner_of(layer), "recurrent_initializer")
+
+
+def owner_of(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """What has the weights of a layer: its cell, if it is recurrent."""
+    return getattr(layer, "cell", layer)
 
 
 def _square_root(moment: np.ndarray) -> np.ndarray:

@@ -9,8 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.cloning import clone, layer_at
+from keras_s4.cloning import clone
+from keras_s4.compression.matrices import owner_of
 from keras_s4.compression.part import Part, Ranks
+from keras_s4.compression.parts import layer_path
+from keras_s4.paths import layer_at
 from keras_s4.systems import DiagonalSystem
 
 
@@ -35,7 +38,7 @@ class PaddedModel:
         self._model = clone(model, own_poles)
         self._parts_by_layer: dict[str, list[str]] = {}
         for name, part in parts.items():
-            self._parts_by_layer.setdefault(_layer_name(name, part), []).append(name)
+            self._parts_by_layer.setdefault(layer_path(name, part), []).append(name)
         self._sources = {layer: layer_at(model, layer) for layer in self._parts_by_layer}
         # A search comes back to the same ranks again and again, and reducing states takes longer than evaluating them.
         self._system = functools.cache(self._reduced_system)
@@ -69,14 +72,10 @@ class PaddedModel:
         return part.truncate(rank, self._method, **self._options).system.padded(part.max_rank)
 
 
-def _layer_name(part_name: str, part: Part) -> str:
-    return part_name if part.kind == "states" else part_name.rpartition("/")[0]
-
-
 def _set_matrix(layer: keras.layers.Layer, name: str, matrix: np.ndarray) -> None:
     if hasattr(layer, "set_matrices"):
         layer.set_matrices(**{name: matrix})
         return
-    weight = getattr(getattr(layer, "cell", layer), name)
+    weight = getattr(owner_of(layer), name)
     # The kernel of a convolution has its window and its channels apart.
     weight.assign(matrix.reshape(weight.shape))

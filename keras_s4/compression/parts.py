@@ -13,6 +13,7 @@ from keras_s4.compression.layer_inputs import PowerSpectrum, measure, moment_of
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
 from keras_s4.compression.part import Cost, Part
 from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
+from keras_s4.paths import Layers, layers_by_path
 
 __all__ = [
     "KINDS",
@@ -27,16 +28,16 @@ __all__ = [
     "parts_of",
 ]
 
-Layers = dict[str, keras.layers.Layer]
 KINDS = (StatesPart.kind, MatrixPart.kind)
 
 
 def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any = None) -> dict[str, Part]:
     """The parts of a trained model by name, in the order of its layers.
 
-    States: those of each DSS layer, also inside blocks. Matrices: the kernels of Dense, Conv1D, GRU, LSTM and SimpleRNN
-    layers, of Dense layers inside blocks, and of layers of low rank, whose ranks can be lowered further. Matrices of
-    which no rank saves anything are left out.
+    States: those of each DSS layer. Matrices: the kernels of Dense, Conv1D, GRU, LSTM and SimpleRNN layers, of cells of
+    these kinds, and of layers of low rank, whose ranks can be lowered further. Matrices of which no rank saves anything
+    are left out. Layers count also inside of nested models, blocks, TimeDistributed, Bidirectional and RNN; the part is
+    then called as `layers_by_path` calls its layer: "outer/inner/kernel". `kept_weights` has what is no part.
 
     Args:
         model: built.
@@ -66,14 +67,19 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
         parts |= matrix_parts(name, layer, moments.get(name))
     if not parts:
         raise ValueError(_nothing_to_reduce(model, kinds))
-    order = [layer.name for layer in model.layers]
-    return dict(sorted(parts.items(), key=lambda item: order.index(item[0].split("/")[0])))
+    order = list(layers_by_path(model))
+    return dict(sorted(parts.items(), key=lambda item: order.index(layer_path(*item))))
+
+
+def layer_path(name: str, part: Part) -> str:
+    """The path of the layer that a part is in."""
+    return name if part.kind == StatesPart.kind else name.rpartition("/")[0]
 
 
 def other_flash_bytes(model: keras.Model) -> int:
     """Bytes of the weights outside the states in the integer program: a byte a matrix entry, four any other number."""
     inside = {id(weight) for layer in dss_layers(model).values() for weight in layer.weights}
-    return sum(_flash_bytes(weight) for weight in model.weights if id(weight) not in inside)
+    return sum(flash_bytes(weight) for weight in model.weights if id(weight) not in inside)
 
 
 def _measured(model: keras.Model, states: Layers, matrices: Layers, data: Any) -> tuple[dict, dict]:
@@ -87,9 +93,14 @@ def _measured(model: keras.Model, states: Layers, matrices: Layers, data: Any) -
     )
 
 
-def _flash_bytes(weight) -> int:
-    is_matrix = len(weight.shape) > 1 and weight.name != "bias"
-    return int(np.prod(weight.shape)) * (1 if is_matrix else 4)
+def is_matrix(weight: keras.Variable) -> bool:
+    """Whether the integer program multiplies by a weight, and so keeps a byte for each of its numbers."""
+    return len(weight.shape) > 1 and weight.name != "bias"
+
+
+def flash_bytes(weight: keras.Variable) -> int:
+    """What a weight outside of the states takes in the integer program."""
+    return int(np.prod(weight.shape)) * (1 if is_matrix(weight) else 4)
 
 
 def _checked_kinds(kinds: Collection[str]) -> tuple[str, ...]:
@@ -111,7 +122,7 @@ def _nothing_to_reduce(model: keras.Model, kinds: tuple[str, ...]) -> str:
         "states": "no DSS layer or S4Block",
         "matrix": "no Dense, Conv1D, GRU, LSTM or SimpleRNN layer with a matrix that a lower rank makes smaller",
     }
-    layers = ", ".join(sorted({type(layer).__name__ for layer in model.layers})) or "none"
+    layers = ", ".join(sorted({type(layer).__name__ for layer in layers_by_path(model).values()})) or "none"
     return (
         f"Model {model.name!r} has {' and '.join(missing[kind] for kind in kinds)}, so nothing can be reduced; its "
         f"layers are {layers}."

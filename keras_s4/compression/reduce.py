@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 
-from keras_s4.cloning import clone, layer_at
+from keras_s4.cloning import clone
 from keras_s4.compression.matrices import low_rank_layer
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import KINDS, parts_of
 from keras_s4.compression.ranks import check_ranks, uniform
+from keras_s4.layers import S4Block
+from keras_s4.paths import layer_at, layers_by_path
 
 
 def reduce(
@@ -20,8 +22,8 @@ def reduce(
     """A copy of a trained model with smaller states and thinner matrices, ready to be evaluated or trained on.
 
     A reduced DSS layer has poles of its own in every channel. A layer with a reduced matrix is replaced by the layer of
-    low rank with its name and arguments (Dense by `LowRankDense`, and so on). All other weights are copied. A compiled
-    model gives a compiled one with a fresh optimizer.
+    low rank with its name and arguments (Dense by `LowRankDense`, and so on), also inside of other layers. All other
+    weights are copied. A compiled model gives a compiled one with a fresh optimizer.
 
     Args:
         model: a functional or sequential model.
@@ -51,8 +53,8 @@ def reduce(
     for name, system in systems.items():
         layer_at(reduced, name).set_system(system)
     for name, part in matrices.items():
-        layer_name, matrix_name = _layer_and_matrix(name)
-        layer_at(reduced, layer_name).set_matrices(**{matrix_name: part.truncate(ranks[name])})
+        path, matrix_name = _layer_and_matrix(name)
+        layer_at(reduced, path).set_matrices(**{matrix_name: part.truncate(ranks[name])})
     return reduced
 
 
@@ -73,19 +75,20 @@ def _parts_and_ranks(model: keras.Model, ranks: Ranks | int, data: Any) -> tuple
 
 
 def _low_rank_layers(model: keras.Model, ranks: Ranks) -> tuple[dict[str, dict], dict[str, keras.layers.Layer]]:
-    """Arguments of blocks, and layers in the place of others, both by layer name, from the ranks of matrices."""
+    """Arguments of blocks, and layers in the place of others, both by path, from the ranks of matrices."""
     by_layer: dict[str, Ranks] = {}
     for name, rank in ranks.items():
-        layer_name, matrix_name = _layer_and_matrix(name)
-        by_layer.setdefault(layer_name, {})[matrix_name] = rank
+        path, matrix_name = _layer_and_matrix(name)
+        by_layer.setdefault(path, {})[matrix_name] = rank
+    layers = layers_by_path(model)
     changes: dict[str, dict] = {}
     replacements = {}
-    for layer_name, layer_ranks in by_layer.items():
-        block_name, _, inside = layer_name.partition("/")
-        if inside:
-            changes.setdefault(block_name, {})[f"{inside}_rank"] = layer_ranks["kernel"]
+    for path, layer_ranks in by_layer.items():
+        parent, _, name = path.rpartition("/")
+        if isinstance(layers.get(parent), S4Block):
+            changes.setdefault(parent, {})[f"{name}_rank"] = layer_ranks["kernel"]
         else:
-            replacements[layer_name] = low_rank_layer(model.get_layer(layer_name), layer_ranks)
+            replacements[path] = low_rank_layer(layers[path], layer_ranks)
     return changes, replacements
 
 

@@ -11,8 +11,12 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
+from keras_s4.compression.kept import Kept, grouped, kept_weights
 from keras_s4.compression.parts import Part, parts_of
 
+KEPT = "kept as they are"
+# Names in one line of the text under a table.
+_MOST_NAMES = 4
 ENERGIES = (0.9, 0.99, 0.999, 0.9999)
 
 
@@ -22,9 +26,11 @@ class Spectrum:
 
     Args:
         parts: by name.
+        kept: what no rank of these parts changes.
     """
 
     parts: dict[str, Part]
+    kept: tuple[Kept, ...] = ()
 
     def ranks_by_energy(self, name: str) -> list[int]:
         """The lowest choice of a part that keeps each of `ENERGIES`."""
@@ -32,8 +38,11 @@ class Spectrum:
         return [next((r for r in part.choices if part.energy(r) >= keep), part.max_rank) for keep in ENERGIES]
 
     def figures(self) -> dict[str, Any]:
-        """The spectra, JSON-ready: of each part its kind, shape, choices, spectrum, and error bound at every choice."""
-        return {
+        """The spectra, JSON-ready: of each part its kind, shape, choices, spectrum, and error bound at every choice.
+
+        Under `KEPT` is a list of what stays as it is, with reasons and bytes.
+        """
+        parts = {
             name: {
                 "kind": part.kind,
                 "shape": list(part.shape),
@@ -44,6 +53,7 @@ class Spectrum:
             }
             for name, part in self.parts.items()
         }
+        return parts | {KEPT: [item.figures() for item in self.kept]}
 
     def curves(self, ranks: Mapping[str, int] | None = None) -> dict[str, dict[str, Any]]:
         """What `keras_s4.plots.spectra` draws.
@@ -77,7 +87,17 @@ class Spectrum:
         for name, part in self.parts.items():
             cells = [part.max_rank, part.cost(part.max_rank).flash, *self.ranks_by_energy(name)]
             table.add_row(name, " x ".join(map(str, part.shape)), *(f"{cell:,}" for cell in cells))
+        table.caption, table.caption_justify = self.kept_text(), "left"
         return table
+
+    def kept_text(self) -> str | None:
+        """What stays as it is, a line for each reason; None if nothing does."""
+        lines = []
+        for reason, items in grouped(self.kept):
+            names = [item.name for item in items[:_MOST_NAMES]]
+            more = f" and {len(items) - _MOST_NAMES} more" if len(items) > _MOST_NAMES else ""
+            lines.append(f"{', '.join(names)}{more}: {sum(item.flash for item in items):,} bytes; {reason}.")
+        return "\n".join(["Kept as they are:", *lines]) if lines else None
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -86,5 +106,6 @@ class Spectrum:
 
 
 def spectrum(model: keras.Model, kinds: Collection[str] | None = None, data: Any = None) -> Spectrum:
-    """The parts of a trained model and their spectra; the arguments are those of `parts_of`."""
-    return Spectrum(parts_of(model, kinds, data))
+    """The parts of a trained model, their spectra, and what stays as it is; the arguments are those of `parts_of`."""
+    parts = parts_of(model, kinds, data)
+    return Spectrum(parts, kept_weights(model, parts))

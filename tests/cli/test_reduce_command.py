@@ -21,6 +21,7 @@ def test_reduced_model_is_that_of_the_library(call, model_file, data_file, tmp_p
     assert (part["full_rank"], part["rank"]) == (4, 2)
     assert part["bytes"][1] == part["bytes"][0] / 2
     assert figures["parameters"][1] == small.count_params()
+    assert "block_1/value/kernel" in [item["name"] for item in figures["kept as they are"]]
     assert 0 < figures["outputs"]["measured"] <= figures["outputs"]["bound"]
 
 

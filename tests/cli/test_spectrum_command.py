@@ -8,7 +8,9 @@ def test_table_json_and_figure(call, model_file, data_file, tmp_path):
     assert result.exit_code == 0, result.output
     assert "block_1/dss" in result.output
     found = json.loads((tmp_path / "s.json").read_text())
-    assert list(found) == ["block_1/dss"]
+    assert list(found) == ["block_1/dss", "kept as they are"]
+    assert "block_1/value/kernel" in [item["name"] for item in found["kept as they are"]]
+    assert "Kept as they are" in result.output
     assert found["block_1/dss"]["max_rank"] == 4
     assert b"</svg>" in (tmp_path / "s.svg").read_bytes()
 
