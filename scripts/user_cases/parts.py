@@ -38,7 +38,7 @@ HIDING = {
         keras.layers.RNN([keras.layers.LSTMCell(24), keras.layers.GRUCell(16)], name="hidden")
     ],
     "RNN(DSSCell)": lambda: [
-        keras.layers.RNN(DSSCell(DSS(8)), return_sequences=True, name="hidden"),
+        keras.layers.RNN(DSSCell(DSS(8), channels=16), return_sequences=True, name="hidden"),
         keras.layers.GlobalAveragePooling1D(),
     ],
     "Bidirectional(LSTM)": lambda: [keras.layers.Bidirectional(keras.layers.LSTM(24), name="hidden")],
@@ -54,6 +54,14 @@ def model_of(layers: list[keras.layers.Layer]) -> keras.Model:
     keras.utils.set_random_seed(5)
     model = keras.Sequential([keras.Input((LENGTH, 4)), keras.layers.Dense(16), *layers, keras.layers.Dense(4)])
     return model
+
+
+def parts_of(model: keras.Model, kind: str) -> dict[str, keras_s4.compression.Part]:
+    """The parts of a kind; none in a model without any."""
+    try:
+        return keras_s4.compression.parts_of(model, kind)
+    except ValueError:
+        return {}
 
 
 for title, layers in HIDING.items():
@@ -75,7 +83,7 @@ for title, layers in HIDING.items():
         model = model_of(layers())
         data = np.random.default_rng(0).normal(size=(4, LENGTH, 4)).astype("float32")
         for kind in ("states", "matrix"):
-            parts = keras_s4.compression.parts_of(model, kind)
+            parts = parts_of(model, kind)
             mine = {name: max(1, part.max_rank // 2) for name, part in parts.items() if name.startswith("hidden")}
             if not mine:
                 continue
@@ -84,7 +92,7 @@ for title, layers in HIDING.items():
                 raise Wrong(f"{model.count_params()} weights became {small.count_params()}")
             if small.predict(data, verbose=0).shape != (4, 4):
                 raise Wrong("other outputs")
-            left = keras_s4.compression.parts_of(small, kind)
+            left = parts_of(small, kind)
             if any(left[name].rank > rank for name, rank in mine.items() if name in left):
                 raise Wrong(f"ranks {[left[name].rank for name in mine if name in left]} in place of {mine}")
         expect_equal(model.predict(data, verbose=0), keras_s4.reduce(model, {}).predict(data, verbose=0))

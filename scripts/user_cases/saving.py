@@ -47,6 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 SAVER = """
 import pickle, sys
 converted = pickle.load(open(sys.argv[2], "rb"))
+converted.manifest
 print("ready", flush=True)
 converted.save(sys.argv[1])
 print("done", flush=True)
@@ -64,7 +65,9 @@ def killed() -> None:
         (parent / "new.pickle").write_bytes(pickle.dumps(new))
         whole = {name: contents(c.save(parent / name)) for name, c in (("a", old), ("b", new))}
         mixed = 0
-        for delay in np.linspace(0.0, 0.06, 12):
+        start = time.perf_counter()
+        new.save(parent / "timed")
+        for delay in np.linspace(0.0, 1.2 * (time.perf_counter() - start), 12):
             folder = parent / f"at_{delay:.3f}"
             old.save(folder)
             process = subprocess.Popen(
