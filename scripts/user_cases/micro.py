@@ -98,7 +98,7 @@ def on_avr() -> None:
         raise Wrong("not tried: avr-gcc and simavr are missing (Debian: gcc-avr avr-libc simavr)")
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "firmware_tests", "-k", "avr"], cwd=root, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", "firmware_tests", "-k", "avr"], cwd=root, capture_output=True, text=True
     )
     if done.returncode or "passed" not in done.stdout:
         raise Wrong(done.stdout[-300:])
