@@ -76,13 +76,16 @@ def refit_gains(system: DiagonalSystem, poles: np.ndarray, length: int) -> np.nd
     return gains
 
 
-def state_trajectory_peaks(inputs: np.ndarray, poles: np.ndarray, gains: np.ndarray) -> np.ndarray:
+def state_trajectory_peaks(
+    inputs: np.ndarray, poles: np.ndarray, gains: np.ndarray, real: np.ndarray | None = None
+) -> np.ndarray:
     """Largest real or imaginary part that each state reaches.
 
     Args:
         inputs: `[B, L, H]`; each stream starts with zero state and carries it to its end.
         poles: `[H, N]`.
         gains: `[H, N]`.
+        real: bool `[B, L]`, the steps that count; None for all.
 
     Returns:
         `[H, N]`.
@@ -91,7 +94,9 @@ def state_trajectory_peaks(inputs: np.ndarray, poles: np.ndarray, gains: np.ndar
     peaks = np.zeros(poles.shape)
     for step in range(inputs.shape[1]):
         state = poles * state + gains * inputs[:, step, :, None]
-        peaks = np.maximum(peaks, np.maximum(np.abs(state.real), np.abs(state.imag)).max(axis=0))
+        counting = state if real is None else state[real[:, step]]
+        parts = np.maximum(np.abs(counting.real), np.abs(counting.imag))
+        peaks = np.maximum(peaks, parts.max(axis=0, initial=0.0))
     return peaks
 
 

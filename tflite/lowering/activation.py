@@ -72,7 +72,7 @@ def lower_prelu(layer, inputs, builder):
     offset = builder.constant(f"{name}/offset", np.zeros(shape), "int32", scale * 2.0**-bits)
     builder.add(Affine(below, gain, offset, scale * 2.0**-bits, sloped))
     values = np.where(signal.values > 0, signal.values, slopes * signal.values)
-    output = builder.tensor(f"{name}/output", shape, "int16", power_of_two_scale(float(np.abs(values).max()), 16))
+    output = builder.tensor(f"{name}/output", shape, "int16", power_of_two_scale(builder.peak(values), 16))
     builder.add(Add(above, sloped, 1 << bits, 1, scale * 2.0**-bits, output))
     return Signal(output, values)
 
@@ -104,7 +104,7 @@ def add_wide_activation(
         return _add_squash(name, activation, signal, builder)
     signal = as_int16(f"{name}/rounded", signal, builder)
     values = in_float64(activation, signal.values)
-    shape, peak = signal.tensor.shape, float(np.abs(values).max())
+    shape, peak = signal.tensor.shape, builder.peak(values)
     if activation not in (keras.activations.relu, keras.activations.silu):
         return _add_lines(name, activation, signal, builder, scale)
     if activation is keras.activations.relu:
@@ -125,7 +125,7 @@ def as_int16(name: str, signal: Signal, builder: ProgramBuilder) -> Signal:
     tensor = signal.tensor
     if tensor.type == "int16" and np.log2(tensor.scale) % 1 == 0:
         return signal
-    wide = builder.tensor(name, tensor.shape, "int16", power_of_two_scale(float(np.abs(signal.values).max()), 16))
+    wide = builder.tensor(name, tensor.shape, "int16", power_of_two_scale(builder.peak(signal.values), 16))
     builder.add(Requantize(tensor, wide))
     return Signal(wide, signal.values, has_time=signal.has_time)
 
@@ -139,7 +139,9 @@ def squash_scale(values: np.ndarray) -> float:
 def _add_squash(name: str, activation: Callable, signal: Signal, builder: ProgramBuilder) -> Signal:
     argument = signal.tensor
     if argument.type != "int16" or argument.scale not in INPUT_SCALES:
-        argument = builder.tensor(f"{name}/argument", argument.shape, "int16", squash_scale(signal.values))
+        argument = builder.tensor(
+            f"{name}/argument", argument.shape, "int16", squash_scale(builder.observed(signal.values))
+        )
         builder.add(Requantize(signal.tensor, argument))
     output = builder.tensor(f"{name}/output", argument.shape, "int16", OUTPUT_SCALE)
     builder.add(Squash(SQUASHED[activation], argument, output))
@@ -152,8 +154,9 @@ def _add_lines(name: str, activation: Callable, signal: Signal, builder: Program
 
     values, scale_in = function(signal.values), signal.tensor.scale
     if scale is None:
-        finest = power_of_two_scale(float(np.abs(values).max()), 16)
-        sample = np.random.default_rng(0).choice(signal.values.ravel(), min(signal.values.size, 50_000), replace=False)
+        finest = power_of_two_scale(builder.peak(values), 16)
+        seen = builder.observed(signal.values)
+        sample = np.random.default_rng(0).choice(seen.ravel(), min(seen.size, 50_000), replace=False)
         sample = np.clip(np.rint(sample / scale_in), -(2**15), 2**15 - 1)
         lines, scale = piecewise.choose_lines(function, scale_in, finest, sample)
     else:
@@ -170,7 +173,7 @@ def as_int8(name: str, activation: Callable, signal: Signal, builder: ProgramBui
     """The signal as int8, in the range that serves the activation best."""
     if signal.tensor.type == "int8":
         return signal
-    scale, zero_point = int8_range(signal.values, lambda values: in_float64(activation, values))
+    scale, zero_point = int8_range(builder.observed(signal.values), lambda values: in_float64(activation, values))
     rounded = builder.tensor(f"{name}/rounded", signal.tensor.shape, "int8", scale, zero_point)
     builder.add(Requantize(signal.tensor, rounded))
     return Signal(rounded, signal.values)
@@ -190,7 +193,7 @@ def add_table(
     elif activation is keras.activations.sigmoid:
         scale, zero_point = SIGMOID_SCALE, SIGMOID_ZERO_POINT
     else:
-        scale, zero_point = int8_range(values, lambda values: values)
+        scale, zero_point = int8_range(builder.observed(values), lambda values: values)
     output = builder.tensor(f"{name}/output", signal.tensor.shape, "int8", scale, zero_point)
     entries = in_float64(activation, (INT8_VALUES - signal.tensor.zero_point) * signal.tensor.scale)
     integers = np.clip(np.rint(entries / output.scale) + output.zero_point, -128, 127)

@@ -238,7 +238,7 @@ def _add_depthwise(name: str, taps: _Taps, kernel: np.ndarray, bias: np.ndarray,
     weights = kernel.reshape(len(kernel), -1)
     values = values + bias
     scales = np.maximum(np.abs(weights).max(axis=0), 1e-9) / 127.0
-    scale = power_of_two_scale(float(np.abs(values).max()), 16, finest=window.scale * float(scales.max()))
+    scale = power_of_two_scale(builder.peak(values), 16, finest=window.scale * float(scales.max()))
     output = builder.tensor(f"{name}/product", weights.shape[1], "int16", scale)
     bias_scales = window.scale * scales
     builder.add(

@@ -79,7 +79,7 @@ def add_product(
     False: in a loop, where the bias that makes up for rounding would keep a memory from decaying to nothing.
     """
     values = signal.values @ kernel + bias
-    inputs = signal.values if on_data and not builder.ranges else None
+    inputs = builder.observed(signal.values) if on_data and not builder.ranges else None
     return add_product_of(name, kernel, bias, signal.tensor, values, builder, range_of, inputs)
 
 
@@ -95,7 +95,7 @@ def add_product_of(
 ) -> Signal:
     """`add_product` of a tensor whose values need not be known (`inputs`): those of the result are given."""
     shape = (*tensor.shape[:-1], kernel.shape[1])
-    output = builder.tensor(f"{name}/product", shape, tensor.type, *range_of(values))
+    output = builder.tensor(f"{name}/product", shape, tensor.type, *range_of(builder.observed(values)))
     # A kernel that is small beside the bias gives way, so that the bias fits 31 bits in units of their product.
     weight_scale = max(np.abs(kernel).max() / 127.0, 1e-11, np.abs(bias).max() / (tensor.scale * 2.0**30))
     bias_scale = tensor.scale * weight_scale

@@ -35,7 +35,7 @@ LARGEST_WEIGHT = 127
 def lower_dss(layer, inputs, builder):
     """One diagonal step with an int16 result."""
     signal = inputs[0]
-    if signal.tensor.type != "int16" or np.abs(signal.values).max() / signal.tensor.scale >= 2 ** (INPUT_BITS - 1):
+    if signal.tensor.type != "int16" or builder.peak(signal.values) / signal.tensor.scale >= 2 ** (INPUT_BITS - 1):
         ones = np.ones(signal.tensor.shape)
         signal = add_affine(f"{layer.name}/input", signal, ones, 0 * ones, builder, bits=INPUT_BITS)
     return add_dss(layer, layer.name, signal, builder)
@@ -63,15 +63,15 @@ def add_dss(
     gains = delta_form.refit_gains(system, poles, builder.window or signal.values.shape[1])
     direct = system.feedthrough + 2.0 * system.residues.real.sum(axis=1)
 
-    peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains)
+    peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains, builder.real_steps(signal.values))
     # A channel that is silent in calibration says nothing of its range; a full-scale input shall not wrap there.
     full_scale = np.abs(gains) * signal.tensor.scale * 2.0 ** (INPUT_BITS - 1)
     peaks = np.where(peaks.max(axis=1, keepdims=True) > 1e-6 * full_scale.max(axis=1, keepdims=True), peaks, full_scale)
     weight_scale = _weight_scales(peaks)
     weights, input_gain = _split_gains(gains, peaks, weight_scale, signal.tensor.scale)
-    largest_input = INPUT_ROOM * np.abs(signal.values).max(axis=(0, 1))
+    largest_input = INPUT_ROOM * np.abs(builder.observed(signal.values)).reshape(-1, system.channels).max(axis=0)
     worst = delta_form.l1_norms(poles, gains / (weights * weight_scale[:, None])) * largest_input[:, None]
-    partial_scale = power_of_two_scale(float(np.abs(values - direct * signal.values).max()), 16)
+    partial_scale = power_of_two_scale(builder.peak(values - direct * signal.values), 16)
     accumulator_scale = max(
         partial_scale * 2.0**-14, power_of_two_scale(np.abs(direct).max() * signal.tensor.scale, FEEDTHROUGH_BITS)
     )
@@ -116,8 +116,8 @@ def _slow_turning_first(system: DiagonalSystem) -> DiagonalSystem:
 def _output(name: str, values: np.ndarray, activation: Callable | None, builder: ProgramBuilder):
     channels = values.shape[-1]
     if activation is None:
-        return builder.tensor(f"{name}/output", channels, "int16", power_of_two_scale(float(np.abs(values).max()), 16))
-    return builder.tensor(f"{name}/output", channels, "int8", *int8_range(values, activation))
+        return builder.tensor(f"{name}/output", channels, "int16", power_of_two_scale(builder.peak(values), 16))
+    return builder.tensor(f"{name}/output", channels, "int8", *int8_range(builder.observed(values), activation))
 
 
 def _weight_scales(peaks: np.ndarray) -> np.ndarray:

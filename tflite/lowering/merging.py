@@ -48,7 +48,7 @@ def lower_multiply(layer, inputs, builder):
         builder.add(Multiply(signal.tensor, other.tensor, product))
         last = name == layer.name
         type = _common_type(inputs, builder) if last else "int16"
-        output = builder.tensor(f"{name}/output", shape, *_grid(type, values, product.scale))
+        output = builder.tensor(f"{name}/output", shape, *_grid(type, builder.observed(values), product.scale))
         builder.add(Requantize(product, output))
         signal = Signal(output, values)
     return signal
@@ -110,7 +110,9 @@ def _add_sum(layer: keras.layers.Layer, inputs: list[Signal], factors: list[floa
     for index, signal in enumerate(inputs[1:], start=1):
         shape = np.broadcast_shapes(total.shape, signal.tensor.shape)
         if index == len(inputs) - 1:
-            output = builder.tensor(f"{name}/output", shape, *_grid(_common_type(inputs, builder), values, common))
+            output = builder.tensor(
+                f"{name}/output", shape, *_grid(_common_type(inputs, builder), builder.observed(values), common)
+            )
         else:
             output = builder.tensor(f"{name}/sum_{index}", shape, "int32", common)
         builder.add(Add(total, signal.tensor, gain, gains[index], common, output))
@@ -150,7 +152,7 @@ def _aligned(name: str, inputs: list[Signal], builder: ProgramBuilder) -> list[T
     if len({(tensor.type, tensor.scale, tensor.zero_point) for tensor in tensors}) == 1:
         return tensors
     type, scale, zero_point = _grid(
-        _common_type(inputs, builder), np.concatenate([signal.values.ravel() for signal in inputs])
+        _common_type(inputs, builder), np.concatenate([builder.observed(signal.values).ravel() for signal in inputs])
     )
     aligned = []
     for index, tensor in enumerate(tensors):

@@ -101,7 +101,7 @@ def add_affine(
         bits: fewer than 16 leave room for the product with a coefficient that follows.
     """
     values = signal.values * gain + offset
-    scale = power_of_two_scale(float(np.abs(values).max()), bits)
+    scale = power_of_two_scale(builder.peak(values), bits)
     # The finest accumulator whose worst case, a full-scale input, still fits 31 bits.
     worst = (
         np.abs(gain).max() * 2.0 ** (15 if signal.tensor.type == "int16" else 8) * signal.tensor.scale
@@ -147,7 +147,7 @@ def _add_centred(name: str, signal: Signal, builder: ProgramBuilder) -> Signal:
     tensor = signal.tensor
     mean = signal.values.mean(axis=-1, keepdims=True)
     values = signal.values - mean
-    largest, largest_mean = (max(float(np.abs(each).max()), 1e-12) for each in (signal.values, mean))
+    largest, largest_mean = (max(builder.peak(each), 1e-12) for each in (signal.values, mean))
     shift = int(np.floor(np.log2(largest / largest_mean)))
     gain = 2 ** min(max(shift, 0), MEAN_BITS)
     average = builder.tensor(f"{name}/mean", (*tensor.shape[:-1], 1), "int16", tensor.scale / gain)
@@ -155,7 +155,7 @@ def _add_centred(name: str, signal: Signal, builder: ProgramBuilder) -> Signal:
     nothing = builder.constant(f"{name}/nothing", np.zeros(1), "int32", tensor.scale / tensor.shape[-1])
     builder.add(FullyConnected(tensor, ones, nothing, average))
     # Not finer than what goes in: where there is one channel, nothing is left.
-    scale = max(power_of_two_scale(float(np.abs(values).max()), 16), average.scale)
+    scale = max(power_of_two_scale(builder.peak(values), 16), average.scale)
     centred = builder.tensor(f"{name}/centred", tensor.shape, "int16", scale)
     builder.add(Add(tensor, average, gain, -1, average.scale, centred))
     return Signal(centred, values)

@@ -42,17 +42,18 @@ def add_normalize(name: str, signal: Signal, factor: float, epsilon: float, buil
     tensor, lead = signal.tensor, signal.tensor.shape[:-1]
     energy = (signal.values**2).sum(axis=-1, keepdims=True)
     values = signal.values / np.sqrt(np.maximum(factor * energy + epsilon, np.finfo(float).tiny))
+    seen = builder.observed(energy)
     # Not finer than the square of one unit, which matters for signals that are always zero.
-    coarse_scale = max(power_of_two_scale(float(energy.max()), 16, ENERGY_HEADROOM), tensor.scale**2)
+    coarse_scale = max(power_of_two_scale(float(seen.max()), 16, ENERGY_HEADROOM), tensor.scale**2)
     # The fine energy must not wrap at 32 bits before it is clamped to 16, if all channels are at full scale.
     ratio = min(FINE_RATIO, 2.0 ** np.floor(np.log2(2.0 * coarse_scale / (tensor.scale**2 * tensor.shape[-1]))))
     ratio = max(ratio, 1.0)
-    tops = _tops_of_ranges(energy, epsilon / factor, coarse_scale, ratio)
+    tops = _tops_of_ranges(seen, epsilon / factor, coarse_scale, ratio)
     reads_fine = RANGE_RATIO ** np.arange(len(tops)) >= ratio
     gains = RANGE_RATIO ** np.arange(len(tops)) / np.where(reads_fine, ratio, 1.0)
     table, weights, bias, root_scale = _tables(tops * coarse_scale, factor, epsilon)
     ranges = (*lead, len(tops))
-    scale = max(power_of_two_scale(float(np.abs(values).max()), 16), tensor.scale * root_scale)
+    scale = max(power_of_two_scale(builder.peak(values), 16), tensor.scale * root_scale)
     operation = Normalize(
         input=tensor,
         coarse=builder.tensor(f"{name}/coarse", (*lead, 1), "int16", coarse_scale),

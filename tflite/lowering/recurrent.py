@@ -79,7 +79,7 @@ def _lower_simple_rnn(cell: CellBuilder, inputs: Signal) -> Signal:
         return (cell.activate(product + cell.affine("recurrent_kernel", states[0])),)
 
     ((before, after),) = _trajectories(step, cell.affine("kernel", inputs.values), cell.units, 1)
-    scale = cell.activation_scale(float(np.abs(after).max()))
+    scale = cell.activation_scale(cell.builder.peak(after))
     state = cell.state("state", scale, "int16")
     hidden = cell.rounded("hidden", Signal(state.before, before), scale)
     output = cell.candidate(*cell.products("candidate", inputs, hidden, cell.columns(0)), scale)
@@ -109,7 +109,7 @@ def _lower_gru(cell: CellBuilder, inputs: Signal) -> Signal:
 
     product = cell.affine("kernel", inputs.values)
     ((before, _),) = _trajectories(step, product, cell.units, 1)
-    scale = cell.activation_scale(float(np.abs(update_and_candidate(product, before)[1]).max()))
+    scale = cell.activation_scale(cell.builder.peak(update_and_candidate(product, before)[1]))
     state = cell.state("state", scale * cell.gate_scale, "int32")
     memory = Signal(state.before, before)
     hidden = cell.rounded("hidden", memory, scale)
@@ -140,9 +140,9 @@ def _lower_lstm(cell: CellBuilder, inputs: Signal) -> Signal:
     product = cell.affine("kernel", inputs.values)
     (hidden_before, _), (memory_before, memory_after) = _trajectories(step, product, cell.units, 2)
     candidates = cell.activate((product + cell.affine("recurrent_kernel", hidden_before))[..., cell.columns(2)])
-    written_scale = cell.activation_scale(float(np.abs(candidates).max()))
-    output_scale = cell.activation_scale(float(np.abs(cell.activate(memory_after)).max()))
-    view_scale = max(power_of_two_scale(float(np.abs(memory_after).max()), 16, CELL_HEADROOM), written_scale)
+    written_scale = cell.activation_scale(cell.builder.peak(candidates))
+    output_scale = cell.activation_scale(cell.builder.peak(cell.activate(memory_after)))
+    view_scale = max(power_of_two_scale(cell.builder.peak(memory_after), 16, CELL_HEADROOM), written_scale)
     memory_scale = view_scale * cell.gate_scale
     hidden_state = cell.state("hidden", output_scale, "int16")
     memory_state = cell.state("memory", memory_scale, "int32")

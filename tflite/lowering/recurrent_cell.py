@@ -85,7 +85,7 @@ class CellBuilder:
     ) -> list[Signal]:
         """Both matrices' products with their biases, some columns negated: int16, both of one power of two as scale."""
         signals = dict(zip(MATRICES, (inputs, hidden), strict=True))
-        peaks = [np.abs(self.affine(matrix, signals[matrix].values, columns)).max() for matrix in MATRICES]
+        peaks = [self.builder.peak(self.affine(matrix, signals[matrix].values, columns)) for matrix in MATRICES]
         scale = power_of_two_scale(float(max(peaks)), 16)
         results = []
         for matrix, bias in zip(MATRICES, self._biases, strict=True):
@@ -173,13 +173,16 @@ class CellBuilder:
         """The tensor that an activation reads."""
         size = values.shape[-1]
         if activation in SQUASHED:
-            return self.tensor(f"{name}/sum", size, "int16", squash_scale(values))
+            return self.tensor(f"{name}/sum", size, "int16", squash_scale(self.builder.observed(values)))
         if activation is keras.activations.linear:
             return self.tensor(f"{name}/sum", size, "int16", scale)
         if self._wide:
-            return self.tensor(f"{name}/sum", size, "int16", power_of_two_scale(float(np.abs(values).max()), 16))
+            return self.tensor(f"{name}/sum", size, "int16", power_of_two_scale(self.builder.peak(values), 16))
         return self.tensor(
-            f"{name}/sum", size, "int8", *int8_range(values, lambda values: in_float64(activation, values))
+            f"{name}/sum",
+            size,
+            "int8",
+            *int8_range(self.builder.observed(values), lambda values: in_float64(activation, values)),
         )
 
     def _apply(self, name: str, activation: Callable, signal: Signal, scale: float, grid: tuple[float, int]) -> Signal:

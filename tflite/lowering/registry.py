@@ -30,6 +30,7 @@ class ProgramBuilder:
         ranges: scale and zero point of int8 tensors by name, in place of those that the lowerings choose.
         activations: the type of activations, "int8" or "int16"; or by the names of layers, "int8" for the others.
         samples: in each stream of the calibration data; needed where branches of different rates meet.
+        real: bool `[B, samples]`, the first steps of each stream, which count; what follows is padding. None for all.
 
     Attributes:
         activations: the type for the layer that is being lowered.
@@ -44,9 +45,11 @@ class ProgramBuilder:
         ranges: Mapping[str, tuple[float, int]] | None = None,
         activations: Activations = "int8",
         samples: int | None = None,
+        real: np.ndarray | None = None,
     ):
         self.length = length
         self.samples = samples
+        self._real = real
         self.ranges = ranges or {}
         self.activations: Type = activations if isinstance(activations, str) else "int8"
         self._types = {} if isinstance(activations, str) else activations
@@ -91,6 +94,34 @@ class ProgramBuilder:
             yield
         finally:
             self.window = before
+
+    @property
+    def padded(self) -> bool:
+        """Whether the model masks padded steps, so that sequences have lengths of their own."""
+        return self._real is not None
+
+    def real_steps(self, values: np.ndarray) -> np.ndarray | None:
+        """Which of the values `[B, L, ...]` of a signal belong to real steps, bool `[B, L]`; None if all do.
+
+        Behind layers that drop steps, those of which all samples are real.
+        """
+        if self._real is None:
+            return None
+        count, samples = values.shape[1], self._real.shape[1]
+        period = next(
+            (period for period in range(1, samples) if count in (samples // period, -(-samples // period))), samples
+        )
+        lengths = self._real.sum(axis=1, keepdims=True)
+        return np.arange(count) < np.maximum(lengths // period, 1)
+
+    def observed(self, values: np.ndarray) -> np.ndarray:
+        """What scales and ranges are to be chosen from: values `[B, L, ...]`, or those of real steps `[N, ...]`."""
+        real = self.real_steps(values)
+        return values if real is None else values[real]
+
+    def peak(self, values: np.ndarray) -> float:
+        """The largest magnitude of values at steps that count."""
+        return float(np.abs(self.observed(values)).max())
 
     def latest(self, signal: Signal) -> Signal:
         """What a signal without time axis is at the end of a block; its values are those at each sample."""

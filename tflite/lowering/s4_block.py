@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from keras_s4.layers import S4Block
 from keras_s4.tflite.calibration import AMPLE_HEADROOM, HEADROOM, Signal, power_of_two_scale
 from keras_s4.tflite.lowering.activation import OUTPUT_SCALE, add_activation, in_float64
@@ -39,7 +37,7 @@ def _add_product(name: str, residual: Signal, value: Signal, gate: Signal, build
     builder.add(Multiply(value.tensor, gate.tensor, product))
     values = residual.values + value.values * gate.values
     headroom = AMPLE_HEADROOM if builder.activations == "int16" else HEADROOM
-    scale = power_of_two_scale(float(np.abs(values).max()), 16, headroom)
+    scale = power_of_two_scale(builder.peak(values), 16, headroom)
     accumulator_scale = min(residual.tensor.scale, product.scale)
     output = builder.tensor(f"{name}/output", value.tensor.shape, "int16", scale)
     gains = [round(scale / accumulator_scale) for scale in (residual.tensor.scale, product.scale)]
