@@ -59,11 +59,9 @@ def heads_of(model: keras.Model, y: Any = None, task: Any = None) -> dict[str, H
     outputs = _outputs_of(model)
     names = list(outputs)
     targets, tasks = by_output(names, y, "y", partial=True), by_output(names, task, "task", partial=True)
-    losses = by_output(names, getattr(model, "loss", None) if getattr(model, "compiled", False) else None, "loss", True)
     if not isinstance(task, (Mapping, list, tuple)):
         tasks = dict.fromkeys(names, task)
-    if not isinstance(getattr(model, "loss", None), (Mapping, list, tuple)):
-        losses = dict.fromkeys(names, losses[names[0]])
+    losses = _losses_of(model, names)
     return {
         name: _head(activation, shape, losses[name], targets[name], tasks[name])
         for name, (activation, shape) in outputs.items()
@@ -95,13 +93,59 @@ def by_output(names: Sequence[str], values: Any, what: str, partial: bool = Fals
     return {name: values if index == 0 else None for index, name in enumerate(names)}
 
 
-def outputs_by_name(model: keras.Model, outputs: Any) -> dict[str, np.ndarray]:
-    """What `model.predict` returned, by the name of the output."""
+def check_training_targets(model: keras.Model, y: Any, who: str) -> None:
+    """Refuse targets that a model's losses would take for something else without a word.
+
+    Keras broadcasts targets `[B, 1]` to outputs `[B, C]`, and what it makes of a class that is not there differs from
+    device to device. Outputs with a loss of another kind are not looked at.
+
+    Args:
+        model: built and compiled.
+        y: targets, a list or dict of them for several outputs.
+        who: asks, for the message.
+
+    Raises:
+        TypeError: targets that are no numbers.
+        ValueError: targets of another shape than the outputs, or out of range.
+    """
+    heads = heads_of(model, y)
+    losses = _losses_of(model, list(heads))
+    given = by_output(list(heads), y, "y", partial=True)
+    for name, (_, shape) in _outputs_of(model).items():
+        said, targets = _task_of_loss(losses[name]), given[name]
+        if said is None or targets is None or len(shape) < 2:
+            continue
+        array = np.asarray(targets)
+        sizes = tuple(given if size is None else size for size, given in zip(shape, (*array.shape, None), strict=False))
+        soft = said == BINARY and array.dtype.kind == "f" and array.size and 0 <= array.min() <= array.max() <= 1
+        head = Head(REGRESSION) if soft else heads[name]
+        head.targets(array, (*sizes, *shape[len(sizes) :]), f"{who}, output {name!r},")
+
+
+def outputs_by_name(outputs: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What `model.predict` returned, by the name of the output.
+
+    Args:
+        outputs: an array, or a list or dict of them.
+        names: of the outputs, as `heads_of` gives them.
+
+    Raises:
+        ValueError: another number of outputs.
+    """
     if isinstance(outputs, Mapping):
         return dict(outputs)
     arrays = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-    names = list(_outputs_of(model))
-    return dict(zip(names if len(names) == len(arrays) else _numbered(len(arrays)), arrays, strict=True))
+    if len(arrays) != len(names):
+        raise ValueError(f"Received {len(arrays)} outputs; expected {len(names)}: {', '.join(names)}.")
+    return dict(zip(names, arrays, strict=True))
+
+
+def _losses_of(model: keras.Model, names: list[str]) -> dict[str, Any]:
+    """The loss of each output; None where there is none. One alone is for all."""
+    loss = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
+    if isinstance(loss, (Mapping, list, tuple)):
+        return by_output(names, loss, "loss", partial=True)
+    return dict.fromkeys(names, loss)
 
 
 def _numbered(count: int) -> list[str]:

@@ -5,7 +5,7 @@ from keras import layers
 
 from keras_s4.heads import Head
 from keras_s4.layers import LastStep
-from keras_s4.outputs import heads_of, outputs_by_name
+from keras_s4.outputs import check_training_targets, heads_of, outputs_by_name
 
 B, L, C = 12, 6, 3
 CLASSES = np.arange(B) % C
@@ -87,7 +87,7 @@ def test_several_outputs_each_by_its_own():
             assert [head.task for head in heads.values()] == expected
         built.compile("sgd", {names[1]: "mse", names[0]: "sparse_categorical_crossentropy"})
         assert [head.task for head in heads_of(built).values()] == expected
-        outputs = outputs_by_name(built, built.predict(np.zeros((2, L, 2)), verbose=0))
+        outputs = outputs_by_name(built.predict(np.zeros((2, L, 2)), verbose=0), names)
         assert [values.shape for values in outputs.values()] == [(2, C), (2, L, 2)]
         assert heads_of(built, None, {names[1]: "classes"})[names[1]].task == "classes"
     with pytest.raises(ValueError, match=r"Received y for outputs \['q'\]; the model has \['z', 'a'\]"):
@@ -149,3 +149,26 @@ def test_targets_of_every_form_become_one(task, shape, y, expected):
 def test_targets_that_do_not_fit_are_refused(task, shape, y, error, message):
     with pytest.raises(error, match=message):
         Head(task).targets(y, shape, "test")
+
+
+@pytest.mark.parametrize(
+    ("built", "y", "message"),
+    [
+        (lambda: logits(C, "mse"), QUANTITIES[:, :1], r"shape \[12, 1\] for outputs of shape \[12, 3\]"),
+        (lambda: model(layers.Dense(C, "softmax"), loss="sparse_categorical_crossentropy"), CLASSES + 1, "from 1 to 3"),
+        (lambda: model(layers.Dense(1, "sigmoid"), loss="bce"), TRUTH * 2, "labels from 0 to 2"),
+        (lambda: model(layers.Dense(1, "sigmoid"), loss="bce"), TRUTH * 2.0, "labels from 0 to 2"),
+        (lambda: model(layers.Dense(C, "softmax"), loss="categorical_crossentropy"), 2 * ONE_HOT, "sum to 2"),
+    ],
+)
+def test_targets_that_a_loss_would_take_for_something_else(built, y, message):
+    with pytest.raises(ValueError, match=message):
+        check_training_targets(built(), y, "test")
+
+
+def test_soft_targets_and_losses_of_ones_own_may_train():
+    check_training_targets(model(layers.Dense(1, "sigmoid"), loss="bce"), TRUTH * 0.9 + 0.05, "test")
+    check_training_targets(model(layers.Dense(C, "sigmoid"), loss="bce"), SEVERAL * 0.9, "test")
+    check_training_targets(model(layers.Dense(C, "softmax"), loss="kld"), 0.9 * ONE_HOT + 0.1 / C, "test")
+    check_training_targets(logits(C, lambda y, p: 0.0), np.zeros((B, 17)), "test")
+    check_training_targets(logits(1, "mse"), QUANTITIES[:, 0], "test")

@@ -65,7 +65,7 @@ def verify(
     report = progress or (lambda stage, done, total: None)
     heads, targets = _checked(converted, model, x, y, task)
     program = converted.program
-    whole = outputs_by_name(model, model.predict(x, verbose=0))
+    whole = outputs_by_name(model.predict(x, verbose=0), list(heads))
     for name, values in whole.items():
         if not np.isfinite(values).all():
             raise ValueError(f"Output {name!r} of model {model.name!r} is NaN or infinite on x; see its weights.")
@@ -75,7 +75,7 @@ def verify(
         found["streamed"] = dict.fromkeys(whole, _streamed(converted, model, x))
     integers = converted.quantize(x)
     compared = compare_engines(converted, integers if isinstance(integers, list) else [integers], report)
-    found |= {stage: _as_keras(converted, model, values) for stage, values in compared.outputs.items()}
+    found |= {stage: _as_keras(converted, list(heads), values) for stage, values in compared.outputs.items()}
     outputs = tuple(
         OutputVerification(
             name,
@@ -114,7 +114,7 @@ def _checked(converted: Converted, model: keras.Model, x: Any, y: Any, task: Any
             "verify the model that was converted."
         )
     given = by_output(list(heads), y, "y", partial=True)
-    shapes = _output_shapes(model, x, len(arrays[0]))
+    shapes = _output_shapes(model, x, len(arrays[0]), list(heads))
     targets = {
         name: None if given[name] is None else head.targets(given[name], shapes[name], f"{WHO}, output {name!r},")
         for name, head in heads.items()
@@ -122,10 +122,10 @@ def _checked(converted: Converted, model: keras.Model, x: Any, y: Any, task: Any
     return heads, targets
 
 
-def _output_shapes(model: keras.Model, x: Any, count: int) -> dict[str, tuple[int, ...]]:
+def _output_shapes(model: keras.Model, x: Any, count: int, names: list[str]) -> dict[str, tuple[int, ...]]:
     """The shapes of the outputs for all of x, from those for its first sequence."""
     first = keras.tree.map_structure(lambda array: np.asarray(array)[:1], x)
-    outputs = outputs_by_name(model, model.predict(first, verbose=0))
+    outputs = outputs_by_name(model.predict(first, verbose=0), names)
     return {name: (count, *values.shape[1:]) for name, values in outputs.items()}
 
 
@@ -142,8 +142,8 @@ def _single(x: Any) -> Any:
     return keras.tree.flatten(x)[0] if isinstance(x, (Mapping, list, tuple)) else x
 
 
-def _as_keras(converted: Converted, model: keras.Model, integers: Integers) -> dict[str, np.ndarray]:
-    return outputs_by_name(model, converted.outputs_of_keras(integers if len(integers) > 1 else integers[0]))
+def _as_keras(converted: Converted, names: list[str], integers: Integers) -> dict[str, np.ndarray]:
+    return outputs_by_name(converted.outputs_of_keras(integers if len(integers) > 1 else integers[0]), names)
 
 
 def _figures(head: Head, values: np.ndarray, whole: np.ndarray, targets: np.ndarray | None) -> dict[str, float | None]:

@@ -78,14 +78,14 @@ def tune(
 
 def _rank_tuned(original, arrays, parts, target, relative_loss, method, out: Path):
     from keras_s4 import compression
-    from keras_s4.compression.metrics import accuracy_on
+    from keras_s4.compression.metrics import score_on
     from keras_s4.compression.rank_tuning import rank_tuning
 
     if target is None and relative_loss is None:
         relative_loss = 0.014
     found = rank_tuning(
         original,
-        accuracy_on(*(arrays[name] for name in files.VALIDATION)),
+        score_on(*(arrays[name] for name in files.VALIDATION)),
         target,
         relative_loss,
         parts,

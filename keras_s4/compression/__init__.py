@@ -6,7 +6,7 @@ Searches with keras-tuner are in `keras_s4.compression.search`, which takes time
 from keras_s4.compression import ranks
 from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
 from keras_s4.compression.error_bound import ErrorBound, error_bound
-from keras_s4.compression.metrics import accuracy_on, metric_on
+from keras_s4.compression.metrics import accuracy_on, error_on, metric_on, score_on
 from keras_s4.compression.parts import Cost, MatrixPart, Part, StatesPart, parts_of
 from keras_s4.compression.rank_tuning import RankTuning, rank_tuning
 from keras_s4.compression.reduce import reduce
@@ -26,11 +26,13 @@ __all__ = [
     "TruncateStates",
     "accuracy_on",
     "error_bound",
+    "error_on",
     "metric_on",
     "parts_of",
     "rank_tuning",
     "ranks",
     "reduce",
+    "score_on",
     "spectrum",
     "with_own_poles",
 ]

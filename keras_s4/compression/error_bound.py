@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.signal import fftconvolve
 
+from keras_s4.compression.layer_inputs import check_data
 from keras_s4.graph import graph_of
 from keras_s4.layers import DSS, LastStep, LowRankDense, S4Block
+from keras_s4.samples import real_array
 
 # Largest slopes. GELU and SiLU overshoot 1 a little; the others are exact.
 SLOPES = {
@@ -113,25 +115,27 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
             input itself, which is a tighter bound.
 
     Raises:
-        ValueError: an unknown `local`, data without sequences, several inputs or outputs, or a layer without a rule;
-            the message has the list.
+        TypeError: data that holds no real numbers.
+        ValueError: an unknown `local`, data without sequences, of another shape or with NaN, several inputs or
+            outputs, or a layer without a rule; the message has the list.
 
     Source: the idea of a bound for the whole model from those of its layers is that of arXiv 2510.14542; the gains are
     the usual ones of control theory (small-gain estimates).
     """
     if local not in LOCAL_ERRORS:
         raise ValueError(f"error_bound got local={local!r}; expected one of {', '.join(map(repr, LOCAL_ERRORS))}.")
-    data = np.asarray(data)
-    if not len(data):
+    data = real_array(data, "error_bound got data")
+    if not data.size:
         raise ValueError("error_bound got no sequence; give it some inputs of the model, such as validation data.")
-    propagation = _Propagation(reduced, local)
-    start = Signal(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
     graph = graph_of(model)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise ValueError(
             f"error_bound got a model with {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; expected one "
             "of each."
         )
+    check_data(model, data)
+    propagation = _Propagation(reduced, local)
+    start = Signal(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
     (end,) = graph.run(propagation.behind, [start])
     difference = reduced.predict(data, verbose=0) - model.predict(data, verbose=0)
     return ErrorBound(propagation.layers, end.error, _over_time(difference.astype(np.float64)))

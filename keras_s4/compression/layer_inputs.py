@@ -13,6 +13,7 @@ import numpy as np
 from keras_s4.cloning import clone
 from keras_s4.layers import DSS
 from keras_s4.paths import Layers, layers_by_path
+from keras_s4.samples import is_several, real_array
 
 BATCH_SIZE = 128
 
@@ -155,6 +156,7 @@ def measure(model: keras.Model, meters: Mapping[str, Meter], data: Any) -> None:
         data: inputs of the model, numpy.
 
     Raises:
+        TypeError: the data holds no real numbers.
         ValueError: the data has not the shape of the model's inputs, is empty, or holds NaN or infinite numbers.
     """
     check_data(model, data)
@@ -180,9 +182,13 @@ def check_data(model: keras.Model, data: Any) -> None:
     """Refuses data that a model does not take.
 
     Raises:
-        ValueError: see `measure`.
+        TypeError, ValueError: see `measure`.
     """
-    arrays = [np.asarray(array) for array in keras.tree.flatten(data)]
+    several = isinstance(data, Mapping) or is_several(data)
+    arrays = [
+        real_array(array, f"The data for model {model.name!r}", finite=False)
+        for array in (keras.tree.flatten(data) if several else [data])
+    ]
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     expected = ", ".join(str(["B" if size is None else size for size in shape]).replace("'", "") for shape in shapes)
     if len(arrays) != len(shapes) or not all(map(_fits, arrays, shapes)):

@@ -4,54 +4,111 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_s4.compression.fingerprints import digest
+from keras_s4.heads import Head
+from keras_s4.outputs import by_output, heads_of, outputs_by_name
+from keras_s4.samples import check_examples, is_several
+from keras_s4.scores import against_targets
+
+LABELS, QUANTITIES = "labels", "quantities"
+_WHO = {LABELS: "accuracy_on", QUANTITIES: "error_on", None: "score_on"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AccuracyOn:
-    """The share of correct classes on validation data; see `accuracy_on`."""
+class ScoreOn:
+    """How good a model is on validation data, by what its outputs mean; see `accuracy_on` and `error_on`.
+
+    Args:
+        x: inputs.
+        y: targets.
+        batch_size: examples at a time.
+        task: what the outputs mean, None to read it from the model.
+        wanted: outputs that may be scored, `LABELS` or `QUANTITIES`; None for both.
+        heads: of the outputs of the models that are scored, by name; None to read them from each model.
+    """
 
     x: Any
-    y: np.ndarray
+    y: Any
     batch_size: int
+    task: Any = None
+    wanted: str | None = LABELS
+    heads: dict[str, Head] | None = None
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """What the metric depends on besides the model."""
-        return digest("accuracy", self.x, self.y)
+        name = {LABELS: "accuracy", QUANTITIES: "error", None: "score"}[self.wanted]
+        return digest(name, self.x, self.y, *([] if self.task is None else [repr(self.task)]))
+
+    def for_model(self, model: keras.Model) -> ScoreOn:
+        """The same for copies of a model, whose outputs mean what its own do; the targets are checked.
+
+        Raises:
+            TypeError, ValueError: targets that do not fit the outputs; outputs of another kind than wanted.
+        """
+        heads = heads_of(model, self.y, self.task)
+        scored = dataclasses.replace(self, heads=heads)
+        shapes = {name: values.shape for name, values in scored._outputs(model, next(self._batches)).items()}
+        for name, head in scored._scored.items():
+            if self.wanted and head.has_labels != (self.wanted == LABELS):
+                other = "error_on" if self.wanted == LABELS else "accuracy_on"
+                raise ValueError(
+                    f"{_WHO[self.wanted]} got a model whose output {name!r} means {head.task}; use {other}, or "
+                    "say what it means: task= 'classes', 'binary', 'multi_label' or 'regression'."
+                )
+            scored._targets_of(name, (scored._count, *shapes[name][1:]))
+        return scored
 
     def __call__(self, model: keras.Model) -> float:
-        """The accuracy of a model, from 0 to 1."""
-        batches = [model.predict_on_batch(x) for x in self._batches]
-        if not isinstance(batches[0], np.ndarray):
-            raise ValueError(
-                f"accuracy_on got a model with {len(batches[0])} outputs; expected one. Give a function of your own: "
-                "evaluate(model) -> float."
-            )
-        found = np.concatenate(batches)
-        classes = (found[..., 0] > 0.5).astype(int) if found.shape[-1] == 1 else found.argmax(axis=-1)
-        labels = self.y.argmax(axis=-1) if self.y.shape == found.shape and found.shape[-1] > 1 else self.y
-        if labels.size != classes.size:
-            raise ValueError(
-                f"accuracy_on got labels of shape {self.y.shape} for outputs of shape {found.shape}; expected a class "
-                "for each output, or a row of as many ones and zeros as there are classes."
-            )
-        return float(np.mean(classes == labels.reshape(classes.shape)))
+        """The score of a model, higher is better; NaN if its outputs are."""
+        if self.heads is None:
+            return self.for_model(model)(model)
+        batches = [self._outputs(model, x) for x in self._batches]
+        found = {name: np.concatenate([batch[name] for batch in batches]) for name in self._scored}
+        scores = [self._score(name, head, found[name]) for name, head in self._scored.items()]
+        return float(np.mean(scores))
+
+    def _score(self, name: str, head: Head, outputs: np.ndarray) -> float:
+        if not np.isfinite(outputs).all():
+            return math.nan
+        figures = against_targets(head, outputs, self._targets_of(name, outputs.shape))
+        return figures["accuracy"] if head.has_labels else -figures["rmse"]
+
+    def _targets_of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return self.heads[name].targets(self._given[name], shape, f"{_WHO[self.wanted]}, output {name!r},")
 
     @property
-    def _batches(self):
-        count = len(self.y)
-        for start in range(0, count, self.batch_size):
-            part = slice(start, min(start + self.batch_size, count))
+    def _given(self) -> dict[str, Any]:
+        """The targets of each output; None for those without."""
+        return by_output(list(self.heads), self.y, "y", partial=True)
+
+    @property
+    def _scored(self) -> dict[str, Head]:
+        """The outputs that have targets."""
+        return {name: self.heads[name] for name, targets in self._given.items() if targets is not None}
+
+    def _outputs(self, model: keras.Model, x: Any) -> dict[str, np.ndarray]:
+        return outputs_by_name(model.predict_on_batch(x), list(self.heads))
+
+    @property
+    def _count(self) -> int:
+        return len(keras.tree.flatten(self.x)[0])
+
+    @property
+    def _batches(self) -> Iterator[Any]:
+        for start in range(0, self._count, self.batch_size):
+            part = slice(start, min(start + self.batch_size, self._count))
             yield keras.tree.map_structure(lambda array, part=part: array[part], self.x)
 
 
-def accuracy_on(x: Any, y: np.ndarray, batch_size: int = 256) -> AccuracyOn:
+def accuracy_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> ScoreOn:
     """The accuracy of classifiers on validation data, as a function of a model.
 
     It calls the model's own compiled prediction batch by batch, without what `predict` and `evaluate` set up at each
@@ -59,23 +116,55 @@ def accuracy_on(x: Any, y: np.ndarray, batch_size: int = 256) -> AccuracyOn:
 
     Args:
         x: inputs `[B, ...]`, or a nest of them for a model with several.
-        y: classes, `[B]` or `[B, L]`, or one-hot rows of the shape of the outputs. A model with a single output gives a
-            probability, and class 1 above 0.5.
+        y: classes, `[B]` or `[B, 1]`, of every step `[B, L]` or `[B, L, 1]`, or one-hot rows of the shape of the
+            outputs; of a model with a single output 0 or 1; several labels as the model gives them. For several
+            outputs a list, or a dict by name: the result is the mean over those that are given.
         batch_size: examples at a time.
+        task: what the outputs mean, where model, loss and labels say it wrongly: "classes", "binary" or "multi_label",
+            or a `keras_s4.heads.Head`.
 
     Returns:
-        `evaluate(model) -> float` from 0 to 1.
+        `evaluate(model) -> float` from 0 to 1. A model with a single output gives a probability, and class 1 above 0.5,
+        or a logit, and class 1 above 0, if it has no sigmoid.
 
     Raises:
-        ValueError: no example is given, or x and y differ in number.
+        TypeError: inputs that are no numbers.
+        ValueError: no example is given, x and y differ in number, or x holds NaN. The function raises it for labels
+            that do not fit the model's outputs.
     """
-    x, y = keras.tree.map_structure(np.asarray, x), np.asarray(y)
-    lengths = [len(array) for array in keras.tree.flatten(x)]
-    if not len(y) or set(lengths) != {len(y)}:
-        raise ValueError(
-            f"accuracy_on got inputs for {lengths} examples and {len(y)} labels; expected as many of both."
-        )
-    return AccuracyOn(x, y, batch_size)
+    return _score_on(x, y, batch_size, task, LABELS)
+
+
+def error_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> ScoreOn:
+    """The root mean square error of quantities on validation data, negative, as a function of a model.
+
+    Args:
+        x: as for `accuracy_on`.
+        y: of the shape of the outputs; `[B]` will do for outputs `[B, 1]`. For several outputs a list, or a dict by
+            name: the result is the mean over those that are given.
+        batch_size: examples at a time.
+        task: as for `accuracy_on`: "regression".
+
+    Returns:
+        `evaluate(model) -> float`, at most 0, in the units of the targets.
+
+    Raises:
+        TypeError, ValueError: see `accuracy_on`.
+    """
+    return _score_on(x, y, batch_size, task, QUANTITIES)
+
+
+def score_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> ScoreOn:
+    """`accuracy_on` or `error_on`, whichever fits the outputs of the model; arguments as there."""
+    return _score_on(x, y, batch_size, task, None)
+
+
+def _score_on(x: Any, y: Any, batch_size: int, task: Any, wanted: str | None) -> ScoreOn:
+    check_examples(x, y, _WHO[wanted])
+    arrays = keras.tree.map_structure(np.asarray, x) if isinstance(x, Mapping) or is_several(x) else np.asarray(x)
+    if not (isinstance(y, Mapping) or is_several(y)):
+        y = np.asarray(y)
+    return ScoreOn(arrays, y, batch_size, task, wanted)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

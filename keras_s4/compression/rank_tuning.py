@@ -133,7 +133,7 @@ def rank_tuning(
     Args:
         model: trained, functional or sequential; it is not changed.
         evaluate: the metric of a model on validation data, higher is better, always the same for the same weights;
-            see `accuracy_on` and `metric_on`.
+            see `accuracy_on`, `error_on` and `metric_on`.
         target: the metric to hold.
         relative_loss: in place of `target`, the share of the intact model's metric that may be lost: 0.014 holds 98.6%.
         parts: to choose ranks for; by default `parts_of(model, data=data)`.
@@ -155,11 +155,14 @@ def rank_tuning(
 
     Raises:
         ValueError: not exactly one of `target` and `relative_loss` is given, or it is out of range; an unknown search;
-            the intact model misses the target; `evaluate` returns no number; the cache is damaged or of another search.
+            the intact model misses the target, or has a metric of 0; targets that do not fit the model's outputs;
+            `evaluate` returns no number; the cache is damaged or of another search.
 
     Source: Maison, du Mas des Bourboux and Courtat 2023 (Rank-Tuning, arXiv 2310.12688).
     """
     _check_arguments(evaluate, target, relative_loss, search)
+    if hasattr(evaluate, "for_model"):
+        evaluate = evaluate.for_model(model)
     parts = parts_of(model, data=data) if parts is None else parts
     if not parts:
         raise ValueError("rank_tuning got no part to choose a rank for; `parts` is empty.")
@@ -187,6 +190,11 @@ def tuned(
     intact = evaluations(whole_ranks(parts))
     if not math.isfinite(intact.metric):
         raise ValueError("The intact model has no finite metric; see what `evaluate` returns for it.")
+    if target is None and intact.metric == 0.0:
+        raise ValueError(
+            "The intact model has a metric of 0, of which nothing can be lost: every rank would hold it. See whether "
+            "the targets belong to the inputs, or give a target."
+        )
     if target is None:
         target = intact.metric - relative_loss * abs(intact.metric)
     if intact.metric < target:

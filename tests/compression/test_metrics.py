@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.compression.metrics import accuracy_on, metric_on
+from keras_s4.compression.metrics import accuracy_on, error_on, metric_on, score_on
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,78 @@ def test_metric_on_reads_a_compiled_metric(task):
         metric_on(x, y)(keras.Sequential([keras.Input((16, 4)), keras.layers.GRU(5)]))
 
 
+def test_one_yes_or_no_is_a_probability_or_a_logit():
+    x = np.random.default_rng(0).normal(size=(30, 5, 3)).astype("float32")
+    logit = keras.Sequential([keras.Input((5, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    truth = keras.ops.convert_to_numpy(logit(x))[:, 0] > 0
+    assert accuracy_on(x, truth.astype(int))(logit) == 1.0
+    logit.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    assert accuracy_on(x, truth.astype("float32")[:, None])(logit) == 1.0
+
+
+def test_several_labels_steps_and_outputs():
+    x = np.random.default_rng(0).normal(size=(30, 5, 3)).astype("float32")
+    inputs = keras.Input((5, 3))
+    several = keras.layers.Dense(4, "sigmoid")(keras.layers.Flatten()(inputs))
+    steps = keras.layers.Dense(3, "softmax")(inputs)
+    model = keras.Model(inputs, {"steps": steps, "several": several})
+    found = {name: keras.ops.convert_to_numpy(values) for name, values in model(x).items()}
+    y = {"steps": found["steps"].argmax(-1)[..., None], "several": (found["several"] > 0.5).astype(int)}
+    assert accuracy_on(x, y, batch_size=7)(model) == accuracy_on(x, [y["steps"], y["several"]])(model) == 1.0
+    y["several"][:, 0] ^= 1
+    assert accuracy_on(x, y)(model) == pytest.approx((1.0 + 3 / 4) / 2)
+    assert accuracy_on(x, {"several": y["several"]})(model) == 3 / 4
+
+
+def test_error_of_quantities():
+    x = np.random.default_rng(0).normal(size=(30, 5, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    outputs = keras.ops.convert_to_numpy(model(x))
+    y = outputs[:, 0] + np.where(np.arange(30) % 2, 0.5, -0.5)
+    assert error_on(x, y, batch_size=8)(model) == pytest.approx(-0.5, abs=1e-6)
+    assert score_on(x, y)(model) == error_on(x, y)(model) == error_on(x, y[:, None])(model)
+    with pytest.raises(ValueError, match=r"accuracy_on got a model whose output .* means regression; use error_on"):
+        accuracy_on(x, y)(model)
+    with pytest.raises(ValueError, match=r"error_on got a model whose output .* means binary; use accuracy_on"):
+        error_on(x, (y > 0).astype(int))(model)
+    assert error_on(x, (y > 0).astype(int), task="regression")(model) < 0
+
+
+def test_outputs_of_nan_have_no_score(task):
+    model, x, y = task
+    broken = keras.models.clone_model(model)
+    broken.layers[-1].bias.assign(np.full(5, np.nan))
+    assert np.isnan(accuracy_on(x, y)(broken))
+
+
+def test_what_the_outputs_mean_is_known_from_the_model_that_is_copied():
+    """Copies are not compiled; the loss says here that the outputs are probabilities already."""
+    x = np.random.default_rng(0).normal(size=(30, 5, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    model.compile(loss="binary_crossentropy")
+    truth = (keras.ops.convert_to_numpy(model(x))[:, 0] > 0.5).astype(int)
+    assert accuracy_on(x, truth).for_model(model)(copy) == 1.0 > accuracy_on(x, truth)(copy)
+
+
 def test_accuracy_refuses_data_that_does_not_fit(task):
     model, x, y = task
-    with pytest.raises(ValueError, match=r"inputs for \[200\] examples and 199 labels"):
+    with pytest.raises(ValueError, match="accuracy_on got 200 of x, 199 of y; expected as many"):
         accuracy_on(x, y[1:])
-    with pytest.raises(ValueError, match=r"labels of shape \(200, 2\) for outputs of shape \(200, 5\)"):
-        accuracy_on(x, np.zeros((200, 2)))(model)
+    with pytest.raises(ValueError, match="accuracy_on got x with 1 NaN or infinite values"):
+        accuracy_on(np.where(np.arange(x.size).reshape(x.shape) == 3, np.nan, x), y)
+    with pytest.raises(TypeError, match="accuracy_on got x of type complex64"):
+        accuracy_on(x * 1j, y)
+    for labels, message in [
+        (np.zeros((200, 2)), r"targets of shape \[200, 2\] for outputs of shape \[200, 5\]"),
+        (y + 1, "classes from 1 to 5; the model knows 5, from 0 to 4"),
+        (y - 1, "classes from -1 to 3"),
+        (np.zeros((200, 200)), r"shape \[200, 200\]"),
+        (np.where(y == 1, np.nan, y), "NaN"),
+        (y + 0.5, "no whole numbers"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            accuracy_on(x, labels)(model)
+    with pytest.raises(TypeError, match="Number the classes from 0"):
+        accuracy_on(x, y.astype(str))(model)

@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+import sys
 
 import keras
 import numpy as np
@@ -374,3 +375,18 @@ def test_refusals(task, arguments, message):
     model, x, y = task
     with pytest.raises(ValueError, match=re.escape(message)):
         rank_tuning(model, **{"evaluate": accuracy_on(x, y), "progress": False, **arguments})
+
+
+@pytest.mark.parametrize("shift", [1, -5])
+def test_labels_that_the_model_does_not_have_are_refused_at_once(task, shift, monkeypatch):
+    """They gave rank 1 with an accuracy of 0 as a success."""
+    model, x, y = task
+    module = sys.modules["keras_s4.compression.rank_tuning"]
+    monkeypatch.setattr(module, "parts_of", lambda *_, **__: pytest.fail("it went on"))
+    with pytest.raises(ValueError, match="the model knows 5, from 0 to 4"):
+        rank_tuning(model, accuracy_on(x, y + shift), relative_loss=0.1, progress=False)
+
+
+def test_of_a_metric_of_nothing_nothing_can_be_lost(task):
+    with pytest.raises(ValueError, match="metric of 0, of which nothing can be lost"):
+        rank_tuning(task[0], lambda model: 0.0, relative_loss=0.1, progress=False)

@@ -147,6 +147,24 @@ def test_impossible_arguments_are_refused_before_anything_is_written(model, argu
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x, y + 1), "the model knows 2, from 0 to 1"),
+        (lambda x, y: (x, y[:-1]), "got 8 of x, 7 of y"),
+        (lambda x, y: (x * np.nan, y), "NaN or infinite"),
+        (lambda x, y: (x, np.zeros((8, 8))), r"targets of shape \[8, 8\]"),
+    ],
+)
+def test_data_is_checked_before_anything_is_trained(model, change, message, tmp_path):
+    x, y = change(*windows(8, 0))
+    with pytest.raises(ValueError, match=f"search.*{message}"):
+        search(model, x, y, **(DATA | {"folder": tmp_path / "new"}))
+    with pytest.raises(ValueError, match=f"search, validation_data.*{message}"):
+        search(model, *windows(8, 0), **(DATA | {"folder": tmp_path / "new", "validation_data": (x, y)}))
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_diverged_training_is_a_failed_trial(tmp_path):
     def diverge(model, epochs):
         model.layers[-1].bias.assign([np.nan, np.nan])

@@ -30,6 +30,8 @@ from keras_s4.compression.search.scoring import (
 )
 from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name
 from keras_s4.compression.search.tuner import Experiment, RankTuner, SearchStoppedError
+from keras_s4.outputs import check_training_targets
+from keras_s4.samples import check_examples, is_several
 
 Measure = Callable[[keras.Model], Mapping[str, float]]
 
@@ -114,6 +116,7 @@ def search(
     _check_numbers(tuner, trials, epochs, seed)
     if not isinstance(validation_data, tuple) or len(validation_data) != 2:
         raise ValueError("search needs validation_data=(inputs, targets); without it the largest model would win.")
+    _check_data(model, x, y, validation_data)
     space = RankHyperModel(model, parts, methods, choices, learning_rate, options)
     metric, direction, evaluate = _metric(model, metric, direction, validation_data)
     measure, measured_by, measures = _measure(model, measure)
@@ -174,6 +177,19 @@ def _check_numbers(tuner: str, trials: int | None, epochs: int, seed: int) -> No
             continue
         if type(value) is not int or value < least:
             raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}.")
+
+
+def _check_data(model: keras.Model, x: Any, y: Any, validation_data: tuple[Any, Any]) -> None:
+    """Refuse arrays that no training or metric could use; data sets and generators are as they are.
+
+    Raises:
+        TypeError, ValueError: see `check_examples` and `check_training_targets`.
+    """
+    for (inputs, targets), who in (((x, y), "search"), (validation_data, "search, validation_data,")):
+        if targets is not None and (hasattr(inputs, "__array__") or isinstance(inputs, Mapping) or is_several(inputs)):
+            check_examples(inputs, targets, who)
+            if model.built and model.compiled:
+                check_training_targets(model, targets, who)
 
 
 def _metric(
