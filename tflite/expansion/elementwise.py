@@ -9,6 +9,9 @@ from keras_s4.tflite.expansion.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer_writer import Quantization
 from keras_s4.tflite.operations import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 
+# MAXIMUM and MINIMUM of CMSIS-NN take no more.
+_MOST_AXES = 4
+
 
 @expands(Lookup)
 def expand_lookup(operation: Lookup, file: Expansion) -> None:
@@ -45,13 +48,37 @@ def expand_multiply(operation: Multiply, file: Expansion) -> None:
 def expand_extremum(operation: Maximum | Minimum, file: Expansion) -> None:
     """See `operations.Maximum` and `operations.Minimum`."""
     a, b, output = file.centred(operation.a), operation.b, operation.output
-    b = file.centred(b) if b.data is None else file.constant(b.data, b.shape)
+    constant = b.data is not None
+    b = file.constant(b.data, b.shape) if constant else file.centred(b)
     shape = np.broadcast_shapes(file.shape(a), file.shape(b))
-    if output.name in file.rescaled_only:
-        file.index[output.name] = file.integers(shape, Quantization((float(output.scale),)))
-    else:
-        file.declare(output, shape)
-    file.writer.operator(type(operation).__name__.upper(), [a, b], file.index[output.name])
+    tag = Quantization((float(output.scale),)) if output.name in file.rescaled_only else None
+    name = type(operation).__name__.upper()
+    if len(shape) <= _MOST_AXES:
+        file.index[output.name] = file.integers(shape, tag) if tag else file.declare(output, shape)
+        file.writer.operator(name, [a, b], file.index[output.name])
+        return
+    shapes = joined_axes(file.shape(a), file.shape(b))
+    a = file.reshape(a, shapes[0])
+    b = file.constant(operation.b.data, shapes[1]) if constant else file.reshape(b, shapes[1])
+    joined = file.writer.operator(name, [a, b], file.integers(np.broadcast_shapes(*shapes)))
+    file.index[output.name] = file.integers(shape, tag) if tag else file.declare(output, shape)
+    file.reshape(joined, shape, file.index[output.name])
+
+
+def joined_axes(*shapes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes with as few axes as there can be for the same broadcast.
+
+    Neighbouring axes are one where the same shapes are repeated along both, and axes of size 1 in all vanish.
+    """
+    most = max(map(len, shapes))
+    sizes = np.array([(1,) * (most - len(shape)) + shape for shape in shapes]).T
+    axes: list[np.ndarray] = []
+    for axis in sizes[np.any(sizes != 1, axis=1)]:
+        if axes and np.array_equal(axes[-1] == 1, axis == 1):
+            axes[-1] = axes[-1] * axis
+        else:
+            axes.append(axis)
+    return [tuple(int(axis[index]) for axis in axes) or (1,) for index in range(len(shapes))]
 
 
 @expands(Add)

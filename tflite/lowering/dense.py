@@ -23,6 +23,9 @@ from keras_s4.tflite.operations import FullyConnected
 from keras_s4.tflite.tensors import Tensor
 from keras_s4.weights import finite_weights
 
+# The least scale of a result, in scales of its products: kernels multiply 64-bit sums by less than 2**7 only.
+FINEST_OF_PRODUCTS = 2.0**-6
+
 
 @register(keras.layers.Dense, LowRankDense)
 def lower_dense(layer, inputs, builder):
@@ -94,11 +97,14 @@ def add_product_of(
     inputs: np.ndarray | None = None,
 ) -> Signal:
     """`add_product` of a tensor whose values need not be known (`inputs`): those of the result are given."""
-    shape = (*tensor.shape[:-1], kernel.shape[1])
-    output = builder.tensor(f"{name}/product", shape, tensor.type, *range_of(builder.observed(values)))
     # A kernel that is small beside the bias gives way, so that the bias fits 31 bits in units of their product.
     weight_scale = max(np.abs(kernel).max() / 127.0, 1e-11, np.abs(bias).max() / (tensor.scale * 2.0**30))
     bias_scale = tensor.scale * weight_scale
+    scale, zero_point = range_of(builder.observed(values))
+    if scale < bias_scale * FINEST_OF_PRODUCTS:  # where calibration saw hardly more than zeros
+        scale = 2.0 ** np.ceil(np.log2(bias_scale * FINEST_OF_PRODUCTS))
+    shape = (*tensor.shape[:-1], kernel.shape[1])
+    output = builder.tensor(f"{name}/product", shape, tensor.type, scale, zero_point)
     integers = kernel / weight_scale
     if inputs is not None:
         integers, bias = round_kernel(kernel, bias, inputs, weight_scale)
