@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,14 @@ def write_model(path: Path, model: Any) -> Path:
     with explained(path), replacing(path, ".keras") as temporary:
         model.save(temporary)
     return path
+
+
+def model_bytes(model: Any) -> bytes:
+    """What a Keras model's `.keras` file holds."""
+    with tempfile.TemporaryDirectory() as folder, explained(Path(folder)):
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
@@ -112,7 +121,7 @@ def explained(path: Path, size: int | None = None) -> Iterator[None]:
         if error.errno == errno.EFBIG:
             room = " (a limit on the size of files is set; see `ulimit -f`)"
         advice = "Choose a folder that you can write to and that has room"
-        raise OSError(number, f"Cannot write {path}: {reason}{room}. {advice}", str(path.parent)) from error
+        raise OSError(number, f"Cannot write {path}: {reason}{room}. {advice}.", str(path.parent)) from error
 
 
 @contextlib.contextmanager

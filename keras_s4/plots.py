@@ -28,6 +28,7 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
+    "text.usetex": False,
 }
 WIDTH = 9.0
 
@@ -45,7 +46,7 @@ def spectra(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for axes, (name, part) in zip(grid, parts.items(), strict=False):
             _draw_spectrum(axes, part)
-            axes.set_title(name)
+            axes.set_title(_plain(name))
         for axes in grid[len(parts) :]:
             axes.set_visible(False)
         for axes in grid[::columns]:
@@ -114,7 +115,7 @@ def pareto_front(
             axes.plot(costs, metrics, "o", color=BLUE, markersize=8, label="front")
         if budget is not None:
             axes.axvline(budget, color=RED, linestyle="--", label=f"budget: {budget:,}")
-        axes.set(xlabel=cost, ylabel=metric)
+        axes.set(xlabel=_plain(cost), ylabel=_plain(metric))
         axes.margins(x=0.06, y=0.1)
         axes.legend(loc="best")
     return figure
@@ -136,8 +137,8 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> F
         for (row, column), count in np.ndenumerate(counts):
             color = "white" if shares[row, column] > 0.55 else "black" if count else FAINT
             axes.text(column, row, f"{count}", ha="center", va="center", color=color)
-        axes.set_xticks(range(len(names)), names)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), [_plain(name) for name in names])
+        axes.set_yticks(range(len(names)), [_plain(name) for name in names])
         axes.tick_params(length=0)
         axes.set(xlabel="class found by the integer program", ylabel="true class")
         figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.85).outline.set_visible(False)
@@ -171,7 +172,9 @@ def streamed_recording(
             color, dashes = COLORS[index % len(COLORS)], DASHES[index // len(COLORS) % len(DASHES)]
             width = 3.0 if index == label else 1.4
             suffix = " (true)" if index == label else ""
-            bottom.plot(seconds, 100 * values, color=color, linestyle=dashes, linewidth=width, label=name + suffix)
+            bottom.plot(
+                seconds, 100 * values, color=color, linestyle=dashes, linewidth=width, label=_plain(name) + suffix
+            )
         bottom.set(xlabel="time (s)", ylabel="class probability (%)", ylim=(0, 102), xlim=(0, len(signal) / rate))
         bottom.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.8)
         for axes in (top, middle, bottom):
@@ -180,7 +183,7 @@ def streamed_recording(
         for reset in range(window, len(signal), window):
             top.annotate("reset", (reset / rate, 1.0), (0, 3), xycoords=("data", "axes fraction"),
                          textcoords="offset points", ha="center", fontsize=9.5, color="#52606d")  # fmt: skip
-        figure.suptitle(f"A test recording of class {names[label]}", fontsize=12)
+        figure.suptitle(f"A test recording of class {_plain(names[label])}", fontsize=12)
     return figure
 
 
@@ -195,6 +198,12 @@ def drawn(figure: Figure, kind: str = "svg") -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "keras-s4"}):
         figure.savefig(content, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return content.getvalue()
+
+
+def _plain(name: str) -> str:
+    """A user's name as text: matplotlib takes dollars for formulas, and leaves out of legends what begins with "_"."""
+    shown = "".join(character if character.isprintable() else "?" for character in str(name)).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _draw_spectrum(axes: Axes, part: Mapping[str, Any]) -> None:

@@ -1,5 +1,7 @@
 import io
+from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib import image
@@ -51,3 +53,31 @@ def test_streamed_recording_has_units_and_classes(steps):
     assert "rad/s" in texts(figure)
     assert "time (s)" in texts(figure)
     assert "B (true)" in texts(figure)
+
+
+NAMES = ["$a_b^c", "$x$", "_hidden", "50 % & #1 \\alpha", "two\nlines\x00", "a$b$c$"]
+SHOWN = ["$a_b^c", "$x$", " _hidden", "50 % & #1 \\alpha", "two?lines?", "a$b$c$"]
+
+
+def words_in_svg(figure):
+    """What a figure shows, as a reader of the file finds it."""
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        tree = ElementTree.fromstring(plots.drawn(figure))
+    return [element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_names_are_text_and_no_formulas():
+    counts = np.eye(len(NAMES), dtype=int)
+    words = words_in_svg(plots.confusion_matrix(counts, NAMES))
+    assert {name.strip() for name in SHOWN} <= {word.strip() for word in words if word}
+    part = {"spectrum": [1.0, 0.1], "channel_spectra": [], "rank": 1}
+    words = words_in_svg(plots.spectra(dict.fromkeys(NAMES, part)))
+    assert {name.strip() for name in SHOWN} <= {word.strip() for word in words if word}
+
+
+def test_every_class_is_in_the_legend():
+    probabilities = np.full((50, len(NAMES)), 1 / len(NAMES))
+    figure = plots.streamed_recording(np.zeros((50, 6)), probabilities, 0, NAMES, 50.0, 25)
+    words = [word.strip() for word in words_in_svg(figure) if word]
+    assert {name.strip() for name in SHOWN[1:]} <= set(words)
+    assert "$a_b^c (true)" in words

@@ -1,44 +1,24 @@
-"""The command `keras-s4`."""
+"""The command `keras-s4`. What it imports first is little, so that Ctrl-C is one line from the beginning."""
 
 from __future__ import annotations
 
-import importlib.metadata
-from typing import Annotated
-
-import typer
-
-from keras_s4.cli.convert import convert
-from keras_s4.cli.demo import demo
-from keras_s4.cli.reduce import reduce
-from keras_s4.cli.spectrum import spectrum
-from keras_s4.cli.tune import tune
-
-app = typer.Typer(
-    help="S4 models in Keras: trained, reduced with control theory, and turned into programs for microcontrollers.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-for command in (demo, spectrum, reduce, tune, convert):
-    app.command()(command)
+from keras_s4.cli import interruption
 
 
 def main() -> None:
     """What the command `keras-s4` runs."""
-    app()
+    interruption.leave_at_once()
+    from keras_s4.cli.commands import app
+    from keras_s4.cli.console import plain_streams, written_output
+
+    plain_streams()
+    with written_output():
+        app()
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"keras-s4 {importlib.metadata.version('keras-s4')}")
-        raise typer.Exit
+def __getattr__(name: str):
+    if name == "app":
+        from keras_s4.cli.commands import app
 
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    pass
+        return app
+    raise AttributeError(f"module 'keras_s4.cli' has no attribute {name!r}")

@@ -1,7 +1,8 @@
-"""What all commands share: one message for what a user can put right, a quiet start, progress bars."""
+"""What all commands share: one message for what went wrong, a quiet start, tables and progress bars."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
@@ -14,14 +15,32 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from keras_s4.cli import interruption
+from keras_s4.cli.interruption import INTERRUPTED
+from keras_s4.cli.messages import message_of
+
 USER_ERRORS = (ValueError, OSError, NotImplementedError, ImportError)
-INTERRUPTED = 130
+DEBUG = "KERAS_S4_DEBUG"
+# For terminals and files that cannot hold these.
+_PLAIN = {"–": "-", "—": "-", "·": ".", "…": "...", "→": "->", "×": "x", "±": "+-", "µ": "u", "≤": "<=", "≥": ">="}
+
+
+class _Console(Console):
+    """Prints names as they are, and lets the work go on when nobody reads any more, as in `| head`."""
+
+    def on_broken_pipe(self) -> None:
+        _close_output()
+
+
+def console(width: int | None = None) -> Console:
+    """What commands print with."""
+    return _Console(width=width, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def show_table(table: Table) -> None:
     """Prints a table whole: on a narrow terminal long lines are broken, where rich would leave columns out."""
-    console = Console()
-    Console(width=max(console.width, Console(width=1000).measure(table).maximum)).print(table)
+    needed = console(1000).measure(table).maximum
+    console(max(console().width, needed)).print(table, soft_wrap=False)
 
 
 class Bars:
@@ -36,7 +55,8 @@ class Bars:
             BarColumn(bar_width=12),
             TaskProgressColumn(table_column=narrow),
             TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
-            TextColumn("{task.fields[note]}", style="dim", table_column=narrow),
+            TextColumn("{task.fields[note]}", style="dim", table_column=narrow, markup=False),
+            console=_Console(),
         )
 
     def __enter__(self) -> Bars:
@@ -55,7 +75,7 @@ class Bars:
 
 @contextlib.contextmanager
 def one_message(out: Path | None = None) -> Iterator[None]:
-    """Turns what a user can put right, and Ctrl-C, into one message.
+    """Turns what goes wrong, and Ctrl-C, into one message; with KERAS_S4_DEBUG=1 errors stay as they are.
 
     Args:
         out: where the same command continues, or None if it begins anew.
@@ -65,18 +85,23 @@ def one_message(out: Path | None = None) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("Interrupted." + (f" The same command continues from {out}." if out else ""), err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except USER_ERRORS as error:
-        typer.echo(f"Error: {_text(error)}", err=True)
+    except typer.Exit:
+        raise
+    except BrokenPipeError:
+        _close_output()
+    except Exception as error:
+        if os.environ.get(DEBUG, "0") not in ("", "0"):
+            raise
+        if isinstance(error, USER_ERRORS):
+            typer.echo(f"Error: {message_of(error)}", err=True)
+        elif isinstance(error, MemoryError):
+            typer.echo(
+                "Error: The memory of this computer is not enough. Use fewer sequences, or a smaller model.", err=True
+            )
+        else:
+            name = type(error).__name__
+            typer.echo(f"Error: {name}: {message_of(error)}\nThis was not foreseen; {DEBUG}=1 shows where.", err=True)
         raise typer.Exit(1) from None
-
-
-def _text(error: BaseException) -> str:
-    """An error's message; of an `OSError` the reason and the file, without the number."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    if error.filename is None or str(error.filename) in error.strerror:
-        return error.strerror
-    return f"{error.filename}: {error.strerror}"
 
 
 @contextlib.contextmanager
@@ -85,14 +110,55 @@ def quiet_start() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     terminal = os.dup(2)
+    interruption.speak_to(terminal)
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             messages.seek(0)
             os.write(terminal, messages.read())
             raise
         finally:
             os.dup2(terminal, 2)
+            interruption.speak_to(2)
+            interruption.raise_again()
             os.close(terminal)
+
+
+def plain_streams() -> None:
+    """Lets output that is not UTF-8 show something like what cannot be written in it."""
+    codecs.register_error("keras-s4", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="keras-s4")
+
+
+@contextlib.contextmanager
+def written_output() -> Iterator[None]:
+    """Says so if the last of the output cannot be written, as on a full disk."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _close_output()
+        except OSError as error:
+            _close_output()
+            typer.echo(f"Error: The output cannot be written: {error.strerror}.", err=True)
+            raise SystemExit(1) from None
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in text), error.end
+
+
+def _close_output() -> None:
+    """Sends what is still printed nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

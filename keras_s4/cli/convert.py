@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message, quiet_start, show_table
+from keras_s4.cli.console import console, one_message, quiet_start, show_table
 
 
 def convert(
@@ -90,21 +89,30 @@ def convert(
     with one_message():
         if not list_supported and (model is None or data is None):
             raise ValueError("convert needs a model and --data FILE.npz with inputs x; or --list, which needs neither.")
-        with Console().status("Starting TensorFlow ..."), quiet_start():
+        read = {"the model": model, "--data": data, "--verify": verify}
+        files.check_places(read, {"--json": json}, out=out, c=c)
+        inputs = None if list_supported else files.load_arrays(data, "x")["x"]
+        compared = None if verify is None else files.load_arrays(verify, "x", "y")
+        types = _activations(activations)
+        with console().status("Starting TensorFlow ..."), quiet_start():
             from keras_s4 import tflite
+            from keras_s4.tflite.application import folder
             from keras_s4.tflite.lowering import registry
         if list_supported:
             found = _supported(registry.supported_layers())
-            _show_supported(found)
             files.write_json(json, found)
+            _show_supported(found)
             return
-        inputs = files.load_arrays(data, "x")["x"]
+        folder.check_steps(dss)
+        if out is not None:
+            folder.check_folder(out)
+        if c is not None:
+            folder.check_c_folder(c)
         original = files.load_model(model)
-        types = _activations(activations)
         converted = tflite.convert(original, inputs, length, states, types, steps)
         analysis = tflite.analyse(converted, inputs, original) if analyse else None
         formats = tflite.compare_formats(original, inputs, length) if analyse and types == "int8" else None
-        verification = _verified(converted, original, verify) if verify else None
+        verification = tflite.verify(converted, original, **compared) if compared else None
         parts = {"analysis": analysis, "formats": formats, "verification": verification}
         figures = {name: part.figures() for name, part in parts.items() if part}
         files.write_json(json, {"manifest": converted.manifest} | figures)
@@ -112,16 +120,16 @@ def convert(
             _show_analysis(analysis)
         if formats and formats.together:
             show_table(formats.table())
-            Console().print(formats.advice, highlight=False, soft_wrap=True)
+            console().print(formats.advice)
         if verification:
             _show_verification(verification)
         show_table(_table(converted.manifest))
         if out is not None:
             converted.save(out, dss)
-            Console().print(f"Firmware: {out}", highlight=False, soft_wrap=True)
+            console().print(f"Firmware: {out}")
         if c is not None:
             converted.save_c(c)
-            Console().print(f"C99: {c}", highlight=False, soft_wrap=True)
+            console().print(f"C99: {c}")
 
 
 def _activations(given: list[str] | None) -> str | dict[str, str]:
@@ -157,8 +165,7 @@ def _supported(layers: list[str]) -> dict[str, Any]:
 
 
 def _show_supported(found: dict[str, Any]) -> None:
-    console = Console()
-    console.print(f"Layers that can be converted: {', '.join(found['layers'])}.", highlight=False)
+    console().print(f"Layers that can be converted: {', '.join(found['layers'])}.", soft_wrap=False)
     table = Table("operator", "types", "registration", title="Operators of TensorFlow Lite Micro that are used")
     for name, operator in found["operators"].items():
         types = "\n".join(f"{', '.join(pair['inputs'])} -> {pair['output']}" for pair in operator["types"])
@@ -175,17 +182,9 @@ def _show_analysis(analysis) -> None:
     show_table(analysis.table())
     show_table(analysis.noise_table())
     for warning in analysis.warnings:
-        Console().print(f"Warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+        console().print(f"Warning: {warning}")
     if analysis.refusals:
         raise ValueError("\n".join(analysis.refusals))
-
-
-def _verified(converted, model, path: Path):
-    """The comparison on a file's windows and labels."""
-    from keras_s4.tflite import verify
-
-    arrays = files.load_arrays(path, "x", "y")
-    return verify(converted, model, arrays["x"], arrays["y"])
 
 
 def _show_verification(verification) -> None:
@@ -194,7 +193,7 @@ def _show_verification(verification) -> None:
     Raises:
         ValueError: where emulator, TensorFlow Lite Micro and C differ, or the model from them.
     """
-    Console().print(str(verification), highlight=False, markup=False, soft_wrap=True)
+    console().print(str(verification))
     if not verification.bit_exact:
         raise ValueError(f"The program differs between its engines: {verification.first_difference}.")
     for output in verification.outputs:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Column, Table
 
-from keras_s4.cli.console import Bars, one_message, quiet_start, show_table
+from keras_s4.cli import files
+from keras_s4.cli.console import Bars, console, one_message, quiet_start, show_table
 from keras_s4.settings import Settings
 
 DEFAULTS = Settings()
@@ -44,7 +44,8 @@ def demo(
     """
     with one_message(out):
         settings = Settings(fold, seed, channels, states, blocks, fraction, epochs, retrain_epochs)
-        with Console().status("Starting TensorFlow ..."), quiet_start():
+        files.check_places({}, {}, out=out)
+        with console().status("Starting TensorFlow ..."), quiet_start():
             from keras_s4 import pipeline
         with Bars({name: stage.title for name, stage in pipeline.STAGES.items()}) as bars:
             summary = pipeline.run(out, settings, bars.update, restart)
@@ -68,6 +69,6 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     for row in rows:
         table.add_row(*row)
     show_table(table)
-    console = Console()
-    console.print(report.verdict(summary), style=None if summary["comparison"]["bit_exact"] else "bold red")
-    console.print(f"Firmware: {out / 'firmware'}\nFigures:  {out / 'report.html'}", highlight=False, soft_wrap=True)
+    style = None if summary["comparison"]["bit_exact"] else "bold red"
+    console().print(report.verdict(summary), style=style, soft_wrap=False)
+    console().print(f"Firmware: {out / 'firmware'}\nFigures:  {out / 'report.html'}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message, quiet_start, show_table
+from keras_s4.cli.console import console, one_message, quiet_start, show_table
 
 # Sequences on which the error of the model and its bound are taken.
 COMPARED = 64
@@ -42,10 +42,14 @@ def reduce(
     rules = {"rank": rank, "fraction": fraction, "energy": energy, "tolerance": tolerance, "scores": scores}
     with one_message():
         chosen = _one_rule(rules, budgets)
-        with Console().status("Starting TensorFlow ..."), quiet_start():
+        files.check_model_name(out)
+        written = {"the reduced model": out, "--figure": figure, "--json": json}
+        files.check_places({"the model": model, "--data": data}, written)
+        files.check_figure_name(figure)
+        inputs = None if data is None else files.load_arrays(data, "x")["x"]
+        with console().status("Starting TensorFlow ..."), quiet_start():
             from keras_s4 import compression, plots
             from keras_s4.compression.kept import kept_weights
-        inputs = None if data is None else files.load_arrays(data, "x")["x"]
         original = files.load_model(model)
         parts = compression.parts_of(original, kind, inputs)
         ranks = _chosen_ranks(original, parts, *chosen)
@@ -53,10 +57,10 @@ def reduce(
         files.save_model(reduced, out)
         found = compression.Spectrum(parts, kept_weights(original, parts))
         figures = _figures(original, reduced, found, ranks, method, inputs)
-        show_table(_table(figures, found.kept_text()))
         files.write_json(json, figures)
         files.write_figure(figure, plots.spectra(found.curves(ranks)))
-        Console().print(f"Reduced model: {out}", highlight=False, soft_wrap=True)
+        show_table(_table(figures, found.kept_text()))
+        console().print(f"Reduced model: {out}")
 
 
 def _one_rule(rules: dict[str, Any], budgets: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -69,6 +73,9 @@ def _one_rule(rules: dict[str, Any], budgets: dict[str, Any]) -> tuple[str, dict
             f"reduce got {given}; give exactly one of --rank, --fraction, --energy, --tolerance and --scores, or "
             "budgets: --flash, --ram, --macs."
         )
+    for name, value in (rules | budgets).items():
+        if not math.isfinite(value):
+            raise ValueError(f"--{name} is {value}; expected a number.")
     return ("budget", budgets) if budgets else next(iter(rules.items()))
 
 

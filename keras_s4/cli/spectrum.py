@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message, quiet_start, show_table
+from keras_s4.cli.console import console, one_message, quiet_start, show_table
 
 
 def spectrum(
@@ -24,10 +23,12 @@ def spectrum(
     The table tells for each part how many ranks keep 90%, 99%, ... of its energy.
     """
     with one_message():
-        with Console().status("Starting TensorFlow ..."), quiet_start():
-            from keras_s4 import compression, plots
+        files.check_places({"the model": model, "--data": data}, {"--figure": figure, "--json": json})
+        files.check_figure_name(figure)
         inputs = None if data is None else files.load_arrays(data, "x")["x"]
+        with console().status("Starting TensorFlow ..."), quiet_start():
+            from keras_s4 import compression, plots
         found = compression.spectrum(files.load_model(model), kind, inputs)
-        show_table(found.table())
         files.write_json(json, found.figures())
         files.write_figure(figure, plots.spectra(found.curves()))
+        show_table(found.table())

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message, quiet_start, show_table
+from keras_s4.cli.console import console, one_message, quiet_start, show_table
+from keras_s4.files import model_bytes
+from keras_s4.saved_folder import refuse_foreign, save_folder, with_record
 
 # Sequences that calibrate a converted model.
 CALIBRATED = 128
+# What the command itself writes, besides what the search keeps; `files.json` has the hashes.
+RESULTS, FIGURE, RECORD = ("model.keras", "tuning.json"), "pareto.svg", "files.json"
 
 
 class By(StrEnum):
@@ -57,23 +61,30 @@ def tune(
     """
     with one_message(out):
         budgets = _budgets(budget or [])
+        _check_fractions(relative_loss, target)
         needed = files.VALIDATION if by == By.RANK_TUNING else (*files.TRAINING, *files.VALIDATION)
+        names = (*RESULTS, FIGURE, RECORD) if by == By.RANK_TUNING else (*RESULTS, RECORD)
+        results = {str(out / name): out / name for name in (*names, "evaluations.json")}
+        files.check_places({"the model": model, "the data": data}, results | {"--json": json})
+        refuse_foreign(out, dict.fromkeys(names), RECORD)
         arrays = files.load_arrays(data, *needed)
-        with Console().status("Starting TensorFlow ..."), quiet_start():
+        with console().status("Starting TensorFlow ..."), quiet_start():
+            from keras_s4 import plots
             from keras_s4.compression import parts_of
         original = files.load_model(model)
         parts = parts_of(original, kind)
         if by == By.RANK_TUNING:
             _refuse_budgets(budgets)
             found, tuned = _rank_tuned(original, arrays, parts, target, relative_loss, method, out)
-            files.write_figure(out / "pareto.svg", found.figure())
         else:
             found, tuned = _searched(original, arrays, parts, by, trials, epochs, budgets, seed, method, out)
-        files.save_model(tuned, out / "model.keras")
-        show_table(found.table())
-        files.write_json(out / "tuning.json", found.figures())
+        contents = {"model.keras": model_bytes(tuned), "tuning.json": files.json_bytes(found.figures())}
+        if by == By.RANK_TUNING:
+            contents[FIGURE] = plots.drawn(found.figure())
+        save_folder(out, with_record(contents, RECORD, {}))
         files.write_json(json, found.figures())
-        Console().print(f"Model: {out / 'model.keras'}", highlight=False, soft_wrap=True)
+        show_table(found.table())
+        console().print(f"Model: {out / 'model.keras'}")
 
 
 def _rank_tuned(original, arrays, parts, target, relative_loss, method, out: Path):
@@ -101,7 +112,7 @@ def _searched(original, arrays, parts, by, trials, epochs, budgets, seed, method
 
     x, y, *validation = (arrays[name] for name in (*files.TRAINING, *files.VALIDATION))
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as progress:
+    with Progress(*columns, transient=True, console=console()) as progress:
         bar = progress.add_task("trials", total=trials)
         found = search(
             original,
@@ -128,10 +139,27 @@ def _budgets(texts: list[str]) -> dict[str, float]:
     for text in texts:
         name, _, number = text.partition("=")
         try:
-            found[name] = float(number)
+            value = float(number)
         except ValueError:
-            raise ValueError(f"tune got --budget {text}; expected NAME=NUMBER, such as tflite_bytes=20000.") from None
+            value = math.nan
+        if not 0 < value < math.inf or not name:
+            raise ValueError(
+                f"tune got --budget {text}; expected NAME=NUMBER, a number above 0, such as tflite_bytes=20000."
+            )
+        if found.setdefault(name, value) != value:
+            raise ValueError(f"tune got two budgets of {name}, {found[name]:g} and {value:g}; give one.")
     return found
+
+
+def _check_fractions(*values: float | None) -> None:
+    """Refuse what click takes for numbers, but is none.
+
+    Raises:
+        ValueError: NaN or infinity.
+    """
+    for value in values:
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"tune got {value} for --relative-loss or --target; expected a number.")
 
 
 def _refuse_budgets(budgets: dict[str, float]) -> None:

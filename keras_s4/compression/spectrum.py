@@ -101,7 +101,7 @@ class Spectrum:
 
     def __str__(self) -> str:
         text = io.StringIO()
-        Console(file=text, width=100).print(self.table())
+        Console(file=text, markup=False, emoji=False, width=100).print(self.table())
         return text.getvalue()
 
 

@@ -135,7 +135,7 @@ class Analysis:
 
     def __str__(self) -> str:
         text = io.StringIO()
-        console = Console(file=text, width=100)
+        console = Console(file=text, markup=False, emoji=False, width=100)
         console.print(self.table())
         for line in (*self.refusals, *self.warnings):
             console.print(line, highlight=False)

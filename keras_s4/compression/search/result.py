@@ -164,7 +164,9 @@ class SearchResult:
 
     def __str__(self) -> str:
         text = io.StringIO()
-        Console(file=text, width=120 + 16 * (len(self.original.ranks) + len(self.measures))).print(self.table())
+        Console(
+            file=text, markup=False, emoji=False, width=120 + 16 * (len(self.original.ranks) + len(self.measures))
+        ).print(self.table())
         return text.getvalue()
 
     def _feasible(self) -> list[Trial]:
