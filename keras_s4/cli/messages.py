@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import tempfile
 
 LONGEST = 2000
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -11,7 +13,7 @@ _BEFORE = (
     re.compile(r"\A.*\bException encountered: ", re.DOTALL),
     re.compile(r"\AException encountered when calling [^\n]*\n+"),
     re.compile(r"\AGraph execution error:\s*"),
-    re.compile(r"\ADetected at node .*?(?:<stack traces unavailable>|\n(?=\S))\s*", re.DOTALL),
+    re.compile(r"\ADetected at node .*?(?:<stack traces unavailable>|\n(?![<\s]))\s*", re.DOTALL),
 )
 _AFTER = (
     re.compile(r"\n+Arguments received by .*\Z", re.DOTALL),
@@ -23,6 +25,8 @@ _INSIDE = re.compile(r"\{\{function_node [^}]*\}\} ?")
 
 def message_of(error: BaseException) -> str:
     """What an error says; of an `OSError` the reason and the file, without the number; of Keras' pages the heart."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return f"{error.strerror}, on the disk of the output or of {tempfile.gettempdir()}. Make room there."
     if isinstance(error, OSError) and error.strerror:
         named = error.filename is None or str(error.filename) in error.strerror
         return error.strerror if named else f"{error.filename}: {error.strerror}"
