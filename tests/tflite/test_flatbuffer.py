@@ -144,9 +144,7 @@ class TestDamage:
             with pytest.raises(ValueError, match="damaged"):
                 check_tflite(bytes(flipped))
 
-    @pytest.mark.parametrize(
-        "other", [b"", b"TFL3", b"\x00" * 4 + b"TFL3", b"PK\x03\x04 a zip file", bytes(range(256))]
-    )
+    @pytest.mark.parametrize("other", [b"", b"TFL3", b"\x00" * 4 + b"TFL3", bytes(range(256))])
     def test_other_files(self, other):
         with pytest.raises(ValueError, match="damaged"):
             check_tflite(other)
