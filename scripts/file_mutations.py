@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_s4.tflite.flatbuffer_reader import read_summary
-from keras_s4.tflite.flatbuffer_summary import Subgraph, Summary
+from keras_s4.tflite.flatbuffer_summary import Subgraph
 from keras_s4.tflite.flatbuffer_tables import Table, root_of
 from keras_s4.tflite.flatbuffer_writer import (
     DESCRIPTION,
@@ -114,9 +114,8 @@ def set_place(data: bytes, others: list[bytes], random: np.random.Generator) -> 
 def rewrite(data: bytes, others: list[bytes], random: np.random.Generator) -> bytes:
     """A sound flatbuffer of other records: shapes, types, scales, constants, operators, ends."""
     summary = read_summary(data)
-    graphs = [records_of(summary)] + ([records_of(summary.initializer)] if summary.initializer else [])
     buffers = [b""]
-    records = [_with_buffers(graph, tensors, buffers) for graph, tensors in graphs]
+    records = [records_of(graph, buffers) for graph in (summary, summary.initializer) if graph]
     for _ in range(int(random.integers(1, 3))):
         index = int(random.integers(len(records)))
         change = CHANGES[int(random.integers(len(CHANGES)))]
@@ -205,14 +204,10 @@ def places_of(data: bytes) -> dict[str, list[tuple[int, int]]]:
     return places
 
 
-def records_of(graph: Subgraph | Summary) -> tuple[Subgraph, list]:
-    """A subgraph and its tensors."""
-    return graph, list(graph.tensors)
-
-
-def _with_buffers(graph: Subgraph, tensors: list, buffers: list[bytes]) -> SubgraphRecord:
+def records_of(graph: Subgraph, buffers: list[bytes]) -> SubgraphRecord:
+    """A subgraph as the writer takes it; its constants are appended to `buffers`."""
     records = []
-    for tensor in tensors:
+    for tensor in graph.tensors:
         buffer = 0
         if tensor.data:
             buffers.append(tensor.data)

@@ -11,6 +11,7 @@ Without `--rerun` the committed results are shown. A run over takes some minutes
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import queue
@@ -30,7 +31,7 @@ from rich.progress import Progress
 RESULT = RESULTS / "soak_files.json"
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "flatbuffers", "tflite-micro")
 STEPS = 3
-# Seconds and bytes that a file may take; this computer takes milliseconds and some 200 MB.
+# Seconds, and bytes of memory beyond what is used already, that a file may take; sound ones take milliseconds.
 PATIENCE, MEMORY = 20, 4 * 2**30
 REFUSED, COMPUTED = "refused", "computed"
 
@@ -119,7 +120,9 @@ def outcome(data: bytes, patience: float = PATIENCE) -> str:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        faulthandler.disable()
+        limit = used_memory() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.alarm(max(1, round(patience)))
         try:
@@ -136,6 +139,11 @@ def outcome(data: bytes, patience: float = PATIENCE) -> str:
     return said or f"ended with status {os.WEXITSTATUS(status)}"
 
 
+def used_memory() -> int:
+    """Bytes of the address space of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def mutated(sound: dict[str, bytes], seed: int) -> tuple[str, str, bytes]:
     """The file that a number stands for: what it was made of, how, and its bytes."""
     random = np.random.default_rng(seed)
@@ -147,7 +155,7 @@ def soak(sound: dict[str, bytes], seeds: list[int], say=None) -> list[tuple[int,
     """For each number the file's name, the kind of mutation, and what became of it."""
     from keras_s4.tflite import runtimes  # once, not in each process
 
-    runtimes._tflm()
+    runtimes.load_tflm()
 
     found = []
     for seed in seeds:

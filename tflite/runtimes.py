@@ -201,7 +201,12 @@ class TflmRunner(Runner):
     def _invoke(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         for index, array in enumerate(inputs):
             self._interpreter.set_input(np.ascontiguousarray(array), index)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ValueError(
+                f"TensorFlow Lite Micro cannot compute this step ({error}); is a token number outside its table?"
+            ) from error
         return [self._interpreter.get_output(index) for index in range(len(self._outputs))]
 
     def _reset_variables(self) -> None:

@@ -338,7 +338,7 @@ class TestFile:
         data = to_tflite(PROGRAMS["int8"], dss="custom").replace(b"KERAS_S4_DSS", b"KERAS_S4_DST")
         start = data.index(DESCRIPTION.encode()) + len(DESCRIPTION)
         data = data[:start] + checksum(data, start).encode() + data[start + 8 :]
-        with pytest.raises(ValueError, match=r"unknown code 32 b'KERAS_S4_DST'"):
+        with pytest.raises(ValueError, match=r"unknown code 32 'KERAS_S4_DST'"):
             check_tflite(data)
 
     def test_other_words_and_unknown_forms_are_refused(self):

@@ -248,7 +248,7 @@ class TestTokens:
     def test_token_outside_the_vocabulary_fails_on_the_device_and_in_the_emulator(self, token_program):
         runner = runtimes.TflmRunner(token_program.tflite)
         for token in (VOCABULARY, -1):
-            with pytest.raises(RuntimeError):
+            with pytest.raises(ValueError, match="is a token number outside its table"):
                 runner.step(np.array([token], np.int32))
             with pytest.raises(ValueError, match=r"its table has rows 0 to 10"):
                 Emulator(token_program.program).step(np.array([[token]]))
