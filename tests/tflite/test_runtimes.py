@@ -127,7 +127,7 @@ class TestRunner:
             runner.run(np.zeros((4, 3), np.int16))
 
     def test_refuses_damaged_files_before_the_runtime_sees_them(self, program, monkeypatch):
-        monkeypatch.setattr(runtimes, "_tflm", lambda: pytest.fail("the runtime was asked"))
+        monkeypatch.setattr(runtimes, "load_tflm", lambda: pytest.fail("the runtime was asked"))
         data = to_tflite(program)
         for damaged in (data[:100], data[:-1], b"", data[:50] + b"\xff" + data[51:]):
             with pytest.raises(ValueError, match=r"damaged \.tflite"):
