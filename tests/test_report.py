@@ -51,6 +51,17 @@ def test_page_holds_table_settings_and_versions(stream):
         assert text in words
 
 
+def test_names_are_text_and_no_markup(stream):
+    name = "<script>alert('x')</script> & [red] $a_b$"
+    summary = copy.deepcopy(SUMMARY)
+    summary["table"][0]["row"] = name
+    summary["ranks"] = {name: {"full": 4, "kept": 1}}
+    summary["classes"] = [name] * len(summary["classes"])
+    page = Page(report.render(summary, {name: SPECTRA["block_1/dss"]}, stream))
+    assert "script" not in page.tags
+    assert page.words.count(name) == 2
+
+
 def test_same_run_gives_the_same_page(stream):
     assert report.render(SUMMARY, SPECTRA, stream) == report.render(SUMMARY, SPECTRA, stream)
 
