@@ -69,7 +69,7 @@ def test_same_run_gives_the_same_page(stream):
 def test_difference_between_emulator_and_tflm_stands_out(stream):
     summary = copy.deepcopy(SUMMARY)
     summary["comparison"] |= {"bit_exact": False, "first_difference": "pooling/sum[3] of sequence 1 at step 7"}
-    assert report.verdict(summary).startswith("EMULATOR AND TFLM DIFFER: pooling/sum[3] of sequence 1 at step 7.")
+    assert report.verdict(summary).startswith("EMULATOR, TFLM AND C DIFFER: pooling/sum[3] of sequence 1 at step 7.")
     assert re.search(r'class="verdict bad"', report.render(summary, SPECTRA, stream))
 
 
