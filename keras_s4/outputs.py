@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.graph import Graph, TensorKey, graph_of
+from keras_s4.graph import Graph, TensorKey, as_numbered, graph_of
 from keras_s4.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, Head, are_whole
 from keras_s4.layers import LastStep
 from keras_s4.samples import is_several
@@ -183,13 +183,13 @@ def _names_in_list(graph: Graph) -> list[str]:
 
 def _activation_at(graph: Graph, key: TensorKey) -> str | None:
     """The activation that a tensor of a graph went through last, None where none can be read."""
-    node = next((node for node in graph.nodes if node.output == key), None)
+    node = next((node for node in graph.nodes if node.output[:2] == key[:2]), None)
     if node is None:
         return None
     layer = node.layer
     if isinstance(layer, keras.Model):
         inner = graph_of(layer)
-        return _activation_at(inner, inner.outputs[0])
+        return _activation_at(inner, as_numbered(layer, list(inner.outputs))[key[2]])
     while isinstance(layer, keras.layers.Wrapper) and not hasattr(layer, "activation"):
         layer = layer.layer
     if isinstance(layer, keras.layers.Softmax):

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4.graph import graph_of
+from keras_s4.graph import as_numbered, graph_of
 
 Tensor = Any
 
@@ -197,8 +197,7 @@ def call_layers(model: keras.Model, inputs: list[Tensor], watch=lambda layer, in
 
     def call(layer: keras.layers.Layer, values: list[Tensor]):
         if isinstance(layer, keras.Model):
-            outputs = call_layers(layer, values, watch)
-            return outputs[0] if len(outputs) == 1 else outputs
+            return as_numbered(layer, call_layers(layer, values, watch))
         outputs = layer(values if len(values) > 1 else values[0])
         watch(layer, values, outputs)
         return outputs

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_s4.cloning import clone
 from keras_s4.layers.quantized.twins import TWINS, QuantizedLayer
+from keras_s4.paths import layers_by_path
 
 
 def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = None) -> keras.Model:
@@ -34,7 +35,7 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
     """
     from keras_s4.tflite import convert
 
-    if any(isinstance(layer, QuantizedLayer) for layer in model.layers):
+    if any(isinstance(layer, QuantizedLayer) for layer in layers_by_path(model).values()):
         raise ValueError(f"Model {model.name!r} is quantisation-aware already; train it with fit.")
     program = convert(model, data, length).program
     ranges = {
@@ -42,13 +43,13 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
         for tensor in program.tensors()
         if tensor.type == "int8" and tensor.data is None
     }
-    twins = {layer.name: twin for layer in model.layers if (twin := _twin(layer, ranges))}
+    twins = {path: twin for path, layer in layers_by_path(model).items() if (twin := _twin(path, layer, ranges))}
     return clone(model, {}, replacements=twins)
 
 
-def _twin(layer: keras.layers.Layer, ranges: dict[str, tuple[float, int]]) -> keras.layers.Layer | None:
+def _twin(path: str, layer: keras.layers.Layer, ranges: dict[str, tuple[float, int]]) -> keras.layers.Layer | None:
     """The layer that computes as the exported one does, or None where nothing is 8-bit."""
-    prefix = f"{layer.name}/"
+    prefix = f"{path}/"
     own = {name.removeprefix(prefix): value for name, value in ranges.items() if name.startswith(prefix)}
     if type(layer) not in TWINS:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 
 from keras_s4.cloning import clone, dss_layers
@@ -38,7 +40,7 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     layers = dss_layers(model)
     if not layers:
         raise ValueError(f"Model {model.name!r} has no DSS layer or S4Block, so nothing depends on a sampling rate.")
-    graph_of(model).run(_check_rate_free, [(keras.KerasTensor(model.input_shape), True)])
+    graph_of(model).run(_check_rate_free, [_Signal(keras.KerasTensor(model.input_shape))])
     changes = {
         name: {"rate": layer.rate * rate, "training_length": layer.training_length} for name, layer in layers.items()
     }
@@ -48,11 +50,24 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     return clone(model, changes, inputs)
 
 
-def _check_rate_free(layer: keras.layers.Layer, inputs: list[tuple]) -> tuple[keras.KerasTensor, bool]:
-    """Refuses a layer whose memory is counted in samples; gives its output, and whether that has a time axis."""
-    tensors = [tensor for tensor, _ in inputs]
+@dataclasses.dataclass(frozen=True)
+class _Signal:
+    """What flows between two layers, and whether it has a time axis."""
+
+    tensor: keras.KerasTensor
+    has_time: bool = True
+
+
+def _check_rate_free(layer: keras.layers.Layer, inputs: list[_Signal]) -> _Signal:
+    """Refuses a layer whose memory is counted in samples; gives its output."""
+    tensors = [signal.tensor for signal in inputs]
     tensors = tensors if len(tensors) > 1 else tensors[0]
-    has_time = all(has_time for _, has_time in inputs)
+    has_time = all(signal.has_time for signal in inputs)
+    if has_time and isinstance(layer, keras.Model):
+        raise ValueError(
+            f"Layer {layer.name!r} is a model inside the model, made for sequences of one length, which another "
+            "sampling rate would change; build the model of the layers inside it."
+        )
     if has_time and not isinstance(layer, RATE_FREE):
         streamer = streamer_of(layer, keras.tree.map_structure(lambda tensor: tensor.shape, tensors), None)
         if streamer.stride != 1 or streamer.delay or streamer.padding or streamer.initial_state(1) != ():
@@ -60,4 +75,5 @@ def _check_rate_free(layer: keras.layers.Layer, inputs: list[tuple]) -> tuple[ke
                 f"Layer {layer.name!r} ({type(layer).__name__}) counts its memory in samples, which another sampling "
                 "rate would change; a model that is to change its rate may look back in time by DSS layers only."
             )
-    return layer.compute_output_spec(tensors), has_time and not isinstance(layer, POOLINGS)
+    output = keras.tree.flatten(layer.compute_output_spec(tensors))[0]
+    return _Signal(output, has_time and not isinstance(layer, POOLINGS))

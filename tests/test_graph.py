@@ -3,8 +3,8 @@
 import keras
 import pytest
 
-from keras_s4.graph import Graph, Node, graph_of
-from keras_s4.layers import S4Block
+from keras_s4.graph import Graph, Node, as_numbered, graph_of, input_names
+from keras_s4.layers import DSS, S4Block
 from keras_s4.models import classifier
 
 
@@ -157,3 +157,148 @@ def test_what_is_computed_between_layers_is_refused(last):
     between = keras.ops.tanh(inputs)
     with pytest.raises(ValueError, match=r"'own' computes tanh\w* between its layers.*use layers for that"):
         graph_of(keras.Model(inputs, between if last else dense("head")(between), name="own"))
+
+
+def model_named(name):
+    inputs = keras.Input((5, 4))
+    return keras.Model(inputs, dense("inside")(inputs), name=name)
+
+
+def test_calls_of_a_nested_model_are_told_apart_among_the_outputs():
+    """Keras counts them from 1 there, and from 0 among the inputs of layers."""
+    a, b = keras.Input((5, 4)), keras.Input((5, 4))
+    f, s, d = model_named("f"), keras.Sequential([keras.Input((5, 4)), dense("inside")], name="s"), dense("d")
+    for layer in (f, s, d):
+        layer(keras.Input((5, 4)))  # a call that the model knows nothing of
+    outputs = [f(a), f(b), s(a), s(b), d(a), d(b), keras.layers.Add(name="add")([f(b), s(f(a)), d(b)])]
+    expected = ["f(y)", "f(x)", "s(y)", "s(x)", "d(y)", "d(x)", "add(f(x), s(f(y)), d(x))"]
+    assert trace(keras.Model([b, a], outputs), "x", "y") == expected
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_inputs_stand_in_the_order_of_the_model_whatever_their_names():
+    b, a = keras.Input((5, 4)), keras.Input((5, 4))
+    outputs = keras.layers.Subtract(name="minus")([b, a])
+    named = keras.Model({"b": b, "a": a}, outputs)
+    assert input_names(named) == ("a", "b")
+    assert trace(named, "x", "y") == ["minus(y, x)"]
+    listed = keras.Model([b, a], outputs)
+    assert input_names(listed) == tuple(layer.name for layer in listed.layers[:2])
+    assert trace(listed, "x", "y") == ["minus(x, y)"]
+    outer = {name: keras.Input((5, 4)) for name in ("a", "b")}
+    nested = keras.Model(named.input, outputs, name="nested")
+    model = keras.Model(list(outer.values()), nested({"b": outer["b"], "a": outer["a"]}))
+    assert trace(model, "x", "y") == ["nested(x, y)"]
+
+
+class Pair(keras.layers.Layer):
+    def call(self, inputs, gain=1.0, training=None):
+        return gain * inputs, inputs + 1.0
+
+
+def test_layers_with_several_outputs():
+    inputs = keras.Input((5, 4))
+    inner = keras.Model(inputs, {"q": dense("left")(inputs), "p": dense("right")(inputs)}, name="inner")
+    first, second = Pair(name="pair")(inputs)
+    both = inner(second)
+    model = keras.Model(inputs, keras.layers.Add(name="sum")([both["q"], both["p"], first]))
+
+    def call(layer, values):
+        if isinstance(layer, keras.Model):
+            return as_numbered(layer, graph_of(layer).run(call, values))
+        text = f"{layer.name}({', '.join(values)})"
+        return [f"{text}[0]", f"{text}[1]"] if isinstance(layer, Pair) else text
+
+    assert graph_of(model).run(call, ["x"]) == ["sum(left(pair(x)[1]), right(pair(x)[1]), pair(x)[0])"]
+    with pytest.raises(ValueError, match="Output 1 of layer 'pair' is read, but only its first output"):
+        trace(model, "x")
+
+
+def test_readers_of_an_input_are_found_inside_of_models():
+    tokens = keras.Input((5,), dtype="int32")
+    embedding = keras.layers.Embedding(9, 4)
+    inner = keras.Sequential([keras.Input((5,), dtype="int32"), embedding], name="inner")
+    outer = keras.Model(tokens, dense("head")(inner(tokens)))
+    graph = graph_of(outer)
+    assert list(graph.readers(graph.inputs[0])) == [embedding]
+
+
+def handed_over(kind):
+    x, y, state = keras.Input((5, 4), name="x"), keras.Input((5, 4), name="y"), keras.Input((3,), name="state")
+    out, *states = {
+        "lstm": keras.layers.LSTM(3, return_state=True, name="layer"),
+        "dss": DSS(3, return_state=True, name="layer"),
+        "bidirectional": keras.layers.Bidirectional(keras.layers.GRU(3, return_state=True), name="layer"),
+    }.get(kind, keras.layers.GRU(3, return_state=True, name="layer"))(x)
+    match kind:
+        case "decoder":
+            return keras.Model([x, y], keras.layers.GRU(3, name="decoder")(y, initial_state=states))
+        case "by place":
+            return keras.Model([x, state], keras.layers.GRU(3, name="decoder")(x, state))
+        case "both":
+            twice = keras.layers.Bidirectional(keras.layers.GRU(3), name="decoder")
+            return keras.Model([x, state], twice(x, initial_state=[state, state]))
+        case "dss start":
+            start = keras.Input((4, 3, 2), name="state")
+            return keras.Model([x, start], DSS(3, name="decoder")(x, initial_state=start))
+        case "reader":
+            return keras.Model(x, dense("reader")(states[0]))
+    return keras.Model(x, [out, states[-1]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("decoder", r"calls layer 'decoder' \(GRU\) with a state to start from .* comes from 'layer'"),
+        ("by place", r"calls layer 'decoder' \(GRU\) with a state to start from .* comes from 'state'"),
+        ("both", r"calls layer 'decoder' \(Bidirectional\) with a state to start from"),
+        ("dss start", r"calls layer 'decoder' \(DSS\) with a state to start from .* comes from 'state'"),
+        ("reader", r"Layer 'layer' \(GRU\) .* gives away its state .* layer 'reader' reads it.*LastStep"),
+        ("gru", r"Layer 'layer' \(GRU\) .* gives away its state .* it is an output"),
+        ("lstm", r"Layer 'layer' \(LSTM\) .* gives away its state"),
+        ("dss", r"Layer 'layer' \(DSS\) .* gives away its state"),
+        ("bidirectional", r"Layer 'layer' \(Bidirectional\) .* gives away its state"),
+    ],
+)
+def test_states_that_are_handed_over_are_refused(kind, message):
+    with pytest.raises(ValueError, match=message):
+        graph_of(handed_over(kind))
+
+
+def test_a_state_that_nobody_reads_does_no_harm():
+    inputs = keras.Input((5, 4))
+    outputs, _ = keras.layers.GRU(3, return_state=True, name="gru")(inputs)
+    assert trace(keras.Model(inputs, outputs), "x") == ["gru(x)"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: keras.layers.Dropout(0.5, name="layer")(x, training=True), "with training=True"),
+        (lambda x: Pair(name="layer")(x, gain=3.0)[0], "with gain=3.0"),
+        (lambda x: keras.layers.Add(name="layer")([x, keras.ops.ones((5, 4))]), "with an array of numbers"),
+    ],
+)
+def test_what_a_call_says_beside_its_tensors_is_refused(call, message):
+    inputs = keras.Input((5, 4))
+    with pytest.raises(ValueError, match=f"calls layer 'layer' .* {message}"):
+        graph_of(keras.Model(inputs, call(inputs)))
+
+
+def test_arguments_that_say_nothing_are_left_out():
+    inputs = keras.Input((5, 4))
+    frozen = keras.layers.BatchNormalization(name="frozen")(inputs, training=False)
+    assert trace(keras.Model(inputs, Pair(name="pair")(frozen, gain=1.0)[0]), "x") == ["pair(frozen(x))"]
+
+
+class Doubled(keras.Model):
+    """Does something else than its graph says."""
+
+    def call(self, inputs, training=None):
+        return 2.0 * super().call(inputs)
+
+
+def test_a_functional_model_with_a_call_of_its_own_is_refused():
+    inputs = keras.Input((5, 4))
+    with pytest.raises(ValueError, match="written by subclassing"):
+        graph_of(Doubled(inputs, dense("inside")(inputs)))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_s4.graph import input_names
 from keras_s4.tflite.tensors import Tensor
 
 # Room above the largest value seen in calibration, for tensors whose type has bits to spare.
@@ -54,7 +55,7 @@ def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarra
         ValueError: another number of arrays, unknown names, numbers of sequences or steps that differ, or what
             `check_representative_data` refuses.
     """
-    names = [tensor.name for tensor in model.inputs]
+    names = input_names(model)
     arrays = arrays_by_name(names, data, f"Model {model.name!r}")
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     checked = [_checked(model, shape, array) for shape, array in zip(shapes, arrays, strict=True)]

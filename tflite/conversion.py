@@ -15,6 +15,7 @@ import numpy as np
 from keras_s4.graph import Graph, TensorKey, graph_of
 from keras_s4.layers import LowRankDense
 from keras_s4.layers.quantized import QuantizedLayer
+from keras_s4.paths import layers_by_path
 from keras_s4.tflite import engines
 from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.c99 import c_source
@@ -86,7 +87,8 @@ def convert(
     if len(data) == 1:
         sources = [_input_signal("input", graph, graph.inputs[0], *data.values(), activations)]
     else:
-        sources = [_input_signal(key[0], graph, key, data[key[0]], activations) for key in graph.inputs]
+        named = zip(data.items(), graph.inputs, strict=True)
+        sources = [_input_signal(name, graph, key, array, activations) for (name, array), key in named]
     results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
     steps = builder.period if steps is None else steps
     _check_steps(steps, builder, length)
@@ -135,8 +137,8 @@ def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray, act
     Raises:
         ValueError: the samples of a step have no axis, and no Embedding reads them.
     """
-    readers = [node.layer for node in graph.nodes if key in node.inputs]
-    if all(isinstance(layer, keras.layers.Embedding) for layer in readers):
+    readers = list(graph.readers(key))
+    if readers and all(isinstance(layer, keras.layers.Embedding) for layer in readers):
         for layer in readers:
             check_tokens(data, layer.input_dim)
         return Signal(Tensor(name, (1,), "int32"), data[..., None])
@@ -153,8 +155,8 @@ def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray, act
 def _trained_ranges(model: keras.Model) -> dict[str, tuple[float, int]]:
     """Scale and zero point of the int8 tensors whose ranges a quantisation-aware training has fixed, by name."""
     return {
-        f"{layer.name}/{point}": value
-        for layer in model.layers
+        f"{path}/{point}": value
+        for path, layer in layers_by_path(model).items()
         if isinstance(layer, QuantizedLayer)
         for point, value in layer.ranges.items()
     }
@@ -180,9 +182,8 @@ class Converted:
 
     @property
     def phase(self) -> int:
-        """The first value of the outputs that the program gives, counted from 0, from which on all mean something."""
-        steps = self.program.steps
-        return max((each.phase if each.sequence else each.phase // steps for each in self.output_steps), default=0)
+        """The first value of the outputs, counted from 0, that means something in all that are sequences."""
+        return max((steps.phase for steps in self.output_steps if steps.sequence), default=0)
 
     @property
     def window(self) -> int | None:
@@ -361,7 +362,7 @@ class Converted:
 
         Raises:
             TypeError, ValueError: see `quantize`; another engine.
-            ImportError, CompilerError: the engine that was asked for is not installed.
+            ImportError, RuntimeError: the engine that was asked for is not installed.
         """
         run = engines.chosen(engine, self.program, self.tflite)
         integers = self.quantize(x)

@@ -51,4 +51,7 @@ def layer_paths(model: keras.Model, prefix: str = "") -> Iterator[str]:
         if isinstance(layer, keras.Model):
             yield from layer_paths(layer, f"{path}/")
         elif isinstance(layer, keras.layers.TimeDistributed):
-            yield f"{path}/{layer.layer.name}"
+            inside = f"{path}/{layer.layer.name}"
+            yield inside
+            if isinstance(layer.layer, keras.Model):
+                yield from layer_paths(layer.layer, f"{inside}/")

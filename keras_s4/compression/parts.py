@@ -48,11 +48,16 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
             second moments of theirs.
 
     Raises:
-        ValueError: an unknown kind; the model has no such part, is not built, or holds NaN; data that the model does
-            not take.
+        ValueError: an unknown kind; the model has no such part, is not built, is a subclassed one, or holds NaN; data
+            that the model does not take.
     """
     if not model.built:
         raise ValueError(f"Model {model.name!r} is not built yet; train it, or call it on data once.")
+    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+        raise ValueError(
+            f"Model {model.name!r} is a {type(model).__name__} written by subclassing, whose layers nothing can take "
+            "the place of; build it with the functional API (keras.Input, layers, keras.Model)."
+        )
     states, matrices = dss_layers(model), matrix_layers(model)
     kinds = (KINDS[:1] if states else KINDS[1:]) if kinds is None else _checked_kinds(kinds)
     states = states if StatesPart.kind in kinds else {}

@@ -286,6 +286,8 @@ def _output_of(layer, signals: list[Signal]) -> tuple[tuple, str]:
     ]
     # Not `compute_output_shape`, which few layers of one's own define.
     spec = layer.compute_output_spec(tensors[0] if len(tensors) == 1 else tensors)
+    if getattr(layer, "return_state", False):
+        spec = keras.tree.flatten(spec)[0]  # the graph has seen to it that nothing reads the state
     if not isinstance(spec, keras.KerasTensor):
-        raise refusal(layer, "it gives several outputs", "Use return_state=False; a stream keeps its states itself")
+        raise refusal(layer, "it gives several outputs", "Give it one output, or take it apart into several layers")
     return tuple(spec.shape), keras.backend.standardize_dtype(spec.dtype)

@@ -218,3 +218,12 @@ def test_half_precision(dtype_policy):
     )
     # bfloat16 keeps 8 bits.
     assert_streams(model, signal(2, 10, 4), 0.05)
+
+
+@pytest.mark.parametrize("layer", [layers.GRU(3, return_state=True, return_sequences=True), DSS(3, return_state=True)])
+def test_a_state_that_nobody_reads_does_no_harm(layer):
+    inputs = keras.Input((7, 2))
+    outputs, _ = layer(inputs)
+    model = keras.Model(inputs, outputs)
+    data = np.random.default_rng(0).normal(size=(2, 7, 2)).astype("float32")
+    np.testing.assert_allclose(StreamingModel(model)(data), model(data), rtol=0, atol=1e-5)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.graph import graph_of
+from keras_s4.graph import as_numbered, graph_of
 from keras_s4.layers import S4Block
 from keras_s4.tflite.analysis.signal_to_noise import centred, input_arrays, power, real
 from keras_s4.tflite.conversion import Converted
@@ -147,7 +147,7 @@ class _Walk:
         again = f"call_{self._calls[layer]}/" if self._calls[layer] > 1 else ""
         path = f"{prefix}{again}{layer.name}"
         if isinstance(layer, keras.Model):
-            return self.run(layer, values, f"{path}/")[0]
+            return as_numbered(layer, self.run(layer, values, f"{path}/"))
         if isinstance(layer, S4Block):
             self._call_inside(layer, values[0], path)
         return self._keep(path, layer, values if len(values) > 1 else values[0])
@@ -162,7 +162,7 @@ class _Walk:
         result = layer(inputs, training=False)
         found = self._tensor(_innermost(path, layer))
         if found:
-            values = keras.ops.convert_to_numpy(result).astype(np.float64)
+            values = keras.ops.convert_to_numpy(keras.tree.flatten(result)[0]).astype(np.float64)
             softmax = getattr(layer, "activation", None) is keras.activations.softmax
             self.outputs[path] = _LayerOutput(*found, values, softmax, clipped)
         return result

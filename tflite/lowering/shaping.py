@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.graph import graph_of
+from keras_s4.graph import as_numbered, graph_of
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.lowering.registry import ProgramBuilder, lower, refusal, register
 from keras_s4.tflite.operations import Reshape
@@ -68,12 +68,9 @@ def lower_time_distributed(layer, inputs, builder):
 @register(keras.Model)
 def lower_model(layer, inputs, builder):
     """A model as a layer: its layers, whose tensors are named behind its own name."""
-    graph = graph_of(layer)
-    if len(graph.outputs) != 1:
-        raise refusal(layer, f"as a layer it gives {len(graph.outputs)} outputs", "Give it one output")
     with builder.inside(layer.name):
-        (result,) = graph.run(lambda inner, signals: lower(inner, signals, builder), inputs)
-    return result
+        results = graph_of(layer).run(lambda inner, signals: lower(inner, signals, builder), inputs)
+    return as_numbered(layer, results)
 
 
 def add_reshape(name: str, signal: Signal, shape: tuple[int, ...], builder: ProgramBuilder) -> Signal:
