@@ -14,6 +14,7 @@ from targets import avr, from_any_state, from_reset
 from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors
+from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.c99 import c_source
 
 # Kernels, and what of them must be wider than `int`.
@@ -46,6 +47,11 @@ def test_operations(name, traps, tmp_path):
 def test_a_model_from_any_state(random_program, traps, tmp_path):
     result = avr.run_vectors(random_program, from_any_state(random_program), tmp_path, traps=traps)
     assert result == {"wrong": 0, "steps": 24}
+
+
+def test_blocks_of_steps(random_program, tmp_path):
+    program = in_blocks(random_program, 3)
+    assert avr.run_vectors(program, from_reset(program, 1, 8), tmp_path) == {"wrong": 0, "steps": 8}
 
 
 def test_a_classifier(classifier, tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
-import importlib.util
 import math
 import platform
 import time
@@ -20,6 +18,7 @@ from keras_s4.datasets import SMARTWATCH_CLASSES
 from keras_s4.run_folder import SECONDS, RunFolder
 from keras_s4.settings import Settings
 from keras_s4.stages import MODELS, Job
+from keras_s4.tflite.manifest import versions_of
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -28,6 +27,7 @@ APPLIES = {
     "streamed": ("parameters", "states"),
     "emulator": ("states", "multiply_accumulates"),
     "tflm": ("states", "tflite_bytes", "arena_bytes", "operators", "multiply_accumulates"),
+    "c": ("states", "multiply_accumulates"),
 }
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "tflite-micro")
 
@@ -77,10 +77,9 @@ def run(
         ValueError: the folder holds another run or foreign files, or a result that was damaged or changed since it
             was written; says what to do.
         OSError: the folder cannot be written.
-        ImportError: the recordings or TensorFlow Lite Micro are not installed.
+        ImportError: the recordings are not installed.
     """
     settings = settings or Settings()
-    _check_packages()
     names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS]
     folder = RunFolder(Path(out), settings, names, restart)
     job = Job(folder, settings)
@@ -158,7 +157,9 @@ def table(verification: dict[str, Any], sizes: dict[str, Any]) -> list[dict[str,
     for name in MODELS:
         figures = verification["keras"][name]
         rows.append({"row": f"Keras {name}", **figures, **_size_of(sizes[name])})
-    for name, title in (("streamed", "Keras streamed"), ("emulator", "emulator"), ("tflm", "TFLM")):
+    for name, title in (("streamed", "Keras streamed"), ("emulator", "emulator"), ("tflm", "TFLM"), ("c", "C99")):
+        if name not in comparison["accuracy"]:  # not on this computer
+            continue
         figures = {"accuracy": comparison["accuracy"][name], "agreement": comparison["agreement"][name]}
         size = _size_of(sizes["retrained"])
         kept = APPLIES[name]
@@ -168,7 +169,7 @@ def table(verification: dict[str, Any], sizes: dict[str, Any]) -> list[dict[str,
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that the figures depend on."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    return {"python": platform.python_version(), **versions_of(PACKAGES)}
 
 
 def _size_of(size: dict[str, Any]) -> dict[str, int]:
@@ -196,15 +197,6 @@ def _numbers(noted: Any) -> dict[str, float]:
     if not isinstance(noted, dict):
         return {}
     return {name: value for name, value in noted.items() if isinstance(value, (int, float)) and math.isfinite(value)}
-
-
-def _check_packages() -> None:
-    """What the last stages need must not be missed after an hour of training."""
-    if importlib.util.find_spec("tflite_micro") is None:
-        raise ImportError(
-            "TensorFlow Lite Micro is not installed, and the exported program is checked with it: "
-            "pip install tflite-micro (Linux on x86-64)."
-        )
 
 
 STAGES = {

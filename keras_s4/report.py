@@ -54,18 +54,23 @@ def table_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def verdict(summary: dict[str, Any]) -> str:
-    """Whether the emulator and TFLM agree, and how far TensorFlow's interpreter is off, in two sentences."""
+    """Whether the engines agree, and how far TensorFlow's interpreter is off, in two sentences; what was not run."""
     found = summary["comparison"]
-    if found["bit_exact"]:
-        first = f"Emulator and TFLM are equal, bit for bit, in every output and state of all {found['steps']:,} steps."
+    missing = found.get("missing", {})
+    ran = [title for stage, title in (("tflm", "TFLM"), ("c", "C")) if stage not in missing]
+    names = ", ".join(["Emulator", *ran][:-1]) + f" and {ran[-1]}" if ran else ""
+    if not found["bit_exact"]:
+        sentences = [f"{names.upper()} DIFFER: {found['first_difference']}."]
+    elif ran:
+        sentences = [f"{names} are equal, bit for bit, in every output and state of all {found['steps']:,} steps."]
     else:
-        first = f"EMULATOR AND TFLM DIFFER: {found['first_difference']}."
-    sequences = found["tensorflow_sequences"]
-    return (
-        f"{first} TensorFlow's reference interpreter, on the first {sequences} windows: equal labels "
-        f"{found['agreement']['tensorflow']:.1%}, final outputs within {found['tensorflow_difference']} of TFLM's "
-        "integers."
-    )
+        sentences = ["The emulator was compared with no other engine."]
+    if "tensorflow" not in missing:
+        sentences.append(
+            f"TensorFlow's reference interpreter, on the first {found['tensorflow_sequences']} windows: equal labels "
+            f"{found['agreement']['tensorflow']:.1%}, outputs within {found['tensorflow_difference']} of the others'."
+        )
+    return " ".join([*sentences, *(f"Not run: {stage} ({reason})" for stage, reason in missing.items())])
 
 
 def render(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> str:

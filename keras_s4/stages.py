@@ -94,7 +94,7 @@ def reduce_states(job: Job) -> None:
     parts = spectrum(model)
     chosen = ranks.uniform(model, fraction=job.settings.fraction)
     figures, curves = parts.figures(), parts.curves(chosen)
-    job.folder.write_json("spectrum.json", {name: figures[name] | curves[name] for name in figures})
+    job.folder.write_json("spectrum.json", {name: figures[name] | curves[name] for name in curves})
     job.folder.save_model("reduced.keras", reduce(model, chosen))
 
 

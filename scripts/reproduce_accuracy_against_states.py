@@ -56,10 +56,11 @@ class Runs:
         import keras
         from sequence_tasks import Trainer
 
+        from keras_s4.files import write_model
+
         path = self.originals / f"original-{seed}-{self.task.steps}.keras"
         if not path.exists():
-            self.originals.mkdir(parents=True, exist_ok=True)
-            Trainer(self.task, STATES).train(seed, self.task.steps, LEARNING_RATE, seed).save(path)
+            write_model(path, Trainer(self.task, STATES).train(seed, self.task.steps, LEARNING_RATE, seed))
         return keras.saving.load_model(path)
 
     def _run_reduction(self, original, method: str, rank: int, seed: int) -> dict:

@@ -28,7 +28,7 @@ import typer
 from measuring import RESULTS, Figure, conclude, read_result, record_of
 from rich.progress import Progress
 
-from keras_s4.files import write_bytes
+from keras_s4.files import write_bytes, write_model
 
 RESULT = RESULTS / "smartwatch.json"
 PACKAGES = ("keras-s4", "keras", "tensorflow", "numpy", "scikit-learn", "tflite-micro")
@@ -63,8 +63,8 @@ def train_one(fold: int | str, seed: int, epochs: int, retrain_epochs: int, fold
     training.fit_windows(model, windows, epochs)
     retrained = reduce(model, ranks.uniform(model, fraction=FRACTION))
     training.fit_windows(retrained, windows, retrain_epochs, training.RETRAIN_LEARNING_RATE)
-    model.save(folder / "trained.keras")
-    retrained.save(folder / "retrained.keras")
+    write_model(folder / "trained.keras", model)
+    write_model(folder / "retrained.keras", retrained)
 
 
 def test_one(fold: int | str, seed: int, folder: Path) -> dict:

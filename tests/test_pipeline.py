@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4 import datasets, pipeline, stages, training
+from keras_s4 import datasets, pipeline, report, stages, training
 from keras_s4.datasets import Recordings
 from keras_s4.run_folder import RunFolder
 from keras_s4.settings import Settings
+from keras_s4.tflite import runtimes
 
 LENGTH, CLASSES = 60, 7
 SETTINGS = Settings(channels=4, states=4, blocks=1, epochs=2, retrain_epochs=1, batch_size=8)
@@ -65,7 +66,15 @@ def test_every_result_is_there(finished):
 def test_table_holds_what_was_measured(finished):
     folder, summary = finished
     rows = {row["row"]: row for row in summary["table"]}
-    assert list(rows) == ["Keras trained", "Keras reduced", "Keras retrained", "Keras streamed", "emulator", "TFLM"]
+    assert list(rows) == [
+        "Keras trained",
+        "Keras reduced",
+        "Keras retrained",
+        "Keras streamed",
+        "emulator",
+        "TFLM",
+        "C99",
+    ]
     assert rows["TFLM"]["tflite_bytes"] == (folder / "firmware" / "model.tflite").stat().st_size
     assert rows["TFLM"]["accuracy"] == rows["emulator"]["accuracy"]
     assert rows["Keras trained"]["states"] == 4 * rows["Keras retrained"]["states"] == 16
@@ -76,6 +85,27 @@ def test_table_holds_what_was_measured(finished):
     assert summary["settings"] == SETTINGS.figures()
     assert not set(summary["subjects"]["train"]) & set(summary["subjects"]["test"])
     assert {"python", "keras", "tensorflow", "tflite-micro", "keras-s4"} <= set(summary["versions"])
+
+
+def test_without_tflm_the_job_runs_to_its_end(copied, monkeypatch):
+    """From the trained models on, as on a computer without its wheel: emulator and C are compared."""
+
+    def missing():
+        raise ImportError("There is no wheel for this computer.")
+
+    folder, summary = copied
+    monkeypatch.setattr(runtimes, "load_tflm", missing)
+    (folder / "sizes.json").unlink()
+    again = pipeline.run(folder, SETTINGS)
+    rows = {row["row"]: row for row in again["table"]}
+    assert list(rows)[-2:] == ["emulator", "C99"]
+    assert rows["C99"]["accuracy"] == rows["emulator"]["accuracy"]
+    assert rows["Keras retrained"]["arena_bytes"] is None
+    assert again["confusion"] == summary["confusion"]
+    assert again["comparison"]["bit_exact"]
+    assert "Emulator and C are equal" in report.verdict(again)
+    assert "tflm (There is no wheel for this computer.)" in report.verdict(again)
+    assert "C99" in (folder / "report.html").read_text()
 
 
 def test_report_shows_the_table_and_four_figures(finished):

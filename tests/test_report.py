@@ -51,6 +51,17 @@ def test_page_holds_table_settings_and_versions(stream):
         assert text in words
 
 
+def test_names_are_text_and_no_markup(stream):
+    name = "<script>alert('x')</script> & [red] $a_b$"
+    summary = copy.deepcopy(SUMMARY)
+    summary["table"][0]["row"] = name
+    summary["ranks"] = {name: {"full": 4, "kept": 1}}
+    summary["classes"] = [name] * len(summary["classes"])
+    page = Page(report.render(summary, {name: SPECTRA["block_1/dss"]}, stream))
+    assert "script" not in page.tags
+    assert page.words.count(name) == 2
+
+
 def test_same_run_gives_the_same_page(stream):
     assert report.render(SUMMARY, SPECTRA, stream) == report.render(SUMMARY, SPECTRA, stream)
 
@@ -58,7 +69,7 @@ def test_same_run_gives_the_same_page(stream):
 def test_difference_between_emulator_and_tflm_stands_out(stream):
     summary = copy.deepcopy(SUMMARY)
     summary["comparison"] |= {"bit_exact": False, "first_difference": "pooling/sum[3] of sequence 1 at step 7"}
-    assert report.verdict(summary).startswith("EMULATOR AND TFLM DIFFER: pooling/sum[3] of sequence 1 at step 7.")
+    assert report.verdict(summary).startswith("EMULATOR, TFLM AND C DIFFER: pooling/sum[3] of sequence 1 at step 7.")
     assert re.search(r'class="verdict bad"', report.render(summary, SPECTRA, stream))
 
 

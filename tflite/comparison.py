@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_s4.tflite import engines, runtimes
 from keras_s4.tflite.c99 import CRunner
+from keras_s4.tflite.c99.host import CompilerError
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.first_difference import first_differing_tensor
@@ -145,7 +146,7 @@ def _runners(converted: Converted) -> tuple[dict[str, Runner], dict[str, str]]:
     if "c" not in missing:
         try:
             runners["c"] = _run_c(converted.program)
-        except NotImplementedError as error:
+        except (CompilerError, NotImplementedError) as error:
             missing["c"] = str(error)
     return runners, missing
 

@@ -182,8 +182,9 @@ class Converted:
 
     @property
     def phase(self) -> int:
-        """The first value of the outputs, counted from 0, that means something in all that are sequences."""
-        return max((steps.phase for steps in self.output_steps if steps.sequence), default=0)
+        """The first value of the outputs that the program gives, counted from 0, from which on all mean something."""
+        steps = self.program.steps
+        return max((each.phase if each.sequence else each.phase // steps for each in self.output_steps), default=0)
 
     @property
     def window(self) -> int | None:
@@ -362,7 +363,7 @@ class Converted:
 
         Raises:
             TypeError, ValueError: see `quantize`; another engine.
-            ImportError, RuntimeError: the engine that was asked for is not installed.
+            ImportError, CompilerError: the engine that was asked for is not installed.
         """
         run = engines.chosen(engine, self.program, self.tflite)
         integers = self.quantize(x)

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.c99 import CRunner
-from keras_s4.tflite.c99.host import compiler
+from keras_s4.tflite.c99.host import CompilerError, compiler
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program import Program
 
@@ -34,30 +34,34 @@ def chosen(engine: Engine | None, program: Program, tflite: bytes) -> Run:
     """The function that runs streams of integers on an engine.
 
     Args:
-        engine: None for the first that this computer has; a warning names it if it is not TensorFlow Lite Micro.
+        engine: None for the first that works on this computer; a warning names it if it is not TensorFlow Lite Micro.
         program: the integer program.
         tflite: its file.
 
     Raises:
         ValueError: another word for `engine`.
-        ImportError, RuntimeError: it is not installed.
+        ImportError, CompilerError: it is not installed.
         NotImplementedError: "c" for a program that C leaves out.
     """
-    runs = {
-        "tflm": lambda inputs: runtimes.run_tflm(tflite, inputs),
-        "c": lambda inputs: CRunner(program).run(inputs),
-        "emulator": lambda inputs: Emulator(program).run(inputs),
-    }
-    if engine is None:
-        engine = next(name for name in get_args(Engine) if not missing(name))
-        if engine != "tflm":
-            warnings.warn(
-                f"TensorFlow Lite Micro is not installed; the program runs as {_TITLES[engine]}, which gives the same.",
-                stacklevel=3,
-            )
-    if engine not in runs:
-        raise ValueError(f"Received engine={engine!r}; expected one of {', '.join(map(repr, runs))}, or None.")
-    return runs[engine]
+    if engine is None and missing("tflm"):
+        return _without_tflm(program)
+    match engine or "tflm":
+        case "tflm":
+            return runtimes.TflmRunner(tflite).run
+        case "c":
+            return CRunner(program).run
+        case "emulator":
+            return Emulator(program).run
+    raise ValueError(f"Received engine={engine!r}; expected one of {', '.join(map(repr, get_args(Engine)))}, or None.")
 
 
-_TITLES = {"c": "compiled C99", "emulator": "numpy"}
+def _without_tflm(program: Program) -> Run:
+    """Compiled C, or else the emulator; a warning says which."""
+    note = "TensorFlow Lite Micro is not installed; the program runs as {}, which gives the same integers."
+    try:
+        run = CRunner(program).run
+    except (CompilerError, NotImplementedError) as error:
+        warnings.warn(f"{note.format('the emulator, slowly')} Not in C either: {error}", stacklevel=4)
+        return Emulator(program).run
+    warnings.warn(note.format("compiled C99"), stacklevel=4)
+    return run

@@ -25,8 +25,8 @@ __all__ = ["Subgraph", "Summary", "TensorSummary", "check_tflite", "read_summary
 # The fields of each table that `flatbuffer_writer` writes.
 _MODEL, _CODE, _BUFFER, _GRAPH = range(5), range(4), range(1), range(4)
 _TENSOR, _QUANTIZATION, _OPERATOR = range(5), (2, 3, 6), range(6)
-# What tensors may take together: microcontrollers have a thousandth of that.
-MOST_BYTES = 2**28
+# What tensors may take together, and how many scales they may have: microcontrollers have room for a thousandth.
+MOST_BYTES, MOST_SCALES = 2**28, 2**22
 _RANGES = {"int8": (-(2**7), 2**7 - 1), "uint8": (0, 2**8 - 1), "int16": (-(2**15), 2**15 - 1)}
 _INT32 = -(2**31), 2**31 - 1
 _ENDS = ("int8", "int16", "int32")
@@ -87,7 +87,7 @@ def _operator_of(table: Table) -> Operator:
 
 
 def _subgraph(graph: Table, codes: list[Operator], buffers: list[bytes]) -> Subgraph:
-    tensors = tuple(_tensor(table, buffers) for table in graph.tables(0, "tensor", _TENSOR))
+    tensors = _tensors(graph, buffers)
     operators, inputs, outputs, arguments, options = [], [], [], [], []
     for table in graph.tables(3, "operator", _OPERATOR):
         index = table.scalar(0, "I")
@@ -114,7 +114,10 @@ def _options(table: Table, operator: Operator) -> dict[str, Option]:
     options = table.child(4, f"{operator.name}'s options", {field.slot for field in fields})
     if table.scalar(3, "B") != operator.options or (options is None) != (operator.options == 0):
         raise ValueError(f"damaged .tflite: {operator.name} has options of another operator, or none.")
-    read = {TEXT: lambda field: options.text(field.slot), NUMBERS: lambda field: options.numbers(field.slot, "int32")}
+    read = {
+        TEXT: lambda field: options.text(field.slot),
+        NUMBERS: lambda field: options.numbers(field.slot, "int32", MOST_AXES),
+    }
     return {
         field.name: read[field.format](field)
         if field.format in read
@@ -125,10 +128,20 @@ def _options(table: Table, operator: Operator) -> dict[str, Option]:
 
 def _custom_options(table: Table, operator: Operator) -> bytes | None:
     if operator is CUSTOM_STEP:
-        return table.bytes(5)
+        return bytes(table.numbers(5, "uint8", most=2**8))
     if table.has(5):
         raise ValueError(f"damaged .tflite: {operator.name} has options of a custom operator.")
     return None
+
+
+def _tensors(graph: Table, buffers: list[bytes]) -> tuple[TensorSummary, ...]:
+    tensors, scales = [], 0
+    for table in graph.tables(0, "tensor", _TENSOR):
+        tensors.append(_tensor(table, buffers))
+        scales += len(tensors[-1].scales)
+        if scales > MOST_SCALES:
+            raise ValueError(f"damaged .tflite: its tensors have more than {MOST_SCALES} scales.")
+    return tuple(tensors)
 
 
 def _tensor(table: Table, buffers: list[bytes]) -> TensorSummary:

@@ -12,6 +12,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+# More of these than any file of this package has: parts of a small file that are named again and again would take long.
+MOST_TABLES, MOST_FIELDS, LONGEST_TEXT = 2**16, 2**7, 2**14
+
 
 class Table:
     """A table of a flatbuffer.
@@ -34,6 +37,8 @@ class Table:
         layout_size, self._size = number(data, "H", layout), number(data, "H", layout + 2)
         if layout_size < 4 or layout_size % 2 or layout + layout_size > len(data) or place + self._size > len(data):
             raise _damaged(f"a {kind} at {place} leaves the file of {len(data)} bytes")
+        if layout_size > 4 + 2 * MOST_FIELDS:
+            raise _damaged(f"a {kind} has {layout_size // 2 - 2} fields; at most {MOST_FIELDS} are read")
         self._offsets = struct.unpack_from(f"<{layout_size // 2 - 2}H", data, layout + 4)
         for slot, offset in enumerate(self._offsets):
             if offset and not 4 <= offset < self._size:
@@ -66,6 +71,8 @@ class Table:
     def tables(self, slot: int, kind: str, fields: Collection[int] | None = None) -> list[Table]:
         """The tables of a vector; none when the field is missing."""
         start, count = self._vector(slot, 4, 4)
+        if count > MOST_TABLES:
+            raise _damaged(f"it has {count} times a {kind}; at most {MOST_TABLES} are read")
         places = [place + number(self._data, "I", place) for place in range(start, start + 4 * count, 4)]
         return [Table(self._data, place, kind, fields) for place in places]
 
@@ -91,6 +98,8 @@ class Table:
         start, count = self._vector(slot, 1, 1)
         if not start:
             return ""
+        if count > LONGEST_TEXT:
+            raise _damaged(f"a text of a {self._kind} has {count} bytes; at most {LONGEST_TEXT} are read")
         if self._data[start + count : start + count + 1] != b"\0":
             raise _damaged(f"a text of a {self._kind} does not end")
         return self._data[start : start + count].decode("utf-8", "replace")

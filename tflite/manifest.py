@@ -7,11 +7,12 @@ import hashlib
 import importlib.metadata
 import math
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from keras_s4.tflite import runtimes
+from keras_s4.tflite import engines, runtimes
 from keras_s4.tflite.flatbuffer_reader import Summary, read_summary
 from keras_s4.tflite.operations import (
     Affine,
@@ -41,18 +42,19 @@ def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> d
         length: steps of a window, None where there are no windows.
 
     Returns:
-        Among other things `arena_bytes`, measured on the host, `recommended_arena` for a device (see
-        `recommended_arena`), and `registrations`: the methods of `MicroMutableOpResolver` to call.
+        Among other things `arena_bytes`, measured on the host, or None where TensorFlow Lite Micro is not installed;
+        `recommended_arena` for a device (see there), then from a bound; and `registrations`: the methods of
+        `MicroMutableOpResolver` to call.
     """
     summary = read_summary(tflite)
-    arena = runtimes.measure_arena(tflite)
+    arena, measured_on = _arena(tflite)
     return {
         "name": program.name,
         "sha256": hashlib.sha256(tflite).hexdigest(),
         "tflite_bytes": len(tflite),
         "arena_bytes": arena,
-        "arena_measured_on": f"the host, {platform.machine()}, whose pointers are longer than a microcontroller's",
-        "recommended_arena": recommended_arena(summary, arena),
+        "arena_measured_on": measured_on,
+        "recommended_arena": recommended_arena(summary, runtimes.bound_of_arena(tflite) if arena is None else arena),
         "operators": len(summary.operators),
         "operator_counts": dict(sorted(collections.Counter(summary.operators).items())),
         "registrations": list(summary.registrations),
@@ -65,8 +67,27 @@ def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> d
         "states_kept_as": "variables" if summary.variables else "inputs",
         "states": [_tensor(state.before) for state in program.states],
         "state_bytes": sum(_bytes(state.before) for state in program.states),
-        "versions": {name: importlib.metadata.version(name) for name in ("keras-s4", "keras", "numpy", "tflite-micro")},
+        "versions": versions_of(("keras-s4", "keras", "numpy", "tflite-micro")),
     }
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of packages by name; "not installed" of those that are not."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _arena(tflite: bytes) -> tuple[int | None, str]:
+    """The least arena on this computer, and a phrase that says where it was measured; None where it cannot be."""
+    if engines.missing("tflm"):
+        return None, "not measured: TensorFlow Lite Micro is not installed on the computer that wrote this"
+    where = f"the host, {platform.machine()}, whose pointers are longer than a microcontroller's"
+    return runtimes.measure_arena(tflite), where
 
 
 def recommended_arena(summary: Summary, measured: int) -> dict[str, Any]:
@@ -79,7 +100,7 @@ def recommended_arena(summary: Summary, measured: int) -> dict[str, Any]:
 
     Args:
         summary: what the file consists of.
-        measured: the least arena on the host, in bytes.
+        measured: the least arena on the host, or a bound of it, in bytes.
 
     Returns:
         `bytes`, the `margin_bytes` in it, and in `margin` where they come from.

@@ -20,16 +20,18 @@ def measure(model: keras.Model, representative_data: np.ndarray, length: int | N
 
     Returns:
         `tflite_bytes` (the file), `arena_bytes` (the least working memory, measured on this computer; a 32-bit
-        microcontroller needs less), `multiply_accumulates` (per step), `operators` (in the file).
+        microcontroller needs less; left out where TensorFlow Lite Micro is not installed), `multiply_accumulates` (per
+        step), `operators` (in the file).
 
     Raises:
         NotImplementedError: a layer that cannot be exported.
         ValueError: what `convert` refuses.
     """
     manifest = convert(model, representative_data, length).manifest
+    arena = {} if manifest["arena_bytes"] is None else {"arena_bytes": manifest["arena_bytes"]}
     return {
         "tflite_bytes": manifest["tflite_bytes"],
-        "arena_bytes": manifest["arena_bytes"],
+        **arena,
         "multiply_accumulates": manifest["multiply_accumulates_per_step"],
         "operators": manifest["operators"],
     }

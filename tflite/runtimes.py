@@ -22,6 +22,8 @@ Progress = Callable[[int, int], None]
 
 # A smaller arena than this makes the host's interpreter crash before it can say that it is too small.
 SMALLEST_ARENA = 1024
+# Ample, for `bound_of_arena`: what an interpreter keeps of a tensor or an operator, and of a channel that has a scale.
+_RECORD, _BYTES_PER_CHANNEL = 256, 8
 
 
 class Runner(abc.ABC):
@@ -320,6 +322,29 @@ def measure_arena(tflite: bytes) -> int:
             high = min([high, *(size for word, size in sizes if word == "fits")])
 
 
+def bound_of_arena(tflite: bytes) -> int:
+    """Working memory that suffices for a file, computed: no tensor's memory is used twice, and records are ample.
+
+    For where `measure_arena` cannot run; two to five times what it finds.
+
+    Args:
+        tflite: the bytes of a file that `to_tflite` wrote.
+
+    Raises:
+        ValueError: when the file is damaged.
+    """
+    summary = check_tflite(tflite)
+    graphs = [summary, *([summary.initializer] if summary.initializer else [])]
+    computed = sum(_aligned(tensor.bytes) for graph in graphs for tensor in graph.tensors if not tensor.constant_bytes)
+    channels = sum(len(tensor.scales) for graph in graphs for tensor in graph.tensors)
+    records = sum(_RECORD * (len(graph.tensors) + len(graph.operators)) for graph in graphs)
+    return _aligned(computed + records + _BYTES_PER_CHANNEL * channels + SMALLEST_ARENA)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 16) * 16
+
+
 def _shape(tensor: TensorSummary) -> tuple[int, ...]:
     """A tensor's shape in the program: without the axes of size 1 in front of it."""
     shape = tensor.shape
@@ -338,7 +363,7 @@ def load_tflm():
         from tflite_micro import runtime
     except ImportError as error:
         raise ImportError(
-            "TensorFlow Lite Micro is not installed: `pip install tflite-micro` (Linux on x86-64). Elsewhere, compare "
-            "with `TensorFlowRunner` or the emulator."
+            "TensorFlow Lite Micro is not installed: `pip install tflite-micro` (Linux on x86-64). Elsewhere the "
+            "emulator, compiled C and `TensorFlowRunner` run the program."
         ) from error
     return runtime

@@ -215,7 +215,7 @@ def _table(manifest: dict[str, Any]) -> Table:
         "operators": manifest["operators"],
     }
     for name, number in rows.items():
-        table.add_row(name, f"{number:,}")
+        table.add_row(name, "not measured" if number is None else f"{number:,}")
     table.add_section()
     for name, count in manifest["operator_counts"].items():
         table.add_row(name, f"{count:,}")

@@ -30,6 +30,15 @@ def found(model, tmp_path_factory):
     return result
 
 
+@pytest.mark.parametrize("name", ["search.json", "pareto.png"])
+def test_files_that_no_search_has_written_stay(model, tmp_path, name):
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(ValueError, match=rf"holds {name}, which no search has written there"):
+        search(model, *windows(32, 0), **DATA, folder=tmp_path, tuner="grid", trials=None, epochs=1)
+    assert (tmp_path / name).read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_every_combination_is_trained_unless_it_is_over_the_budget(found):
     assert {tuple(trial.ranks.values()) for trial in found.trials} == {(1, 1), (1, 2), (3, 1), (3, 2)}
     for trial in found.trials:

@@ -169,6 +169,12 @@ class TestRefusals:
         with pytest.raises(NotImplementedError, match="readouts of imaginary parts"):
             c_source(program)
 
+    def test_layers_of_more_inputs_than_kernels_count(self):
+        b = Builder(0)
+        x = b.activation(2**16, "int8", 0.05, name="x")
+        with pytest.raises(NotImplementedError, match="the C kernels count inputs to 65,535, and here are 65,536"):
+            c_source(b.program(x, b.fully_connected(x, 1)))
+
     def test_inputs_of_another_shape_or_type(self):
         program = single("lookup")
         runner = CRunner(program)

@@ -11,7 +11,7 @@ from soak_files import COMPUTED, REFUSED, mutated, outcome, soak
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from keras_s4.tflite.flatbuffer import check_tflite, to_tflite
-from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, Quantization, serialized
+from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, Quantization, TensorRecord, serialized
 from keras_s4.tflite.runtimes import TflmRunner
 
 MUTATIONS = 40
@@ -136,6 +136,17 @@ class TestRefusals:
     def test_constants_of_another_size(self):
         message = self.tensors(lambda r, _: dataclasses.replace(r, shape=(3,)) if r.buffer else r)
         assert "has a constant of 256 bytes" in message or "has a constant of 4 bytes" in message
+
+    def test_small_files_that_would_take_much_memory(self):
+        """Thousands of tensors that share thousands of scales."""
+        many = Quantization((1.0,) * 3000)
+        graph = dataclasses.replace(
+            records_of(check_tflite(to_tflite(single("lookup"))), [b""]),
+            tensors=[TensorRecord((3000,), "int8", many, 0, "")] * 3000,
+        )
+        data = serialized([graph], [b""])
+        assert len(data) < 200_000
+        assert "more than 4194304 scales" in refusal(data)
 
     def test_resources_with_bytes(self):
         assert "resource" in self.tensors(lambda r, _: dataclasses.replace(r, type="resource") if r.buffer else r)

@@ -150,7 +150,7 @@ class TestConverted:
         verification = verify(converted, keras_model, data, np.zeros(len(data), int))
         assert verification.bit_exact
         assert verification.figures()["states_inside"] is True
-        assert "equal in all 160 steps (outputs only: the states are inside the interpreter)" in str(verification)
+        assert "equal in all 160 steps (TFLM: outputs only, the states are inside the interpreter)" in str(verification)
 
     def test_a_difference_is_found_in_the_outputs(self, converted, keras_model, data):
         operations = list(converted.program.operations)

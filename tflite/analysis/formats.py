@@ -16,7 +16,6 @@ from keras_s4.tflite.conversion import Converted, convert
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.formats import layer_paths
 from keras_s4.tflite.program import Program
-from keras_s4.tflite.runtimes import measure_arena
 
 # Sequences on which signal-to-noise ratios are taken.
 SEQUENCES = 32
@@ -34,14 +33,14 @@ class Wide:
         measured: signal-to-noise ratio of the first output against the trained model, in dB.
         gain: by how much that is more, in dB.
         tflite_bytes: by how much the file is larger.
-        arena_bytes: by how much the arena is larger.
+        arena_bytes: by how much the arena is larger; None where it was not measured.
     """
 
     layers: tuple[str, ...]
     measured: float
     gain: float
     tflite_bytes: int
-    arena_bytes: int
+    arena_bytes: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +81,8 @@ class Formats:
             column.justify = "right"
         for wide in (*self.single, *((self.together,) if len(self.single) > 1 else ())):
             name = wide.layers[0] if len(wide.layers) == 1 else "all of these"
-            table.add_row(
-                name, f"{wide.measured:.1f}", f"{wide.gain:+.1f}", f"{wide.tflite_bytes:+,}", f"{wide.arena_bytes:+,}"
-            )
+            arena = "–" if wide.arena_bytes is None else f"{wide.arena_bytes:+,}"
+            table.add_row(name, f"{wide.measured:.1f}", f"{wide.gain:+.1f}", f"{wide.tflite_bytes:+,}", arena)
         return table
 
     def figures(self) -> dict[str, Any]:
@@ -111,13 +109,13 @@ def compare_formats(model: keras.Model, data: np.ndarray, length: int | None = N
     inputs = np.asarray(data)[:SEQUENCES]
     predictions = keras.tree.flatten(model(inputs, training=False))[0]
     reference = keras.ops.convert_to_numpy(predictions).astype(np.float64)
-    measured, arena = _signal_to_noise(plain, inputs, reference), measure_arena(plain.tflite)
+    measured, arena = _signal_to_noise(plain, inputs, reference), plain.manifest["arena_bytes"]
 
     def wide(*names: str) -> Wide:
         converted = convert(model, data, length, activations=dict.fromkeys(names, "int16"))
         decibels = _signal_to_noise(converted, inputs, reference)
-        larger = len(converted.tflite) - len(plain.tflite), measure_arena(converted.tflite) - arena
-        return Wide(names, decibels, decibels - measured, *larger)
+        larger = None if arena is None else converted.manifest["arena_bytes"] - arena
+        return Wide(names, decibels, decibels - measured, len(converted.tflite) - len(plain.tflite), larger)
 
     single = sorted((wide(name) for name in layers), key=lambda found: -found.gain)
     together = None if not layers else single[0] if len(layers) == 1 else wide(*layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -162,7 +163,7 @@ class _Recorder:
     def __init__(self):
         self.batches: list[np.ndarray] = []
 
-    def add(self, inputs: np.ndarray, mask: np.ndarray | None) -> None:
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
         """Takes one batch `[B, L, H]`; masked steps are zeros to a DSS layer."""
         self.batches.append(np.float64(inputs if mask is None else np.where(mask[..., None], inputs, 0.0)))
 

@@ -21,6 +21,8 @@ from keras_s4.tflite.program import Program
 from keras_s4.tflite.rendering import render
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Werror", "-pedantic")
+# Of a shared library: on Windows all code is position-independent, and gcc warns of the flag.
+SHARED, SUFFIX = (("-shared",), ".dll") if os.name == "nt" else (("-shared", "-fPIC"), ".so")
 NAME = "model"
 # Seconds that a compiler may take, and lines that are shown of what it says.
 PATIENCE, FIRST_LINES = 600, 12
@@ -45,7 +47,8 @@ class CRunner:
 
     def __init__(self, program: Program, flags: Sequence[str] = ("-O2",)):
         self.program = program
-        with tempfile.TemporaryDirectory() as folder:
+        # Windows keeps a library that is loaded.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=os.name == "nt") as folder:
             library = compile_for_host({**c_source(program, NAME), "host.c": _wrapper(program)}, Path(folder), flags)
             self._library = load(library)
         self._state = np.zeros(ctypes.c_ulong.in_dll(self._library, "state_size").value, np.uint8)
@@ -125,9 +128,9 @@ def compile_for_host(sources: dict[str, str], folder: Path, flags: Sequence[str]
     """
     for name, text in sources.items():
         (folder / name).write_text(text)
-    library = folder / "model.so"
+    library = folder / f"model{SUFFIX}"
     files = sorted(name for name in sources if name.endswith(".c"))
-    command = [*compiler(), *STRICT, *flags, "-shared", "-fPIC", "-o", library.name, *files]
+    command = [*compiler(), *STRICT, *flags, *SHARED, "-o", library.name, *files]
     try:
         result = subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -193,7 +196,7 @@ def _named(chosen: str) -> tuple[str, ...]:
     """The command in CC."""
     advice = "Unset it, or name a C compiler for this computer in it, such as CC=gcc."
     try:
-        command = tuple(shlex.split(chosen))
+        command = tuple(shlex.split(chosen, posix=os.name != "nt"))
     except ValueError as error:
         raise CompilerError(f"The environment variable CC is {chosen!r}, no command ({error}). {advice}") from error
     # A path with blanks in it, without quotes, is one as well.

@@ -20,6 +20,7 @@ from keras_s4.tflite.tensors import Tensor
 Translate = Callable[[Operation, "Translation"], None]
 # What s4_scale_down and s4_to_int8_near take is smaller.
 SMALL = 2**30
+MOST_COUNTED = 2**16 - 1
 _TRANSLATIONS: dict[type, Translate] = {}
 INDENT = "    "
 
@@ -126,7 +127,17 @@ class Translation:
         return identifier
 
     def struct(self, type: str, name: str, **fields: object) -> str:
-        """Define the constants of a kernel; returns a pointer to them."""
+        """Define the constants of a kernel; returns a pointer to them.
+
+        Raises:
+            NotImplementedError: a count, which has "U" behind it, is beyond the 16 bits that kernels have for it.
+        """
+        for field, value in fields.items():
+            if str(value).endswith("U") and int(str(value)[:-1]) > MOST_COUNTED:
+                raise NotImplementedError(
+                    f"{printable(name)}: the C kernels count {field} to {MOST_COUNTED:,}, and here are "
+                    f"{int(str(value)[:-1]):,}; use the .tflite."
+                )
         identifier = self._identifier(name)
         values = [f".{field} = {value}" for field, value in fields.items()]
         self.constants.append(Constant(type, identifier, None, printable(name), values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 import warnings
@@ -106,7 +107,7 @@ def search(
         The trials so far; in a worker those of all workers.
 
     Raises:
-        ValueError: an impossible argument; a folder with another search.
+        ValueError: an impossible argument; a folder with another search, or with files of such names that none wrote.
         OSError: the folder cannot be written or the disk is full. What is finished stays.
         ConnectionError: a worker's chief does not answer.
         Exception: what went wrong in a trial, when three in a row failed.
@@ -140,6 +141,8 @@ def search(
         "learning_rate": learning_rate,
         "batch_size": batch_size,
     }
+    if role != "worker":
+        _refuse_foreign(folder, files)
     files.open(settings)
     _record_original(space, evaluate, measures, budgets, files)
     if role != "worker":
@@ -167,6 +170,20 @@ def search(
     if role != "worker":
         result.write()
     return result
+
+
+def _refuse_foreign(folder: Path, files: TrialFolder) -> None:
+    """Refuse to replace files that no search has written, as there are where none was begun.
+
+    Raises:
+        ValueError: names them.
+    """
+    foreign = [] if files.is_begun else [name for name in FILES if os.path.lexists(folder / name)]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {', '.join(foreign)}, which no search has written there. Choose another folder, or move "
+            "these away."
+        )
 
 
 def _check_numbers(tuner: str, trials: int | None, epochs: int, seed: int) -> None:

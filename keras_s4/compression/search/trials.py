@@ -97,6 +97,11 @@ class TrialFolder:
                 )
         self._write_json(SETTINGS, wanted)
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether a search was begun here."""
+        return (self.path / SETTINGS).exists()
+
     def settings(self) -> dict[str, Any]:
         """What was searched."""
         return self._read_json(SETTINGS)
