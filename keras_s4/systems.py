@@ -10,11 +10,13 @@ from functools import cached_property
 
 import numpy as np
 
+from keras_s4.brief import Brief
+
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
 
-@dataclass(frozen=True, eq=False)
-class DiagonalSystem:
+@dataclass(frozen=True, eq=False, repr=False)
+class DiagonalSystem(Brief):
     """A batch of H independent discrete-time diagonal systems, one for each channel.
 
     The impulse response of channel h is ``k[t] = 2 Re sum_n residues[h, n] * poles[h, n]**t``, plus ``feedthrough[h]``

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.graph import input_names
 from keras_s4.tflite.tensors import Tensor
 
@@ -19,8 +20,8 @@ AMPLE_HEADROOM = 2.5
 RANGE_CANDIDATES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
-@dataclasses.dataclass(frozen=True)
-class Signal:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Signal(Brief):
     """A tensor of the program together with the values that it takes in floating point.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.tflite import engines, runtimes
 from keras_s4.tflite.c99 import CRunner
 from keras_s4.tflite.c99.host import CompilerError
@@ -26,8 +27,8 @@ SEQUENCES_AT_ONCE = 32
 TITLES = {"tflm": "TFLM", "c": "C"}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Brief):
     """What the engines gave.
 
     Args:

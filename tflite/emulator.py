@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.kernels import Arithmetic, Values, compiled
 from keras_s4.tflite.program import Program
@@ -19,8 +20,8 @@ from keras_s4.tflite.tensors import Tensor
 Arrays = np.ndarray | Sequence[np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Trace:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Trace(Brief):
     """What a program did over a batch of streams.
 
     Args:

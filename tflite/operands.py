@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.tflite.operator_options import Option
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Operand:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Operand(Brief):
     """A tensor as an operator sees it.
 
     Args:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_s4.brief import Brief
+
 INT16_VALUES = np.arange(-(2**15), 2**15)
 # Lines from which to choose, the fewest that do; 512 take 1.5 KB.
 ROW_COUNTS = tuple(2**k for k in range(1, 10))
@@ -25,8 +27,8 @@ LARGEST_OFFSET_GAIN = 64
 CLIPPED = 1.05 * 2**15
 
 
-@dataclasses.dataclass(frozen=True)
-class Lines:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Lines(Brief):
     """`(q * slope[row] + offset[row] * offset_gain) * 2**-slope_bits` with `row = (q + 2**15) * rows // 2**16`.
 
     Args:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.tflite.operations import (
     Add,
     Concatenate,
@@ -30,16 +31,16 @@ from keras_s4.tflite.operations import (
 from keras_s4.tflite.tensors import Tensor
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class State:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class State(Brief):
     """A tensor that lives from step to step: `after` of one step is `before` of the next. It starts at 0."""
 
     before: Tensor
     after: Tensor
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Program:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Program(Brief):
     """One step of a model in integers.
 
     Args:

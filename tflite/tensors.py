@@ -6,11 +6,13 @@ import dataclasses
 
 import numpy as np
 
+from keras_s4.brief import Brief
+
 TYPES = ("int8", "int16", "int32", "int64")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Tensor:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Tensor(Brief):
     """A tensor of a program: an activation, a state, or (when `data` is set) a constant.
 
     Args:

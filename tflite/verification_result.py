@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.heads import MULTI_LABEL, REGRESSION, Head
 from keras_s4.scores import GOOD, LEAST_AGREEMENTS, LEAST_RATIOS, VERDICTS, verdict
 
@@ -23,8 +24,8 @@ _SEVERAL = {
 _QUANTITIES = {"snr": "SNR in dB", "rmse": "RMSE", "mae": "MAE"}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class OutputVerification:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class OutputVerification(Brief):
     """What `verify` found of one output.
 
     Args:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.signal import fftconvolve
 
+from keras_s4.brief import Brief
 from keras_s4.compression.layer_inputs import check_data
 from keras_s4.graph import graph_of
 from keras_s4.layers import DSS, LastStep, LowRankDense, S4Block
@@ -39,8 +40,8 @@ LOCAL_ERRORS = ("gain", "data")
 ROUNDING = 1e-12
 
 
-@dataclasses.dataclass(frozen=True)
-class Signal:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Signal(Brief):
     """A signal of the model, and how far that of the reduced model can be from it.
 
     Attributes:
@@ -57,8 +58,8 @@ class Signal:
         return _over_time(self.values)
 
 
-@dataclasses.dataclass(frozen=True)
-class ErrorBound:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ErrorBound(Brief):
     """A bound on the error of a reduced model on some data, beside the error that was measured on it.
 
     Attributes:

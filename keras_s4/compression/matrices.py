@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.compression.part import Cost, Part
 from keras_s4.layers import (
     LowRankConv1D,
@@ -36,8 +37,8 @@ LOW_RANK = {
 RECURRENT_MATRICES = ("kernel", "recurrent_kernel")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class MatrixPart(Part):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class MatrixPart(Part, Brief):
     """A weight matrix, by which inputs `[..., m]` are multiplied from the right.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.compression.fingerprints import digest
 from keras_s4.heads import Head
 from keras_s4.outputs import by_output, heads_of, outputs_by_name
@@ -21,8 +22,8 @@ LABELS, QUANTITIES = "labels", "quantities"
 _WHO = {LABELS: "accuracy_on", QUANTITIES: "error_on", None: "score_on"}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ScoreOn:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ScoreOn(Brief):
     """How good a model is on validation data, by what its outputs mean; see `accuracy_on` and `error_on`.
 
     Args:
@@ -167,8 +168,8 @@ def _score_on(x: Any, y: Any, batch_size: int, task: Any, wanted: str | None) ->
     return ScoreOn(arrays, y, batch_size, task, wanted)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class MetricOn:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class MetricOn(Brief):
     """One of the compiled metrics on validation data; see `metric_on`."""
 
     x: Any

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from keras_s4 import plots
+from keras_s4.brief import Brief
 from keras_s4.compression.budgets import flash_outside
 from keras_s4.compression.evaluations import Evaluation, Evaluations
 from keras_s4.compression.fingerprints import digest, model_digest
@@ -28,8 +29,8 @@ from keras_s4.compression.rank_search import SEARCHES, individual_ranks, polishe
 from keras_s4.compression.reduce import reduce
 
 
-@dataclasses.dataclass(frozen=True)
-class RankTuning:
+@dataclasses.dataclass(frozen=True, repr=False)
+class RankTuning(Brief):
     """What Rank-Tuning found.
 
     Attributes:

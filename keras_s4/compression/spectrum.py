@@ -11,6 +11,7 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
+from keras_s4.brief import Brief
 from keras_s4.compression.kept import Kept, grouped, kept_weights
 from keras_s4.compression.parts import Part, parts_of
 
@@ -20,8 +21,8 @@ _MOST_NAMES = 4
 ENERGIES = (0.9, 0.99, 0.999, 0.9999)
 
 
-@dataclasses.dataclass(frozen=True)
-class Spectrum:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Spectrum(Brief):
     """The parts of a model; printed, a table.
 
     Args:

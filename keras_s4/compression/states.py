@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_s4 import reduction
+from keras_s4.brief import Brief
 from keras_s4.compression.part import Cost, Part
 from keras_s4.reduction.balanced import balanced_realization
 from keras_s4.reduction.realization import Realization
@@ -22,8 +23,8 @@ MODE_RAM_BYTES = 16
 MODE_MULTIPLY_ACCUMULATES = 8
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class StatesPart(Part):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class StatesPart(Part, Brief):
     """The states of one DSS layer. Its rank is the number of complex modes that every channel keeps.
 
     Args:

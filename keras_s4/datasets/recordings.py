@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_s4.brief import Brief
+
 SMARTWATCH_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 SMARTWATCH_CLASSES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 SMARTWATCH_RATE = 50.0
@@ -18,8 +20,8 @@ FOLDS = 5
 Labelled = tuple[np.ndarray, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Recordings:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Recordings(Brief):
     """Labelled signals of different lengths.
 
     Args:

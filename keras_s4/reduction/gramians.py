@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.systems import DiagonalSystem, one_minus_squared_radius, orthonormal_step
 
 
-@dataclass(frozen=True, eq=False)
-class GramianFactors:
+@dataclass(frozen=True, eq=False, repr=False)
+class GramianFactors(Brief):
     """Factors of both Gramians of the conjugate-closed system, balanced so that one array holds both.
 
     An entry with residue r enters with input weight ``sqrt|r|`` and output weight ``r / sqrt|r|``. Of a conjugate pair

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
@@ -20,8 +21,8 @@ _BLOCK = 32
 _RESPONSE_BLOCK = 8
 
 
-@dataclass(frozen=True, eq=False)
-class Realization:
+@dataclass(frozen=True, eq=False, repr=False)
+class Realization(Brief):
     """A real state-space realization of every channel with its states in the order of importance.
 
     Its impulse response is ``C A**t B``, plus the feedthrough at t = 0. Systems of every order are cut from it; a

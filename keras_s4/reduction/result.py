@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.systems import DiagonalSystem
 
 
-@dataclass(frozen=True, eq=False)
-class Reduction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Reduction(Brief):
     """A reduced system and what the reduction lost.
 
     Attributes:

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from keras_s4.brief import Brief
 from keras_s4.cloning import dss_layers
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis import tables
@@ -33,8 +34,8 @@ MOST_REMEMBERED = 0.1
 LARGE_KERNEL_ERROR = 0.1
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class LayerAnalysis:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LayerAnalysis(Brief):
     """A DSS layer of a program.
 
     Args:
@@ -50,8 +51,8 @@ class LayerAnalysis:
     measured: float | None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Analysis:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Analysis(Brief):
     """What `analyse` found; printed, a table.
 
     Signal-to-noise ratios compare with the trained model where it was given, else with the program in real arithmetic

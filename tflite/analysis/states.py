@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.systems import DiagonalSystem, one_minus_squared_radius
 from keras_s4.tflite import fixed_point
 from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
@@ -19,8 +20,8 @@ MAX_STEPS = 40_000
 CASES = ("worst", "range", "data")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class States:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class States(Brief):
     """The states of a DSS layer, mode n of channel h at `[h, n]`; a state is the larger of its real and imaginary part.
 
     Args:

@@ -7,14 +7,15 @@ import io
 
 import numpy as np
 
+from keras_s4.brief import Brief
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program import Program, limits
 
 STREAMS, STEPS = 4, 64
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Golden:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Golden(Brief):
     """Streams that each start from a reset.
 
     Args:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_s4 import plots
+from keras_s4.brief import Brief
 from keras_s4.compression.search.trials import Trial, TrialFolder
 from keras_s4.files import write_folder
 
@@ -21,8 +22,8 @@ TRIALS = "trials"
 FILES = ("search.json", "search.txt", "pareto.svg", "pareto.png")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class SearchResult:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class SearchResult(Brief):
     """The finished trials of a search; printed, a table.
 
     Args:
