@@ -216,7 +216,11 @@ class TflmRunner(Runner):
 
 
 class TensorFlowRunner(Runner):
-    """Runs a file on the reference kernels of TensorFlow's own interpreter; arguments as in `Runner`."""
+    """Runs a file on the reference kernels of TensorFlow's own interpreter; arguments as in `Runner`.
+
+    Raises:
+        ValueError: when the file is damaged, or TensorFlow refuses it.
+    """
 
     def _load(self, tflite: bytes) -> None:
         import tensorflow
@@ -227,14 +231,22 @@ class TensorFlowRunner(Runner):
             self._interpreter = lite.Interpreter(
                 model_content=tflite, experimental_op_resolver_type=lite.experimental.OpResolverType.BUILTIN_REF
             )
-        self._interpreter.allocate_tensors()
+        try:
+            self._interpreter.allocate_tensors()
+        except RuntimeError as error:
+            raise ValueError(f"TensorFlow's interpreter refused the file ({error}).") from error
         self._input_indices = [detail["index"] for detail in self._interpreter.get_input_details()]
         self._output_indices = [detail["index"] for detail in self._interpreter.get_output_details()]
 
     def _invoke(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         for index, array in zip(self._input_indices, inputs, strict=True):
             self._interpreter.set_tensor(index, array)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ValueError(
+                f"TensorFlow's interpreter cannot compute this step ({error}); is a token number outside its table?"
+            ) from error
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
     def _reset_variables(self) -> None:

@@ -10,6 +10,7 @@ from programs import model, single
 from soak_files import COMPUTED, REFUSED, mutated, outcome, soak
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
+from keras_s4.tflite import runtimes
 from keras_s4.tflite.flatbuffer import check_tflite, to_tflite
 from keras_s4.tflite.flatbuffer_writer import DESCRIPTION, Quantization, TensorRecord, serialized
 from keras_s4.tflite.runtimes import TflmRunner
@@ -38,6 +39,19 @@ def test_mutations_are_refused_or_computed(sound, start):
     found = soak(sound, list(range(start, start + MUTATIONS)))
     assert [row for row in found if row[-1] not in (REFUSED, COMPUTED)] == []
     assert sum(row[-1] == REFUSED for row in found) > MUTATIONS // 4
+
+
+def test_unchecked_some_of_them_end_the_process(sound, monkeypatch):
+    """Which shows what the check is for, and that such an end would be seen."""
+    ends = set()
+    for seed in range(120):
+        name, _, data = mutated(sound, seed)
+        if name == "custom":
+            continue
+        summary = check_tflite(sound[name])
+        monkeypatch.setattr(runtimes, "check_tflite", lambda data, summary=summary: summary)
+        ends.add(outcome(data))
+    assert ends & {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE"}
 
 
 def test_mutations_are_the_same_each_time(sound):

@@ -246,10 +246,11 @@ class TestTokens:
         assert np.abs(received - table[tokens]).max() <= 0.51 * np.abs(table).max() / 127
 
     def test_token_outside_the_vocabulary_fails_on_the_device_and_in_the_emulator(self, token_program):
-        runner = runtimes.TflmRunner(token_program.tflite)
+        runners = [kind(token_program.tflite) for kind in (runtimes.TflmRunner, runtimes.TensorFlowRunner)]
         for token in (VOCABULARY, -1):
-            with pytest.raises(ValueError, match="is a token number outside its table"):
-                runner.step(np.array([token], np.int32))
+            for runner in runners:
+                with pytest.raises(ValueError, match="is a token number outside its table"):
+                    runner.step(np.array([token], np.int32))
             with pytest.raises(ValueError, match=r"its table has rows 0 to 10"):
                 Emulator(token_program.program).step(np.array([[token]]))
 
