@@ -258,7 +258,9 @@ def test_inputs_are_quantised_as_in_python(applications):
     received = np.array([line.split() for line in printed.splitlines()], int).T
     for tensor, integers in zip(tensors, received, strict=True):
         alone = Converted(dataclasses.replace(saved.converted.program, inputs=(tensor,)), b"", None)
-        np.testing.assert_array_equal(integers, alone.quantize(values))
+        # Python refuses infinities; a sensor's are clipped.
+        samples = np.repeat(np.clip(values, -3e38, 3e38)[None, :, None], tensor.shape[-1], axis=2)
+        np.testing.assert_array_equal(integers, alone.quantize(samples)[0, :, 0])
     broken = subprocess.run([binary], input=np.float32(np.nan).tobytes(), capture_output=True, check=True).stdout
     assert [int(word) for word in broken.split()] == [tensor.zero_point for tensor in tensors]
 
@@ -302,6 +304,43 @@ def test_an_arena_that_is_too_small_is_named(applications):
 
 
 @needs_compiler
+@pytest.mark.parametrize("states", ["inputs", "variables"])
+def test_the_check_prints_the_least_arena_that_works(applications, states):
+    saved = applications(several, states)
+    steps = tflm_stand_in.recorded_steps(golden_vectors(saved.converted.program))
+
+    def checked(bytes: int) -> subprocess.CompletedProcess:
+        options = f"-DKERAS_S4_ARENA_BYTES={bytes}"
+        check = compile_sources(saved, [saved.folder / "main.cc"], saved.tree / f"check_{bytes}", options)
+        return dataclasses.replace(saved, check=check).run(steps)
+
+    ample = 5 * tflm_stand_in.MOMENT
+    printed = re.search(rf"^Arena: {ample} bytes; .* KERAS_S4_ARENA_BYTES=(\d+)$", checked(ample).stdout, re.MULTILINE)
+    least = int(printed[1])
+    assert checked(least).returncode == 0
+    assert "AllocateTensors" in checked(least - 16).stdout
+
+
+LEAST_AFTERWARDS = """
+#include <stdio.h>
+#include "keras_s4_model.h"
+static keras_s4_model::Model model;
+int main() {
+  const bool before = keras_s4_model::LeastArenaBytes() > keras_s4_model::ArenaUsedBytes();
+  const bool started = model.Init();
+  printf("%d %d %d\\n", before, started, keras_s4_model::LeastArenaBytes() == 0);
+}
+"""
+
+
+@needs_compiler
+def test_the_arena_is_measured_before_it_is_used(applications):
+    saved = applications(several)
+    binary = saved.compile("measured", LEAST_AFTERWARDS, f"-DKERAS_S4_ARENA_BYTES={5 * tflm_stand_in.MOMENT}")
+    assert subprocess.run([binary], capture_output=True, text=True, check=True).stdout == "1 1 1\n"
+
+
+@needs_compiler
 def test_the_example_of_the_readme_compiles(saved):
     readme = (saved.folder / "README.md").read_text()
     example = re.search(r"```cpp\n(.*?)```", readme, re.DOTALL)[1]
@@ -335,6 +374,16 @@ def test_makefile_builds_and_runs_the_check(applications, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "0 of " in done.stdout
+    other = saved.tree / "gen" / "cortex_m_generic_cortex-m4_default" / "lib" / library.name
+    other.parent.mkdir(parents=True)
+    shutil.copy(library, other)
+    ambiguous = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ambiguous.returncode
+    assert "several libraries" in ambiguous.stderr and str(other) in ambiguous.stderr
+    named = subprocess.run(
+        [*command, f"TFLM_LIB={library}"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert named.returncode == 0, named.stderr
 
 
 def test_resolver_registers_exactly_the_operators_of_the_file(saved):
@@ -342,9 +391,9 @@ def test_resolver_registers_exactly_the_operators_of_the_file(saved):
     summary = read_summary(saved.converted.tflite)
     operators = (*summary.operators, *(summary.initializer.operators if summary.initializer else ()))
     wanted = {OPERATORS[name].registration for name in operators}
-    registered = re.findall(r"resolver\.(\w+)\(\)", text)
+    registered = re.findall(r"operators\.(\w+)\(\)", text)
     assert sorted(registered) == sorted(wanted)
-    assert f"MicroMutableOpResolver<{len(wanted)}> resolver;" in text
+    assert f"MicroMutableOpResolver<{len(wanted)}> Resolver;" in text
 
 
 def test_array_is_the_file_twelve_bytes_a_line(saved):

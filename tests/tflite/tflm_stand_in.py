@@ -4,7 +4,8 @@ The headers declare what the application uses, with the signatures of the public
 it looks the contents of its input tensors up in a file of recorded steps and writes the outputs of that step, so that
 an application that does not feed the states back is found out. States that are variables it keeps itself, so that one
 that does not reset them is found out. As in the real arena, the memory of inputs is used for
-something else during a step: outputs overlap inputs, and everything else is overwritten.
+something else during a step: outputs overlap inputs, and everything else is overwritten; and more of it is needed for a
+moment than is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.flatbuffer_reader import read_summary
 from keras_s4.tflite.operators import OPERATORS
 
+# Bytes of the arena that are needed to plan its use, and then are free again.
+MOMENT = 1000
 # Where recent trees have the types of C and the classes of the library, and where older ones have them.
 RECENT, OLDER = ("namespace tflite { namespace micro {", "}}"), ("", "")
 
@@ -241,7 +244,7 @@ class MicroInterpreter {{
     // In the opposite order, so that the output of one state lies over the input of another.
     for (size_t i = outputs_size(); i > 0; --i) Place(&outputs_[i - 1], &outputs);
     used_ = inputs > outputs ? inputs : outputs;
-    return used_ > size_ ? kTfLiteError : kTfLiteOk;
+    return used_ + {moment} > size_ ? kTfLiteError : kTfLiteOk;
   }}
   TfLiteStatus Invoke() {{
     FILE* file = fopen(getenv("RECORDED_STEPS"), "rb");
@@ -315,7 +318,7 @@ def write_tree(folder: Path, tflite: bytes) -> None:
         "micro/micro_allocator.h": _ALLOCATOR,
         "micro/micro_resource_variable.h": _VARIABLES.format(**variables),
         "micro/micro_interpreter.h": _INTERPRETER.format(
-            **ends, **variables, record_bytes=size, operators=", ".join(f'"{name}"' for name in names)
+            **ends, **variables, moment=MOMENT, record_bytes=size, operators=", ".join(f'"{name}"' for name in names)
         ),
     }
     write_headers(folder, headers)
