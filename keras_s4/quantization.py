@@ -34,7 +34,9 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
     Source: Jacob et al. 2018 (arXiv 1712.05877) for training with simulated quantisation.
     """
     from keras_s4.tflite import convert
+    from keras_s4.tflite.representative import check_model
 
+    check_model(model, data, "quantize_aware")
     if any(isinstance(layer, QuantizedLayer) for layer in layers_by_path(model).values()):
         raise ValueError(f"Model {model.name!r} is quantisation-aware already; train it with fit.")
     program = convert(model, data, length).program

@@ -10,6 +10,8 @@ import numpy as np
 
 from keras_s4.brief import Brief
 from keras_s4.graph import input_names
+from keras_s4.tflite.encoding import Encoding
+from keras_s4.tflite.representative import checked_array
 from keras_s4.tflite.tensors import Tensor
 
 # Room above the largest value seen in calibration, for tensors whose type has bits to spare.
@@ -34,6 +36,7 @@ class Signal(Brief):
         padding: zeros that Keras has in front of the first step, for which a convolution's initial state stands.
         activation: what the host is to apply to an output of the model: "linear" or "softmax".
         period: samples from one value to the next; more than 1 behind layers that drop steps.
+        encoding: what the values stand for where features have units of their own; None if they stand for themselves.
     """
 
     tensor: Tensor
@@ -43,6 +46,7 @@ class Signal(Brief):
     padding: int = 0
     activation: str = "linear"
     period: int = 1
+    encoding: Encoding | None = None
 
 
 def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarray]:
@@ -59,7 +63,9 @@ def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarra
     names = input_names(model)
     arrays = arrays_by_name(names, data, f"Model {model.name!r}")
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
-    checked = [_checked(model, shape, array) for shape, array in zip(shapes, arrays, strict=True)]
+    checked = [
+        checked_array(array, shape, name, model.name) for array, shape, name in zip(arrays, shapes, names, strict=True)
+    ]
     if len({array.shape[:2] for array in checked}) > 1:
         raise ValueError(
             f"Representative data has shapes {[list(array.shape) for array in checked]}; expected as many sequences, "
@@ -93,28 +99,7 @@ def check_representative_data(model: keras.Model, data: np.ndarray) -> np.ndarra
     Raises:
         ValueError: no data, another shape than the model's input, or NaN.
     """
-    return _checked(model, model.input_shape, data)
-
-
-def _checked(model: keras.Model, expected: tuple, data: np.ndarray) -> np.ndarray:
-    data = np.asarray(data, np.float64)
-    if data.ndim != len(expected) or any(
-        size not in (None, got) for size, got in zip(expected[1:], data.shape[1:], strict=False)
-    ):
-        raise ValueError(
-            f"Representative data has shape {list(data.shape)}; model {model.name!r} takes {list(expected)}. "
-            "Pass windows of the training data, [B, L, features]."
-        )
-    if data.shape[0] == 0 or data.shape[1] == 0:
-        raise ValueError(
-            f"Representative data of shape {list(data.shape)} is empty; pass some hundred windows of the training "
-            "data, since every scale is chosen from them."
-        )
-    if not np.all(np.isfinite(data)):
-        raise ValueError(
-            f"Representative data holds {np.count_nonzero(~np.isfinite(data))} NaN or infinite values; remove them."
-        )
-    return data
+    return checked_array(data, model.input_shape, model.inputs[0].name, model.name)
 
 
 def check_tokens(tokens: np.ndarray, vocabulary: int) -> None:

@@ -25,17 +25,19 @@ from keras_s4.tflite.calibration import (
     Signal,
     check_representative_inputs,
     check_tokens,
-    power_of_two_scale,
 )
+from keras_s4.tflite.encoding import encoded
 from keras_s4.tflite.engines import Engine
 from keras_s4.tflite.flatbuffer import States, Steps, check_states, to_tflite
 from keras_s4.tflite.formats import check_activations
+from keras_s4.tflite.input_encoding import Source, encode, source_of, warnings_of
 from keras_s4.tflite.lowering import ProgramBuilder, lower
 from keras_s4.tflite.lowering.registry import Activations
 from keras_s4.tflite.manifest import manifest_of
 from keras_s4.tflite.operations import Accumulate
 from keras_s4.tflite.output_steps import OutputSteps
 from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.representative import check_count, check_model, gather
 from keras_s4.tflite.samples import clipped_share, sample_arrays
 from keras_s4.tflite.tensors import Tensor
 
@@ -56,7 +58,9 @@ def convert(
         model: a built functional or sequential model of layers that can be exported.
         representative_data: `[B, L, features]`, or token numbers `[B, L]`: some hundred windows of the training data;
             every scale is chosen from the values that they cause, each stream carrying its state from its first step to
-            its last. Of a model with several inputs a list in the model's order, or a dict by the inputs' names.
+            its last. Of a model with several inputs a list in the model's order, or a dict by the inputs' names. A
+            `tf.data.Dataset`, a generator of batches or a function that gives one may stand for the arrays: of inputs,
+            or of `(inputs, targets)`; their first 512 windows are taken.
         length: steps that an average over time divides by; by default the model's sequence length.
         states: "inputs" or "variables": how the `.tflite` keeps them from step to step (see `to_tflite`).
         activations: the type of all that is not int16 in any case (sums, normalisations, gates of recurrent layers):
@@ -72,24 +76,33 @@ def convert(
         The program, its `.tflite` and its manifest.
 
     Raises:
+        TypeError: something else than a model, arrays of real numbers, or whole numbers: arguments in the wrong order,
+            paths, texts, truth values, complex numbers.
         NotImplementedError: a layer that cannot be exported, by name, with the list of those that can.
         ValueError: unusable representative data, NaN in weights, an unstable pole, a model that is not built, another
             word for `states`, another type or an unknown layer in `activations`, `steps` that are no multiple of the
             period, or that do not divide the windows of an average over time.
     """
+    check_model(model, representative_data, "convert")
+    length, steps = check_count(length, "length"), check_count(steps, "steps")
     check_states(states)
-    check_activations(model, activations)
     graph = graph_of(model)
-    data = check_representative_inputs(model, representative_data)
+    check_activations(model, activations)
+    gathered, taken = gather(model, representative_data, "convert")
+    data = check_representative_inputs(model, gathered)
     length = length if length is not None else model.inputs[0].shape[1]
     samples = next(iter(data.values())).shape[1]
     builder = ProgramBuilder(length, ranges=_trained_ranges(model), activations=activations, samples=samples)
     if len(data) == 1:
-        sources = [_input_signal("input", graph, graph.inputs[0], *data.values(), activations)]
+        sources = [_input("input", graph, graph.inputs[0], *data.values(), activations)]
     else:
         named = zip(data.items(), graph.inputs, strict=True)
-        sources = [_input_signal(name, graph, key, array, activations) for (name, array), key in named]
+        sources = [_input(name, graph, key, array, activations) for (name, array), key in named]
+    read = [each for each in sources if isinstance(each, Source)]
+    sources = _signals(sources, builder)
+    found = warnings_of(read, [signal for signal in sources if signal.tensor.type == "int16"], taken)
     results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
+    results = [builder.settled(result, "nothing") for result in results]
     steps = builder.period if steps is None else steps
     _check_steps(steps, builder, length)
     program = Program(
@@ -99,10 +112,13 @@ def convert(
         states=tuple(builder.states),
         operations=tuple(builder.operations),
         output_activations=tuple(result.activation for result in results),
+        encodings=builder.encodings,
     )
     program = in_blocks(program, steps)
     ends = tuple(OutputSteps(result.has_time, result.phase) for result in results)
-    return Converted(program, to_tflite(program, states), length, ends, _names_of_outputs(model))
+    for sentence in found:
+        warnings.warn(sentence, stacklevel=2)
+    return Converted(program, to_tflite(program, states), length, ends, _names_of_outputs(model), found)
 
 
 def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> None:
@@ -131,8 +147,8 @@ def _names_of_outputs(model: keras.Model) -> tuple[str, ...]:
     return tuple(described) if isinstance(described, dict) else ()
 
 
-def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray, activations: Activations) -> Signal:
-    """An input of the model: samples as int16, or token numbers as int32 `[1]` where an Embedding reads them.
+def _input(name: str, graph: Graph, key: TensorKey, data: np.ndarray, activations: Activations) -> Signal | Source:
+    """An input of the model: samples, or the signal of token numbers as int32 `[1]` where an Embedding reads them.
 
     Raises:
         ValueError: the samples of a step have no axis, and no Embedding reads them.
@@ -148,8 +164,15 @@ def _input_signal(name: str, graph: Graph, key: TensorKey, data: np.ndarray, act
             "that reads it. Give each step an axis of features: keras.Input((length, 1))."
         )
     ample = activations == "int16" and all(isinstance(layer, (keras.layers.Dense, LowRankDense)) for layer in readers)
-    scale = power_of_two_scale(float(np.abs(data).max()), 16, AMPLE_HEADROOM if ample else HEADROOM)
-    return Signal(Tensor(name, data.shape[2:], "int16", scale), data)
+    return source_of(name, graph, key, data, AMPLE_HEADROOM if ample else HEADROOM)
+
+
+def _signals(inputs: list[Signal | Source], builder: ProgramBuilder) -> list[Signal]:
+    """The inputs with the encodings chosen."""
+    chosen = iter(encode([each for each in inputs if isinstance(each, Source)]))
+    signals = [next(chosen) if isinstance(each, Source) else each for each in inputs]
+    builder.encodings |= {each.tensor.name: each.encoding for each in signals if each.encoding is not None}
+    return signals
 
 
 def _trained_ranges(model: keras.Model) -> dict[str, tuple[float, int]]:
@@ -172,6 +195,7 @@ class Converted:
         length: steps of a window.
         output_steps: for each output, which of its values Keras has; empty: the last one.
         output_names: the keys of a model that gives a dict; empty if it gives one output or a list.
+        warnings: what `convert` warned of in the representative data: features with too few integers, outliers.
     """
 
     program: Program
@@ -179,6 +203,7 @@ class Converted:
     length: int | None
     output_steps: tuple[OutputSteps, ...] = ()
     output_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def phase(self) -> int:
@@ -226,7 +251,7 @@ class Converted:
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
         """What a firmware project must know, measured: bytes, arena, operators, tensors, versions and hashes."""
-        return manifest_of(self.program, self.tflite, self.length)
+        return {**manifest_of(self.program, self.tflite, self.length), "warnings": list(self.warnings)}
 
     def quantize(self, x: Arrays, whole: bool = True) -> np.ndarray | list[np.ndarray]:
         """Samples as the integers that the program takes.
@@ -279,7 +304,8 @@ class Converted:
 
     def _rounded(self, tensor: Tensor, x: np.ndarray) -> np.ndarray:
         """Whole numbers that may lie beyond the range of the tensor's type."""
-        return np.rint(x.astype(np.float64) / tensor.scale) + tensor.zero_point
+        values = encoded(self.program.encodings.get(tensor.name), x)
+        return np.rint(values / tensor.scale) + tensor.zero_point
 
     def _in_blocks(self, integers: np.ndarray) -> np.ndarray:
         """`[B, L, features]` as `[B, L / T, T, features]`; as it is if T is 1."""

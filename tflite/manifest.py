@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_s4.tflite import engines, runtimes
+from keras_s4.tflite.encoding import Encoding
 from keras_s4.tflite.flatbuffer_reader import Summary, read_summary
 from keras_s4.tflite.operations import (
     Affine,
@@ -61,7 +62,7 @@ def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> d
         "multiply_accumulates_per_step": multiply_accumulates(program),
         "window_length": length,
         "steps_per_invoke": program.steps,
-        "inputs": [_tensor(tensor) for tensor in program.inputs],
+        "inputs": [_input(tensor, program.encodings.get(tensor.name)) for tensor in program.inputs],
         "outputs": [_tensor(tensor) for tensor in program.outputs],
         "output_activations": list(program.output_activations) or ["linear"] * len(program.outputs),
         "states_kept_as": "variables" if summary.variables else "inputs",
@@ -143,6 +144,15 @@ def multiply_accumulates(program: Program) -> int:
             case Normalize():
                 total += 2 * math.prod(operation.output.shape) + rows * operation.weights.data.size
     return -(-total // program.steps)
+
+
+def _input(tensor: Tensor, encoding: Encoding | None) -> dict[str, Any]:
+    """As `_tensor`; where features have units of their own each one's, `real = offset + integer * unit`."""
+    if encoding is None:
+        return _tensor(tensor)
+    units = [float(unit) * float(tensor.scale) for unit in encoding.unit]
+    features = [{"unit": unit, "offset": float(offset)} for unit, offset in zip(units, encoding.offset, strict=True)]
+    return {**_tensor(tensor), "features": features}
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_s4.tflite.conversion import convert
+from keras_s4.tflite.representative import check_model
 
 
 def measure(model: keras.Model, representative_data: np.ndarray, length: int | None = None) -> dict[str, int]:
@@ -27,6 +28,7 @@ def measure(model: keras.Model, representative_data: np.ndarray, length: int | N
         NotImplementedError: a layer that cannot be exported.
         ValueError: what `convert` refuses.
     """
+    check_model(model, representative_data, "measure")
     manifest = convert(model, representative_data, length).manifest
     arena = {} if manifest["arena_bytes"] is None else {"arena_bytes": manifest["arena_bytes"]}
     return {

@@ -9,11 +9,12 @@ operations (`operations.py`), and a back-end that differs in one bit is wrong.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from keras_s4.brief import Brief
+from keras_s4.tflite.encoding import Encoding
 from keras_s4.tflite.operations import (
     Add,
     Concatenate,
@@ -54,6 +55,8 @@ class Program(Brief):
         steps: samples that a run of the program reads. If more than one, they are the rows of each input.
         output_rows: for each output how many values of a sequence a run gives, which are its rows if there is more than
             one. Empty: one of each.
+        encodings: of tensors whose features have units of their own what their values stand for, by name: the host
+            encodes such inputs. An output has none.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Program(Brief):
     output_activations: tuple[str, ...] = ()
     steps: int = 1
     output_rows: tuple[int, ...] = ()
+    encodings: Mapping[str, Encoding] = dataclasses.field(default_factory=dict)
 
     @property
     def output_activation(self) -> str:

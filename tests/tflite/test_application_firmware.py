@@ -303,7 +303,7 @@ int main(void)
     int32_t v[5];
     printf("%d %d %d %d\\n", (int)gravity.offset, (int)gravity.multiplier, (int)gravity.shift, (int)flipped.multiplier);
     while (fread(v, sizeof v, 1, stdin) == 1) {
-        const sensor_scale scale = {v[1], v[2], (uint8_t)v[3]};
+        const sensor_scale scale = {v[1], v[2], (uint8_t)v[3], 0};
         printf("%d\\n", (int)sensor_to_model(v[0], &scale, v[4], -32768, 32767));
     }
     return 0;

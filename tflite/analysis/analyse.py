@@ -14,14 +14,17 @@ from rich.table import Table
 
 from keras_s4.brief import Brief
 from keras_s4.cloning import dss_layers
+from keras_s4.samples import real_array
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis import tables
 from keras_s4.tflite.analysis.signal_to_noise import COEFFICIENTS, Comparison, axes_of_output, input_arrays
 from keras_s4.tflite.analysis.states import States, analyse_states
 from keras_s4.tflite.conversion import Arrays, Converted
 from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.input_encoding import coarse_features
 from keras_s4.tflite.operations import DiagonalStep
 from keras_s4.tflite.program import Program
+from keras_s4.tflite.representative import check_count, check_model
 from keras_s4.tflite.tensors import Tensor
 
 # Sequences on which signal-to-noise ratios are taken.
@@ -64,10 +67,12 @@ class Analysis(Brief):
         predicted: signal-to-noise ratio of the model's (first) output in dB, by the noise model.
         measured: the same from the emulator.
         noise: the part of the noise at the output that each stage causes, the largest first, by the name of the tensor
-            that is rounded; "coefficients" is all that is the same in every run: rounded weights, poles, gains and
-            tables, and clipping.
+            that is rounded ("input[2]" for a feature of an input, which is limited to its range as well);
+            "coefficients" is all that is the same in every run: rounded weights, poles, gains and tables, and clipping.
         overflow: where a 32-bit accumulator wraps on the data, "" if none does.
         missing: why the program has no noise model, "" if it has one.
+        sources: the stages of `noise` that are the rounding of an input, or of one of its features.
+        coarse: a sentence for each feature of an input whose integers are too few.
     """
 
     layers: tuple[LayerAnalysis, ...]
@@ -76,6 +81,8 @@ class Analysis(Brief):
     noise: dict[str, float]
     overflow: str
     missing: str
+    sources: tuple[str, ...] = ()
+    coarse: tuple[str, ...] = ()
 
     @functools.cached_property
     def refusals(self) -> list[str]:
@@ -94,7 +101,7 @@ class Analysis(Brief):
     @functools.cached_property
     def warnings(self) -> list[str]:
         """What may go wrong on other data, and what was not analysed."""
-        found = [warning for layer in self.layers for warning in _warnings(layer)]
+        found = [*self.coarse, *(warning for layer in self.layers for warning in _warnings(layer))]
         return [*found, f"No signal-to-noise ratio is predicted: {self.missing}"] if self.missing else found
 
     def table(self) -> Table:
@@ -154,6 +161,11 @@ class Analysis(Brief):
                         "reduced model (keras_s4.reduce) that is trained again."
                     )
             return "Finer weights than 8 bits would work, or a smaller model that is trained again."
+        if stage in self.sources:
+            return (
+                "The integers of that input are too coarse for what the model makes of it: convert with data of the "
+                "range that really occurs, and with a Normalization as the model's first layer where features differ."
+            )
         if stage.endswith(("/hidden", "/partial")):
             return (
                 "Its modes nearly cancel, which takes more than 16 bits of a state. Fewer modes would work: a reduced "
@@ -181,6 +193,14 @@ def analyse(
     Raises:
         ValueError: data of another shape, empty, or with NaN; another model than the one that was converted.
     """
+    steps = check_count(steps, "steps", "analyse")
+    if not isinstance(converted, (Converted, Program)):
+        raise TypeError(
+            f"analyse received a {type(converted).__name__}; expected what convert returned, or its program: "
+            "analyse(convert(model, data), data, model)."
+        )
+    if model is not None:
+        check_model(model, data, "analyse")
     if isinstance(converted, Program):
         converted = Converted(program=converted, tflite=b"", length=None)
     program = converted.program
@@ -200,7 +220,14 @@ def analyse(
         states = analyse_states(step, received, wanted.get(name), length, steps)
         rows.append(LayerAnalysis(name, states, *comparison.layer(name, step, given[:NOISE_SEQUENCES])))
     ratios = comparison.output(_in_steps(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
-    return Analysis(tuple(rows), *ratios, comparison.noise_by_stage(), overflow, comparison.missing)
+    coarse = [
+        sentence
+        for array, source in zip(arrays, program.inputs, strict=True)
+        if source.type != "int32"
+        for sentence in coarse_features(source, program.encodings.get(source.name), array)
+    ]
+    noise = comparison.noise_by_stage()
+    return Analysis(tuple(rows), *ratios, noise, overflow, comparison.missing, comparison.sources, tuple(coarse))
 
 
 def _in_steps(integers: np.ndarray, axes: int) -> np.ndarray:
@@ -215,7 +242,7 @@ def _in_steps(integers: np.ndarray, axes: int) -> np.ndarray:
 
 def _checked(data: Arrays, program: Program) -> list[np.ndarray]:
     """The arrays for all inputs, in the program's order."""
-    arrays = input_arrays(program, data)
+    arrays = [real_array(array, "analyse got data", finite=False) for array in input_arrays(program, data)]
     for array, source in zip(arrays, program.inputs, strict=True):
         _check_input(array, source, program)
     if len({array.shape[:2] for array in arrays}) > 1:

@@ -17,6 +17,7 @@ from keras_s4.layers import S4Block
 from keras_s4.tflite.analysis.signal_to_noise import centred, input_arrays, power, real
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.encoding import Encoding, encoded
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.operations import writes
 from keras_s4.tflite.program import Program
@@ -62,7 +63,7 @@ def layer_ratios(converted: Converted, model: keras.Model, x: Any) -> dict[str, 
     powers: dict[str, np.ndarray] = {}
     for start in range(0, len(arrays[0]), at_once):
         part = [array[start : start + at_once] for array in arrays]
-        walk = _Walk({tensor.name: tensor for tensor in written})
+        walk = _Walk({tensor.name: tensor for tensor in written}, program.encodings)
         walk.run(model, part)
         names = [output.tensor.name for output in walk.outputs.values()]
         integers = converted.quantize(part if len(part) > 1 else part[0])
@@ -88,6 +89,7 @@ class _LayerOutput:
         values: the layer's output, `[B, L, ...]` or `[B, ...]`.
         softmax: they are the probabilities, and the tensor is the arguments.
         clipped: what lies beyond the tensor's range does not matter.
+        encoding: what the tensor's values stand for, where its features have units of their own.
     """
 
     tensor: Tensor
@@ -95,6 +97,7 @@ class _LayerOutput:
     values: np.ndarray
     softmax: bool
     clipped: bool
+    encoding: Encoding | None = None
 
     def compared(self, integers: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """The layer's numbers and those of the tensor's integers, of the same steps; None if they have other axes."""
@@ -113,7 +116,7 @@ class _LayerOutput:
             return centred(np.log(np.maximum(wanted, _LEAST_PROBABILITY))), centred(received)
         if self.clipped:
             wanted = np.clip(wanted, *(real(self.tensor, np.array(limit)) for limit in RANGES[self.tensor.type]))
-        return wanted, received
+        return encoded(self.encoding, wanted), received
 
 
 class _Walk:
@@ -121,13 +124,14 @@ class _Walk:
 
     Args:
         tensors: of the program, by name.
+        encodings: of tensors whose features have units of their own, by name.
 
     Attributes:
         outputs: by layer.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]):
-        self._tensors = tensors
+    def __init__(self, tensors: Mapping[str, Tensor], encodings: Mapping[str, Encoding]):
+        self._tensors, self._encodings = tensors, encodings
         self._calls: Counter[keras.layers.Layer] = Counter()
         self._rows: dict[str, int] = {}
         for name in tensors:
@@ -164,7 +168,8 @@ class _Walk:
         if found:
             values = keras.ops.convert_to_numpy(keras.tree.flatten(result)[0]).astype(np.float64)
             softmax = getattr(layer, "activation", None) is keras.activations.softmax
-            self.outputs[path] = _LayerOutput(*found, values, softmax, clipped)
+            encoding = self._encodings.get(re.sub(r"\[\d+\]$", "", found[0].name))
+            self.outputs[path] = _LayerOutput(*found, values, softmax, clipped, encoding)
         return result
 
     def _tensor(self, path: str) -> tuple[Tensor, int] | None:

@@ -16,12 +16,15 @@ import numpy as np
 
 from keras_s4.tflite.analysis import real_arithmetic
 from keras_s4.tflite.analysis.real_arithmetic import Values
+from keras_s4.tflite.encoding import encoded
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.operations import Accumulate, DiagonalStep, Window, reads
 from keras_s4.tflite.program import Program
 from keras_s4.tflite.tensors import Tensor
 
 _STATEFUL = (DiagonalStep, Accumulate, Window)
+# Features of an input up to which each is a stage of its own.
+MOST_FEATURES = 16
 
 
 class NoiseModel:
@@ -31,7 +34,9 @@ class NoiseModel:
         program: the integer program.
 
     Attributes:
-        stages: the names of the tensors that are rounded, in the order in which they are written.
+        stages: the names of the tensors that are rounded, in the order in which they are written; of an input with
+            some features one for each, "input[2]".
+        sources: which of the stages are inputs.
 
     Raises:
         NotImplementedError: an operation whose real arithmetic is not written down, a recurrence other than those of
@@ -46,7 +51,7 @@ class NoiseModel:
             )
         self._program = program
         states = {state.before.name for state in program.states}
-        tensors = list(program.inputs)
+        tensors = []
         for operation in program.operations:
             kind = type(operation)
             if kind not in real_arithmetic.ROUNDED:
@@ -55,7 +60,8 @@ class NoiseModel:
                 raise NotImplementedError(f"{kind.__name__} reads a state: a recurrence that cannot run on sequences.")
             tensors += [getattr(operation, name) for name in real_arithmetic.ROUNDED[kind]]
         # 32-bit tensors are exact, or so fine that their rounding does not matter.
-        self.stages = [tensor.name for tensor in tensors if tensor.type != "int32"]
+        self.sources = [stage for tensor in program.inputs for stage in _stages_of_input(tensor)]
+        self.stages = self.sources + [tensor.name for tensor in tensors if tensor.type != "int32"]
         self._random = np.random.default_rng(0)
         self._rounded: Collection[str] = ()
 
@@ -63,7 +69,8 @@ class NoiseModel:
         """Every activation of the program, in real numbers.
 
         Args:
-            inputs: for each input of the program, real numbers `[B, L, features]`.
+            inputs: for each input of the program, real numbers `[B, L, features]`; they are rounded, and limited to
+                their range, as the host does it.
             rounded: the stages whose rounding is modelled; the others compute exactly.
 
         Returns:
@@ -71,12 +78,23 @@ class NoiseModel:
         """
         self._rounded = frozenset(rounded)
         values = {
-            source.name: self.rounded(np.asarray(array, np.float64), source)
+            source.name: self._encoded(np.asarray(array, np.float64), source)
             for source, array in zip(self._program.inputs, inputs, strict=True)
         }
         for operation in self._program.operations:
             real_arithmetic.RUNS[type(operation)](operation, values, self)
         return values
+
+    def _encoded(self, real: np.ndarray, source: Tensor) -> np.ndarray:
+        """An input as the host gives it, in the features whose rounding is wanted."""
+        values = encoded(self._program.encodings.get(source.name), real)
+        stages = _stages_of_input(source)
+        wanted = [stage in self._rounded for stage in stages]
+        if not any(wanted):
+            return values
+        integers = np.clip(np.rint(values / source.scale) + source.zero_point, *RANGES[source.type])
+        given = (integers - source.zero_point) * source.scale
+        return np.where(wanted if len(wanted) > 1 else True, given, values)
 
     def rounded(self, values: np.ndarray, tensor: Tensor) -> np.ndarray:
         """Values in the range of a tensor, with the noise of their rounding if it is wanted."""
@@ -94,3 +112,11 @@ class NoiseModel:
     def noise(self, shape: tuple[int, ...]) -> np.ndarray:
         """Rounding errors in units."""
         return self._random.uniform(-0.5, 0.5, shape)
+
+
+def _stages_of_input(source: Tensor) -> list[str]:
+    """One for each feature, or one for all; none for tokens."""
+    if source.type == "int32":
+        return []
+    features = source.shape[-1]
+    return [f"{source.name}[{index}]" for index in range(features)] if 1 < features <= MOST_FEATURES else [source.name]

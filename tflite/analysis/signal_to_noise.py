@@ -14,6 +14,7 @@ from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
 from keras_s4.tflite.calibration import arrays_by_name
 from keras_s4.tflite.conversion import Arrays
+from keras_s4.tflite.encoding import encoded
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.operations import DiagonalStep
 from keras_s4.tflite.program import Program
@@ -76,7 +77,11 @@ class Comparison:
             step: of the program.
             emulated: its output, integers `[B, L, H]`.
         """
-        reference = self._references.get(name, self._exact.get(step.output.name))
+        reference = self._references.get(name)
+        if reference is None:
+            reference = self._exact.get(step.output.name)
+        else:
+            reference = encoded(self._program.encodings.get(step.output.name), reference)
         if reference is not None:
             reference = np.clip(reference, *(real(step.output, np.array(limit)) for limit in RANGES[step.output.type]))
         return ratio(reference, self._noisy.get(step.output.name)), ratio(reference, real(step.output, emulated))
@@ -101,6 +106,11 @@ class Comparison:
         total = max(sum(powers.values()), _TINY)
         ordered = sorted(powers.items(), key=lambda item: -item[1])
         return {stage: part / total for stage, part in ordered}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The stages of `noise_by_stage` that are the rounding of an input."""
+        return () if self.missing else tuple(self._noise_model.sources)
 
     @property
     def _softmax(self) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from keras_s4.tflite.application.names import camel_case, identifiers, printable
+from keras_s4.tflite.encoding import Encoding
 from keras_s4.tflite.program import Program, limits
 from keras_s4.tflite.tensors import Tensor
 
@@ -20,6 +21,7 @@ class End:
         field: its name in a C++ struct.
         activation: what is left to do for an output once it is a real number: "linear" or "softmax".
         rows: values of a sequence in an output.
+        encoding: of an input whose features have units of their own, otherwise None.
     """
 
     tensor: Tensor
@@ -27,6 +29,7 @@ class End:
     field: str
     activation: str = "linear"
     rows: int = 1
+    encoding: Encoding | None = None
 
     @property
     def name(self) -> str:
@@ -75,6 +78,27 @@ class End:
         return f"{1 / self.scale!r}f"
 
     @property
+    def features(self) -> int:
+        """Along the last axis, or in all where each has the same scale."""
+        return self.tensor.shape[-1] if self.encoding else self.size
+
+    @property
+    def units(self) -> list[float]:
+        """What one unit of each feature is in real numbers, where features have units of their own, `[H]`."""
+        return [float(unit) * self.scale for unit in self.encoding.unit]
+
+    @property
+    def offsets(self) -> list[float]:
+        """The real number that 0 stands for in each feature, `[H]`."""
+        return [float(offset) for offset in self.encoding.offset]
+
+    @property
+    def ranges(self) -> list[tuple[float, float]]:
+        """The least and the largest real value of each feature, `[H]`."""
+        both = [[o + unit * each for each in self.integers] for o, unit in zip(self.offsets, self.units, strict=True)]
+        return [(min(each), max(each)) for each in both]
+
+    @property
     def integers_per_unit(self) -> int:
         """The reciprocal of the scale where that is a whole number of at most 31 bits, otherwise 0."""
         reciprocal = 1 / self.scale
@@ -97,6 +121,8 @@ def ends_of(program: Program) -> tuple[list[End], list[End], list[End]]:
         rows[index] = count
     fields = identifiers(tensor.name for tensor in tensors)
     integers = [limits(program, tensor) for tensor in tensors]
-    ends = [End(*values) for values in zip(tensors, integers, fields, activations, rows, strict=True)]
+    encodings = [program.encodings.get(tensor.name) for tensor in program.inputs]
+    encodings += [None] * (len(tensors) - len(encodings))
+    ends = [End(*values) for values in zip(tensors, integers, fields, activations, rows, encodings, strict=True)]
     first_output, first_state = len(program.inputs), len(program.inputs) + len(program.outputs)
     return ends[:first_output], ends[first_output:first_state], ends[first_state:]

@@ -26,7 +26,7 @@ SQUASHED = {keras.activations.sigmoid: "sigmoid", keras.activations.tanh: "tanh"
 BETWEEN_CHANNELS = ("glu", "log_softmax", "sparse_softmax", "sparsemax")
 
 
-@register(keras.layers.Activation)
+@register(keras.layers.Activation, takes=lambda layer: "both" if _is_linear(layer) else "nothing")
 def lower_activation(layer, inputs, builder):
     """A table; a softmax must be the model's last layer and is left to the host."""
     return add_activation(layer.name, layer.activation, inputs[0], builder)
@@ -75,6 +75,10 @@ def lower_prelu(layer, inputs, builder):
     output = builder.tensor(f"{name}/output", shape, "int16", power_of_two_scale(builder.peak(values), 16))
     builder.add(Add(above, sloped, 1 << bits, 1, scale * 2.0**-bits, output))
     return Signal(output, values)
+
+
+def _is_linear(layer: keras.layers.Activation) -> bool:
+    return layer.activation is keras.activations.linear
 
 
 def add_activation(name: str, activation: Callable, signal: Signal, builder: ProgramBuilder) -> Signal:
@@ -134,6 +138,11 @@ def squash_scale(values: np.ndarray) -> float:
     """The scale of int16 values in front of a sigmoid or tanh; what lies beyond its range changes nothing."""
     fine, coarse = INPUT_SCALES
     return fine if np.abs(values).max() * HEADROOM <= 2**15 * fine else coarse
+
+
+def product_scale(values: np.ndarray) -> float:
+    """The scale of an int16 product in front of a sigmoid or tanh: `squash_scale`, if the sum then fits 32 bits."""
+    return max(squash_scale(values), 2.0 ** np.ceil(np.log2(max(float(np.abs(values).max()), 1.0) * 2.0**-29)))
 
 
 def _add_squash(name: str, activation: Callable, signal: Signal, builder: ProgramBuilder) -> Signal:

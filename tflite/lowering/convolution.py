@@ -17,15 +17,22 @@ import numpy as np
 
 from keras_s4.layers import LowRankConv1D
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
+from keras_s4.tflite.encoding import Encoding
 from keras_s4.tflite.lowering.activation import add_activation, in_float64
 from keras_s4.tflite.lowering.dense import add_product, add_product_of, range_between
 from keras_s4.tflite.lowering.registry import ProgramBuilder, refusal, register
+from keras_s4.tflite.lowering.units import Takes, absorbed, units_of, with_encoding
 from keras_s4.tflite.operations import DepthwiseProduct, Requantize, Window, WindowMaximum
 from keras_s4.tflite.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 
-@register(keras.layers.Conv1D, takes_padding=True)
+def _taken(layer: keras.layers.Layer) -> Takes:
+    """The zeros in front of a causal convolution are real ones: no offset may move them."""
+    return "units" if layer.padding == "causal" else "both"
+
+
+@register(keras.layers.Conv1D, takes_padding=True, takes=_taken)
 def lower_conv1d(layer, inputs, builder):
     """A window and a product."""
     taps = _Taps.of_convolution(layer, inputs[0])
@@ -36,7 +43,7 @@ def lower_conv1d(layer, inputs, builder):
     return taps.delayed(add_activation(layer.name, layer.activation, result, builder))
 
 
-@register(LowRankConv1D, takes_padding=True)
+@register(LowRankConv1D, takes_padding=True, takes=_taken)
 def lower_low_rank_conv1d(layer, inputs, builder):
     """A window, a product with few filters, and a product with the other factor."""
     taps = _Taps.of_convolution(layer, inputs[0])
@@ -48,17 +55,19 @@ def lower_low_rank_conv1d(layer, inputs, builder):
     return taps.delayed(add_activation(layer.name, layer.activation, result, builder))
 
 
-@register(keras.layers.DepthwiseConv1D, takes_padding=True)
+@register(keras.layers.DepthwiseConv1D, takes_padding=True, takes=_taken)
 def lower_depthwise_conv1d(layer, inputs, builder):
     """A window, and for each channel a product with weights of its own."""
     taps = _Taps.of_convolution(layer, inputs[0])
     (kernel,) = finite_weights(layer, "kernel")
     bias = _bias(layer, kernel.shape[1] * kernel.shape[2])
     result = _add_depthwise(layer.name, taps, kernel, bias, builder)
+    if layer.activation is not keras.activations.linear:
+        result = builder.settled(result, "nothing")
     return taps.delayed(add_activation(layer.name, layer.activation, result, builder))
 
 
-@register(keras.layers.SeparableConv1D, takes_padding=True)
+@register(keras.layers.SeparableConv1D, takes_padding=True, takes=_taken)
 def lower_separable_conv1d(layer, inputs, builder):
     """A depthwise product of a window, and a product of the channels."""
     taps = _Taps.of_convolution(layer, inputs[0])
@@ -70,26 +79,33 @@ def lower_separable_conv1d(layer, inputs, builder):
     return taps.delayed(add_activation(layer.name, layer.activation, result, builder))
 
 
-@register(keras.layers.AveragePooling1D)
+@register(keras.layers.AveragePooling1D, takes="both")
 def lower_average_pooling(layer, inputs, builder):
     """A depthwise product of a window with equal weights."""
-    taps = _Taps.of_pooling(layer, inputs[0])
+    encoding = inputs[0].encoding
+    taps = _Taps.of_pooling(layer, dataclasses.replace(inputs[0], encoding=None))
     channels = inputs[0].tensor.shape[-1]
     kernel = np.full((taps.count, channels, 1), 1.0 / taps.count)
-    return taps.delayed(_add_depthwise(layer.name, taps, kernel, np.zeros(channels), builder))
+    result = _add_depthwise(layer.name, taps, kernel, np.zeros(channels), builder)
+    return taps.delayed(with_encoding(result, encoding, builder))
 
 
-@register(keras.layers.MaxPooling1D)
+@register(keras.layers.MaxPooling1D, takes="both")
 def lower_max_pooling(layer, inputs, builder):
     """The largest of a window, exactly."""
-    taps = _Taps.of_pooling(layer, inputs[0])
+    signal = inputs[0]
+    if signal.encoding is not None and np.any(signal.encoding.unit <= 0.0):
+        signal = builder.settled(signal, "nothing")
+    taps = _Taps.of_pooling(layer, signal)
+    encoding = signal.encoding
     window, signal = _add_window(layer.name, taps, builder)
     tensor = builder.tensor(f"{layer.name}/output", signal.tensor.shape, signal.tensor.type, signal.tensor.scale)
     builder.add(WindowMaximum(window, tensor))
-    return taps.delayed(Signal(tensor, np.max(list(taps.lagged()), axis=0)))
+    result = Signal(tensor, np.max(list(taps.lagged()), axis=0))
+    return taps.delayed(with_encoding(result, encoding, builder))
 
 
-@register(keras.layers.ZeroPadding1D)
+@register(keras.layers.ZeroPadding1D, takes="units")
 def lower_zero_padding(layer, inputs, builder):
     """Nothing: the zeros in the initial state of the convolution behind it are the padding."""
     signal = inputs[0]
@@ -106,7 +122,7 @@ def lower_zero_padding(layer, inputs, builder):
     return dataclasses.replace(signal, padding=front)
 
 
-@register(keras.layers.Cropping1D)
+@register(keras.layers.Cropping1D, takes="both")
 def lower_cropping(layer, inputs, builder):
     """Nothing: what comes behind it starts at a later step."""
     _check_time_axis(layer)
@@ -221,15 +237,27 @@ def _add_product(
     builder: ProgramBuilder,
 ) -> Signal:
     """A window times a kernel `[K, F, units]`; `layer` is asked which range of the result matters."""
+    encoded = taps.signal.encoding is not None
+    kernel, bias, signal = absorbed(kernel, bias, taps.signal)
+    taps = dataclasses.replace(taps, signal=signal)
     window, signal = _add_window(name, taps, builder)
     values = sum(lagged @ weights for lagged, weights in zip(taps.lagged(), kernel, strict=True)) + bias
     range_of = range_between(signal) if layer is None else _range_before(layer, window)
     flat = kernel.reshape(-1, kernel.shape[-1])
-    return add_product_of(name, flat, bias, window, values, builder, range_of)
+    # Features without an offset may be far from zero, and what their weights lose then is a constant.
+    inputs = np.concatenate(list(taps.lagged()), axis=-1) if encoded else None
+    return add_product_of(name, flat, bias, window, values, builder, range_of, inputs)
 
 
 def _add_depthwise(name: str, taps: _Taps, kernel: np.ndarray, bias: np.ndarray, builder: ProgramBuilder) -> Signal:
-    """A window times a kernel `[K, F, m]`, each channel alone, with an int16 result `[F m]`."""
+    """A window times a kernel `[K, F, m]`, each channel alone, with an int16 result `[F m]`.
+
+    Of features with units of their own the result has such units, too, unless its channels are alike.
+    """
+    encoding = taps.signal.encoding
+    if encoding is not None:
+        bias = bias + (encoding.offset[:, None] * kernel.sum(axis=0)).ravel()
+        kernel = kernel * encoding.unit[:, None]
     window, _ = _add_window(name, taps, builder, "int16")
     values = sum(
         (lagged[..., None] * weights).reshape(*lagged.shape[:-1], -1)
@@ -237,6 +265,9 @@ def _add_depthwise(name: str, taps: _Taps, kernel: np.ndarray, bias: np.ndarray,
     )
     weights = kernel.reshape(len(kernel), -1)
     values = values + bias
+    unit = None if encoding is None else units_of(values)
+    if unit is not None:
+        weights, bias, values = weights / unit, bias / unit, values / unit
     scales = np.maximum(np.abs(weights).max(axis=0), 1e-9) / 127.0
     scale = power_of_two_scale(builder.peak(values), 16, finest=window.scale * float(scales.max()))
     output = builder.tensor(f"{name}/product", weights.shape[1], "int16", scale)
@@ -249,7 +280,7 @@ def _add_depthwise(name: str, taps: _Taps, kernel: np.ndarray, bias: np.ndarray,
             output,
         )
     )
-    return Signal(output, values)
+    return with_encoding(Signal(output, values), None if unit is None else Encoding(unit, 0.0 * unit), builder)
 
 
 def _range_before(layer: keras.layers.Layer, tensor: Tensor):

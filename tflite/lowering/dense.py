@@ -16,9 +16,10 @@ from keras_s4.tflite.calibration import (
     power_of_two_scale,
     symmetric_int8_scale,
 )
-from keras_s4.tflite.lowering.activation import SQUASHED, add_activation, as_int16, in_float64, squash_scale
+from keras_s4.tflite.lowering.activation import SQUASHED, add_activation, as_int16, in_float64, product_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.lowering.rounding import round_kernel
+from keras_s4.tflite.lowering.units import absorbed
 from keras_s4.tflite.operations import FullyConnected
 from keras_s4.tflite.tensors import Tensor
 from keras_s4.weights import finite_weights
@@ -27,7 +28,7 @@ from keras_s4.weights import finite_weights
 FINEST_OF_PRODUCTS = 2.0**-6
 
 
-@register(keras.layers.Dense, LowRankDense)
+@register(keras.layers.Dense, LowRankDense, takes="both")
 def lower_dense(layer, inputs, builder):
     """A fully connected operation of the input's type for every factor of the kernel, then the activation."""
     return add_activation(layer.name, layer.activation, add_dense(layer, layer.name, inputs[0], builder), builder)
@@ -81,6 +82,7 @@ def add_product(
     The kernel is rounded with regard to the signal's values, unless it was trained for plain rounding, or `on_data` is
     False: in a loop, where the bias that makes up for rounding would keep a memory from decaying to nothing.
     """
+    kernel, bias, signal = absorbed(kernel, bias, signal, rounded=bool(builder.ranges))
     values = signal.values @ kernel + bias
     inputs = builder.observed(signal.values) if on_data and not builder.ranges else None
     return add_product_of(name, kernel, bias, signal.tensor, values, builder, range_of, inputs)
@@ -124,7 +126,7 @@ def range_between(signal: Signal) -> Callable[[np.ndarray], tuple[float, int]]:
 def _wide_scale(layer: keras.layers.Layer, values: np.ndarray) -> float:
     """The scale of a result in int16, which is what the activation wants to read."""
     if layer.activation in SQUASHED:
-        return squash_scale(values)
+        return product_scale(values)
     headroom = AMPLE_HEADROOM if layer.activation is keras.activations.linear else HEADROOM
     return power_of_two_scale(float(np.abs(values).max()), 16, headroom)
 

@@ -11,8 +11,8 @@ from keras_s4.layers import DSS
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite import delta_form
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
-from keras_s4.tflite.lowering.normalization import add_affine
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.lowering.units import rescaled, units_of, with_encoding
 from keras_s4.tflite.operations import DiagonalStep
 
 STATE_SCALE = 2.0**-30
@@ -28,17 +28,25 @@ INPUT_ROOM = 2.5
 # Of the 16 bits of the input, so that an input gain keeps enough bits of the 31 of their product.
 INPUT_BITS = 13
 FEEDTHROUGH_BITS = 15
+# Of what a full-scale input causes in a step: with less than that, calibration has not shown a range.
+SILENT = 1e-6
 LARGEST_WEIGHT = 127
 
 
-@register(DSS)
+@register(DSS, takes="both")
 def lower_dss(layer, inputs, builder):
     """One diagonal step with an int16 result."""
     signal = inputs[0]
-    if signal.tensor.type != "int16" or builder.peak(signal.values) / signal.tensor.scale >= 2 ** (INPUT_BITS - 1):
-        ones = np.ones(signal.tensor.shape)
-        signal = add_affine(f"{layer.name}/input", signal, ones, 0 * ones, builder, bits=INPUT_BITS)
-    return add_dss(layer, layer.name, signal, builder)
+    encoding = signal.encoding
+    moved = encoding is not None and np.any(encoding.offset)
+    largest = builder.peak(signal.values) / signal.tensor.scale
+    if moved or signal.tensor.type != "int16" or largest >= 2 ** (INPUT_BITS - 1):
+        unit = None if encoding is None else units_of(encoding.real(builder.observed(signal.values)))
+        signal = rescaled(f"{layer.name}/input", signal, unit, builder, bits=INPUT_BITS)
+    # Channels do not mix: each gives its output in the unit of its input.
+    encoding = signal.encoding
+    result = add_dss(layer, layer.name, dataclasses.replace(signal, encoding=None), builder)
+    return with_encoding(result, encoding, builder)
 
 
 def add_dss(
@@ -66,16 +74,21 @@ def add_dss(
     peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains, builder.real_steps(signal.values))
     # A channel that is silent in calibration says nothing of its range; a full-scale input shall not wrap there.
     full_scale = np.abs(gains) * signal.tensor.scale * 2.0 ** (INPUT_BITS - 1)
-    peaks = np.where(peaks.max(axis=1, keepdims=True) > 1e-6 * full_scale.max(axis=1, keepdims=True), peaks, full_scale)
+    silent = peaks.max(axis=1) <= SILENT * full_scale.max(axis=1)
+    peaks = np.where(silent[:, None], full_scale, peaks)
+    # What moves by less than a unit of the input does not move.
+    peaks = np.maximum(peaks, 0.5 * np.abs(gains) * signal.tensor.scale)
     weight_scale = _weight_scales(peaks)
     weights, input_gain = _split_gains(gains, peaks, weight_scale, signal.tensor.scale)
     largest_input = INPUT_ROOM * np.abs(builder.observed(signal.values)).reshape(-1, system.channels).max(axis=0)
+    largest_input = np.where(silent, signal.tensor.scale * 2.0 ** (INPUT_BITS - 1), largest_input)
     worst = delta_form.l1_norms(poles, gains / (weights * weight_scale[:, None])) * largest_input[:, None]
-    partial_scale = power_of_two_scale(builder.peak(values - direct * signal.values), 16)
-    accumulator_scale = max(
-        partial_scale * 2.0**-14, power_of_two_scale(np.abs(direct).max() * signal.tensor.scale, FEEDTHROUGH_BITS)
-    )
-    accumulator_scale = min(accumulator_scale, partial_scale)
+    read = builder.peak(values - direct * signal.values)
+    if read <= SILENT * full_scale.sum(axis=1).max():
+        read = float(full_scale.sum(axis=1).max())  # of one step, or the last alone, nothing is read from a state
+    direct_scale = power_of_two_scale(np.abs(direct).max() * signal.tensor.scale, FEEDTHROUGH_BITS)
+    partial_scale = power_of_two_scale(read, 16, finest=direct_scale)
+    accumulator_scale = max(partial_scale * 2.0**-14, direct_scale)
 
     shape = (2, system.state_size, system.channels)
     state = builder.state(f"{name}/state", shape, STATE_SCALE)

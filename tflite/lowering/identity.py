@@ -16,6 +16,7 @@ from keras_s4.tflite.lowering.registry import register
     keras.layers.Identity,
     keras.layers.Masking,
     keras.layers.SpatialDropout1D,
+    takes="both",
 )
 def lower_identity(layer, inputs, builder):
     """No operation. A stream has no padded steps, so that there is nothing to mask either."""

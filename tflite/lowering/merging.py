@@ -8,8 +8,10 @@ import keras
 import numpy as np
 
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
+from keras_s4.tflite.encoding import Encoding
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
 from keras_s4.tflite.lowering.shaping import add_reshape
+from keras_s4.tflite.lowering.units import with_encoding
 from keras_s4.tflite.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize
 from keras_s4.tflite.tensors import Tensor
 
@@ -66,16 +68,29 @@ def lower_minimum(layer, inputs, builder):
     return _add_extremum(layer, inputs, Minimum, np.minimum, builder)
 
 
-@register(keras.layers.Concatenate)
+@register(keras.layers.Concatenate, takes="both")
 def lower_concatenate(layer, inputs, builder):
     """Channels side by side."""
     check_last_axis(layer, layer.axis, inputs[0])
+    encoding = _joined_encoding(inputs)
+    if encoding is None:
+        inputs = [builder.settled(signal, "nothing") for signal in inputs]
     tensors = _aligned(layer.name, inputs, builder)
     values = np.concatenate([signal.values for signal in inputs], axis=-1)
     shape = (*tensors[0].shape[:-1], values.shape[-1])
     output = builder.tensor(f"{layer.name}/output", shape, tensors[0].type, tensors[0].scale, tensors[0].zero_point)
     builder.add(Concatenate(tuple(tensors), output))
-    return Signal(output, values)
+    return with_encoding(Signal(output, values), encoding, builder)
+
+
+def _joined_encoding(inputs: list[Signal]) -> Encoding | None:
+    """What the features stand for side by side, as they are; None if they stand for themselves, or differ in scale."""
+    if len({(each.tensor.type, each.tensor.scale, each.tensor.zero_point) for each in inputs}) > 1:
+        return None
+    if all(signal.encoding is None for signal in inputs):
+        return None
+    parts = [signal.encoding or Encoding.plain(signal.tensor.shape[-1]) for signal in inputs]
+    return Encoding(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("unit", "offset")))
 
 
 def _of_one_rank(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuilder) -> list[Signal]:

@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 
 from keras_s4.tflite.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.reciprocal_root import add_normalize
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
-from keras_s4.tflite.operations import Add, Affine, FullyConnected, Requantize
+from keras_s4.tflite.lowering.units import add_affine
+from keras_s4.tflite.operations import Add, FullyConnected, Requantize
 from keras_s4.weights import finite_weights
 
-GAIN_BITS = 15
 # By which the mean over the channels may be finer than they are.
 MEAN_BITS = 6
 
 
-@register(keras.layers.BatchNormalization)
+@register(keras.layers.BatchNormalization, takes="both")
 def lower_batch_normalization(layer, inputs, builder):
     """One affine operation."""
-    check_last_axis(layer, layer.axis, inputs[0])
-    return add_batch_normalization(layer, layer.name, inputs[0], builder)
+    return _add_constant_affine(layer.name, inputs[0], *gain_and_offset(layer, inputs[0]), builder)
 
 
-@register(keras.layers.Normalization)
+@register(keras.layers.Normalization, keras.layers.Rescaling, takes="both")
 def lower_feature_normalization(layer, inputs, builder):
     """One affine operation."""
-    signal = inputs[0]
+    return _add_constant_affine(layer.name, inputs[0], *gain_and_offset(layer, inputs[0]), builder)
+
+
+def gain_and_offset(layer: keras.layers.Layer, signal: Signal) -> tuple[np.ndarray, np.ndarray]:
+    """What a BatchNormalization, Normalization or Rescaling amounts to: `gain * x + offset`, of shapes that fit.
+
+    Raises:
+        NotImplementedError: it works along another axis than the last.
+        ValueError: NaN in weights.
+    """
+    if isinstance(layer, keras.layers.BatchNormalization):
+        check_last_axis(layer, layer.axis, signal)
+        return _gain_and_offset_of_batches(layer)
+    if isinstance(layer, keras.layers.Rescaling):
+        for value in (layer.scale, layer.offset):
+            steps = np.shape(value)[: -len(signal.tensor.shape)] if signal.has_time else ()
+            if any(size != 1 for size in steps):
+                raise refusal(layer, "its scale or offset differs along the time axis", "Scale all steps alike")
+        return np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
     if layer.axis:
         check_last_axis(layer, layer.axis, signal)
     mean, variance = (keras.ops.convert_to_numpy(value).astype(np.float64) for value in (layer.mean, layer.variance))
     deviation = np.maximum(np.sqrt(variance), keras.backend.epsilon())
-    gain, offset = (deviation, mean) if layer.invert else (1.0 / deviation, -mean / deviation)
-    return _add_constant_affine(layer.name, signal, gain, offset, builder)
-
-
-@register(keras.layers.Rescaling)
-def lower_rescaling(layer, inputs, builder):
-    """One affine operation."""
-    signal = inputs[0]
-    for value in (layer.scale, layer.offset):
-        steps = np.shape(value)[: -len(signal.tensor.shape)] if signal.has_time else ()
-        if any(size != 1 for size in steps):
-            raise refusal(layer, "its scale or offset differs along the time axis", "Scale all steps alike")
-    return _add_constant_affine(layer.name, signal, np.asarray(layer.scale), np.asarray(layer.offset), builder)
+    return (deviation, mean) if layer.invert else (1.0 / deviation, -mean / deviation)
 
 
 @register(keras.layers.LayerNormalization)
@@ -77,6 +84,10 @@ def add_batch_normalization(
     layer: keras.layers.BatchNormalization, name: str, signal: Signal, builder: ProgramBuilder, bits: int = 16
 ) -> Signal:
     """The gain and offset per channel that the moving averages amount to; the arguments are those of `add_affine`."""
+    return add_affine(name, signal, *_gain_and_offset_of_batches(layer), builder, bits)
+
+
+def _gain_and_offset_of_batches(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
     mean, variance = finite_weights(layer, "moving_mean", "moving_variance")
     gain = 1.0 / np.sqrt(variance + layer.epsilon)
     if layer.scale:
@@ -84,50 +95,23 @@ def add_batch_normalization(
     offset = -mean * gain
     if layer.center:
         offset = offset + finite_weights(layer, "beta")[0]
-    return add_affine(name, signal, gain, offset, builder, bits)
-
-
-def add_affine(
-    name: str, signal: Signal, gain: np.ndarray, offset: np.ndarray, builder: ProgramBuilder, bits: int = 16
-) -> Signal:
-    """`gain * x + offset` per channel, with an int16 result of which `bits` bits are used.
-
-    Args:
-        name: of the layer.
-        signal: `[.., H]`.
-        gain: `[H]`.
-        offset: `[H]`.
-        builder: takes the operation.
-        bits: fewer than 16 leave room for the product with a coefficient that follows.
-    """
-    values = signal.values * gain + offset
-    scale = power_of_two_scale(builder.peak(values), bits)
-    # The finest accumulator whose worst case, a full-scale input, still fits 31 bits.
-    worst = (
-        np.abs(gain).max() * 2.0 ** (15 if signal.tensor.type == "int16" else 8) * signal.tensor.scale
-        + np.abs(offset).max()
-    )
-    accumulator_scale = max(
-        power_of_two_scale(worst, 32, headroom=1.0),
-        power_of_two_scale(np.abs(gain).max() * signal.tensor.scale, GAIN_BITS + 1, headroom=1.0),
-    )
-    output = builder.tensor(f"{name}/output", signal.tensor.shape, "int16", scale)
-    gains = builder.constant(
-        f"{name}/gain", gain * signal.tensor.scale / accumulator_scale, "int32", accumulator_scale / signal.tensor.scale
-    )
-    offsets = builder.constant(f"{name}/offset", offset / accumulator_scale, "int32", accumulator_scale)
-    builder.add(Affine(signal.tensor, gains, offsets, accumulator_scale, output))
-    return Signal(output, values)
+    return gain, offset
 
 
 def _add_constant_affine(
     name: str, signal: Signal, gain: np.ndarray, offset: np.ndarray, builder: ProgramBuilder
 ) -> Signal:
-    """`add_affine` with a gain and an offset of any shape that fits; nothing if they change nothing."""
+    """`add_affine` with a gain and an offset of any shape that fits; nothing if they change nothing.
+
+    Of features with units of their own the units change, without an operation.
+    """
     if np.all(gain == 1) and np.all(offset == 0):
         return signal
     channels = signal.tensor.shape[-1]
     gain, offset = (np.broadcast_to(np.asarray(value, np.float64).ravel(), channels) for value in (gain, offset))
+    if signal.encoding is not None:
+        encoding = signal.encoding.then(gain, offset)
+        return dataclasses.replace(signal, encoding=None if encoding.is_plain else encoding)
     return add_affine(name, signal, gain, offset, builder)
 
 

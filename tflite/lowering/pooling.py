@@ -12,10 +12,11 @@ from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.lowering.registry import refusal, register
 from keras_s4.tflite.lowering.timing import at_rest_until_due
+from keras_s4.tflite.lowering.units import with_encoding
 from keras_s4.tflite.operations import Accumulate, Affine, Maximum, Requantize
 
 
-@register(keras.layers.GlobalAveragePooling1D)
+@register(keras.layers.GlobalAveragePooling1D, takes="both")
 def lower_average_pooling(layer, inputs, builder):
     """A running sum; the division by the window's length is folded into its scale."""
     _check_pooling(layer)
@@ -41,14 +42,17 @@ def lower_average_pooling(layer, inputs, builder):
     shift = max(0.0, np.ceil(np.log2(max(np.abs(averages).max() * 1.25, 1e-12) / (scale * 32767))))
     output = builder.tensor(f"{layer.name}/output", signal.tensor.shape, "int16", scale * 2.0**shift)
     builder.add(Requantize(sums.after, output))
-    return Signal(output, averages, phase=signal.phase, has_time=False)
+    result = Signal(output, averages, phase=signal.phase, has_time=False)
+    return with_encoding(result, signal.encoding, builder)
 
 
-@register(keras.layers.GlobalMaxPooling1D)
+@register(keras.layers.GlobalMaxPooling1D, takes="both")
 def lower_max_pooling(layer, inputs, builder):
     """A running maximum of `q - lowest`, exact: never below 0, which is what the state starts from."""
     _check_pooling(layer)
     signal, name = inputs[0], layer.name
+    if signal.encoding is not None and np.any(signal.encoding.unit <= 0.0):
+        signal = builder.settled(signal, "nothing")
     tensor, shape = signal.tensor, signal.tensor.shape
     lowest = RANGES[tensor.type][0]
     ones = builder.constant(f"{name}/ones", np.ones(shape), "int32")
@@ -65,10 +69,11 @@ def lower_max_pooling(layer, inputs, builder):
     builder.add(Affine(largest.after, ones, offset("from_height", lowest - tensor.zero_point), tensor.scale, output))
     values = signal.values.copy()
     values[:, : signal.phase] = values.min()
-    return Signal(output, np.maximum.accumulate(values, axis=1), phase=signal.phase, has_time=False)
+    result = Signal(output, np.maximum.accumulate(values, axis=1), phase=signal.phase, has_time=False)
+    return with_encoding(result, signal.encoding, builder)
 
 
-@register(LastStep)
+@register(LastStep, takes="both")
 def lower_last_step(layer, inputs, builder):
     """Nothing: so far, the current step is the last."""
     return dataclasses.replace(inputs[0], has_time=False)

@@ -56,6 +56,7 @@ CELL_HEADROOM = 2.0
     LowRankSimpleRNN,
     LowRankGRU,
     LowRankLSTM,
+    takes="both",
 )
 def lower_recurrent(layer, inputs, builder):
     """The cell, or one after the other of a stack; without `return_sequences` too, each step gives the latest state."""
@@ -68,7 +69,8 @@ def lower_recurrent(layer, inputs, builder):
         signal = Signal(wide, signal.values)
     for index, cell in enumerate(cells):
         name = layer.name if len(cells) == 1 else f"{layer.name}/{index}"
-        signal = _CELLS[type(cell)](CellBuilder(cell, name, builder), signal)
+        under_construction = CellBuilder(cell, name, builder)
+        signal = _CELLS[type(cell)](under_construction, under_construction.absorb(signal))
     return signal
 
 

@@ -20,6 +20,7 @@ from keras_s4.tflite.lowering.activation import (
 )
 from keras_s4.tflite.lowering.dense import add_product, range_between
 from keras_s4.tflite.lowering.registry import ProgramBuilder
+from keras_s4.tflite.lowering.units import absorbed
 from keras_s4.tflite.operations import Add, Multiply, Requantize, Slice, Squash
 from keras_s4.tflite.program import State
 from keras_s4.tflite.sigmoid import OUTPUT_SCALE
@@ -27,6 +28,8 @@ from keras_s4.tflite.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 MATRICES = ("kernel", "recurrent_kernel")
+# Sigmoid and tanh are at their ends in 16 bits well before this.
+FLAT = 64.0
 
 
 class CellBuilder:
@@ -59,6 +62,14 @@ class CellBuilder:
         """Whether what sigmoid and tanh are not may be int16, too."""
         return self.builder.activations == "int16"
 
+    def absorb(self, inputs: Signal) -> Signal:
+        """Takes units and offsets of the input's features into the kernel and its bias; the input without them."""
+        first, *rest = self._factors["kernel"]
+        first, offset, inputs = absorbed(first, np.zeros(first.shape[1]), inputs)
+        self._factors["kernel"] = [first, *rest]
+        self._biases[0] += functools.reduce(np.matmul, rest, offset)
+        return inputs
+
     def gate(self, values: np.ndarray) -> np.ndarray:
         """The recurrent activation in float64."""
         return in_float64(self.cell.recurrent_activation, values)
@@ -86,7 +97,15 @@ class CellBuilder:
         """Both matrices' products with their biases, some columns negated: int16, both of one power of two as scale."""
         signals = dict(zip(MATRICES, (inputs, hidden), strict=True))
         peaks = [self.builder.peak(self.affine(matrix, signals[matrix].values, columns)) for matrix in MATRICES]
-        scale = power_of_two_scale(float(max(peaks)), 16)
+        activation = self.cell.activation if name == "candidate" else self.cell.recurrent_activation
+        if activation in SQUASHED:
+            # What the other product cannot bring back from where the activation is flat may saturate.
+            peaks[0] = max(min(peaks[0], FLAT + 2 * peaks[1]), peaks[0] * 2.0**-14)
+        steps = [
+            signals[matrix].tensor.scale * np.abs(functools.reduce(np.matmul, self._factors[matrix])).max() / 127.0
+            for matrix in MATRICES
+        ]
+        scale = power_of_two_scale(float(max(peaks)), 16, finest=2.0 ** np.ceil(np.log2(max(*steps, 1e-30))))
         results = []
         for matrix, bias in zip(MATRICES, self._biases, strict=True):
             *left, kernel = self._factors[matrix]

@@ -14,6 +14,8 @@ import numpy as np
 
 from keras_s4.tflite.blocks import Latest
 from keras_s4.tflite.calibration import Signal
+from keras_s4.tflite.encoding import Encoding
+from keras_s4.tflite.lowering.units import Takes, settled
 from keras_s4.tflite.operations import Operation
 from keras_s4.tflite.program import State
 from keras_s4.tflite.tensors import Tensor
@@ -58,8 +60,10 @@ class ProgramBuilder:
         self.period = 1
         self.operations: list[Operation | Latest] = []
         self.states: list[State] = []
+        self.encodings: dict[str, Encoding] = {}
         self.calls: Counter[keras.layers.Layer] = Counter()
         self._latest: dict[str, Tensor] = {}
+        self._settled: dict[tuple, Signal] = {}
         self._names: set[str] = set()
         self._prefix = ""
 
@@ -133,13 +137,28 @@ class ProgramBuilder:
         if period > 1:
             rows = np.arange(self.samples or values.shape[1] * period) // period
             values = values[:, np.minimum(rows, values.shape[1] - 1)]
+        if signal.encoding is not None:
+            self.encodings[self._latest[name].name] = signal.encoding
         return Signal(
             self._latest[name],
             values,
             phase=signal.phase * period,
             has_time=signal.has_time,
             activation=signal.activation,
+            encoding=signal.encoding,
         )
+
+    def settled(self, signal: Signal, takes: Takes) -> Signal:
+        """The signal with no more of its encoding than a layer takes, computed once for all that read it."""
+        encoding = signal.encoding
+        if encoding is None:
+            return signal
+        key = signal.tensor.name, takes, encoding.unit.tobytes(), encoding.offset.tobytes()
+        if key not in self._settled:
+            name = f"{signal.tensor.name}/settled_{len(self._settled)}"
+            self._settled[key] = settled(name, signal, takes, self)
+        found = self._settled[key]
+        return dataclasses.replace(signal, tensor=found.tensor, values=found.values, encoding=found.encoding)
 
     def add(self, operation: Operation | Latest) -> Operation | Latest:
         """Appends an operation."""
@@ -185,9 +204,14 @@ class ProgramBuilder:
 Lowering = Callable[[keras.layers.Layer, list[Signal], ProgramBuilder], Signal]
 _LOWERINGS: dict[type, Lowering] = {}
 _TAKING_PADDING: set[Lowering] = set()
+_TAKING_UNITS: dict[Lowering, Takes | Callable[[keras.layers.Layer], Takes]] = {}
 
 
-def register(*layer_classes: type, takes_padding: bool = False) -> Callable[[Lowering], Lowering]:
+def register(
+    *layer_classes: type,
+    takes_padding: bool = False,
+    takes: Takes | Callable[[keras.layers.Layer], Takes] = "nothing",
+) -> Callable[[Lowering], Lowering]:
     """Decorator: this function lowers layers of these classes and of their subclasses.
 
     It gets the layer, a list of its inputs and the builder, adds operations and states to the builder, and returns the
@@ -197,12 +221,15 @@ def register(*layer_classes: type, takes_padding: bool = False) -> Callable[[Low
     Args:
         layer_classes: Keras layers.
         takes_padding: the layer may stand behind a ZeroPadding1D: zeros in its initial state stand for the padding.
+        takes: what the lowering takes of inputs whose features have units of their own (`Signal.encoding`): "nothing",
+            then it gets them in one scale; "units", or "both" units and offsets; or a function of the layer.
     """
 
     def add(lowering: Lowering) -> Lowering:
         _LOWERINGS.update(dict.fromkeys(layer_classes, lowering))
         if takes_padding:
             _TAKING_PADDING.add(lowering)
+        _TAKING_UNITS[lowering] = takes
         return lowering
 
     return add
@@ -211,6 +238,12 @@ def register(*layer_classes: type, takes_padding: bool = False) -> Callable[[Low
 def supported_layers() -> list[str]:
     """Names of the layer classes that can be exported."""
     return sorted({layer_class.__name__ for layer_class in _LOWERINGS})
+
+
+def takes_of(layer: keras.layers.Layer) -> Takes:
+    """What the lowering of a layer takes of features with units of their own."""
+    takes = _TAKING_UNITS[_lowering_of(layer)]
+    return takes(layer) if callable(takes) else takes
 
 
 def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuilder) -> Signal:
@@ -225,6 +258,8 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
     lowering = _lowering_of(layer)
     phase, period = _common_timing(layer, inputs)
     _check_place(layer, inputs, takes_padding=lowering in _TAKING_PADDING)
+    takes = takes_of(layer)
+    inputs = [builder.settled(signal, takes) for signal in inputs]
     states = len(builder.states)
     builder.calls[layer] += 1
     again = builder.inside(f"call_{builder.calls[layer]}") if builder.calls[layer] > 1 else contextlib.nullcontext()

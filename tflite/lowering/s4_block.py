@@ -9,13 +9,16 @@ from keras_s4.tflite.lowering.dense import add_dense
 from keras_s4.tflite.lowering.dss import INPUT_BITS, add_dss
 from keras_s4.tflite.lowering.normalization import add_batch_normalization
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.lowering.units import add_affine, with_encoding
 from keras_s4.tflite.operations import Add, Multiply
 
 
-@register(S4Block)
+@register(S4Block, takes="both")
 def lower_s4_block(layer, inputs, builder):
     """Normalisation, DSS, activation, gated mixing, and the residual sum in int16."""
     name, activation = layer.name, layer.activation.activation
+    if inputs[0].encoding is not None and not inputs[0].encoding.unit.all():
+        inputs = [builder.settled(inputs[0], "nothing")]
     normalized = add_batch_normalization(
         layer.normalization, f"{name}/normalization", inputs[0], builder, bits=INPUT_BITS
     )
@@ -28,6 +31,10 @@ def lower_s4_block(layer, inputs, builder):
     value = add_dense(layer.value, f"{name}/value", hidden, builder, shifts=True, coarser_than=coarser_than)
     gate = add_dense(layer.gate, f"{name}/gate", hidden, builder)
     gate = add_activation(f"{name}/gate", layer.gate.activation, gate, builder)
+    if inputs[0].encoding is not None:
+        # The residual keeps its units, and the value gets them.
+        unit, finest = inputs[0].encoding.unit, inputs[0].tensor.scale
+        value = add_affine(f"{name}/value_in_units", value, 1.0 / unit, 0.0 * unit, builder, finest=finest)
     return _add_product(layer.name, inputs[0], value, gate, builder)
 
 
@@ -42,4 +49,4 @@ def _add_product(name: str, residual: Signal, value: Signal, gate: Signal, build
     output = builder.tensor(f"{name}/output", value.tensor.shape, "int16", scale)
     gains = [round(scale / accumulator_scale) for scale in (residual.tensor.scale, product.scale)]
     builder.add(Add(residual.tensor, product, *gains, accumulator_scale, output))
-    return Signal(output, values)
+    return with_encoding(Signal(output, values), residual.encoding, builder)

@@ -38,7 +38,7 @@ def lower_flatten(layer, inputs, builder):
     return add_reshape(layer.name, signal, (-1,), builder)
 
 
-@register(keras.layers.Permute)
+@register(keras.layers.Permute, takes="both")
 def lower_permute(layer, inputs, builder):
     """Nothing, if no axis moves."""
     if tuple(layer.dims) != tuple(range(1, len(layer.dims) + 1)):
@@ -49,11 +49,11 @@ def lower_permute(layer, inputs, builder):
     return inputs[0]
 
 
-@register(keras.layers.TimeDistributed)
+@register(keras.layers.TimeDistributed, takes="both")
 def lower_time_distributed(layer, inputs, builder):
     """The wrapped layer, which sees one step and must not carry a state."""
     states = len(builder.states)
-    step = Signal(inputs[0].tensor, inputs[0].values, has_time=False)
+    step = Signal(inputs[0].tensor, inputs[0].values, has_time=False, encoding=inputs[0].encoding)
     with builder.inside(layer.name):
         result = lower(layer.layer, [step], builder)
     if len(builder.states) > states:
@@ -62,10 +62,10 @@ def lower_time_distributed(layer, inputs, builder):
             f"the wrapped {type(layer.layer).__name__} would carry a state from step to step",
             "Wrap layers that treat every step alone",
         )
-    return Signal(result.tensor, result.values, activation=result.activation)
+    return Signal(result.tensor, result.values, activation=result.activation, encoding=result.encoding)
 
 
-@register(keras.Model)
+@register(keras.Model, takes="both")
 def lower_model(layer, inputs, builder):
     """A model as a layer: its layers, whose tensors are named behind its own name."""
     with builder.inside(layer.name):
