@@ -23,7 +23,7 @@ except ImportError:  # Windows
     fcntl = None
 
 # What is being written, beside what it will be; Keras saves only under a name that ends in .keras.
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}(\.keras)?")
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.keras-s4(\.keras)?")
 # The folder in which several files are prepared, inside of the one that they are for.
 STAGING = ".keras-s4-saving"
 JOURNAL = "journal.json"
@@ -249,7 +249,7 @@ def write_synced(path: Path, content: bytes) -> None:
 def new_folder_beside(folder: Path) -> tuple[Path, int]:
     """A hidden, empty folder in the same place, and the descriptor that keeps it from being taken for left behind."""
     while True:
-        path = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        path = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.keras-s4")
         path.mkdir()
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY)
@@ -288,7 +288,7 @@ def _subfolders(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
 def _locked_temporary(path: Path, suffix: str) -> tuple[Path, int]:
     while True:
         # Not `tempfile`, whose files are hidden from all other users.
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{suffix}")
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.keras-s4{suffix}")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         if _holds(descriptor):
             return temporary, descriptor

@@ -45,7 +45,7 @@ class Settings:
                 raise ValueError(f"Settings got {field.name}={value!r}; expected a whole number of at least {least}.")
         if self.fold > 4:
             raise ValueError(f"Settings got fold={self.fold}; expected a whole number from 0 to 4.")
-        if not 0.0 < self.fraction <= 1.0:
+        if type(self.fraction) not in (int, float) or not 0.0 < self.fraction <= 1.0:
             raise ValueError(f"Settings got fraction={self.fraction!r}; expected a number above 0 and at most 1.")
 
     def figures(self) -> dict[str, Any]:

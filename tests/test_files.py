@@ -109,14 +109,14 @@ def test_a_failure_in_the_middle_of_several_files_keeps_all_old_ones(tmp_path, m
 
 
 def test_what_a_killed_program_left_is_removed_and_what_a_living_one_writes_stays(tmp_path):
-    left = [tmp_path / f".file.{'0' * 32}", tmp_path / f".model.keras.{'1' * 32}.keras"]
-    others = [tmp_path / ".gitignore", tmp_path / ".file.1234"]
+    left = [tmp_path / f".file.{'0' * 32}.keras-s4", tmp_path / f".model.keras.{'1' * 32}.keras-s4.keras"]
+    others = [tmp_path / ".gitignore", tmp_path / f".file.{'0' * 32}"]
     for path in (*left, *others):
         path.write_bytes(b"half")
     with replacing(tmp_path / "other") as being_written:
         write_bytes(tmp_path / "file", b"new")
         assert being_written.exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".file.1234", ".gitignore", "file", "other"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [others[1].name, ".gitignore", "file", "other"]
 
 
 def test_a_killed_writer_leaves_nothing_after_the_next_one(tmp_path):

@@ -339,6 +339,12 @@ def test_damaged_settings_are_refused_and_nothing_is_touched(tmp_path, content, 
         ({"epochs": 0}, "epochs=0; expected a whole number of at least 1"),
         ({"fold": 5}, "fold=5"),
         ({"fraction": 0.0}, "fraction=0.0"),
+        ({"fraction": float("nan")}, "fraction=nan"),
+        ({"fraction": "0.5"}, "fraction='0.5'; expected a number"),
+        ({"fraction": True}, "fraction=True"),
+        ({"epochs": "3"}, "epochs='3'; expected a whole number"),
+        ({"epochs": True}, "epochs=True"),
+        ({"seed": -1}, "seed=-1"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

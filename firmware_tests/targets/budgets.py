@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from keras_s4.files import write_bytes
+
 TOLERANCE = 1.05
 
 
@@ -57,4 +59,4 @@ class Budgets:
     def save(self) -> None:
         """Write the file, one line a budget."""
         lines = [f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(self.entries.items())]
-        self.path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        write_bytes(self.path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

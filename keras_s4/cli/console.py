@@ -108,6 +108,10 @@ def one_message(out: Path | None = None) -> Iterator[None]:
 def quiet_start() -> Iterator[None]:
     """Keeps from the terminal what TensorFlow says about processors while it is imported, unless that fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if sys.stderr is None:  # it is closed
+        yield
+        interruption.raise_again()
+        return
     sys.stderr.flush()
     terminal = os.dup(2)
     interruption.speak_to(terminal)
@@ -141,7 +145,8 @@ def written_output() -> Iterator[None]:
         yield
     finally:
         try:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is not closed
+                sys.stdout.flush()
         except BrokenPipeError:
             _close_output()
         except OSError as error:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -39,14 +40,17 @@ def load_model(path: Path):
 
     _check_is_file("model", path, SAVE_MODEL)
     _check_is_model(path)
-    try:
-        return keras.saving.load_model(path)
-    except Exception as error:  # zipfile, zlib, h5py, json and Keras each have errors of their own
-        compiled = error
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        raise ValueError(_unreadable(path, error)) from error
+    with warnings.catch_warnings():
+        # Of an optimizer that has made no step; no command needs its variables.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        try:
+            return keras.saving.load_model(path)
+        except Exception as error:  # zipfile, zlib, h5py, json and Keras each have errors of their own
+            compiled = error
+        try:
+            model = keras.saving.load_model(path, compile=False)
+        except Exception as error:
+            raise ValueError(_unreadable(path, error)) from error
     reason = _unknown_class(compiled) or message_of(compiled).splitlines()[0]
     typer.echo(f"Warning: {path} is used without what it was compiled with: {reason} is not known.", err=True)
     return model
