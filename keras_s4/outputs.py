@@ -11,7 +11,7 @@ import numpy as np
 from keras_s4.graph import Graph, TensorKey, as_numbered, graph_of
 from keras_s4.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, Head, are_whole
 from keras_s4.layers import LastStep
-from keras_s4.samples import is_several
+from keras_s4.samples import check_examples, is_several
 
 # Layers behind which an output still means what it meant in front of them.
 _PASSING = (
@@ -91,6 +91,43 @@ def by_output(names: Sequence[str], values: Any, what: str, partial: bool = Fals
             raise ValueError(f"Received {len(values)} of {what}; the model has {len(names)} outputs: {list(names)}.")
         return dict(zip(names, values, strict=True))
     return {name: values if index == 0 else None for index, name in enumerate(names)}
+
+
+def checked_targets(
+    model: keras.Model, x: Any, y: Any, task: Any, who: str
+) -> tuple[dict[str, Head], dict[str, np.ndarray | None]]:
+    """The head of each output, and its targets in the form that it decides in; before anything long runs.
+
+    Args:
+        model: built.
+        x: inputs of the model.
+        y: targets, a list or dict of them for several outputs, or None.
+        task: see `heads_of`.
+        who: asks, for the message.
+
+    Returns:
+        Both by the name of the output; None as the targets of an output that has none.
+
+    Raises:
+        TypeError, ValueError: see `check_examples`, `heads_of` and `Head.targets`.
+    """
+    check_examples(x, y, who)
+    heads = heads_of(model, y, task)
+    given = by_output(list(heads), y, "y", partial=True)
+    first = keras.tree.map_structure(lambda array: np.asarray(array)[:1], x if _is_nest(x) else np.asarray(x))
+    outputs = outputs_by_name(model.predict(first, verbose=0), list(heads))
+    count = len(keras.tree.flatten(x)[0] if _is_nest(x) else x)
+    targets = {
+        name: None
+        if given[name] is None
+        else head.targets(given[name], (count, *outputs[name].shape[1:]), f"{who}, output {name!r},")
+        for name, head in heads.items()
+    }
+    return heads, targets
+
+
+def _is_nest(values: Any) -> bool:
+    return isinstance(values, Mapping) or is_several(values)
 
 
 def check_training_targets(model: keras.Model, y: Any, who: str) -> None:

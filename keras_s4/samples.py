@@ -56,6 +56,8 @@ def check_examples(x: Any, y: Any, who: str) -> None:
         TypeError, ValueError: see `real_array`; no example, or other numbers of them.
     """
     inputs = {f"x{place}": len(real_array(array, f"{who} got x{place}")) for place, array in named(x)}
+    if is_several(y) and len(y) in inputs.values() and not all(len(array) == len(y) for array in y):
+        y = np.asarray(y)  # a list of rows
     targets = {} if y is None else {f"y{place}": _count(array, f"{who} got y{place}") for place, array in named(y)}
     counts = {**inputs, **targets}
     if len(set(counts.values())) > 1 or 0 in counts.values():
@@ -74,7 +76,9 @@ def named(values: Any) -> list[tuple[str, Any]]:
 
 def is_several(values: Any) -> bool:
     """Whether it is a list or tuple of arrays, as for a model with several inputs, and no nested list of numbers."""
-    return isinstance(values, (list, tuple)) and bool(values) and all(hasattr(array, "__array__") for array in values)
+    if not isinstance(values, (list, tuple)) or not values:
+        return False
+    return all(hasattr(array, "__array__") and getattr(array, "ndim", 1) for array in values)
 
 
 def _count(targets: Any, what: str) -> int:

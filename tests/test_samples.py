@@ -38,6 +38,8 @@ def test_as_many_targets_as_inputs():
     check_examples([X, X], {"a": np.zeros((4, 1))}, "test")
     check_examples(X, None, "test")
     check_examples(X.tolist(), [0, 1, 2, 3], "test")
+    check_examples(X, list(np.arange(4)), "test")
+    check_examples(X, list(np.eye(4)[:, :3]), "test")
     with pytest.raises(ValueError, match="test got 4 of x, 3 of y; expected as many of each"):
         check_examples(X, np.zeros(3), "test")
     with pytest.raises(ValueError, match=r"test got 4 of x\['a'\], 3 of x\['b'\], 4 of y; expected"):

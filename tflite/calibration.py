@@ -57,6 +57,7 @@ def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarra
         data: an array; of a model with several inputs a list of arrays in the model's order, or a dict by name.
 
     Raises:
+        TypeError: data that holds no real numbers.
         ValueError: another number of arrays, unknown names, numbers of sequences or steps that differ, or what
             `check_representative_data` refuses.
     """

@@ -43,13 +43,19 @@ def first_differing_tensor(tflite: bytes, program: Program, sequence: Sequence[n
     except ValueError as error:
         return str(error)
     summary = read_summary(tflite)
-    opened = TflmRunner(with_more_outputs(tflite, list(found.values())))
+    # The outputs and explicit states of the file are outputs already.
+    inner = [index for index in dict.fromkeys(found.values()) if index not in summary.outputs]
+    opened = TflmRunner(with_more_outputs(tflite, inner))
     emulator, states = Emulator(program), None
     count = len(summary.outputs) - len(summary.states)
     for step in range(last + 1):
         trace = emulator.trace([array[None, step : step + 1] for array in sequence], record=list(found), states=states)
         states = trace.final_states
-        received = dict(zip(found, opened.step(*(array[step] for array in sequence))[count:], strict=True))
+        given = opened.step(*(array[step] for array in sequence))
+        ends = opened.states if summary.states else ()
+        order = (*summary.outputs[:count], *inner, *summary.outputs[count:])
+        by_index = dict(zip(order, (*given, *ends), strict=True))
+        received = {name: by_index[index] for name, index in found.items()}
         for operation, tensor in _written(program):
             if tensor.name not in found:
                 continue
@@ -72,7 +78,7 @@ def with_more_outputs(tflite: bytes, tensors: Sequence[int]) -> bytes:
 
     Args:
         tflite: a file that `to_tflite` wrote.
-        tensors: indices of tensors of the file that an operator writes.
+        tensors: indices of tensors of the file that an operator writes, and that are no outputs yet.
     """
     summary = read_summary(tflite)
     count = len(summary.outputs) - len(summary.states)

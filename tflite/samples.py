@@ -30,7 +30,8 @@ def sample_arrays(program: Program, x: Any, window: int | None = None, least: in
     names = [tensor.name for tensor in program.inputs]
     if len(names) == 1 and isinstance(x, Mapping) and len(x) == 1:
         x = next(iter(x.values()))
-    if len(names) == 1 and is_several(x) and len(x) == 1 and np.ndim(x[0]) > 1:
+    axes = 2 + len(shape_of_sample(program, program.inputs[0]))
+    if len(names) == 1 and is_several(x) and len(x) == 1 and np.ndim(x[0]) == axes:
         x = x[0]
     arrays = arrays_by_name(names, x, f"Program {program.name!r}")
     arrays = [_checked(program, tensor, array) for tensor, array in zip(program.inputs, arrays, strict=True)]

@@ -10,8 +10,7 @@ import numpy as np
 
 from keras_s4 import scores
 from keras_s4.heads import Head
-from keras_s4.outputs import by_output, heads_of, outputs_by_name
-from keras_s4.samples import check_examples
+from keras_s4.outputs import checked_targets, outputs_by_name
 from keras_s4.streaming import StreamingModel
 from keras_s4.tflite.analysis.layers import layer_ratios
 from keras_s4.tflite.comparison import Integers, compare_engines
@@ -63,8 +62,15 @@ def verify(
             and at which step.
     """
     report = progress or (lambda stage, done, total: None)
-    heads, targets = _checked(converted, model, x, y, task)
     program = converted.program
+    arrays = converted.samples(x)
+    x = arrays[0] if len(arrays) == 1 else x
+    heads, targets = checked_targets(model, x, y, task, WHO)
+    if len(heads) != len(program.outputs):
+        raise ValueError(
+            f"Model {model.name!r} has {len(heads)} outputs, and the program {len(program.outputs)}; give verify the "
+            "model that was converted."
+        )
     whole = outputs_by_name(model.predict(x, verbose=0), list(heads))
     for name, values in whole.items():
         if not np.isfinite(values).all():
@@ -101,32 +107,6 @@ def verify(
         clipped={name: [float(share) for share in shares] for name, shares in converted.clipped(x).items()},
         missing=compared.missing,
     )
-
-
-def _checked(converted: Converted, model: keras.Model, x: Any, y: Any, task: Any) -> tuple[dict, dict]:
-    """The head of each output, and its targets in the form that it decides in; before anything long runs."""
-    check_examples(x, y, WHO)
-    arrays = converted.samples(x)
-    heads = heads_of(model, y, task)
-    if len(heads) != len(converted.program.outputs):
-        raise ValueError(
-            f"Model {model.name!r} has {len(heads)} outputs, and the program {len(converted.program.outputs)}; give "
-            "verify the model that was converted."
-        )
-    given = by_output(list(heads), y, "y", partial=True)
-    shapes = _output_shapes(model, x, len(arrays[0]), list(heads))
-    targets = {
-        name: None if given[name] is None else head.targets(given[name], shapes[name], f"{WHO}, output {name!r},")
-        for name, head in heads.items()
-    }
-    return heads, targets
-
-
-def _output_shapes(model: keras.Model, x: Any, count: int, names: list[str]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the outputs for all of x, from those for its first sequence."""
-    first = keras.tree.map_structure(lambda array: np.asarray(array)[:1], x)
-    outputs = outputs_by_name(model.predict(first, verbose=0), names)
-    return {name: (count, *values.shape[1:]) for name, values in outputs.items()}
 
 
 def _streamed(converted: Converted, model: keras.Model, x: Any) -> np.ndarray:

@@ -96,6 +96,7 @@ def convert(
         types = _activations(activations)
         with console().status("Starting TensorFlow ..."), quiet_start():
             from keras_s4 import tflite
+            from keras_s4.outputs import checked_targets
             from keras_s4.tflite.application import folder
             from keras_s4.tflite.lowering import registry
         if list_supported:
@@ -109,6 +110,8 @@ def convert(
         if c is not None:
             folder.check_c_folder(c)
         original = files.load_model(model)
+        if compared:
+            checked_targets(original, **compared, task=None, who=f"{verify}:")
         converted = tflite.convert(original, inputs, length, states, types, steps)
         analysis = tflite.analyse(converted, inputs, original) if analyse else None
         formats = tflite.compare_formats(original, inputs, length) if analyse and types == "int8" else None

@@ -86,7 +86,7 @@ def test_blocks_of_steps_and_states_inside(call, model_file, data_file, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--steps", "0"), "Error: Received steps=0; expected a multiple of 1"),
+        (("--steps", "0"), "Error: convert received steps=0; expected a whole number, 1 or more."),
         (("--steps", "3"), "Error: The model averages over windows of 20 steps, which end inside a block of 3"),
         (("--states", "outside"), "Error: Received states='outside'; expected one of 'inputs', 'variables'."),
     ],
@@ -162,3 +162,33 @@ def test_a_layer_that_cannot_be_converted_is_one_message(call, data_file, tmp_pa
     assert result.exit_code == 1
     assert "Error: " in result.output
     assert "looks_ahead" in result.output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y + 1, "got classes from 1 to 4; the model knows 4, from 0 to 3"),
+        (lambda y: np.zeros((len(y), len(y))), "targets of shape [32, 32] for outputs of shape [32, 4]"),
+        (lambda y: y + 0.5, "no whole numbers"),
+    ],
+)
+def test_labels_of_verify_are_looked_at_before_the_conversion(
+    call, model_file, data_file, tmp_path, change, message, monkeypatch
+):
+    monkeypatch.setattr("keras_s4.tflite.convert", lambda *_: pytest.fail("it converted"), raising=False)
+    data = dict(np.load(data_file))
+    np.savez(tmp_path / "verify.npz", x=data["x"], y=change(data["y"]))
+    result = call("convert", model_file, "--data", data_file, "--verify", tmp_path / "verify.npz")
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+
+
+def test_a_program_that_does_not_do_what_the_model_does_is_not_saved(call, model_file, data_file, tmp_path):
+    """Calibrated on recordings a thousand times too small."""
+    data = dict(np.load(data_file))
+    np.savez(tmp_path / "small.npz", x=data["x"] / 1000)
+    folders = "--verify", data_file, "--out", tmp_path / "fw"
+    result = call("convert", model_file, "--data", tmp_path / "small.npz", *folders)
+    assert result.exit_code == 1
+    assert "The program does not do what the model does. Output head: device against Keras: WRONG" in result.output
+    assert not (tmp_path / "fw").exists()

@@ -120,7 +120,7 @@ def test_sequences_shorter_than_a_convolution_have_no_output(last_step, length):
         (X.astype(str), TypeError, "Turn texts into numbers"),
         ("x.npz", TypeError, "str; expected an array"),
         ((row for row in X), TypeError, "generator"),
-        ([X, X], ValueError, "expected"),
+        ([X, X], ValueError, r"shape \[2, 16, 24, 3\]; expected"),
         ({"a": X, "b": X}, ValueError, "expected"),
     ],
 )
@@ -132,8 +132,9 @@ def test_what_is_no_batch_of_samples_is_refused(averaging, x, error, message):
 
 def test_a_single_input_may_come_in_a_list_or_dict(averaging):
     expected = averaging.quantize(X)
-    for x in ([X], {"samples": X}, X.tolist(), X.astype("float64")):
+    for x in ([X], {"samples": X}, X.tolist(), list(X), X.astype("float64")):
         np.testing.assert_array_equal(averaging.quantize(x), expected)
+    np.testing.assert_array_equal(averaging.quantize([X[0]]), expected[:1])
 
 
 def test_sequences_of_one_feature_without_an_axis_for_it():

@@ -166,6 +166,13 @@ def test_labels_are_refused_before_anything_runs(y, error, message, monkeypatch)
         converted.verify(model, X, y)
 
 
+def test_lists_are_taken_as_well():
+    model = chain(layers.GRU(5), layers.Dense(3, "softmax"))
+    converted, y = convert(model, X), model.predict(X, verbose=0).argmax(axis=1)
+    for x, labels in ((X.tolist(), y.tolist()), (list(X), list(y)), ([X], [y]), ({"x": X}, list(np.eye(3)[y]))):
+        assert converted.verify(model, x, labels).accuracy["keras"] == 1.0
+
+
 def test_windows_of_another_length_are_refused():
     """Keras itself averages over whatever comes."""
     model = chain(layers.Dense(4, "relu"), layers.GlobalAveragePooling1D(), layers.Dense(3, "softmax"))

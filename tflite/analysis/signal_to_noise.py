@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_s4.cloning import dss_layers
 from keras_s4.compression.layer_inputs import measure
+from keras_s4.samples import real_array
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
 from keras_s4.tflite.calibration import arrays_by_name
@@ -131,12 +132,13 @@ def input_arrays(program: Program, data: Arrays) -> list[np.ndarray]:
     """The data for each input of a program: an array for a single one, a list in the program's order, or a dict.
 
     Raises:
+        TypeError: data that holds no real numbers.
         ValueError: another number of arrays, or names that do not fit.
     """
     names = [source.name for source in program.inputs]
     alone = len(names) == 1 and not isinstance(data, Mapping)
     found = [data] if alone else arrays_by_name(names, data, f"Program {program.name!r}")
-    return [np.asarray(array) for array in found]
+    return [real_array(array, f"Program {program.name!r} received data", finite=False) for array in found]
 
 
 def axes_of_output(program: Program) -> int:
