@@ -6,6 +6,7 @@ import dataclasses
 
 import keras
 
+from keras_s4.checks import is_real
 from keras_s4.cloning import clone, dss_layers
 from keras_s4.graph import graph_of
 from keras_s4.layers import DSS, LastStep, S4Block
@@ -35,7 +36,7 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
         ValueError: a rate that is not positive, no DSS layer, or a layer whose memory is counted in samples, by name.
         NotImplementedError: a layer that cannot run step by step.
     """
-    if not isinstance(rate, (int, float)) or not 0.0 < rate < float("inf"):
+    if not is_real(rate) or not 0.0 < rate < float("inf"):
         raise ValueError(f"at_rate got rate={rate!r}; expected a positive number.")
     layers = dss_layers(model)
     if not layers:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
 
+from keras_s4.checks import is_real, is_whole, whole_number
 from keras_s4.compression.matrices import RECURRENT_MATRICES, matrix_layers, owner_of
 from keras_s4.layers.state_regularizer import StatePenalty
 from keras_s4.regularizers import WeightedRegularizer
@@ -45,10 +45,10 @@ class GrowingWeight(keras.callbacks.Callback):
         super().__init__()
         lowest = "above 0" if schedule == "geometric" else "of at least 0"
         for name, weight in (("start", start), ("end", end)):
-            valid = isinstance(weight, numbers.Real) and 0.0 <= weight < np.inf
+            valid = is_real(weight) and 0.0 <= weight < np.inf
             if not valid or (schedule == "geometric" and weight == 0.0):
                 raise ValueError(f"GrowingWeight got {name}={weight!r}; expected a finite number {lowest}.")
-        _check_count("GrowingWeight", "epochs", epochs)
+        epochs = whole_number(epochs, "GrowingWeight got epochs=")
         if schedule not in SCHEDULES:
             raise ValueError(f"GrowingWeight got schedule={schedule!r}; expected one of {', '.join(SCHEDULES)}.")
         self.start, self.end, self.epochs, self.schedule = float(start), float(end), epochs, schedule
@@ -113,10 +113,10 @@ class HardLowRank(keras.callbacks.Callback):
 
     def __init__(self, ranks: Mapping[str, int | float] | int | float, every: int = 1):
         super().__init__()
-        _check_count("HardLowRank", "every", every)
+        every = whole_number(every, "HardLowRank got every=")
         for rank in ranks.values() if isinstance(ranks, Mapping) else [ranks]:
-            whole = isinstance(rank, int) and not isinstance(rank, bool) and rank >= 1
-            if not whole and not (isinstance(rank, float) and 0.0 < rank <= 1.0):
+            whole = is_whole(rank) and rank >= 1
+            if not whole and not (isinstance(rank, (float, np.floating)) and 0.0 < rank <= 1.0):
                 raise ValueError(
                     f"HardLowRank got the rank {rank!r}; expected a whole number of at least 1, or a fraction above 0 "
                     "and at most 1.0."
@@ -194,12 +194,7 @@ def _matrix_of(weight: keras.Variable) -> np.ndarray:
 
 def _whole_rank(rank: int | float, limit: int) -> int:
     """The rank itself, or the fraction of the largest rank that it stands for."""
-    return rank if isinstance(rank, int) else math.ceil(rank * limit)
-
-
-def _check_count(callback: str, name: str, value) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{callback} got {name}={value!r}; expected a whole number of at least 1.")
+    return int(rank) if is_whole(rank) else math.ceil(rank * limit)
 
 
 def compile_again(model: keras.Model) -> None:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from keras_s4.checks import is_whole
+
 # A rank for each part, by name.
 Ranks = dict[str, int]
 
@@ -76,5 +78,5 @@ class Part(abc.ABC):
         return float(squares[:rank].sum() / max(squares.sum(), np.finfo(float).tiny))
 
     def _check_rank(self, rank: int) -> None:
-        if not 1 <= rank <= self.max_rank:
-            raise ValueError(f"Part {self.name!r} got rank {rank}; expected 1 to {self.max_rank}.")
+        if not is_whole(rank) or not 1 <= rank <= self.max_rank:
+            raise ValueError(f"Part {self.name!r} got rank {rank!r}; expected 1 to {self.max_rank}.")

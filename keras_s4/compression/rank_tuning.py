@@ -19,6 +19,7 @@ from rich.table import Table
 
 from keras_s4 import plots
 from keras_s4.brief import Brief
+from keras_s4.checks import is_real
 from keras_s4.compression.budgets import flash_outside
 from keras_s4.compression.evaluations import Evaluation, Evaluations
 from keras_s4.compression.fingerprints import digest, model_digest
@@ -289,9 +290,9 @@ def _check_arguments(evaluate: Any, target: float | None, relative_loss: float |
         raise ValueError(
             f"rank_tuning got target={target}, relative_loss={relative_loss}; give exactly one of the two."
         )
-    if target is not None and not math.isfinite(target):
-        raise ValueError(f"rank_tuning got target={target}; expected a finite number.")
-    if relative_loss is not None and not (relative_loss >= 0.0 and math.isfinite(relative_loss)):
-        raise ValueError(f"rank_tuning got relative_loss={relative_loss}; expected a number of at least 0.")
+    if target is not None and not (is_real(target) and math.isfinite(target)):
+        raise ValueError(f"rank_tuning got target={target!r}; expected a finite number.")
+    if relative_loss is not None and not (is_real(relative_loss) and 0.0 <= relative_loss < math.inf):
+        raise ValueError(f"rank_tuning got relative_loss={relative_loss!r}; expected a number of at least 0.")
     if search not in SEARCHES:
         raise ValueError(f"rank_tuning got search={search!r}; expected one of {', '.join(SEARCHES)}.")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
+from keras_s4 import checks
 from keras_s4.compression.budgets import filled, flash_outside
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
@@ -38,11 +39,11 @@ def uniform(
     if (rank is None) == (fraction is None):
         raise ValueError(f"uniform got rank={rank}, fraction={fraction}; give exactly one of the two.")
     if fraction is not None:
-        _check_fraction("uniform", "fraction", fraction)
+        fraction = checks.fraction(fraction, "uniform got fraction=")
     parts = _parts(model, parts)
     if rank is not None:
         largest = max(parts, key=lambda name: parts[name].max_rank)
-        check_ranks({largest: rank}, parts)
+        rank = check_ranks({largest: rank}, parts)[largest]
     wanted = {name: _share(part.max_rank, fraction) if rank is None else rank for name, part in parts.items()}
     return {name: _choice(part, wanted[name]) for name, part in parts.items()}
 
@@ -58,7 +59,7 @@ def energy(model: keras.Model, keep: float = 0.999, parts: Parts | None = None) 
     Raises:
         ValueError: `keep` is not above 0 and at most 1.
     """
-    _check_fraction("energy", "keep", keep)
+    keep = checks.fraction(keep, "energy got keep=")
     return {
         name: _lowest(part, lambda rank, part=part: part.energy(rank) >= keep)
         for name, part in _parts(model, parts).items()
@@ -79,8 +80,8 @@ def tolerance(model: keras.Model, relative: float = 0.05, parts: Parts | None = 
         ValueError: `relative` is not positive, or no choice below the full rank meets it in some part: the message
             names the part and the smallest bound that a reduction can promise.
     """
-    if not relative > 0.0:
-        raise ValueError(f"tolerance got relative={relative}; expected a positive number.")
+    if not checks.is_real(relative) or not relative > 0.0:
+        raise ValueError(f"tolerance got relative={relative!r}; expected a positive number.")
     ranks = {}
     for name, part in _parts(model, parts).items():
         ranks[name] = _lowest(part, lambda rank, part=part: part.error_bound(rank) <= relative)
@@ -125,6 +126,9 @@ def budget(
     limits = {kind: limit for kind, limit in limits.items() if limit is not None}
     if not limits:
         raise ValueError("budget got no limit; give flash, ram or multiply_accumulates.")
+    for kind, limit in limits.items():
+        if not checks.is_real(limit) or not limit > 0:
+            raise ValueError(f"budget got {kind}={limit!r}; expected a positive number.")
     parts = _parts(model, parts)
     return filled(parts, limits, {"flash": flash_outside(model, parts)} if "flash" in limits else {})
 
@@ -151,7 +155,7 @@ def scores(model: keras.Model, fraction: float = 0.5, parts: Parts | None = None
 
     Source: Gwak, Moon, Ko and Park 2024 (LAST, arXiv 2411.02824).
     """
-    _check_fraction("scores", "fraction", fraction)
+    fraction = checks.fraction(fraction, "scores got fraction=")
     parts = _parts(model, parts)
     by_part = {name: _last_scores(_squared_norms(part)) for name, part in parts.items()}
     owners = np.concatenate([np.full(len(values), index) for index, values in enumerate(by_part.values())])
@@ -166,15 +170,15 @@ def check_ranks(ranks: Ranks, parts: Parts) -> Ranks:
     Raises:
         ValueError: an unknown part, or a rank that is no whole number from 1 to the part's maximum.
     """
-    unknown = set(ranks) - set(parts)
+    unknown = [name for name in ranks if name not in parts]
     if unknown:
-        raise ValueError(f"No part is called {', '.join(sorted(unknown))}; the parts are {', '.join(parts)}.")
+        raise ValueError(f"No part is called {', '.join(map(str, unknown))}; the parts are {', '.join(parts)}.")
     for name, rank in ranks.items():
-        if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= parts[name].max_rank:
+        if not checks.is_whole(rank) or not 1 <= rank <= parts[name].max_rank:
             raise ValueError(
                 f"Part {name!r} got rank {rank!r}; expected a whole number from 1 to {parts[name].max_rank}."
             )
-    return {name: ranks.get(name, part.max_rank) for name, part in parts.items()}
+    return {name: int(ranks.get(name, part.max_rank)) for name, part in parts.items()}
 
 
 def _parts(model: keras.Model, parts: Parts | None) -> Parts:
@@ -183,11 +187,6 @@ def _parts(model: keras.Model, parts: Parts | None) -> Parts:
     if not parts:
         raise ValueError("Got no part to choose a rank for; `parts` is empty.")
     return parts
-
-
-def _check_fraction(chooser: str, argument: str, value: float) -> None:
-    if not 0.0 < value <= 1.0:
-        raise ValueError(f"{chooser} got {argument}={value}; expected a number above 0 and at most 1.")
 
 
 def _share(count: int, fraction: float) -> int:

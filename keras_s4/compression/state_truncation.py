@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_s4 import reduction
+from keras_s4.checks import is_real, is_whole
 from keras_s4.cloning import clone, dss_layers
 from keras_s4.compression.callbacks import compile_again
 from keras_s4.compression.states import StatesPart
@@ -48,13 +48,13 @@ class TruncateStates(keras.callbacks.Callback):
     def __init__(self, epochs: Iterable[int], energy: float | None = None, tolerance: float | None = None):
         super().__init__()
         self.epochs = frozenset(epochs)
-        if not self.epochs or not all(isinstance(epoch, numbers.Integral) and epoch >= 1 for epoch in self.epochs):
-            raise ValueError(f"TruncateStates got epochs={sorted(self.epochs)}; expected whole numbers of at least 1.")
+        if not self.epochs or not all(is_whole(epoch) and epoch >= 1 for epoch in self.epochs):
+            raise ValueError(f"TruncateStates got epochs={list(self.epochs)}; expected whole numbers of at least 1.")
         if (energy is None) == (tolerance is None):
             raise ValueError(f"TruncateStates got energy={energy}, tolerance={tolerance}; give exactly one of the two.")
-        if energy is not None and not 0.0 < energy < 1.0:
+        if energy is not None and not (is_real(energy) and 0.0 < energy < 1.0):
             raise ValueError(f"TruncateStates got energy={energy!r}; expected a number above 0 and below 1.")
-        if tolerance is not None and not 0.0 < tolerance < np.inf:
+        if tolerance is not None and not (is_real(tolerance) and 0.0 < tolerance < np.inf):
             raise ValueError(f"TruncateStates got tolerance={tolerance!r}; expected a positive number.")
         self.energy, self.tolerance = energy, tolerance
         self.ranks: dict[str, int] = {}

@@ -38,8 +38,8 @@ class S4Block(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_rank(self, "value_rank", value_rank, optional=True)
-        check_rank(self, "gate_rank", gate_rank, optional=True)
+        value_rank = check_rank(self, "value_rank", value_rank, optional=True)
+        gate_rank = check_rank(self, "gate_rank", gate_rank, optional=True)
         self.supports_masking = True
         self.dropout_rate = dropout
         self.momentum = momentum

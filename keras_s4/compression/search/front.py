@@ -15,6 +15,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from keras_s4.checks import is_real, whole_number
 from keras_s4.compression.fingerprints import digest
 from keras_s4.compression.part import Part
 from keras_s4.compression.search import distribution
@@ -113,8 +114,9 @@ def search(
         Exception: what went wrong in a trial, when three in a row failed.
     """
     role = distribution.role()
+    trials, epochs, seed, batch_size = _check_numbers(tuner, trials, epochs, seed, batch_size)
+    _check_limits(time_limit, learning_rate)
     deadline = time.monotonic() + (math.inf if time_limit is None else time_limit)
-    _check_numbers(tuner, trials, epochs, seed)
     if not isinstance(validation_data, tuple) or len(validation_data) != 2:
         raise ValueError("search needs validation_data=(inputs, targets); without it the largest model would win.")
     _check_data(model, x, y, validation_data)
@@ -186,14 +188,24 @@ def _refuse_foreign(folder: Path, files: TrialFolder) -> None:
         )
 
 
-def _check_numbers(tuner: str, trials: int | None, epochs: int, seed: int) -> None:
+def _check_numbers(tuner: str, trials: int | None, epochs: int, seed: int, batch_size: int) -> list[int | None]:
+    """The numbers in this order."""
     if tuner not in TUNERS:
         raise ValueError(f"tuner is {tuner!r}; expected one of {', '.join(TUNERS)}.")
-    for name, value, least in (("trials", trials, 1), ("epochs", epochs, 1), ("seed", seed, 0)):
-        if name == "trials" and value is None and tuner == "grid":
-            continue
-        if type(value) is not int or value < least:
-            raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}.")
+    if trials is not None or tuner != "grid":
+        trials = whole_number(trials, "trials is ")
+    return [
+        trials,
+        whole_number(epochs, "epochs is "),
+        whole_number(seed, "seed is ", 0),
+        whole_number(batch_size, "batch_size is "),
+    ]
+
+
+def _check_limits(time_limit: float | None, learning_rate: float | None) -> None:
+    for name, value in (("time_limit", time_limit), ("learning_rate", learning_rate)):
+        if value is not None and not (is_real(value) and value > 0.0):
+            raise ValueError(f"{name} is {value!r}; expected a positive number, or None.")
 
 
 def _check_data(model: keras.Model, x: Any, y: Any, validation_data: tuple[Any, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import keras_tuner
 import numpy as np
 
 from keras_s4 import reduction
+from keras_s4.checks import is_whole
 from keras_s4.compression.part import Part
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.reduce import reduce
@@ -88,20 +89,20 @@ def ranks_to_try(part: Part, choices: int | Mapping[str, Sequence[int]] = 8) -> 
     Raises:
         ValueError: no rank, or one that the part cannot have.
     """
-    if isinstance(choices, int):
-        if choices < 1:
-            raise ValueError(f"choices is {choices}; expected a number of ranks, at least 1, or ranks by part name.")
+    if not isinstance(choices, Mapping):
+        if not is_whole(choices) or choices < 1:
+            raise ValueError(f"choices is {choices!r}; expected a number of ranks, at least 1, or ranks by part name.")
         positions = np.rint(np.geomspace(len(part.choices), 1, choices)).astype(int) - 1
         return tuple(part.choices[position] for position in np.unique(positions))
     if part.name not in choices:
         return ranks_to_try(part)
-    ranks = tuple(sorted(set(choices[part.name])))
-    impossible = [rank for rank in ranks if type(rank) is not int or not 1 <= rank <= part.max_rank]
-    if impossible or not ranks:
+    given = choices[part.name]
+    ranks = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    if not ranks or not all(is_whole(rank) and 1 <= rank <= part.max_rank for rank in ranks):
         raise ValueError(
-            f"choices gives part {part.name!r} the ranks {list(ranks)}; expected numbers from 1 to {part.max_rank}."
+            f"choices gives part {part.name!r} the ranks {ranks}; expected numbers from 1 to {part.max_rank}."
         )
-    return ranks
+    return tuple(sorted({int(rank) for rank in ranks}))
 
 
 def _check_model(model: keras.Model) -> None:

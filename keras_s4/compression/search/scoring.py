@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
+from keras_s4.checks import is_real
+
 Measures = dict[str, float]
 
 
@@ -69,9 +71,9 @@ def check_budgets(budgets: Mapping[str, float] | None, measures: Collection[str]
             "function that measures it, for example keras_s4.tflite.measure with representative data."
         )
     for name, limit in budgets.items():
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < math.inf:
+        if not is_real(limit) or not 0 < limit < math.inf:
             raise ValueError(f"budgets got {name}={limit!r}; expected a positive number.")
-    return dict(budgets)
+    return {name: _plain(limit) for name, limit in budgets.items()}
 
 
 def measured(measure: Callable[[keras.Model], Mapping[str, float]], model: keras.Model) -> Measures:
@@ -83,8 +85,12 @@ def measured(measure: Callable[[keras.Model], Mapping[str, float]], model: keras
     found = measure(model)
     if not isinstance(found, Mapping) or not found:
         raise ValueError(f"measure returned {found!r}; expected numbers by name, such as {{'tflite_bytes': 20000}}.")
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
+    plain = {name: _plain(value) for name, value in found.items()}
     for name, value in plain.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not is_real(value) or not math.isfinite(value):
             raise ValueError(f"measure returned {name}={value!r}; expected a finite number.")
     return plain
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value

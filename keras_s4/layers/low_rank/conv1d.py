@@ -63,7 +63,7 @@ class LowRankConv1D(LowRankWeights, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        check_rank(self, "rank", rank, optional=False)
+        rank = check_rank(self, "rank", rank, optional=False)
         # Checks the arguments, and brings them into the form that they have in Keras.
         whole = keras.layers.Conv1D(filters, kernel_size, strides, padding, data_format, dilation_rate, name=self.name)
         self.filters = whole.filters

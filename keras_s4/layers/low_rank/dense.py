@@ -54,9 +54,8 @@ class LowRankDense(LowRankWeights, keras.layers.Layer):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if not isinstance(units, int) or units < 1:
             raise ValueError(f"LowRankDense {self.name!r} got units={units!r}; expected a whole number of at least 1.")
-        check_rank(self, "rank", rank, optional=False)
         self.units = units
-        self.rank = rank
+        self.rank = check_rank(self, "rank", rank, optional=False)
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

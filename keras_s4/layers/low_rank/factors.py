@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_s4.checks import is_whole
 from keras_s4.weights import finite_weights
 
 Tensor = Any
@@ -125,14 +126,16 @@ class LowRankWeights:
         return matrix
 
 
-def check_rank(layer: keras.layers.Layer, argument: str, rank, optional: bool) -> None:
-    """Refuses ranks that no matrix could have; whether one fits its matrix is known when the layer is built.
+def check_rank(layer: keras.layers.Layer, argument: str, rank, optional: bool) -> int | None:
+    """A rank as Python's number. Whether it fits its matrix is known when the layer is built.
 
     Raises:
         ValueError: the rank is not a whole number of at least 1 (or None, if that is an option).
     """
-    if (rank is None and optional) or (isinstance(rank, int) and rank >= 1):
-        return
+    if rank is None and optional:
+        return None
+    if is_whole(rank) and rank >= 1:
+        return int(rank)
     alternative = ", or None to keep that matrix whole" if optional else ""
     raise ValueError(
         f"{type(layer).__name__} {layer.name!r} got {argument}={rank!r}; expected a whole number of at least 1"

@@ -33,10 +33,8 @@ class LowRankCell(LowRankWeights):
 
     def __init__(self, units: int, rank: int | None, recurrent_rank: int | None, **kwargs):
         super().__init__(units, **kwargs)
-        check_rank(self, "rank", rank, optional=True)
-        check_rank(self, "recurrent_rank", recurrent_rank, optional=True)
-        self.rank = rank
-        self.recurrent_rank = recurrent_rank
+        self.rank = check_rank(self, "rank", rank, optional=True)
+        self.recurrent_rank = check_rank(self, "recurrent_rank", recurrent_rank, optional=True)
 
     @property
     def ranks(self) -> dict[str, int | None]:
