@@ -42,13 +42,14 @@ _OF_QUANTITIES = (
 )
 
 
-def heads_of(model: keras.Model, y: Any = None, task: Any = None) -> dict[str, Head]:
+def heads_of(model: keras.Model, y: Any = None, task: Any = None, outputs: Any = None) -> dict[str, Head]:
     """What each output of a model means, from its last activation, the loss that it is compiled with, and the targets.
 
     Args:
         model: built.
         y: targets, a list or dict of them for several outputs, or None.
         task: to say it in place of that: a word for `Head`, or a `Head`; for several outputs a list, or a dict by name.
+        outputs: what the model gave for some sequences; of a subclassed model all that is known of its outputs.
 
     Returns:
         By the name of the output, in the order in which the model gives them.
@@ -56,15 +57,15 @@ def heads_of(model: keras.Model, y: Any = None, task: Any = None) -> dict[str, H
     Raises:
         ValueError: another task; a list or dict that does not fit the outputs.
     """
-    outputs = _outputs_of(model)
-    names = list(outputs)
+    described = _outputs_of(model, outputs)
+    names = list(described)
     targets, tasks = by_output(names, y, "y", partial=True), by_output(names, task, "task", partial=True)
     if not isinstance(task, (Mapping, list, tuple)):
         tasks = dict.fromkeys(names, task)
     losses = _losses_of(model, names)
     return {
         name: _head(activation, shape, losses[name], targets[name], tasks[name])
-        for name, (activation, shape) in outputs.items()
+        for name, (activation, shape) in described.items()
     }
 
 
@@ -112,10 +113,11 @@ def checked_targets(
         TypeError, ValueError: see `check_examples`, `heads_of` and `Head.targets`.
     """
     check_examples(x, y, who)
-    heads = heads_of(model, y, task)
-    given = by_output(list(heads), y, "y", partial=True)
     first = keras.tree.map_structure(lambda array: np.asarray(array)[:1], x if _is_nest(x) else np.asarray(x))
-    outputs = outputs_by_name(model.predict(first, verbose=0), list(heads))
+    predicted = model.predict(first, verbose=0)
+    heads = heads_of(model, y, task, predicted)
+    given = by_output(list(heads), y, "y", partial=True)
+    outputs = outputs_by_name(predicted, list(heads))
     count = len(keras.tree.flatten(x)[0] if _is_nest(x) else x)
     targets = {
         name: None
@@ -189,15 +191,15 @@ def _numbered(count: int) -> list[str]:
     return [f"output_{index}" for index in range(count)] if count > 1 else ["output"]
 
 
-def _outputs_of(model: keras.Model) -> dict[str, tuple[str | None, tuple]]:
+def _outputs_of(model: keras.Model, outputs: Any = None) -> dict[str, tuple[str | None, tuple]]:
     """The last activation and the shape of each output by its name, in the order in which the model gives them."""
     try:
         graph = graph_of(model)
     except ValueError:  # a subclassed model: nothing can be read
-        shape = getattr(model, "output_shape", None) if model.built else None
-        shapes = list(shape.values()) if isinstance(shape, Mapping) else shape if isinstance(shape, list) else [shape]
-        names = list(shape) if isinstance(shape, Mapping) else _numbered(len(shapes))
-        return {name: (None, shape or ()) for name, shape in zip(names, shapes, strict=True)}
+        arrays = outputs if isinstance(outputs, (list, tuple, Mapping)) else [outputs]
+        if not isinstance(arrays, Mapping):
+            arrays = dict(zip(_numbered(len(arrays)), arrays, strict=True))
+        return {name: (None, np.shape(array) if outputs is not None else ()) for name, array in arrays.items()}
     described = {} if isinstance(model, keras.Sequential) else model.get_config()["output_layers"]
     tensors = keras.tree.flatten(model.outputs)
     if isinstance(described, Mapping) and described:

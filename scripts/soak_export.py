@@ -51,7 +51,7 @@ def soak(steps: int, progress: Progress) -> list[Figure]:
     states, differences = emulator.initial_states(STREAMS), 0
     task = progress.add_task(f"soak, {steps:,} steps", total=steps)
     for _ in range(steps // (STREAMS * CHUNK)):
-        inputs = converted.quantize(random.normal(size=(STREAMS, CHUNK, 6)))
+        inputs = converted.quantize(random.normal(size=(STREAMS, CHUNK, 6)), whole=False)
         trace = emulator.trace(inputs, states=states)
         outputs, after = runner.run(inputs, states=states, keep_states=True)
         differences += int(np.count_nonzero(outputs != trace.outputs[0]))
@@ -177,7 +177,7 @@ def damage(count: int, progress: Progress) -> list[Figure]:
     random = np.random.default_rng(0)
     x = random.normal(size=(4, 30, 3))
     converted = convert(models.classifier((30, 3), 4, channels=6, states=3, blocks=1), x)
-    inputs = converted.quantize(x[:1, :3])
+    inputs = converted.quantize(x[:1, :3], whole=False)
     task = progress.add_task(f"damage, {count} files", total=count)
     refused = computed = 0
     unexpected: list[str] = []

@@ -54,9 +54,9 @@ class ScoreOn(Brief):
         Raises:
             TypeError, ValueError: targets that do not fit the outputs; outputs of another kind than wanted.
         """
-        heads = heads_of(model, self.y, self.task)
-        scored = dataclasses.replace(self, heads=heads)
-        shapes = {name: values.shape for name, values in scored._outputs(model, next(self._batches)).items()}
+        outputs = model.predict_on_batch(next(self._batches))
+        scored = dataclasses.replace(self, heads=heads_of(model, self.y, self.task, outputs))
+        shapes = {name: values.shape for name, values in outputs_by_name(outputs, list(scored.heads)).items()}
         for name, head in scored._scored.items():
             if self.wanted and head.has_labels != (self.wanted == LABELS):
                 other = "error_on" if self.wanted == LABELS else "accuracy_on"

@@ -79,6 +79,26 @@ def test_error_of_quantities():
     assert error_on(x, (y > 0).astype(int), task="regression")(model) < 0
 
 
+def test_subclassed_models_are_scored_as_well():
+    """Of them only what they give is known."""
+
+    class Subclassed(keras.Model):
+        def __init__(self, *units):
+            super().__init__()
+            self.heads = [keras.layers.Dense(size) for size in units]
+
+        def call(self, inputs):
+            given = [head(inputs[:, -1]) for head in self.heads]
+            return given[0] if len(given) == 1 else given
+
+    x = np.random.default_rng(0).normal(size=(30, 5, 3)).astype("float32")
+    for model, units in ((Subclassed(4), [4]), (Subclassed(4, 2), [4, 2])):
+        found = keras.tree.flatten(model(x))
+        y = [keras.ops.convert_to_numpy(values).argmax(axis=1) for values in found]
+        assert len(y) == len(units)
+        assert accuracy_on(x, y if len(y) > 1 else y[0], batch_size=7)(model) == 1.0
+
+
 def test_outputs_of_nan_have_no_score(task):
     model, x, y = task
     broken = keras.models.clone_model(model)
