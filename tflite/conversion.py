@@ -15,6 +15,7 @@ import numpy as np
 from keras_s4.graph import Graph, TensorKey, graph_of
 from keras_s4.layers import LowRankDense
 from keras_s4.layers.quantized import QuantizedLayer
+from keras_s4.padding import as_list
 from keras_s4.paths import layers_by_path
 from keras_s4.tflite import engines
 from keras_s4.tflite.blocks import in_blocks
@@ -36,6 +37,13 @@ from keras_s4.tflite.lowering.registry import Activations
 from keras_s4.tflite.manifest import manifest_of
 from keras_s4.tflite.operations import Accumulate
 from keras_s4.tflite.output_steps import OutputSteps
+from keras_s4.tflite.padding import (
+    PaddedInputs,
+    at_their_places,
+    blocks_of,
+    real_steps_first,
+    run_to_own_lengths,
+)
 from keras_s4.tflite.program import Program, limits
 from keras_s4.tflite.representative import check_count, check_model, gather
 from keras_s4.tflite.samples import clipped_share, sample_arrays
@@ -91,8 +99,15 @@ def convert(
     gathered, taken = gather(model, representative_data, "convert")
     data = check_representative_inputs(model, gathered)
     length = length if length is not None else model.inputs[0].shape[1]
+    padded = PaddedInputs.of(model)
+    real = None
+    if padded is not None:
+        given = list(data.values())
+        real = padded.mask(given)
+        data = dict(zip(data, real_steps_first(given, real), strict=True))
+        real = np.sort(~real, axis=1) == 0
     samples = next(iter(data.values())).shape[1]
-    builder = ProgramBuilder(length, ranges=_trained_ranges(model), activations=activations, samples=samples)
+    builder = ProgramBuilder(length, _trained_ranges(model), activations, samples, real)
     if len(data) == 1:
         sources = [_input("input", graph, graph.inputs[0], *data.values(), activations)]
     else:
@@ -103,6 +118,8 @@ def convert(
     found = warnings_of(read, [signal for signal in sources if signal.tensor.type == "int16"], taken)
     results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
     results = [builder.settled(result, "nothing") for result in results]
+    if padded is not None:
+        padded.check(given)
     steps = builder.period if steps is None else steps
     _check_steps(steps, builder, length)
     program = Program(
@@ -118,7 +135,7 @@ def convert(
     ends = tuple(OutputSteps(result.has_time, result.phase) for result in results)
     for sentence in found:
         warnings.warn(sentence, stacklevel=2)
-    return Converted(program, to_tflite(program, states), length, ends, _names_of_outputs(model), found)
+    return Converted(program, to_tflite(program, states), length, ends, _names_of_outputs(model), found, padded)
 
 
 def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> None:
@@ -196,6 +213,7 @@ class Converted:
         output_steps: for each output, which of its values Keras has; empty: the last one.
         output_names: the keys of a model that gives a dict; empty if it gives one output or a list.
         warnings: what `convert` warned of in the representative data: features with too few integers, outliers.
+        padded: what is known of padding, None if the model does not mask padded steps.
     """
 
     program: Program
@@ -204,6 +222,7 @@ class Converted:
     output_steps: tuple[OutputSteps, ...] = ()
     output_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    padded: PaddedInputs | None = None
 
     @property
     def phase(self) -> int:
@@ -385,30 +404,54 @@ class Converted:
         Returns:
             What the Keras model's `predict` returns, in the same shapes: behind a pooling over time, or for a last
             step, the outputs after the last step, for a classifier the probabilities, `[B, C]`; of a sequence all
-            steps, `[B, L, C]`. For several outputs a list or a dict, as Keras has it.
+            steps, `[B, L, C]`. For several outputs a list or a dict, as Keras has it. Sequences with steps that the
+            model masks run without them (see `real_steps`).
 
         Raises:
             TypeError, ValueError: see `quantize`; another engine.
             ImportError, CompilerError: the engine that was asked for is not installed.
         """
         run = engines.chosen(engine, self.program, self.tflite)
-        integers = self.quantize(x)
-        self._warn_of_clipping(x)
-        return self.outputs_of_keras(run(integers))
+        real = self.real_steps(x)
+        if real is None:
+            integers = self.quantize(x)
+            self._warn_of_clipping(x)
+            return self.outputs_of_keras(run(integers))
+        samples = real_steps_first(self.samples(x), real)
+        integers, counts = as_list(self.quantize(samples)), blocks_of(real, self.program.steps, self.program.name)
+        self._warn_of_clipping(samples)
+        outputs = run_to_own_lengths(lambda arrays: as_list(run(arrays)), integers, counts, len(real))
+        return self.outputs_of_keras(outputs if len(outputs) > 1 else outputs[0], real)
 
-    def outputs_of_keras(self, integers: np.ndarray | Sequence[np.ndarray]):
+    def real_steps(self, x: Arrays) -> np.ndarray | None:
+        """Which steps of sequences are real, bool `[B, L]`, as the Keras model masks them; None if all are.
+
+        On a device there is no padding: a stream starts at its first real step and is read at its last. `predict` and
+        `verify` run each sequence so. Nothing is masked in what `quantize` gives, nor in the program itself.
+
+        Raises:
+            TypeError, ValueError: see `quantize`; padding that the Keras model does not treat so.
+        """
+        if self.padded is None:
+            return None
+        real = self.padded.real_steps(self.samples(x))
+        return None if real.all() else real
+
+    def outputs_of_keras(self, integers: np.ndarray | Sequence[np.ndarray], real: np.ndarray | None = None):
         """Integer outputs of all steps of sequences as the outputs of the Keras model, in its shapes.
 
         Args:
             integers: what an engine gives; of a program with several outputs a sequence of arrays in its order.
+            real: of padded sequences that were run to their own lengths, bool `[B, L]`: which steps are real. At padded
+                steps a sequence of outputs keeps its last value.
         """
         values = self.dequantize(integers)
         steps = self.output_steps or (OutputSteps(),) * len(self.program.outputs)
+        ends = [each.of(array) for array, each in zip(_listed(values), steps, strict=True)]
+        ends = [at_their_places(e, real) if each.sequence else e for e, each in zip(ends, steps, strict=True)]
         if isinstance(values, dict):
-            return {name: each.of(values[name]) for name, each in zip(values, steps, strict=True)}
-        if isinstance(values, list):
-            return [each.of(array) for array, each in zip(values, steps, strict=True)]
-        return steps[0].of(values)
+            return dict(zip(values, ends, strict=True))
+        return ends if isinstance(values, list) else ends[0]
 
     def _warn_of_clipping(self, x: Arrays) -> None:
         clipped = {name: shares for name, shares in self.clipped(x).items() if shares.any()}
@@ -463,6 +506,11 @@ def _joined(integers: np.ndarray, rows: int) -> np.ndarray:
     if rows == 1:
         return integers
     return integers.reshape(integers.shape[0], -1, *integers.shape[3:])
+
+
+def _listed(values) -> list[np.ndarray]:
+    """One output, or several in a list or dict, as a list."""
+    return list(values.values()) if isinstance(values, dict) else as_list(values)
 
 
 def _dequantized(tensor: Tensor, activation: str, integers: np.ndarray) -> np.ndarray:

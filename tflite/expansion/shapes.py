@@ -33,7 +33,8 @@ def expand_embed(operation: Embed, file: Expansion) -> None:
     """See `operations.Embed`."""
     table, output = operation.table, operation.output
     rows = file.writer.tensor(table.shape, "int8", quantization(output), table.data)
-    row = file.index[operation.input.name]
+    # A state has four axes in the file, and a row would add one.
+    row = file.once("shaped", operation.input, lambda: file.shaped(operation.input))
     if len(output.shape) > 1:
         row = file.reshape(row, (1, *output.shape[:-1]))
     file.writer.operator("GATHER", [rows, row], file.declare(output, (*file.shape(row), output.shape[-1])))

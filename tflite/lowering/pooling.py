@@ -10,6 +10,7 @@ import numpy as np
 from keras_s4.layers import LastStep
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.fixed_point import RANGES
+from keras_s4.tflite.lowering.average_so_far import LARGEST_COUNT, add_average_so_far
 from keras_s4.tflite.lowering.registry import refusal, register
 from keras_s4.tflite.lowering.timing import at_rest_until_due
 from keras_s4.tflite.lowering.units import with_encoding
@@ -18,7 +19,7 @@ from keras_s4.tflite.operations import Accumulate, Affine, Maximum, Requantize
 
 @register(keras.layers.GlobalAveragePooling1D, takes="both")
 def lower_average_pooling(layer, inputs, builder):
-    """A running sum; the division by the window's length is folded into its scale."""
+    """A running sum; the division by the window's length is folded into its scale. Of padded sequences, the average."""
     _check_pooling(layer)
     signal = inputs[0]
     if builder.window is None:
@@ -26,6 +27,8 @@ def lower_average_pooling(layer, inputs, builder):
             f"Layer {layer.name!r} averages over time, but the model's sequence length is open; "
             "say how many steps a window has: convert(model, data, length=...)."
         )
+    if builder.padded:
+        return _lower_average_so_far(layer, signal, builder)
     length = builder.window - signal.phase
     largest = 2.0 ** (15 if signal.tensor.type == "int16" else 8) * length
     if largest > 2.0**31 - 1:
@@ -43,6 +46,24 @@ def lower_average_pooling(layer, inputs, builder):
     output = builder.tensor(f"{layer.name}/output", signal.tensor.shape, "int16", scale * 2.0**shift)
     builder.add(Requantize(sums.after, output))
     result = Signal(output, averages, phase=signal.phase, has_time=False)
+    return with_encoding(result, signal.encoding, builder)
+
+
+def _lower_average_so_far(layer, signal, builder):
+    if signal.phase:
+        raise refusal(
+            layer,
+            f"the model masks padded steps, and what it averages means something from step {signal.phase} on only",
+            "Use padding='causal' in the convolutions in front of it",
+        )
+    if builder.window > LARGEST_COUNT:
+        raise refusal(
+            layer,
+            f"in a model that masks padded steps it counts them, up to {LARGEST_COUNT:,} and not to {builder.window:,}",
+            f"Use shorter sequences, or convert(model, data, length={LARGEST_COUNT}): behind so many steps older ones "
+            "fade",
+        )
+    result = add_average_so_far(layer.name, signal, builder.window, builder)
     return with_encoding(result, signal.encoding, builder)
 
 
