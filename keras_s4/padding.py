@@ -47,6 +47,15 @@ class Padding:
             return _first_mask(self.model, inputs)
         return as_list(self._arguments(inputs))[0]
 
+    def mask_of(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """`mask` of arrays, `[B, L, ...]` for each input of the model.
+
+        Raises:
+            ValueError: layers are called with different masks.
+        """
+        masks = [self._checked_mask(as_tensors(self.model, part)) for part in _batches(arrays, BATCH_SIZE)]
+        return np.concatenate(masks)
+
     def real_steps(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Which steps of sequences are real, bool `[B, L]`.
 
@@ -56,8 +65,7 @@ class Padding:
         Raises:
             ValueError: sequences that are padding throughout, or layers that are called with different masks.
         """
-        masks = [self._checked_mask(as_tensors(self.model, part)) for part in _batches(arrays, BATCH_SIZE)]
-        mask = np.concatenate(masks)
+        mask = self.mask_of(arrays)
         empty = np.flatnonzero(~mask.any(axis=1))
         if empty.size:
             raise ValueError(
@@ -125,6 +133,30 @@ def take_steps(sequences: Tensor, places: Tensor) -> Tensor:
     places = ops.reshape(places, (*ops.shape(places), *(1 for _ in sequences.shape[2:])))
     shape = (*ops.shape(places)[:2], *sequences.shape[2:])
     return ops.take_along_axis(sequences, ops.broadcast_to(places, shape), axis=1)
+
+
+def real_values(real: np.ndarray, count: int) -> np.ndarray:
+    """Which of the values of a signal belong to real steps, bool `[B, count]`.
+
+    Behind layers that drop steps, those of which all samples are real; sequences are padded at their end there.
+
+    Args:
+        real: of the samples, bool `[B, L]`.
+        count: values of the signal in L steps.
+    """
+    samples = real.shape[1]
+    if count == samples:
+        return real
+    periods = (period for period in range(2, samples) if count in (samples // period, -(-samples // period)))
+    lengths = real.sum(axis=1, keepdims=True)
+    return np.arange(count) < np.maximum(lengths // next(periods, samples), 1)
+
+
+def with_padding_filled(values: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Values `[B, L, ...]` with those at padded steps replaced by that of the real step before, or of the first."""
+    places = np.maximum.accumulate(np.where(real, np.arange(real.shape[1]), -1), axis=1)
+    places = np.where(places < 0, real.argmax(axis=1)[:, None], places)
+    return np.take_along_axis(values, places.reshape(*places.shape, *[1] * (values.ndim - 2)), axis=1)
 
 
 def held_between(values: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from keras_s4.tflite.c99.host import CompilerError
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.first_difference import first_differing_tensor
+from keras_s4.tflite.padding import held, of_equal_length, run_to_own_lengths
 from keras_s4.tflite.program import Program
 
 Progress = Callable[[str, int, int], None]
@@ -55,13 +56,16 @@ class Comparison(Brief):
         return next(name for name in ("tflm", "c", "emulator") if name in self.outputs)
 
 
-def compare_engines(converted: Converted, integers: list[np.ndarray], report: Progress) -> Comparison:
+def compare_engines(
+    converted: Converted, integers: list[np.ndarray], report: Progress, counts: np.ndarray | None = None
+) -> Comparison:
     """Runs a program on the emulator, TensorFlow Lite Micro, compiled C and TensorFlow's interpreter.
 
     Args:
         converted: what `convert` returned.
         integers: for each input `[B, L, ...]`.
         report: called as `report(engine, done, all)`.
+        counts: of sequences that end earlier, how many of their `L` are run, `[B]`; the last outputs stay behind.
 
     Raises:
         OverflowError: a 32-bit accumulator or state of the emulator would wrap.
@@ -71,28 +75,32 @@ def compare_engines(converted: Converted, integers: list[np.ndarray], report: Pr
     runners, missing = _runners(converted)
     names = [tensor.name for tensor in (*program.outputs, *(state.after for state in program.states))]
     parts: dict[str, list[Integers]] = {name: [] for name in ("emulator", *runners)}
-    difference = ""
-    for start in range(0, len(integers[0]), SEQUENCES_AT_ONCE):
-        chunk = [array[start : start + SEQUENCES_AT_ONCE] for array in integers]
+    difference, done = "", 0
+    size, length = integers[0].shape[:2]
+    counts = np.full(size, length) if counts is None else counts
+    groups = of_equal_length(counts, SEQUENCES_AT_ONCE)
+    for rows in groups:
+        chunk = [array[rows, : counts[rows[0]]] for array in integers]
         trace = emulator.trace(chunk, record=names)
         expected = [trace.tensors[name] for name in names]
-        parts["emulator"].append(expected[: len(program.outputs)])
+        parts["emulator"].append([held(array, length) for array in expected[: len(program.outputs)]])
         for engine, run in runners.items():
             outputs, states = run(chunk)
-            parts[engine].append(outputs)
-            found = (
-                None if difference else first_difference(names, expected, [*outputs, *states], start, TITLES[engine])
-            )
+            parts[engine].append([held(array, length) for array in outputs])
+            found = None if difference else first_difference(names, expected, [*outputs, *states], rows, TITLES[engine])
             if found:
                 sequence, step, difference = found
                 if engine == "tflm":
                     inside = [array[sequence] for array in chunk]
                     difference += f". {first_differing_tensor(converted.tflite, program, inside, step)}"
-        report("tflm", start + len(chunk[0]), len(integers[0]))
+        done += len(rows)
+        report("tflm", done, size)
+    order = np.argsort(np.concatenate(groups))
     outputs = {
-        engine: [np.concatenate(arrays) for arrays in zip(*found, strict=True)] for engine, found in parts.items()
+        engine: [np.concatenate(arrays)[order] for arrays in zip(*found, strict=True)]
+        for engine, found in parts.items()
     }
-    opinion = _second_opinion(converted, integers, report, missing)
+    opinion = _second_opinion(converted, integers, counts, report, missing)
     sequences, apart = 0, 0
     if opinion:
         sequences = len(opinion[0])
@@ -101,7 +109,7 @@ def compare_engines(converted: Converted, integers: list[np.ndarray], report: Pr
         outputs["tensorflow"] = opinion
     return Comparison(
         outputs,
-        steps=int(np.prod(integers[0].shape[:2])) * program.steps,
+        steps=int(counts.sum()) * program.steps,
         first_difference=difference,
         largest_accumulator=max(emulator.peaks.values(), default=0) / 2**31,
         tensorflow_sequences=sequences,
@@ -111,7 +119,7 @@ def compare_engines(converted: Converted, integers: list[np.ndarray], report: Pr
 
 
 def first_difference(
-    names: list[str], expected: list[np.ndarray], received: list[np.ndarray], start: int, engine: str
+    names: list[str], expected: list[np.ndarray], received: list[np.ndarray], rows: Sequence[int], engine: str
 ) -> tuple[int, int, str] | None:
     """The earliest step, over these sequences, at which a tensor differs.
 
@@ -119,11 +127,11 @@ def first_difference(
         names: of the outputs, then of the states.
         expected: the emulator's integers of each `[B, L, ...]`.
         received: those of the engine; of explicit states alone, so that there may be fewer.
-        start: the number of the first sequence.
+        rows: the numbers of the sequences.
         engine: its name.
 
     Returns:
-        The sequence among these, the step, and a sentence that counts sequences from `start`; None if nothing differs.
+        The sequence among these, the step, and a sentence with the sequence's number; None if nothing differs.
     """
     found = []
     for name, ours, theirs in zip(names, expected, received, strict=False):
@@ -134,7 +142,7 @@ def first_difference(
     if not found:
         return None
     step, name, place, ours, theirs = min(found, key=lambda entry: entry[0])
-    where = f"{name}{list(place[2:])} of sequence {start + place[0]} at step {step}"
+    where = f"{name}{list(place[2:])} of sequence {rows[place[0]]} at step {step}"
     return place[0], step, f"{where}: emulator {ours}, {engine} {theirs}"
 
 
@@ -174,7 +182,11 @@ def _run_c(program: Program) -> Runner:
 
 
 def _second_opinion(
-    converted: Converted, integers: list[np.ndarray], report: Progress, missing: dict[str, str]
+    converted: Converted,
+    integers: list[np.ndarray],
+    counts: np.ndarray,
+    report: Progress,
+    missing: dict[str, str],
 ) -> list[np.ndarray]:
     """The outputs of TensorFlow's interpreter on the first sequences; none where it is not installed."""
     try:
@@ -183,7 +195,8 @@ def _second_opinion(
         missing["tensorflow"] = f"TensorFlow is not installed ({error}): pip install tensorflow."
         return []
     few = [array[:TENSORFLOW_SEQUENCES] for array in integers]
-    return _listed(runner.run(few, progress=lambda done, total: report("tensorflow", done, total)))
+    report("tensorflow", 0, len(few[0]))
+    return run_to_own_lengths(lambda part: _listed(runner.run(part)), few, counts[: len(few[0])], len(few[0]))
 
 
 def _listed(outputs: np.ndarray | tuple[np.ndarray, ...]) -> list[np.ndarray]:

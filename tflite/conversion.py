@@ -300,6 +300,8 @@ class Converted:
     def clipped(self, x: Arrays) -> dict[str, np.ndarray]:
         """The share of the samples of each feature that lie beyond the range of the program's integers.
 
+        Steps that the model masks do not count: a device never sees them.
+
         Args:
             x: as for `quantize`; pieces of a stream, too.
 
@@ -307,6 +309,8 @@ class Converted:
             By the name of each input that takes no tokens, `[features]` from 0 to 1.
         """
         arrays = sample_arrays(self.program, x)
+        if self.padded is not None and (real := self.padded.is_real(arrays)).any():
+            arrays = [array[real][None] for array in arrays]
         pairs = zip(self.program.inputs, arrays, strict=True)
         return {
             tensor.name: clipped_share(tensor, self._rounded(tensor, array))

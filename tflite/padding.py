@@ -47,6 +47,10 @@ class PaddedInputs:
         """`real_steps` without the last refusal."""
         return self._padding.real_steps(arrays)
 
+    def is_real(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """`real_steps` of sequences that may be padding throughout."""
+        return self._padding.mask_of(arrays)
+
     def check(self, arrays: Sequence[np.ndarray]) -> None:
         """Refuses a model that computes with padding at the end of sequences.
 
@@ -102,7 +106,9 @@ def at_their_places(values: np.ndarray, real: np.ndarray | None) -> np.ndarray:
 
     Behind layers that drop steps, where sequences have padding at their end alone, it stays as it is.
     """
-    return held_between(values, real) if real is not None and values.shape[1] == real.shape[1] else values
+    if real is None or values.shape[1] != real.shape[1]:
+        return values
+    return held_between(values, real[: len(values)])
 
 
 def blocks_of(real: np.ndarray, steps: int, name: str) -> np.ndarray:

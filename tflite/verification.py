@@ -11,11 +11,14 @@ import numpy as np
 from keras_s4 import scores
 from keras_s4.heads import Head
 from keras_s4.outputs import checked_targets, outputs_by_name
+from keras_s4.padding import as_list, real_values, with_padding_filled
 from keras_s4.streaming import StreamingModel
 from keras_s4.tflite.analysis.layers import layer_ratios
-from keras_s4.tflite.comparison import Integers, compare_engines
+from keras_s4.tflite.comparison import Comparison, Integers, compare_engines
 from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.flatbuffer_reader import read_summary
+from keras_s4.tflite.output_steps import OutputSteps
+from keras_s4.tflite.padding import blocks_of, real_steps_first
 from keras_s4.tflite.verification_result import OutputVerification, Verification
 
 Progress = Callable[[str, int, int], None]
@@ -40,7 +43,8 @@ def verify(
     another way, runs the first 20 sequences. What each layer loses against Keras is measured on the first 32.
 
     How the outputs are compared follows from what they mean (see `keras_s4.heads.Head`): labels are counted,
-    quantities have a signal-to-noise ratio. All steps of a sequence count.
+    quantities have a signal-to-noise ratio. All steps of a sequence count, but for those that the model masks: each
+    padded sequence is run to its own length (see `Converted.real_steps`).
 
     An engine that is not installed is left out, and the result says so.
 
@@ -65,7 +69,8 @@ def verify(
     program = converted.program
     arrays = converted.samples(x)
     x = arrays[0] if len(arrays) == 1 else x
-    heads, targets = checked_targets(model, x, y, task, WHO)
+    real = converted.real_steps(x)
+    heads, targets = checked_targets(model, x, _of_real_steps(converted, y, real), task, WHO)
     if len(heads) != len(program.outputs):
         raise ValueError(
             f"Model {model.name!r} has {len(heads)} outputs, and the program {len(program.outputs)}; give verify the "
@@ -79,9 +84,13 @@ def verify(
     if len(program.inputs) == len(program.outputs) == 1:
         report("streamed", 0, len(_first(whole)))
         found["streamed"] = dict.fromkeys(whole, _streamed(converted, model, x))
-    integers = converted.quantize(x)
-    compared = compare_engines(converted, integers if isinstance(integers, list) else [integers], report)
-    found |= {stage: _as_keras(converted, list(heads), values) for stage, values in compared.outputs.items()}
+    compared = _compared(converted, x, real, report)
+    found |= {stage: _as_keras(converted, list(heads), values, real) for stage, values in compared.outputs.items()}
+    device = _first(found[compared.judge])
+    if real is not None:
+        sequences = _sequences(converted, heads)
+        found = {stage: _real_steps(values, real, sequences) for stage, values in found.items()}
+        targets, whole = _real_steps(targets, real, sequences), found["keras"]
     outputs = tuple(
         OutputVerification(
             name,
@@ -90,7 +99,6 @@ def verify(
         )
         for name, head in heads.items()
     )
-    device = _first(found[compared.judge])
     return Verification(
         outputs=outputs,
         streamed_deviation=float(np.abs(_first(whole) - _first(found["streamed"])).max())
@@ -109,6 +117,48 @@ def verify(
     )
 
 
+def _compared(converted: Converted, x: Any, real: np.ndarray | None, report: Progress) -> Comparison:
+    """All engines, each padded sequence to its own length."""
+    if real is None:
+        return compare_engines(converted, as_list(converted.quantize(x)), report)
+    integers = as_list(converted.quantize(real_steps_first(converted.samples(x), real)))
+    program = converted.program
+    return compare_engines(converted, integers, report, blocks_of(real, program.steps, program.name))
+
+
+def _sequences(converted: Converted, heads: Mapping[str, Head]) -> dict[str, bool]:
+    """By output, whether it is a sequence."""
+    steps = converted.output_steps or (OutputSteps(),) * len(heads)
+    return {name: each.sequence for name, each in zip(heads, steps, strict=True)}
+
+
+def _real_steps(
+    values: Mapping[str, np.ndarray | None], real: np.ndarray, sequences: Mapping[str, bool]
+) -> dict[str, np.ndarray | None]:
+    """Of outputs, or targets, that are sequences the real steps of all, one after the other `[N, ...]`."""
+    return {
+        name: array[real_values(real[: len(array)], array.shape[1])] if array is not None and sequences[name] else array
+        for name, array in values.items()
+    }
+
+
+def _of_real_steps(converted: Converted, y: Any, real: np.ndarray | None) -> Any:
+    """The targets; of sequences those of padded steps, which do not count, are replaced by ones of real steps."""
+    if real is None or y is None:
+        return y
+    flags = [each.sequence for each in converted.output_steps]
+
+    def filled(array, sequence):
+        return with_padding_filled(np.asarray(array), real) if sequence and np.shape(array)[:2] == real.shape else array
+
+    if isinstance(y, Mapping):
+        by_name = dict(zip(converted.output_names, flags, strict=False))
+        return {name: filled(array, by_name.get(name, False)) for name, array in y.items()}
+    if isinstance(y, (list, tuple)) and len(flags) > 1:
+        return [filled(array, flag) for array, flag in zip(y, flags, strict=False)]
+    return filled(y, flags[0])
+
+
 def _streamed(converted: Converted, model: keras.Model, x: Any) -> np.ndarray:
     """The outputs of the streaming model at the steps that Keras gives."""
     streaming = StreamingModel(model, converted.length)
@@ -122,8 +172,10 @@ def _single(x: Any) -> Any:
     return keras.tree.flatten(x)[0] if isinstance(x, (Mapping, list, tuple)) else x
 
 
-def _as_keras(converted: Converted, names: list[str], integers: Integers) -> dict[str, np.ndarray]:
-    return outputs_by_name(converted.outputs_of_keras(integers if len(integers) > 1 else integers[0]), names)
+def _as_keras(
+    converted: Converted, names: list[str], integers: Integers, real: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    return outputs_by_name(converted.outputs_of_keras(integers if len(integers) > 1 else integers[0], real), names)
 
 
 def _figures(head: Head, values: np.ndarray, whole: np.ndarray, targets: np.ndarray | None) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from keras_s4.brief import Brief
 from keras_s4.cloning import dss_layers
+from keras_s4.padding import real_values
 from keras_s4.samples import real_array
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis import tables
@@ -23,6 +24,7 @@ from keras_s4.tflite.conversion import Arrays, Converted
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.input_encoding import coarse_features
 from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.padding import real_steps_first
 from keras_s4.tflite.program import Program
 from keras_s4.tflite.representative import check_count, check_model
 from keras_s4.tflite.tensors import Tensor
@@ -209,15 +211,21 @@ def analyse(
     wanted = {} if model is None else _wanted(model, layers)
     output = program.outputs[0]
     names = {output.name, *(tensor.name for step in layers.values() for tensor in (step.input, step.output))}
+    real = converted.real_steps(arrays)
+    padded = arrays if real is None else _padded_at_the_end(arrays, real)
+    arrays = real_steps_first(arrays, real)
+    first = None if real is None else np.sort(real, axis=1)[:, ::-1]
     traced, overflow = _emulated(program, converted.quantize(arrays if len(arrays) > 1 else arrays[0]), names)
-    comparison = Comparison(program, [array[:NOISE_SEQUENCES] for array in arrays], model)
+    few = [[array[:NOISE_SEQUENCES] for array in each] for each in (arrays, padded)]
+    comparison = Comparison(program, few[0], model, None if first is None else first[:NOISE_SEQUENCES], few[1])
     samples = arrays[0].shape[1]
     rows = []
     for name, step in layers.items():
         received, given = (_in_steps(traced[tensor.name], 1) for tensor in (step.input, step.output))
         # Behind layers that drop steps a window has fewer of them.
         length = (converted.length or samples) * received.shape[1] // samples
-        states = analyse_states(step, received, wanted.get(name), length, steps)
+        counting = None if first is None else real_values(first, received.shape[1])
+        states = analyse_states(step, received, wanted.get(name), length, steps, counting)
         rows.append(LayerAnalysis(name, states, *comparison.layer(name, step, given[:NOISE_SEQUENCES])))
     ratios = comparison.output(_in_steps(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
     coarse = [
@@ -228,6 +236,12 @@ def analyse(
     ]
     noise = comparison.noise_by_stage()
     return Analysis(tuple(rows), *ratios, noise, overflow, comparison.missing, comparison.sources, tuple(coarse))
+
+
+def _padded_at_the_end(arrays: list[np.ndarray], real: np.ndarray) -> list[np.ndarray]:
+    """Sequences whose padding is moved behind their real steps."""
+    order = np.argsort(~real, axis=1, kind="stable")
+    return [np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), axis=1) for array in arrays]
 
 
 def _in_steps(integers: np.ndarray, axes: int) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from keras_s4.padding import real_values
 from keras_s4.tflite.analysis.signal_to_noise import ratio
 from keras_s4.tflite.conversion import Converted, convert
-from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.formats import layer_paths
 from keras_s4.tflite.program import Program
 
@@ -134,11 +134,11 @@ def _int8_layers(model: keras.Model, program: Program) -> list[str]:
 
 def _signal_to_noise(converted: Converted, inputs: np.ndarray, reference: np.ndarray) -> float:
     """Of the first output in dB, on the emulator."""
-    trace = Emulator(converted.program).trace(converted.quantize(inputs))
     activations = converted.program.output_activations
-    outputs = converted.dequantize(trace.outputs if len(trace.outputs) > 1 else trace.outputs[0])
-    received = keras.tree.flatten(outputs)[0]
-    received = received[:, -1] if reference.ndim < received.ndim else received[:, -reference.shape[1] :]
+    received = keras.tree.flatten(converted.predict(inputs, engine="emulator"))[0]
+    real = converted.real_steps(inputs)
+    if real is not None and converted.output_steps[0].sequence:
+        reference, received = (values[real_values(real, values.shape[1])] for values in (reference, received))
     if activations and activations[0] == "softmax":
         # A softmax ignores the mean of its arguments, so that what differs in it is no noise.
         reference, received = (np.log(np.maximum(values, _TINY)) for values in (reference, received))

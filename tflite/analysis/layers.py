@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -20,10 +20,13 @@ from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.encoding import Encoding, encoded
 from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.operations import writes
+from keras_s4.tflite.padding import blocks_of, of_equal_length, real_steps_first
 from keras_s4.tflite.program import Program
 from keras_s4.tflite.tensors import Tensor
 
 SEQUENCES = 32
+# Of padded sequences, of so many different lengths.
+LENGTHS = 8
 # Integers of a program that are computed for the sequences that are compared at once: a bound for the memory.
 _VALUES_AT_ONCE = 2**25
 # How lowerings call the tensor of a layer's output, behind the layer's name: the first of these that there is. Those
@@ -61,8 +64,7 @@ def layer_ratios(converted: Converted, model: keras.Model, x: Any) -> dict[str, 
     arrays = [array[:SEQUENCES] for array in input_arrays(program, x)]
     at_once = _sequences_at_once(program, written, arrays[0].shape[1])
     powers: dict[str, np.ndarray] = {}
-    for start in range(0, len(arrays[0]), at_once):
-        part = [array[start : start + at_once] for array in arrays]
+    for part in _parts(converted, arrays, at_once):
         walk = _Walk({tensor.name: tensor for tensor in written}, program.encodings)
         walk.run(model, part)
         names = [output.tensor.name for output in walk.outputs.values()]
@@ -72,11 +74,25 @@ def layer_ratios(converted: Converted, model: keras.Model, x: Any) -> dict[str, 
             pair = output.compared(traced[output.tensor.name])
             if pair is not None:
                 signal, received = pair
-                found = np.array([power(signal), power(received - signal)]) * len(signal)
+                found = np.array([power(signal), power(received - signal)]) * signal.size
                 powers[path] = powers.get(path, 0.0) + found
     places = {tensor.name: index for index, tensor in enumerate(written)}
     paths = sorted(powers, key=lambda path: places[walk.outputs[path].tensor.name])
     return {path: _decibels(*powers[path]) for path in paths}
+
+
+def _parts(converted: Converted, arrays: list[np.ndarray], at_once: int) -> Iterator[list[np.ndarray]]:
+    """Some sequences at a time; of padded ones the real steps, those of one length together, of few lengths."""
+    real = converted.real_steps(arrays)
+    if real is None:
+        real = np.ones(arrays[0].shape[:2], bool)
+    counts = blocks_of(real, converted.program.steps, converted.program.name) * converted.program.steps
+    lengths = np.unique(counts)
+    lengths = lengths[:: -(-len(lengths) // LENGTHS)]
+    arrays = real_steps_first(arrays, real)
+    for rows in of_equal_length(counts, at_once):
+        if counts[rows[0]] in lengths:
+            yield [array[rows, : counts[rows[0]]] for array in arrays]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_s4.cloning import dss_layers
 from keras_s4.compression.layer_inputs import measure
+from keras_s4.padding import real_values
 from keras_s4.samples import real_array
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
@@ -33,13 +34,24 @@ class Comparison:
         program: the integer program.
         inputs: for each input of the program `[B, L, features]`, or tokens `[B, L]`.
         model: the trained model, or None.
+        real: of padded sequences which steps are real, the first ones, bool `[B, L]`; None if all are. Then only these
+            are compared.
+        padded: the inputs as the model masks them, where those of the program have other values behind the real steps.
 
     Attributes:
         missing: the operation without a noise model, "" if there is none. Nothing is predicted then.
     """
 
-    def __init__(self, program: Program, inputs: list[np.ndarray], model: keras.Model | None):
+    def __init__(
+        self,
+        program: Program,
+        inputs: list[np.ndarray],
+        model: keras.Model | None,
+        real: np.ndarray | None = None,
+        padded: list[np.ndarray] | None = None,
+    ):
         self._program = program
+        self._real = real
         # A program takes the tokens of a step as a vector of one.
         self._inputs = [
             array[..., None] if source.type == "int32" else array
@@ -57,7 +69,8 @@ class Comparison:
             self._noisy = self._noise_model.run(self._inputs, self._noise_model.stages)
         output = program.outputs[0]
         self._at_end = False
-        data = inputs if len(inputs) > 1 else inputs[0]
+        data = inputs if padded is None else padded
+        data = data if len(data) > 1 else data[0]
         self._references = {} if model is None else _layer_outputs(model, data)
         self._output = self._exact.get(output.name)
         if model is not None:
@@ -85,12 +98,13 @@ class Comparison:
             reference = encoded(self._program.encodings.get(step.output.name), reference)
         if reference is not None:
             reference = np.clip(reference, *(real(step.output, np.array(limit)) for limit in RANGES[step.output.type]))
-        return ratio(reference, self._noisy.get(step.output.name)), ratio(reference, real(step.output, emulated))
+        pairs = self._noisy.get(step.output.name), real(step.output, emulated)
+        return tuple(ratio(self._counting(reference), self._counting(values)) for values in pairs)
 
     def output(self, emulated: np.ndarray) -> tuple[float | None, float | None]:
         """The same of the program's first output."""
         tensor = self._program.outputs[0]
-        reference = self._scores(self._output)
+        reference = self._reference()
         noisy = self._noisy.get(tensor.name)
         return ratio(reference, self._compared(noisy)), ratio(reference, self._compared(real(tensor, emulated)))
 
@@ -100,7 +114,7 @@ class Comparison:
             return {}
         tensor = self._program.outputs[0]
         exact = self._compared(self._exact[tensor.name])
-        powers = {COEFFICIENTS: power(exact - self._scores(self._output))}
+        powers = {COEFFICIENTS: power(exact - self._reference())}
         for stage in self._noise_model.stages:
             alone = self._noise_model.run(self._inputs, [stage])[tensor.name]
             powers[stage] = power(self._compared(alone) - exact)
@@ -121,7 +135,24 @@ class Comparison:
         """Outputs of all steps `[B, L, ...]` as they are compared: of the steps that the model gives, the last ones."""
         if values is None or self._output is None:
             return None
-        return self._scores(values[:, -1] if self._at_end else values[:, values.shape[1] - self._output.shape[1] :])
+        if not self._at_end:
+            values = self._counting(values[:, values.shape[1] - self._output.shape[1] :])
+        elif self._real is None:
+            values = values[:, -1]
+        else:
+            last = real_values(self._real, values.shape[1]).sum(axis=1) - 1
+            values = values[np.arange(len(values)), last]
+        return self._scores(values)
+
+    def _reference(self) -> np.ndarray | None:
+        """What the outputs are compared with."""
+        return self._scores(self._output if self._at_end else self._counting(self._output))
+
+    def _counting(self, values: np.ndarray | None) -> np.ndarray | None:
+        """Of values `[B, L, ...]` those of real steps, `[N, ...]`."""
+        if values is None or self._real is None:
+            return values
+        return values[real_values(self._real, values.shape[1])]
 
     def _scores(self, values: np.ndarray | None) -> np.ndarray | None:
         """A softmax ignores the mean of its arguments, so that what differs in it is no noise."""

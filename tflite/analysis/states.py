@@ -105,7 +105,12 @@ class States(Brief):
 
 
 def analyse_states(
-    step: DiagonalStep, inputs: np.ndarray, wanted: DiagonalSystem | None, length: int, steps: int | None = None
+    step: DiagonalStep,
+    inputs: np.ndarray,
+    wanted: DiagonalSystem | None,
+    length: int,
+    steps: int | None = None,
+    real: np.ndarray | None = None,
 ) -> States:
     """Analyses the states of one DSS layer.
 
@@ -116,15 +121,17 @@ def analyse_states(
         length: steps over which the impulse responses are compared.
         steps: for which a zero input is followed, at most; by default until the ideal state has fallen to a
             thousandth, at most 40,000.
+        real: of padded sequences which steps count, the first ones, bool `[B, L]`; None for all.
     """
     poles, gains, weights = mode_arrays(step)
     used = gains != 0.0
-    absolute = np.abs(inputs.astype(np.int64)).max(axis=(0, 1))
+    counting = inputs.reshape(-1, inputs.shape[-1]) if real is None else inputs[real]
+    absolute = np.abs(counting.astype(np.int64)).max(axis=0)
     norms = l1_norms(poles, gains)
     peaks = {
         "worst": norms * 2.0**15,
         "range": norms * absolute[:, None],
-        "data": state_trajectory_peaks(inputs.astype(np.float64), poles, gains),
+        "data": state_trajectory_peaks(inputs.astype(np.float64), poles, gains, real),
     }
     followed = decay_steps(poles, MAX_STEPS if steps is None else steps, FORGOTTEN if steps is None else 0.0)
     gap = one_minus_squared_radius(poles)

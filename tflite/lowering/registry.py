@@ -12,6 +12,7 @@ from typing import Literal
 import keras
 import numpy as np
 
+from keras_s4.padding import real_values
 from keras_s4.tflite.blocks import Latest
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.encoding import Encoding
@@ -105,18 +106,8 @@ class ProgramBuilder:
         return self._real is not None
 
     def real_steps(self, values: np.ndarray) -> np.ndarray | None:
-        """Which of the values `[B, L, ...]` of a signal belong to real steps, bool `[B, L]`; None if all do.
-
-        Behind layers that drop steps, those of which all samples are real.
-        """
-        if self._real is None:
-            return None
-        count, samples = values.shape[1], self._real.shape[1]
-        period = next(
-            (period for period in range(1, samples) if count in (samples // period, -(-samples // period))), samples
-        )
-        lengths = self._real.sum(axis=1, keepdims=True)
-        return np.arange(count) < np.maximum(lengths // period, 1)
+        """Which of the values `[B, L, ...]` of a signal belong to real steps, bool `[B, L]`; None if all do."""
+        return None if self._real is None else real_values(self._real, values.shape[1])
 
     def observed(self, values: np.ndarray) -> np.ndarray:
         """What scales and ranges are to be chosen from: values `[B, L, ...]`, or those of real steps `[N, ...]`."""
