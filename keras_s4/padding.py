@@ -36,6 +36,7 @@ class Padding:
     def __init__(self, model: keras.Model):
         self.model = model
         self._arguments = _mask_arguments(model)
+        self._several = sum(map(_makes_mask, layers_within(model))) > 1
 
     def mask(self, inputs: list[Tensor]) -> Tensor | None:
         """The mask, bool `[B, L]`, False at padded steps, by the layers' own computation; None if they make none.
@@ -77,6 +78,8 @@ class Padding:
     def _checked_mask(self, inputs: list[Tensor]) -> np.ndarray:
         mask = keras.ops.convert_to_numpy(self.mask(inputs)).astype(bool)
         others = [] if self._arguments is None else as_list(self._arguments(inputs))
+        if self._several:
+            others += _masks_of_layers(self.model, inputs)
         for other in map(keras.ops.convert_to_numpy, others):
             if other.shape == mask.shape and np.any(other.astype(bool) != mask):
                 sequence, step = np.argwhere(other.astype(bool) != mask)[0]
@@ -265,6 +268,16 @@ class _MaskFoundError(Exception):
     def __init__(self, mask: Tensor):
         super().__init__()
         self.mask = mask
+
+
+def _masks_of_layers(model: keras.Model, inputs: list[Tensor]) -> list[Tensor]:
+    found = []
+
+    def watch(layer, values, outputs):
+        found.extend(mask for mask in map(mask_at, as_list(outputs)) if mask is not None)
+
+    call_layers(model, inputs, watch)
+    return found
 
 
 def _first_mask(model: keras.Model, inputs: list[Tensor]) -> Tensor | None:

@@ -15,7 +15,7 @@ import numpy as np
 from keras_s4.padding import Padding, as_list, as_tensors, call_layers, layers_within, mask_at, moved_to_the_front
 
 KINDS = {"end": "at the end of", "front": "in front of", "middle": "in the middle of"}
-# Sequences of each kind on which a model is asked: those with most padding.
+# Sequences of each kind on which a model is asked.
 SEQUENCES = 2
 # Steps where the model's length is open.
 TRIAL_LENGTH = 12
@@ -46,13 +46,15 @@ class Proof:
         Raises:
             ValueError: there is such padding; the message says where, which layer is why, and what to do.
         """
+        if not real.all():
+            _refuse_maximum(self._padding.model, self._maker)
+        asked = np.zeros(len(real), bool)
         for kind, amounts in padded_steps(real).items():
-            padded = np.flatnonzero(amounts)
+            padded = np.flatnonzero((amounts > 0) & ~asked)
+            asked[padded] = True
             if kind in self._proven or not padded.size:
                 continue
-            if kind == "end":
-                _refuse_maximum(self._padding.model, self._maker)
-            for sequence in padded[np.argsort(-amounts[padded], kind="stable")][:SEQUENCES]:
+            for sequence in _typical(padded, amounts):
                 self._ask(kind, [array[sequence, None] for array in arrays], real[sequence, None])
             if kind != "middle":
                 self._proven.add(kind)
@@ -122,14 +124,20 @@ class Proof:
 
 
 def padded_steps(real: np.ndarray) -> dict[str, np.ndarray]:
-    """How many steps of each sequence are padding, `[B]`: behind the last real one, in front of the first, between.
+    """How many steps of each sequence are padding, `[B]`: between real ones, in front of them, behind them.
 
     Args:
         real: bool `[B, L]`, with a real step in each sequence.
     """
     front = real.argmax(axis=1)
     end = real[:, ::-1].argmax(axis=1)
-    return {"end": end, "front": front, "middle": (~real).sum(axis=1) - front - end}
+    return {"middle": (~real).sum(axis=1) - front - end, "front": front, "end": end}
+
+
+def _typical(sequences: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    """A few of some sequences, with neither the least padding, which may not show, nor so much that nothing is left."""
+    order = sequences[np.argsort(-amounts[sequences], kind="stable")]
+    return order[len(order) // 3 :][:SEQUENCES]
 
 
 def trial_data(model: keras.Model) -> np.ndarray:

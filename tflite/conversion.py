@@ -439,6 +439,12 @@ class Converted:
         if self.padded is None:
             return None
         real = self.padded.real_steps(self.samples(x))
+        counts = real.sum(axis=1)
+        if counts.min() < self.least_steps:
+            raise ValueError(
+                f"Program {self.program.name!r} received a sequence, number {counts.argmin()}, of {counts.min()} real "
+                f"steps; its convolutions need at least {self.least_steps} for a first output. Leave it out."
+            )
         return None if real.all() else real
 
     def outputs_of_keras(self, integers: np.ndarray | Sequence[np.ndarray], real: np.ndarray | None = None):
