@@ -157,15 +157,25 @@ def remove_abandoned(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other programs that lock the folder waiting; where there are no file locks, nothing does."""
+def locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Keeps other programs that lock the folder waiting; where there are no file locks, nothing does.
+
+    Raises:
+        BlockingIOError: another program has locked it, and this one does not wait.
+    """
     if fcntl is None:
         yield
         return
+    how = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
     while True:
         descriptor = os.open(folder, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, how)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError:  # a file system without locks
+            pass
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
                 break

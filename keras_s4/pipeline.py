@@ -82,20 +82,24 @@ def run(
     settings = settings or Settings()
     names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS]
     folder = RunFolder(Path(out), settings, names, restart)
-    job = Job(folder, settings)
-    tell = progress or (lambda stage, done, total, note: None)
+    with folder.alone():
+        _compute_stages(Job(folder, settings), progress or (lambda stage, done, total, note: None))
+        folder.tidy()
+        return folder.read_json("summary.json")
+
+
+def _compute_stages(job: Job, tell: Progress) -> None:
+    """Computes the stages whose results are not there."""
     for position, (name, stage) in enumerate(STAGES.items()):
-        if stage.is_done(folder):
+        if stage.is_done(job.folder):
             tell(name, 1, 1, "done before")
             continue
-        folder.discard(stage.results)
+        job.folder.discard(stage.results)
         for later in list(STAGES.values())[position + 1 :]:
-            folder.discard(later.results, unfinished=True)
+            job.folder.discard(later.results, unfinished=True)
         job.report = lambda done, total, note, name=name: tell(name, done, total, note)
         _compute(job, name, stage)
         tell(name, 1, 1, "done")
-    folder.tidy()
-    return folder.read_json("summary.json")
 
 
 def _compute(job: Job, name: str, stage: Stage) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_s4.files import digest, digest_of, explained, write_bytes
+from keras_s4.files import digest, digest_of, explained, locked, write_bytes
 from keras_s4.saved_folder import recorded
 from keras_s4.settings import Settings, differing
 
@@ -59,6 +60,23 @@ class RunFolder:
             self._check(name)
         self._write_record()
         self.claim(names)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other programs from running here.
+
+        Raises:
+            ValueError: one does already.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path, wait=False))
+            except BlockingIOError:
+                raise ValueError(
+                    f"Another program is at work in {self.path}. Wait until it is done, or choose another folder with "
+                    "--out."
+                ) from None
+            yield
 
     @property
     def work(self) -> Path:

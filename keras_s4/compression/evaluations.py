@@ -106,7 +106,7 @@ class Evaluations:
             content = json.loads(self._path.read_bytes())
             fingerprint, names = dict(content["fingerprint"]), list(content["parts"])
             metrics = {tuple(map(int, key)): _metric(value) for key, value in content["evaluations"]}
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(
                 f"{self._path} is no cache of evaluations, or is damaged ({error}). Choose another file, or delete "
                 "this one to evaluate everything anew."
@@ -127,4 +127,8 @@ def _json_ready(metric: float) -> float | None:
 
 
 def _metric(value: float | None) -> float:
-    return -math.inf if value is None else float(value)
+    if value is None:
+        return -math.inf
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no metric")
+    return float(value)

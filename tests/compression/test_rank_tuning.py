@@ -181,7 +181,16 @@ def test_another_target_uses_what_is_known(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"fingerprint": {}}', '{"fingerprint": {}, "parts": [], "evaluations": 3}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"fingerprint": {}}',
+        '{"fingerprint": {}, "parts": [], "evaluations": 3}',
+        '{"fingerprint": {}, "parts": ["a", "b"], "evaluations": [[[1, 1], NaN]]}',
+        '{"fingerprint": {}, "parts": ["a", "b"], "evaluations": [[[1, 1], "0.5"]]}',
+    ],
 )
 def test_a_damaged_cache_is_refused(tmp_path, content):
     path = tmp_path / "cache.json"

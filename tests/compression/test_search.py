@@ -11,6 +11,10 @@ from keras_s4.compression.search import SearchResult, Trial, search
 from keras_s4.compression.search.trials import TrialFolder, trial_name
 
 DATA = {"validation_data": windows(16, 1)}
+TRIAL = {
+    "ranks": {"dss": 2}, "method": "balanced", "epochs": 1, "metric": 0.5, "measures": {"weight_bytes": 9},
+    "excess": 0.0, "seconds": 1.0, "finished": 2.0, "error": None,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +219,23 @@ def test_names_of_trials_do_not_depend_on_the_order_of_parts():
     assert trial_name({"a": 1, "b": 2}, "h2", 3) == trial_name({"b": 2, "a": 1}, "h2", 3)
     others = [trial_name({"a": 1}, "h2", 3), trial_name({"a": 2}, "h2", 3), trial_name({"a": 1}, "h2", 4)]
     assert len({*others, trial_name({"a": 1}, "modal", 3)}) == 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "null", "{}", '{"ranks": {}}', json.dumps({**TRIAL, "measures": []}), json.dumps({**TRIAL, "excess": "0"})],
+)
+def test_a_record_of_another_form_is_named(tmp_path, content):
+    (tmp_path / "abc.json").write_text(content)
+    with pytest.raises(ValueError, match=r"abc\.json is damaged .* Delete it: its trial is run again"):
+        TrialFolder(tmp_path).read("abc")
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"text"'])
+def test_settings_of_another_form_are_named(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(ValueError, match=r"settings\.json is damaged"):
+        TrialFolder(tmp_path).open({"seed": 0})
 
 
 def test_a_damaged_record_is_named(tmp_path):

@@ -114,7 +114,10 @@ class TrialFolder:
         """A trial by name, or None if it is not finished."""
         if not (self.path / f"{name}.json").exists():
             return None
-        return Trial(**self._read_json(f"{name}.json"))
+        try:
+            return _checked(Trial(**self._read_json(f"{name}.json")))
+        except TypeError as error:
+            raise self._damaged(f"{name}.json", error) from error
 
     def all(self) -> list[Trial]:
         """All finished trials in the order in which they ended."""
@@ -141,6 +144,27 @@ class TrialFolder:
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_bytes())
-        except ValueError as error:
-            raise ValueError(f"{self.path / name} is damaged ({error}). Delete it: its trial is run again.") from error
+            value = json.loads((self.path / name).read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(name, error) from error
+        if not isinstance(value, dict):
+            raise self._damaged(name, f"it holds a {type(value).__name__} where an object was expected")
+        return value
+
+    def _damaged(self, name: str, error: object) -> ValueError:
+        return ValueError(f"{self.path / name} is damaged ({error}). Delete it: its trial is run again.")
+
+
+def _checked(trial: Trial) -> Trial:
+    """A trial as it was read.
+
+    Raises:
+        TypeError: its file holds something else.
+    """
+    numbers = (trial.excess, trial.seconds, trial.finished, *([] if trial.metric is None else [trial.metric]))
+    if not isinstance(trial.ranks, dict) or not isinstance(trial.measures, dict) or not isinstance(trial.method, str):
+        raise TypeError("ranks and measures must be objects, and the method a text")
+    for value in (*numbers, *trial.measures.values(), *trial.ranks.values(), trial.epochs):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{value!r} is no number")
+    return trial
