@@ -6,7 +6,8 @@ Its modules are loaded when they are first used, so that `keras_s4.systems` and 
 from __future__ import annotations
 
 import importlib
-import sys
+
+from keras_s4.registration import register_keras_objects, register_once_keras_is_loaded
 
 _MODULES = {
     name: f"keras_s4.{name}"
@@ -44,15 +45,9 @@ _WITHOUT_KERAS = {"reduction", "systems"}
 __all__ = [*_MODULES, *_FUNCTIONS]
 
 
-def _register_keras_objects() -> None:
-    """Keras finds the classes of a saved model only if the modules that define them are loaded."""
-    for name in ("layers", "optimizers", "regularizers", "training"):
-        importlib.import_module(f"keras_s4.{name}")
-
-
 def __getattr__(name: str):
     if name in __all__ and name not in _WITHOUT_KERAS:
-        _register_keras_objects()
+        register_keras_objects()
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
     if name in _FUNCTIONS:
@@ -64,5 +59,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if "keras" in sys.modules:
-    _register_keras_objects()
+register_once_keras_is_loaded()

@@ -6,7 +6,6 @@ every leading index, none of their conjugates among them.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -147,25 +146,45 @@ def poles(identifier) -> keras.initializers.Initializer:
         ) from error
 
 
-def drawn_poles(initializer: keras.initializers.Initializer, shape: tuple, dtype: str, layer_name: str) -> Callable:
-    """A function that gives initial poles `[*shape, 2]`, drawn once for all the weights that are made of them.
+def drawn(initializer: Callable, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Initial values as numbers, also where Keras traces the call in which a layer is built.
+
+    Several weights can then be made of one draw. A tensor could not be kept for that: one of a traced function is of
+    no use outside, and Keras calls the initialisers of weights in scopes of their own.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow
+
+        scope = tensorflow.init_scope()
+    elif backend == "jax":
+        import jax
+
+        scope = jax.ensure_compile_time_eval()
+    else:
+        scope = keras.device("cpu")  # torch infers shapes with tensors that have no numbers, on a device of their own
+    with scope:
+        return keras.ops.convert_to_numpy(initializer(shape, dtype=dtype))
+
+
+def given(values: np.ndarray) -> Callable:
+    """An initialiser of these values."""
+    return lambda shape, dtype: keras.ops.convert_to_tensor(values, dtype)
+
+
+def drawn_poles(
+    initializer: keras.initializers.Initializer, shape: tuple[int, ...], dtype: str, layer_name: str
+) -> np.ndarray:
+    """Initial poles `[*shape]`, complex, drawn once for all the weights that are made of them.
 
     Raises:
-        ValueError: when called, if a real part is not negative; the message names the layer.
+        ValueError: a real part is not negative; the message names the layer.
     """
-
-    @functools.cache
-    def poles():
-        drawn = initializer((*shape, 2), dtype=dtype)
-        try:
-            real_parts = keras.ops.convert_to_numpy(drawn)[..., 0]
-        except NotImplementedError:  # TensorFlow builds the layer inside a trace, where no numbers are known
-            return drawn
-        if not np.all(real_parts < 0):
-            raise ValueError(
-                f"DSS {layer_name!r} got an initial pole with real part {real_parts.max():g}; continuous poles are "
-                "stable only below 0. Use a pole_initializer such as keras_s4.initializers.SkewHiPPO()."
-            )
-        return drawn
-
-    return poles
+    pairs = drawn(initializer, (*shape, 2), dtype).astype(np.float64)
+    real_parts = pairs[..., 0]
+    if not np.all(real_parts < 0):
+        raise ValueError(
+            f"DSS {layer_name!r} got an initial pole with real part {real_parts.max():g}; continuous poles are "
+            "stable only below 0. Use a pole_initializer such as keras_s4.initializers.SkewHiPPO()."
+        )
+    return real_parts + 1j * pairs[..., 1]

@@ -43,7 +43,7 @@ def copy_state(
             new.trainable = old.trainable
     for old, new, same in pairs:
         if isinstance(old, keras.random.SeedGenerator):
-            new.state.assign(old.state)
+            new.state.assign(_as_array(old.state))  # a tensor is not shared: JAX gives its memory away in training
             continue
         _copy_weights(old, new)
         if same and _shapes(old) == _shapes(new):
@@ -190,6 +190,8 @@ def _copied(value: Any) -> Any:
         return {key: _copied(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_copied, value)) if type(value) in (list, tuple) else list(map(_copied, value))
+    if keras.ops.is_tensor(value):
+        return keras.ops.convert_to_tensor(_as_array(value))
     return value.copy() if isinstance(value, np.ndarray) else value
 
 

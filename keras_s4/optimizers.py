@@ -86,6 +86,17 @@ class SlowPoles:
             learning_rate = keras.ops.multiply(learning_rate, self.pole_rate)
         super().update_step(gradient, variable, learning_rate)
 
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        """On torch, where Keras moves all variables at once and never calls `update_step`: group by group."""
+        if keras.backend.backend() != "torch":
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        pairs = list(zip(grads, trainable_variables, strict=True))
+        for slow, rate in ((False, learning_rate), (True, learning_rate * self.pole_rate)):
+            group = [pair for pair in pairs if (id(pair[1]) in self._dynamics) == slow]
+            if group and not (slow and self.pole_rate == 0):
+                super()._backend_update_step(*map(list, zip(*group, strict=True)), rate)
+
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
         """Frees other variables than poles and time steps of weight decay; replaces what an earlier call said.
 
@@ -105,8 +116,10 @@ class SlowPoles:
 
     def get_config(self):
         """The optimizer without slow poles, and the arguments."""
-        plain = self.optimizer_class
-        public = getattr(keras.optimizers, plain.__name__, None) is plain
+        # On torch, Keras makes objects of classes of its own, which stand for the public ones.
+        named = [kind for kind in self.optimizer_class.__mro__ if kind is getattr(keras.optimizers, kind.__name__, 0)]
+        public = bool(named) and named[0].__name__ == self.optimizer_class.__name__
+        plain = named[0] if public else self.optimizer_class
         return {
             "optimizer": {
                 "module": "keras.optimizers" if public else plain.__module__,

@@ -1,5 +1,6 @@
 """Keras layers."""
 
+from keras_s4.backends import check_backend
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.dss_cell import DSSCell
 from keras_s4.layers.last_step import LastStep
@@ -33,3 +34,5 @@ __all__ = [
     "S4Block",
     "quantized",
 ]
+
+check_backend()

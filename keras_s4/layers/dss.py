@@ -13,6 +13,7 @@ from keras_s4.layers import dss_checks
 from keras_s4.layers.dss_checks import KERNELS
 from keras_s4.layers.state_regularizer import StatePenalty, StateRegularizer
 from keras_s4.modes import Modes
+from keras_s4.precision import at_least_single
 from keras_s4.systems import DiagonalSystem
 from keras_s4.weights import finite_weights
 
@@ -114,9 +115,9 @@ class DSS(keras.layers.Layer):
         shape = (rows, self.state_size) if self.per_channel_poles else (self.state_size,)
         poles = initializers.drawn_poles(self.pole_initializer, shape, self.state_dtype, self.name)
         weights = {
-            "real_part": (shape, lambda _, dtype: ops.cast(poles()[..., 0], dtype)),
-            "log_decay": (shape, lambda _, dtype: ops.cast(ops.log(-poles()[..., 0]), dtype)),
-            "frequency": (shape, lambda _, dtype: ops.cast(poles()[..., 1], dtype)),
+            "real_part": (shape, initializers.given(poles.real)),
+            "log_decay": (shape, initializers.given(np.log(-poles.real))),
+            "frequency": (shape, initializers.given(poles.imag)),
             "log_time_step": ((rows,), self.time_step_initializer),
             "residues": ((rows, self.state_size, 2), self.residue_initializer),
             "feedthrough": ((rows,), self.feedthrough_initializer),
@@ -138,7 +139,7 @@ class DSS(keras.layers.Layer):
     @property
     def state_dtype(self) -> str:
         """Type of weights, states and FFT, whatever the policy: half precision would lose the memory of slow modes."""
-        return keras.backend.result_type(self.variable_dtype, "float32")
+        return at_least_single(self.variable_dtype)
 
     def call(self, inputs, initial_state=None, mask=None):
         """Convolution mode.

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_s4.layers.state_regularizer import StateRegularizer
 from keras_s4.modes import Modes
+from keras_s4.precision import at_least_single
 from keras_s4.regularizers.hankel import hankel_matrices
 from keras_s4.regularizers.polar import polar_factor
 
@@ -77,7 +78,7 @@ class NuclearNorm(WeightedRegularizer):
                 "biases."
             )
         # Half precision would lose the small singular values.
-        kernel = ops.cast(kernel, keras.backend.result_type(kernel.dtype, "float32"))
+        kernel = ops.cast(kernel, at_least_single(kernel.dtype))
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
         # The factor held fixed, this is also the right gradient: that of <U V^T, W> is U V^T.
         return self._weighted(ops.sum(polar_factor(ops.stop_gradient(matrix)) * matrix))

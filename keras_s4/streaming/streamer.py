@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_s4.precision import at_least_single
 from keras_s4.streaming.loop import StepLoop
 
 Tensor = Any
@@ -141,7 +142,7 @@ def refuse_time_axis(layer: keras.layers.Layer, axes: int | Sequence[int], input
 
 def state_dtype(layer: keras.layers.Layer) -> str:
     """For what adds up over time: at least single precision, as a sum in half precision soon stops growing."""
-    return keras.backend.result_type(layer.variable_dtype, "float32")
+    return at_least_single(layer.variable_dtype)
 
 
 def at_one_step(layer: keras.layers.Layer, inputs: Tensor | list[Tensor], input_shape: tuple | list[tuple]) -> Tensor:

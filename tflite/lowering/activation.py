@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_s4.precision import double_precision
 from keras_s4.tflite import piecewise
 from keras_s4.tflite.calibration import HEADROOM, Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
@@ -213,4 +214,5 @@ def add_table(
 
 def in_float64(activation: Callable, values: np.ndarray) -> np.ndarray:
     """A Keras activation of a float64 array."""
-    return keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(values, dtype="float64")))
+    with double_precision():
+        return keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(values, dtype="float64")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,6 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_s4.checks import is_whole
+from keras_s4.initializers import drawn, given
+from keras_s4.precision import at_least_single
 from keras_s4.weights import finite_weights
 
 Tensor = Any
@@ -79,18 +80,11 @@ class LowRankWeights:
                 f"{min(shape)}, the smaller side. Choose a lower rank, or a layer that keeps the matrix whole."
             )
 
-        @functools.cache
-        def factors():  # both weights must come from one draw, and not every initialiser repeats itself
-            # No singular value decomposition is to be had in half precision.
-            dtype = keras.backend.result_type(self.variable_dtype, "float32")
-            return _balanced(*ops.svd(initializer(shape, dtype=dtype), full_matrices=False), rank, ops.where)
-
-        left_name, right_name = self._weight_names(name)
-        for weight_name, weight_shape, initial in (
-            (left_name, (shape[0], rank), lambda _, dtype: ops.cast(factors()[0], dtype)),
-            (right_name, (rank, shape[1]), lambda _, dtype: ops.cast(factors()[1], dtype)),
-        ):
-            setattr(self, weight_name, add(name=weight_name, shape=weight_shape, initializer=initial))
+        # Both weights must come from one draw, and not every initialiser repeats itself.
+        matrix = drawn(initializer, shape, at_least_single(self.variable_dtype)).astype(np.float64)
+        names = self._weight_names(name)
+        for weight_name, factor in zip(names, self._factorize(name, matrix), strict=True):
+            setattr(self, weight_name, add(name=weight_name, shape=factor.shape, initializer=given(factor)))
 
     def _multiply(self, inputs: Tensor, name: str, columns: slice | None = None) -> Tensor:
         """Product of inputs `[..., m]` with a matrix, or with some of its columns, one factor after the other."""
@@ -104,7 +98,7 @@ class LowRankWeights:
 
     def _factorize(self, name: str, matrix: np.ndarray) -> tuple[np.ndarray, ...]:
         rank = self.ranks[name]
-        return (matrix,) if rank is None else _balanced(*np.linalg.svd(matrix, full_matrices=False), rank, np.where)
+        return (matrix,) if rank is None else _balanced(*np.linalg.svd(matrix, full_matrices=False), rank)
 
     def _checked_matrix(self, name: str, matrix) -> np.ndarray:
         if name not in self.ranks:
@@ -143,9 +137,9 @@ def check_rank(layer: keras.layers.Layer, argument: str, rank, optional: bool) -
     )
 
 
-def _balanced(left: Tensor, values: Tensor, right: Tensor, rank: int, where: Callable) -> tuple[Tensor, Tensor]:
+def _balanced(left: np.ndarray, values: np.ndarray, right: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """The two factors of a matrix truncated to a rank, from its singular value decomposition."""
     left, values, right = left[:, :rank], values[:rank], right[:rank]
-    root = values**0.5
+    root = np.sqrt(values)
     # A direction of no gain keeps its left vector: with zeros on both sides no gradient would ever move either.
-    return left * where(values > 0, root, 1.0), root[:, None] * right
+    return left * np.where(values > 0, root, 1.0), root[:, None] * right

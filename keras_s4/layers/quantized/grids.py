@@ -8,6 +8,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_s4.initializers import drawn, given
+
 INT8_LOWEST, INT8_HIGHEST = -128, 127
 BITS = 8
 
@@ -15,16 +17,20 @@ BITS = 8
 class _Weights:
     """What a quantizer may ask of a layer: weights. The quantizer names them by position and in legacy Keras' terms."""
 
-    def __init__(self, layer: keras.layers.Layer):
+    def __init__(self, layer: _TfmotQuantizer):
         self.layer = layer
 
     def add_weight(self, name: str, shape=(), initializer=None, trainable: bool = False):
-        """A weight of the Keras 3 layer."""
-        start = 0.0 if initializer is None else float(np.asarray(initializer(())))
+        """A weight of the Keras 3 layer, which starts where the layer wants it to."""
+        name = name.rpartition("/")[-1]
+        if name in self.layer.starts:
+            initializer = keras.initializers.Constant(self.layer.starts[name])
+        elif initializer is not None:  # one of legacy Keras
+            initializer = given(drawn(lambda shape, dtype: initializer(shape), shape or (), "float32"))
         return self.layer.add_weight(
-            name=name.rpartition("/")[-1],
+            name=name,
             shape=shape or (),
-            initializer=keras.initializers.Constant(start),
+            initializer=initializer or "zeros",
             trainable=trainable,
             autocast=False,
             dtype="float32",
@@ -36,6 +42,7 @@ class _TfmotQuantizer(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+        self.starts: dict[str, float] = {}
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -82,12 +89,10 @@ class Grid(_TfmotQuantizer):
             )
         self.scale = float(scale)
         self.zero_point = int(zero_point)
-
-    def build(self, input_shape):
-        """Creates the range's ends, and sets them."""
-        super().build(input_shape)
-        self.ends["min_var"].assign((INT8_LOWEST - self.zero_point) * self.scale)
-        self.ends["max_var"].assign((INT8_HIGHEST - self.zero_point) * self.scale)
+        self.starts = {
+            "range_min": (INT8_LOWEST - self.zero_point) * self.scale,
+            "range_max": (INT8_HIGHEST - self.zero_point) * self.scale,
+        }
 
     def call(self, inputs):
         """The nearest values of the grid."""
