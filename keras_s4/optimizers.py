@@ -188,5 +188,6 @@ def _identities(variables: Iterable) -> frozenset[int]:
     found = set()
     for variable in variables:
         value = getattr(variable, "value", None)
-        found.update(map(id, (variable, value, *getattr(value, "values", ()))))
+        replicas = getattr(value, "values", None)  # of tensors of torch a method
+        found.update(map(id, (variable, value, *(replicas if isinstance(replicas, tuple) else ()))))
     return frozenset(found)

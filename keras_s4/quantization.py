@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_s4.cloning import clone
+from keras_s4.layers.quantized.grids import check_quantizers
 from keras_s4.layers.quantized.twins import TWINS, QuantizedLayer
 from keras_s4.paths import layers_by_path
 
@@ -37,6 +38,7 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
     from keras_s4.tflite.representative import check_model
 
     check_model(model, data, "quantize_aware")
+    check_quantizers()
     if any(isinstance(layer, QuantizedLayer) for layer in layers_by_path(model).values()):
         raise ValueError(f"Model {model.name!r} is quantisation-aware already; train it with fit.")
     program = convert(model, data, length).program

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_s4.cloning import clone
+from keras_s4.layer_state import copy_state
 from keras_s4.layers import DSS
 from keras_s4.paths import Layers, layers_by_path
 from keras_s4.samples import is_several, real_array
@@ -127,7 +128,7 @@ class RecurrentMoments(CellMoments):
         """Takes sequences `[B, L, F]`; masked steps do not count. It starts from zero if no states are given."""
         if not self._twin.built:
             self._twin.build(inputs.shape)
-            self._twin.cell.set_weights(self._layer.cell.get_weights())
+            copy_state(self._layer.cell, self._twin.cell)
         first = None if states is None else keras.ops.convert_to_numpy(keras.tree.flatten(states)[0])
         behind = keras.ops.convert_to_numpy(self._twin(inputs, mask=mask, initial_state=states))
         first = np.zeros_like(behind[:, 0]) if first is None else first

@@ -214,5 +214,7 @@ def add_table(
 
 def in_float64(activation: Callable, values: np.ndarray) -> np.ndarray:
     """A Keras activation of a float64 array."""
+    if activation is keras.activations.tanh:  # for which Keras takes single precision on JAX and torch
+        return np.tanh(np.asarray(values, np.float64))
     with double_precision():
         return keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(values, dtype="float64")))

@@ -47,11 +47,7 @@ class _TfmotQuantizer(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the range's ends."""
-        if keras.backend.backend() != "tensorflow":
-            raise RuntimeError(
-                f"Quantisation-aware training runs on Keras' tensorflow backend, not on {keras.backend.backend()!r}: "
-                "the quantizers are those of tensorflow-model-optimization. Set KERAS_BACKEND=tensorflow."
-            )
+        check_quantizers()
         self.quantizer = self._quantizer(_tfmot_quantizers())
         self.ends = self.quantizer.build(input_shape, "range", _Weights(self))
 
@@ -121,6 +117,21 @@ class KernelGrid(_TfmotQuantizer):
     @staticmethod
     def _quantizer(quantizers):
         return quantizers.LastValueQuantizer(BITS, per_axis=False, symmetric=True, narrow_range=True)
+
+
+def check_quantizers() -> None:
+    """Refuses what the quantizers do not run on.
+
+    Raises:
+        RuntimeError: Keras runs on another backend than TensorFlow.
+        ImportError: tensorflow-model-optimization is not installed.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"Quantisation-aware training runs on Keras' tensorflow backend, not on {keras.backend.backend()!r}: "
+            "the quantizers are those of tensorflow-model-optimization. Set KERAS_BACKEND=tensorflow."
+        )
+    _tfmot_quantizers()
 
 
 def _tfmot_quantizers():
