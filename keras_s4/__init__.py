@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 
-from keras_s4.registration import register_keras_objects, register_once_keras_is_loaded
+from keras_s4.registration import register_once_keras_is_loaded
 
 _MODULES = {
     name: f"keras_s4.{name}"
@@ -40,14 +40,10 @@ _FUNCTIONS = {
     "spectrum": "keras_s4.compression",
 }
 
-_WITHOUT_KERAS = {"reduction", "systems"}
-
 __all__ = [*_MODULES, *_FUNCTIONS]
 
 
 def __getattr__(name: str):
-    if name in __all__ and name not in _WITHOUT_KERAS:
-        register_keras_objects()
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
     if name in _FUNCTIONS:
