@@ -3,6 +3,7 @@
 from keras_s4.backends import check_backend
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.dss_cell import DSSCell
+from keras_s4.layers.glu import GLU
 from keras_s4.layers.last_step import LastStep
 from keras_s4.layers.low_rank import (
     LowRankConv1D,
@@ -21,6 +22,7 @@ from keras_s4.layers import quantized  # isort: skip
 
 __all__ = [
     "DSS",
+    "GLU",
     "DSSCell",
     "LastStep",
     "LowRankConv1D",

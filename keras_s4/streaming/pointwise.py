@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4.layers import LowRankDense
+from keras_s4.layers import GLU, LowRankDense
 from keras_s4.streaming.streamer import Streamer, at_one_step, refusal, refuse_time_axis, register
 
 MERGING = (
@@ -95,7 +95,7 @@ class _Merging(Streamer):
         return self.layer(inputs), ()
 
 
-@register(keras.layers.Dense, LowRankDense)
+@register(keras.layers.Dense, LowRankDense, GLU)
 class _Dense(Pointwise):
     def __init__(self, layer, input_shape, length):
         super().__init__(layer, input_shape, length)

@@ -111,6 +111,8 @@ def streamer_of(
         NotImplementedError: there is none; the message lists the supported layers.
         ValueError: the layer, or its configuration, needs steps that are yet to come; the message says what to do.
     """
+    if reason := broken_glu(layer):
+        raise refusal(layer, *reason)
     for layer_class in type(layer).__mro__:
         if layer_class in _STREAMERS:
             make = _STREAMERS[layer_class]
@@ -120,6 +122,16 @@ def streamer_of(
     raise NotImplementedError(
         f"Layer {layer.name!r} ({type(layer).__name__}) cannot run step by step. Supported: "
         f"{', '.join(sorted({cls.__name__ for cls in _STREAMERS}))}; add yours with keras_s4.streaming.register."
+    )
+
+
+def broken_glu(layer: keras.layers.Layer) -> tuple[str, str] | None:
+    """Why a layer cannot have the activation "glu", and what to do; None if it has another one."""
+    if getattr(getattr(layer, "activation", None), "__name__", "") != "glu":
+        return None
+    return (
+        "its activation 'glu' halves the channels, with which its output shape in Keras does not count",
+        "Use no activation, and keras_s4.layers.GLU() behind it",
     )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_s4.layers import DSS, LastStep, LowRankConv1D
+from keras_s4.layers import DSS, GLU, LastStep, LowRankConv1D
 from keras_s4.streaming import streamer
 from keras_s4.tflite import convert, lowering, runtimes
 from keras_s4.tflite.calibration import Signal
@@ -98,6 +98,8 @@ CASES = {
     "multiply, both types": (lambda: merged(layers.Multiply(), "both", 3), 34),
     "multiply, int8": (lambda: merged(layers.Multiply(), "int8"), 30),
     "multiply, broadcast": (lambda: broadcast(layers.Multiply()), 40),
+    "gated linear unit": (lambda: sequential(layers.Dense(6), GLU()), 34),
+    "gated linear unit, int16": (lambda: sequential(GLU()), 45),
     "average": (lambda: merged(layers.Average(), branches=3), 40),
     "maximum": (lambda: merged(layers.Maximum(), branches=3), 40),
     "maximum, both types": (lambda: merged(layers.Maximum(), "both", 3), 36),

@@ -7,12 +7,14 @@ import functools
 import keras
 import numpy as np
 
+from keras_s4.layers import GLU
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.encoding import Encoding
+from keras_s4.tflite.lowering.activation import add_activation
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
 from keras_s4.tflite.lowering.shaping import add_reshape
 from keras_s4.tflite.lowering.units import with_encoding
-from keras_s4.tflite.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize
+from keras_s4.tflite.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize, Slice
 from keras_s4.tflite.tensors import Tensor
 
 # Of an accumulator; sums stay below twice that.
@@ -54,6 +56,23 @@ def lower_multiply(layer, inputs, builder):
         builder.add(Requantize(product, output))
         signal = Signal(output, values)
     return signal
+
+
+@register(GLU)
+def lower_glu(layer, inputs, builder):
+    """The second half of the channels through a sigmoid, times the first half."""
+    value, gate = (_half(f"{layer.name}/{part}", inputs[0], part == "gate", builder) for part in ("value", "gate"))
+    gate = add_activation(f"{layer.name}/sigmoid", keras.activations.sigmoid, gate, builder)
+    return lower_multiply(layer, [value, gate], builder)
+
+
+def _half(name: str, signal: Signal, second: bool, builder: ProgramBuilder) -> Signal:
+    """One half of the channels, in a tensor of its own."""
+    tensor, size = signal.tensor, signal.tensor.shape[-1] // 2
+    start = size if second else 0
+    output = builder.tensor(name, (*tensor.shape[:-1], size), tensor.type, tensor.scale, tensor.zero_point)
+    builder.add(Slice(tensor, start, output))
+    return Signal(output, signal.values[..., start : start + size])
 
 
 @register(keras.layers.Maximum)

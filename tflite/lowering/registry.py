@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_s4.padding import real_values
+from keras_s4.streaming.streamer import broken_glu
 from keras_s4.tflite.blocks import Latest
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.encoding import Encoding
@@ -246,6 +247,8 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
         NotImplementedError: no lowering for this class of layers; the message lists the supported ones. Or the layer's
             configuration, or its place in the model, cannot be exported.
     """
+    if reason := broken_glu(layer):
+        raise refusal(layer, *reason)
     lowering = _lowering_of(layer)
     phase, period = _common_timing(layer, inputs)
     _check_place(layer, inputs, takes_padding=lowering in _TAKING_PADDING)
