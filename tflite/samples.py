@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_s4.samples import is_several, real_array
-from keras_s4.tflite.calibration import arrays_by_name
-from keras_s4.tflite.program import Program
+from keras_s4.tflite.calibration import arrays_by_name, check_tokens
+from keras_s4.tflite.program import Program, limits
 from keras_s4.tflite.tensors import Tensor
 
 
@@ -25,7 +25,8 @@ def sample_arrays(program: Program, x: Any, window: int | None = None, least: in
     Raises:
         TypeError: what holds no real numbers.
         ValueError: another number of inputs or unknown names; another number of axes, features or steps; no sequence;
-            NaN; inputs of different numbers of sequences or steps.
+            NaN; tokens that are not whole, or outside the vocabulary; inputs of different numbers of sequences or
+            steps.
     """
     names = [tensor.name for tensor in program.inputs]
     if len(names) == 1 and isinstance(x, Mapping) and len(x) == 1:
@@ -78,6 +79,8 @@ def _checked(program: Program, tensor: Tensor, x: Any) -> np.ndarray:
     array = real_array(x, f"Input {tensor.name!r} of program {program.name!r} received samples")
     sizes = shape_of_sample(program, tensor)
     if array.ndim == len(sizes) + 2 and array.shape[2:] == sizes and 0 not in array.shape:
+        if tensor.type == "int32":
+            check_tokens(array, limits(program, tensor)[1] + 1)
         return array
     raise ValueError(
         f"Input {tensor.name!r} of program {program.name!r} received samples of shape {list(array.shape)}; expected "

@@ -19,6 +19,7 @@ from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.flatbuffer_reader import read_summary
 from keras_s4.tflite.output_steps import OutputSteps
 from keras_s4.tflite.padding import blocks_of, real_steps_first
+from keras_s4.tflite.samples import shape_of_sample
 from keras_s4.tflite.verification_result import OutputVerification, Verification
 
 Progress = Callable[[str, int, int], None]
@@ -69,13 +70,9 @@ def verify(
     program = converted.program
     arrays = converted.samples(x)
     x = arrays[0] if len(arrays) == 1 else x
+    _check_model(converted, model)
     real = converted.real_steps(x)
     heads, targets = checked_targets(model, x, _of_real_steps(converted, y, real), task, WHO)
-    if len(heads) != len(program.outputs):
-        raise ValueError(
-            f"Model {model.name!r} has {len(heads)} outputs, and the program {len(program.outputs)}; give verify the "
-            "model that was converted."
-        )
     whole = outputs_by_name(model.predict(x, verbose=0), list(heads))
     for name, values in whole.items():
         if not np.isfinite(values).all():
@@ -115,6 +112,25 @@ def verify(
         clipped={name: [float(share) for share in shares] for name, shares in converted.clipped(x).items()},
         missing=compared.missing,
     )
+
+
+def _check_model(converted: Converted, model: keras.Model) -> None:
+    """Refuse another model than the one that was converted, as far as its inputs and outputs tell.
+
+    Raises:
+        ValueError: they have other shapes.
+    """
+    program = converted.program
+    rows = program.output_rows or (1,) * len(program.outputs)
+    samples = [shape_of_sample(program, tensor) for tensor in program.inputs]
+    ends = [t.shape[1:] if count > 1 else t.shape for t, count in zip(program.outputs, rows, strict=True)]
+    inputs, outputs = ([tuple(t.shape) for t in tensors] for tensors in (model.inputs, model.outputs))
+    fit = sorted(samples) == sorted(shape[2:] for shape in inputs) and len(ends) == len(outputs)
+    if not fit or not all(any(shape[len(shape) - len(end) :] == end for shape in outputs) for end in ends):
+        raise ValueError(
+            f"Model {model.name!r} takes {inputs} and gives {outputs}, but program {program.name!r} takes {samples} "
+            f"and gives {ends} a step; give verify the model that was converted."
+        )
 
 
 def _compared(converted: Converted, x: Any, real: np.ndarray | None, report: Progress) -> Comparison:

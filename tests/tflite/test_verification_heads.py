@@ -187,3 +187,26 @@ def test_a_model_that_is_broken_is_named():
     model.layers[-1].bias.assign([np.nan, 0, 0])
     with pytest.raises(ValueError, match="is NaN or infinite on x"):
         converted.verify(model, X, np.zeros(B))
+
+
+def test_another_model_is_refused():
+    converted = convert(chain(layers.GRU(5), layers.Dense(3, "softmax")), X)
+    others = [
+        chain(layers.GRU(5), layers.Dense(4, "softmax")),
+        keras.Sequential([keras.Input((L, F + 1)), layers.GRU(5), layers.Dense(3, "softmax")]),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="give verify the model that was converted"):
+            converted.verify(other, X, np.zeros(B))
+
+
+def test_tokens_outside_the_vocabulary_are_refused_before_keras_sees_them():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((L,)), layers.Embedding(9, 4), layers.GRU(5), layers.Dense(3, "softmax")])
+    tokens = RANDOM.integers(0, 9, (B, L))
+    converted = convert(model, tokens)
+    assert converted.verify(model, tokens, np.zeros(B, int)).agreement["tflm"] > 0.9
+    for wrong, message in ((tokens + 1, "from 1 to 9; the vocabulary has 9"), (tokens + 0.5, "no whole numbers")):
+        for method in (converted.predict, lambda x: converted.verify(model, x, np.zeros(B))):
+            with pytest.raises(ValueError, match=message):
+                method(wrong)
