@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -15,9 +15,12 @@ from rich.table import Table
 from scipy.signal import fftconvolve
 
 from keras_s4.brief import Brief
-from keras_s4.compression.layer_inputs import check_data
-from keras_s4.graph import graph_of
-from keras_s4.layers import DSS, LastStep, LowRankDense, S4Block
+from keras_s4.compression.error_rules import RULES, Signal, over_time, refusal
+from keras_s4.compression.layer_inputs import check_data, windows_of
+from keras_s4.compression.matrices import matrices_of
+from keras_s4.graph import as_numbered, graph_of
+from keras_s4.layers import DSS, LowRankConv1D, LowRankDense, S4Block
+from keras_s4.paths import layers_by_path
 from keras_s4.samples import real_array
 
 # Largest slopes. GELU and SiLU overshoot 1 a little; the others are exact.
@@ -38,24 +41,6 @@ SOFTMAX_SLOPE = math.sqrt(2.0) / 4.0
 LOCAL_ERRORS = ("gain", "data")
 # Equal systems differ by less.
 ROUNDING = 1e-12
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Signal(Brief):
-    """A signal of the model, and how far that of the reduced model can be from it.
-
-    Attributes:
-        values: `[B, L, F]`, or `[B, F]` behind a pooling; float64.
-        error: `[B, F]`, bound on the Euclidean norm over time of the difference of each channel.
-    """
-
-    values: np.ndarray
-    error: np.ndarray
-
-    @property
-    def norms(self) -> np.ndarray:
-        """`[B, F]` Euclidean norms over time of the model's own signal."""
-        return _over_time(self.values)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -134,61 +119,95 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
             f"error_bound got a model with {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; expected one "
             "of each."
         )
+    check_rules(model)
     check_data(model, data)
     propagation = _Propagation(reduced, local)
     start = Signal(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
     (end,) = graph.run(propagation.behind, [start])
     difference = reduced.predict(data, verbose=0) - model.predict(data, verbose=0)
-    return ErrorBound(propagation.layers, end.error, _over_time(difference.astype(np.float64)))
+    return ErrorBound(propagation.layers, end.error, over_time(difference.astype(np.float64)))
+
+
+def check_rules(model: keras.Model) -> None:
+    """Refuses a model with layers for which there is no bound, before any work.
+
+    Raises:
+        ValueError: the message names all of them, and the layers that have rules.
+    """
+    missing, steep = [], []
+    for path, layer in _bounded_layers(model):
+        if _rule_of(layer) is None:
+            missing.append(f"{type(layer).__name__} {path!r}")
+        elif (name := _activation_name(layer)) not in (None, "softmax", *SLOPES):
+            steep.append(f"{name!r} of layer {path!r}")
+    if missing:
+        known = ", ".join(sorted({kind.__name__ for kind in (*RULES, *_OWN_RULES)}))
+        raise ValueError(f"error_bound has no rule for {', '.join(missing)}; it knows {known}.")
+    if steep:
+        raise ValueError(
+            f"error_bound does not know how steep the activation {', '.join(steep)} is; it knows softmax, "
+            f"{', '.join(SLOPES)}."
+        )
+
+
+def _bounded_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers that a signal goes through, by path; those of nested models in place of these."""
+    for node in graph_of(model).nodes:
+        path = prefix + node.layer.name
+        if isinstance(node.layer, keras.Model):
+            yield from _bounded_layers(node.layer, f"{path}/")
+        elif type(node.layer) is keras.layers.TimeDistributed:
+            yield f"{path}/{node.layer.layer.name}", node.layer.layer
+        else:
+            yield path, node.layer
+
+
+def _rule_of(layer: keras.layers.Layer) -> Callable[..., Signal] | None:
+    rules = {**_OWN_RULES, **RULES}
+    return next((rules[kind] for kind in type(layer).__mro__ if kind in rules), None)
+
+
+def _activation_name(layer: keras.layers.Layer) -> str | None:
+    activation = getattr(layer, "activation", None)
+    activation = getattr(activation, "activation", activation)
+    return None if activation is None else getattr(activation, "__name__", type(activation).__name__)
 
 
 class _Propagation:
     """Walks through a model and its reduced copy at once."""
 
     def __init__(self, reduced: keras.Model, local: str):
-        self.reduced = reduced
+        self.reduced = layers_by_path(reduced)
         self.local = local
         self.layers: dict[str, tuple[float, float]] = {}
 
-    def behind(self, layer: keras.layers.Layer, inputs: list[Signal]) -> Signal:
-        """The signal behind a layer of the model."""
-        rule = next((rule for kind, rule in self._rules().items() if isinstance(layer, kind)), None)
-        if rule is None:
-            known = ", ".join(sorted(kind.__name__ for kind in self._rules()))
-            raise ValueError(f"error_bound has no rule for {type(layer).__name__} {layer.name!r}; it knows {known}.")
-        return rule(layer, self.reduced.get_layer(layer.name), *inputs)
+    def behind(self, layer: keras.layers.Layer, inputs: list[Signal], prefix: str = ""):
+        """The signal behind a layer of the model, or of a model inside of it."""
+        path = prefix + layer.name
+        if isinstance(layer, keras.Model):
+            ends = graph_of(layer).run(lambda inner, signals: self.behind(inner, signals, f"{path}/"), inputs)
+            return as_numbered(layer, ends)
+        if type(layer) is keras.layers.TimeDistributed:
+            layer, path = layer.layer, f"{path}/{layer.layer.name}"
+        rule = _rule_of(layer)
+        if rule in _OWN_RULES.values():
+            return rule(self, layer, self.reduced[path], *inputs, name=path)
+        return rule(layer, *inputs)
 
-    def _rules(self) -> dict[type, Callable[..., Signal]]:
-        kept = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.InputLayer)
-        largest = (LastStep, keras.layers.GlobalMaxPooling1D)
-        return {
-            DSS: self._dss,
-            S4Block: self._block,
-            keras.layers.Dense: self._dense,
-            LowRankDense: self._dense,
-            keras.layers.BatchNormalization: self._normalization,
-            keras.layers.Activation: lambda layer, _, signal: _activated(layer.name, layer.activation, signal),
-            keras.layers.Add: lambda _, __, *signals: _sum(signals),
-            keras.layers.GlobalAveragePooling1D: self._average,
-            # No sample differs by more than the norm over all of them.
-            **dict.fromkeys(largest, lambda layer, _, signal: Signal(_called(layer, signal.values), signal.error)),
-            **dict.fromkeys(kept, lambda _, __, signal: signal),
-        }
-
-    def _block(self, block: S4Block, reduced: S4Block, signal: Signal) -> Signal:
+    def _block(self, block: S4Block, reduced: S4Block, signal: Signal, name: str) -> Signal:
         hidden = self._normalization(block.normalization, reduced.normalization, signal)
-        hidden = self._dss(block.dss, reduced.dss, hidden, f"{block.name}/dss")
-        hidden = _activated(block.name, block.activation.activation, hidden)
+        hidden = self._dss(block.dss, reduced.dss, hidden, f"{name}/dss")
+        hidden = _activated(name, block.activation.activation, hidden)
         value, gate = (
-            self._dense(getattr(block, name), getattr(reduced, name), hidden, f"{block.name}/{name}")
-            for name in ("value", "gate")
+            self._dense(getattr(block, part), getattr(reduced, part), hidden, f"{name}/{part}")
+            for part in ("value", "gate")
         )
         # v' g' - v g = (v' - v) g' + v (g' - g), and a gate is at most 1.
         largest = np.abs(value.values).max(axis=1) if value.values.ndim == 3 else np.abs(value.values)
         mixed = Signal(value.values * gate.values, value.error + largest * gate.error)
         return _sum([signal, mixed])
 
-    def _dss(self, layer: DSS, reduced: DSS, signal: Signal, name: str | None = None) -> Signal:
+    def _dss(self, layer: DSS, reduced: DSS, signal: Signal, name: str) -> Signal:
         layer.check_causal("be bounded")
         system, small = layer.system(), reduced.system()
         difference = small - system
@@ -196,29 +215,57 @@ class _Propagation:
         if self.local == "gain":
             own = difference.hinf_norm() * signal.norms
         else:
-            own = _over_time(_filtered(difference.impulse_response(length), signal.values))
+            own = over_time(_filtered(difference.impulse_response(length), signal.values))
         values = _filtered(system.impulse_response(length), signal.values)
-        return self._told(name or layer.name, values, own, small.hinf_norm() * signal.error)
+        return self._told(name, values, own, small.hinf_norm() * signal.error)
 
-    def _dense(self, layer, reduced, signal: Signal, name: str | None = None) -> Signal:
+    def _dense(self, layer, reduced, signal: Signal, name: str) -> Signal:
         (kernel, bias), (small, small_bias) = _affine(layer), _affine(reduced)
         steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
         own = np.sqrt(steps) * np.abs(small_bias - bias)
         if self.local == "gain":
             own = own + signal.norms @ np.abs(small - kernel)
         else:
-            own = own + _over_time(signal.values @ (small - kernel))
-        told = self._told(name or layer.name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
-        return _activated(layer.name, layer.activation, told)
+            own = own + over_time(signal.values @ (small - kernel))
+        told = self._told(name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
+        return _activated(name, layer.activation, told)
 
-    def _normalization(self, layer, reduced, signal: Signal) -> Signal:
+    def _normalization(self, layer, reduced, signal: Signal, name: str = "") -> Signal:
+        if layer.axis % signal.values.ndim != signal.values.ndim - 1:
+            raise refusal(layer, "it does not work along the features")
         (gain, offset), (small, small_offset) = _gain_and_offset(layer), _gain_and_offset(reduced)
         steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
         own = np.abs(small - gain) * signal.norms + np.sqrt(steps) * np.abs(small_offset - offset)
         return Signal(signal.values * gain + offset, own + np.abs(small) * signal.error)
 
-    def _average(self, layer, reduced, signal: Signal) -> Signal:
-        return Signal(signal.values.mean(axis=1), signal.error / math.sqrt(signal.values.shape[1]))
+    def _activation(self, layer, reduced, signal: Signal, name: str) -> Signal:
+        return _activated(name, layer.activation, signal)
+
+    def _softmax(self, layer, reduced, signal: Signal, name: str) -> Signal:
+        if layer.axis not in (-1, signal.values.ndim - 1):
+            raise refusal(layer, "it does not work along the features")
+        return _activated(name, keras.activations.softmax, signal)
+
+    def _convolution(self, layer, reduced, signal: Signal, name: str) -> Signal:
+        """Each input meets every number of the kernel at most once."""
+        if layer.data_format != "channels_last" or getattr(layer, "groups", 1) > 1:
+            raise refusal(layer, "its channels are in groups, or its time comes last")
+        kernel, small = (matrices_of(each)["kernel"] for each in (layer, reduced))
+        windows = windows_of(layer, signal.values)
+        bias, small_bias = (
+            0.0 if each.bias is None else np.asarray(each.bias, np.float64) for each in (layer, reduced)
+        )
+
+        def gains(matrix):
+            return np.abs(matrix).reshape(-1, signal.values.shape[-1], matrix.shape[-1]).sum(axis=0)
+
+        own = math.sqrt(windows.shape[1]) * np.abs(small_bias - bias)
+        if self.local == "gain":
+            own = own + signal.norms @ gains(small - kernel)
+        else:
+            own = own + over_time(windows @ (small - kernel))
+        told = self._told(name, windows @ kernel + bias, own, signal.error @ gains(small))
+        return _activated(name, layer.activation, told)
 
     def _told(self, name: str, values: np.ndarray, own: np.ndarray, passed: np.ndarray) -> Signal:
         """The signal behind a layer that may have been reduced; noted down if it was."""
@@ -228,6 +275,19 @@ class _Propagation:
         if relative[0] > ROUNDING:
             self.layers[name] = tuple(relative)
         return signal
+
+
+_OWN_RULES = {
+    DSS: _Propagation._dss,
+    S4Block: _Propagation._block,
+    keras.layers.Dense: _Propagation._dense,
+    LowRankDense: _Propagation._dense,
+    keras.layers.Conv1D: _Propagation._convolution,
+    LowRankConv1D: _Propagation._convolution,
+    keras.layers.BatchNormalization: _Propagation._normalization,
+    keras.layers.Activation: _Propagation._activation,
+    keras.layers.Softmax: _Propagation._softmax,
+}
 
 
 def _activated(name: str, activation: Callable, signal: Signal) -> Signal:
@@ -262,15 +322,6 @@ def _gain_and_offset(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray
     return gain, (np.asarray(layer.beta, np.float64) if layer.center else 0.0) - gain * mean
 
 
-def _called(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:
-    return np.asarray(layer(keras.ops.convert_to_tensor(values.astype(keras.config.floatx()))), np.float64)
-
-
 def _filtered(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Causal convolution of kernels `[H, L]` with `[B, L, H]`."""
     return fftconvolve(values, kernel.T[None], axes=1)[:, : values.shape[1]]
-
-
-def _over_time(values: np.ndarray) -> np.ndarray:
-    """`[B, F]` Euclidean norm over time of `[B, L, F]`; of `[B, F]` the absolute values."""
-    return np.abs(values) if values.ndim == 2 else np.linalg.norm(values, axis=1)

@@ -90,7 +90,7 @@ class ConvolutionMoment(Moment):
 
     def add(self, inputs: np.ndarray, mask: np.ndarray | None = None, states: Any = None) -> None:
         """Takes sequences `[B, L, F]`; the layer knows no masks."""
-        super().add(_windows(self._layer, inputs))
+        super().add(windows_of(self._layer, inputs))
 
 
 class CellMoments:
@@ -270,7 +270,7 @@ def _fits(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
     )
 
 
-def _windows(layer: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
+def windows_of(layer: keras.layers.Layer, inputs: np.ndarray) -> np.ndarray:
     """`[B, T, kernel size * F]`: the inputs of each output of a convolution over time."""
     sequences = inputs if layer.data_format == "channels_last" else inputs.transpose(0, 2, 1)
     size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]

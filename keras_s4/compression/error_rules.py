@@ -1,0 +1,206 @@
+"""How layers that are never reduced pass on errors of their inputs; the layers that are have rules in `error_bound`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_s4.layers import LastStep
+
+
+@dataclasses.dataclass(frozen=True)
+class Signal:
+    """A signal of the model, and how far that of the reduced model can be from it.
+
+    Attributes:
+        values: `[B, L, F]`, or `[B, F]` behind a pooling; float64.
+        error: `[B, F]`, bound on the Euclidean norm over time of the difference of each channel.
+    """
+
+    values: np.ndarray
+    error: np.ndarray
+
+    @property
+    def norms(self) -> np.ndarray:
+        """`[B, F]` Euclidean norms over time of the model's own signal."""
+        return over_time(self.values)
+
+
+Rule = Callable[..., Signal]
+
+
+def over_time(values: np.ndarray) -> np.ndarray:
+    """`[B, F]` Euclidean norm over time of `[B, L, F]`; of `[B, F]` the absolute values."""
+    return np.abs(values) if values.ndim == 2 else np.linalg.norm(values, axis=1)
+
+
+def refusal(layer: keras.layers.Layer, reason: str) -> ValueError:
+    """The error for a layer whose configuration, or place, has no bound."""
+    return ValueError(f"error_bound cannot bound what {type(layer).__name__} {layer.name!r} does: {reason}.")
+
+
+def _kept(layer, signal: Signal) -> Signal:
+    return signal
+
+
+def _masking(layer, signal: Signal) -> Signal:
+    if np.any(np.all(signal.values == layer.mask_value, axis=-1)):
+        raise refusal(layer, "the data has padded steps, which it masks; give sequences without padding")
+    return signal
+
+
+def _embedding(layer, signal: Signal) -> Signal:
+    if layer.mask_zero and np.any(signal.values == 0):
+        raise refusal(layer, "the data has padded steps, which it masks; give sequences without padding")
+    return Signal(called(layer, signal.values), np.zeros((len(signal.values), layer.output_dim)))
+
+
+def _affine(layer, signal: Signal) -> Signal:
+    if isinstance(layer, keras.layers.Rescaling):
+        gain, offset = (np.asarray(number, np.float64) for number in (layer.scale, layer.offset))
+    else:
+        mean, variance = (np.asarray(array, np.float64) for array in (layer.mean, layer.variance))
+        deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+        gain, offset = (deviation, mean) if layer.invert else (1.0 / deviation, -mean / deviation)
+    gain, offset = (
+        np.squeeze(array, tuple(range(max(array.ndim - 1, 0)))) for array in map(np.asarray, (gain, offset))
+    )
+    features = signal.values.shape[-1]
+    if any(array.ndim > 1 or array.shape not in ((), (1,), (features,)) for array in (gain, offset)):
+        raise refusal(layer, "its numbers are not one for each channel")
+    return Signal(signal.values * gain + offset, np.abs(gain) * signal.error)
+
+
+def _rectified(layer, signal: Signal) -> Signal:
+    """All of them pass positive values on with slope 1, or less."""
+    if getattr(layer, "threshold", 0.0):
+        raise refusal(layer, "it jumps at its threshold")
+    slope = next((getattr(layer, name) for name in ("negative_slope", "alpha") if hasattr(layer, name)), 0.0)
+    steepest = max(1.0, float(np.abs(np.asarray(slope, np.float64)).max()))
+    return Signal(called(layer, signal.values), steepest * signal.error)
+
+
+def _normalized(layer, signal: Signal) -> Signal:
+    """Of `u(z) = z / |z|` the difference `|u(z') - u(z)|` is at most `2 |z' - z| / |z|`; epsilon is part of `|z|`."""
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    if [axis % signal.values.ndim for axis in axes] != [signal.values.ndim - 1]:
+        raise refusal(layer, "it does not work along the features")
+    features, gain, floor = signal.values.shape[-1], 1.0, 0.0
+    centred = signal.values
+    if not isinstance(layer, keras.layers.UnitNormalization):
+        if isinstance(layer, keras.layers.LayerNormalization):
+            centred = centred - centred.mean(axis=-1, keepdims=True)
+        scale = getattr(layer, "gamma", None) if hasattr(layer, "gamma") else getattr(layer, "scale", None)
+        gain = math.sqrt(features) * np.abs(np.asarray(1.0 if scale is None or scale is True else scale, np.float64))
+        floor = features * layer.epsilon
+    lengths = np.sqrt((centred**2).sum(axis=-1) + floor).reshape(len(centred), -1).min(axis=1)
+    total = np.linalg.norm(signal.error, axis=1)
+    if np.any((lengths == 0.0) & (total > 0.0)):
+        raise refusal(layer, "some steps of the data are zero there, where any error may become as large as 1")
+    error = 2.0 * total / np.maximum(lengths, np.finfo(float).tiny)
+    return Signal(called(layer, signal.values), np.broadcast_to(error[:, None] * gain, signal.error.shape))
+
+
+def _pooled(layer, signal: Signal) -> Signal:
+    """Each sample is in so many windows, of which none gives more than its norm."""
+    if layer.data_format != "channels_last":
+        raise refusal(layer, "it puts time last")
+    windows = math.ceil(layer.pool_size[0] / layer.strides[0])
+    return Signal(called(layer, signal.values), math.sqrt(windows) * signal.error)
+
+
+def _cut(layer, signal: Signal) -> Signal:
+    """No sample differs by more than the norm over all of them; zeros that are put in do not differ."""
+    return Signal(called(layer, signal.values), signal.error)
+
+
+def _average(layer, signal: Signal) -> Signal:
+    return Signal(signal.values.mean(axis=1), signal.error / math.sqrt(signal.values.shape[1]))
+
+
+def _shaped(layer, signal: Signal) -> Signal:
+    values = called(layer, signal.values)
+    if values.shape == signal.values.shape and np.array_equal(values, signal.values.astype(keras.config.floatx())):
+        return signal
+    if isinstance(layer, keras.layers.Flatten) and layer.data_format == "channels_last" and signal.values.ndim == 3:
+        return Signal(signal.values.reshape(values.shape), np.tile(signal.error, (1, signal.values.shape[1])))
+    raise refusal(layer, "it moves values between time and channels")
+
+
+def _added(layer, *signals: Signal) -> Signal:
+    return Signal(sum(signal.values for signal in signals), sum(signal.error for signal in signals))
+
+
+def _averaged(layer, *signals: Signal) -> Signal:
+    total = _added(layer, *signals)
+    return Signal(total.values / len(signals), total.error / len(signals))
+
+
+def _subtracted(layer, first: Signal, second: Signal) -> Signal:
+    return Signal(first.values - second.values, first.error + second.error)
+
+
+def _joined(layer, *signals: Signal) -> Signal:
+    if layer.axis % signals[0].values.ndim != signals[0].values.ndim - 1:
+        raise refusal(layer, "it does not join features")
+    return Signal(
+        *(np.concatenate(parts, axis=-1) for parts in zip(*((s.values, s.error) for s in signals), strict=True))
+    )
+
+
+def _extreme(layer, *signals: Signal) -> Signal:
+    values = (np.maximum if isinstance(layer, keras.layers.Maximum) else np.minimum).reduce([s.values for s in signals])
+    return Signal(values, np.sqrt(sum(signal.error**2 for signal in signals)))
+
+
+def _multiplied(layer, *signals: Signal) -> Signal:
+    """`a' b' - a b = (a' - a) b' + a (b' - b)`, and no `b'` is further from `b` than the error."""
+    first = signals[0]
+    for second in signals[1:]:
+        largest = [np.abs(s.values).max(axis=1) if s.values.ndim == 3 else np.abs(s.values) for s in (first, second)]
+        error = first.error * (largest[1] + second.error) + largest[0] * second.error
+        first = Signal(first.values * second.values, error)
+    return first
+
+
+def called(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:
+    """What a layer gives, in float64."""
+    outputs = layer(keras.ops.convert_to_tensor(values.astype(keras.config.floatx())), training=False)
+    return keras.ops.convert_to_numpy(outputs).astype(np.float64)
+
+
+_layers = keras.layers
+RULES: dict[type, Rule] = {
+    **dict.fromkeys(
+        (
+            _layers.Dropout,
+            _layers.SpatialDropout1D,
+            _layers.GaussianDropout,
+            _layers.GaussianNoise,
+            _layers.AlphaDropout,
+            _layers.ActivityRegularization,
+            _layers.Identity,
+            _layers.InputLayer,
+        ),
+        _kept,
+    ),
+    **dict.fromkeys((_layers.Normalization, _layers.Rescaling), _affine),
+    **dict.fromkeys((_layers.ReLU, _layers.LeakyReLU, _layers.PReLU, _layers.ELU), _rectified),
+    **dict.fromkeys((_layers.LayerNormalization, _layers.RMSNormalization, _layers.UnitNormalization), _normalized),
+    **dict.fromkeys((_layers.MaxPooling1D, _layers.AveragePooling1D), _pooled),
+    **dict.fromkeys((LastStep, _layers.GlobalMaxPooling1D, _layers.Cropping1D, _layers.ZeroPadding1D), _cut),
+    **dict.fromkeys((_layers.Flatten, _layers.Reshape, _layers.Permute), _shaped),
+    **dict.fromkeys((_layers.Maximum, _layers.Minimum), _extreme),
+    _layers.GlobalAveragePooling1D: _average,
+    _layers.Masking: _masking,
+    _layers.Embedding: _embedding,
+    _layers.Add: _added,
+    _layers.Average: _averaged,
+    _layers.Subtract: _subtracted,
+    _layers.Multiply: _multiplied,
+    _layers.Concatenate: _joined,
+}
