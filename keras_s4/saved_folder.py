@@ -70,14 +70,31 @@ def save_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
         with locked(target):
             finish_replacing(target)
             *_, record = contents
-            refuse_foreign(folder, contents, record)
+            _refuse_foreign(folder, contents, record)
             stale = _stale(target, contents, record)
             if not (_is_alone(target, {*contents, *stale}) and _switched(target, contents)):
                 replace_each(target, contents, stale)
     return folder
 
 
-def refuse_foreign(folder: Path, contents: Mapping[str, bytes | None], record: str) -> None:
+def check_before(folder: Path, names: Iterable[str], record: str) -> None:
+    """Refuses what `save_folder` would, before there is anything to save; ends what a killed save began.
+
+    Args:
+        folder: that may not be there yet.
+        names: of the files that will be written.
+        record: the name of the record.
+
+    Raises:
+        ValueError: see `save_folder`.
+    """
+    if folder.is_dir():
+        with explained(folder), locked(folder):
+            finish_replacing(folder)
+    _refuse_foreign(folder, dict.fromkeys(names), record)
+
+
+def _refuse_foreign(folder: Path, contents: Mapping[str, bytes | None], record: str) -> None:
     """Refuses to write over files that no save has written, or that were changed since.
 
     Args:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from keras_s4 import files, saved_folder
-from keras_s4.saved_folder import save_folder, with_record
+from keras_s4.saved_folder import check_before, save_folder, with_record
 
 RECORD = "manifest.json"
 OLD = with_record(
@@ -104,6 +104,9 @@ def test_an_unfinished_save_does_not_replace_what_changed_since(tmp_path, monkey
         with pytest.raises(SystemExit):
             save_folder(tmp_path, NEW)
     assert RECORD not in content(tmp_path)
+    shutil.copytree(tmp_path, tmp_path.with_name("checked"))
+    check_before(tmp_path.with_name("checked"), NEW, RECORD)
+    assert content(tmp_path.with_name("checked")) == NEW | {"notes.txt": b"mine"}
     (tmp_path / "c99" / "model.c").write_bytes(b"edited")
     with pytest.raises(ValueError, match=r"was killed, and c99/model\.c changed since"):
         save_folder(tmp_path, NEW)

@@ -14,7 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from keras_s4.cli import files, options
 from keras_s4.cli.console import console, one_message, quiet_start, show_table
 from keras_s4.files import model_bytes
-from keras_s4.saved_folder import refuse_foreign, save_folder, with_record
+from keras_s4.saved_folder import check_before, save_folder, with_record
 
 # Sequences that calibrate a converted model.
 CALIBRATED = 128
@@ -66,7 +66,7 @@ def tune(
         names = (*RESULTS, FIGURE, RECORD) if by == By.RANK_TUNING else (*RESULTS, RECORD)
         results = {str(out / name): out / name for name in (*names, "evaluations.json")}
         files.check_places({"the model": model, "the data": data}, results | {"--json": json})
-        refuse_foreign(out, dict.fromkeys(names), RECORD)
+        check_before(out, names, RECORD)
         arrays = files.load_arrays(data, *needed)
         with console().status("Starting TensorFlow ..."), quiet_start():
             from keras_s4 import plots

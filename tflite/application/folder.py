@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_s4.saved_folder import refuse_foreign, save_folder, with_record
+from keras_s4.saved_folder import check_before, save_folder, with_record
 from keras_s4.tflite.application.custom import custom_application
 from keras_s4.tflite.application.firmware import SOURCES as FIRMWARE_SOURCES
 from keras_s4.tflite.application.firmware import render_firmware
@@ -51,7 +51,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         ValueError: see `save`.
     """
-    refuse_foreign(folder, dict.fromkeys(_usual_names()), MANIFEST)
+    check_before(folder, _usual_names(), MANIFEST)
 
 
 def check_c_folder(folder: Path) -> None:
@@ -61,7 +61,7 @@ def check_c_folder(folder: Path) -> None:
         ValueError: see `save`.
     """
     names = [name.removeprefix("c99/") for name in _usual_names() if name.startswith("c99/")]
-    refuse_foreign(folder, dict.fromkeys(names), C_RECORD)
+    check_before(folder, names, C_RECORD)
 
 
 def folder_contents(converted: Converted, dss: Steps = "operators") -> dict[str, bytes]:
