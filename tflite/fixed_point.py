@@ -74,6 +74,33 @@ def product_multiplier(scale_in: float, scale_weights: float | np.ndarray, scale
     return quantize_multiplier(product / np.float64(np.float32(scale_out)))
 
 
+def agreeing_scale(scale: float, scale_in: float, scale_out: float, type: str) -> float:
+    """The least scale of weights, not below `scale`, from which all engines take the same `product_multiplier`.
+
+    TensorFlow Lite Micro of August 2026 rounds the product of both scales to single precision for FULLY_CONNECTED and
+    BATCH_MATMUL, the `tflite-micro` package does not. That moves the mantissa's last bits; of int16 kernels, which
+    round it to 15 bits, only where it is halfway between two. Some hundred units in the last place of the scale are
+    enough but for few scales.
+
+    Args:
+        scale: of the weights as wanted.
+        scale_in: of the other factor.
+        scale_out: of the result.
+        type: of the other factor, "int8" or "int16".
+
+    Returns:
+        A float32 number, the one with the nearest multipliers if none of those up to 0.4% larger will do.
+    """
+    candidates = (np.float32(scale).view(np.int32) + np.arange(2**15, dtype=np.int32)).view(np.float32)
+    exact = product_multiplier(scale_in, candidates, scale_out)
+    single = quantize_multiplier(
+        (candidates * np.float32(scale_in)).astype(np.float64) / np.float64(np.float32(scale_out))
+    )
+    mantissas = [reduced_mantissa(each.mantissa) if type == "int16" else each.mantissa for each in (exact, single)]
+    apart = np.abs(mantissas[0] - mantissas[1]) + (exact.shift != single.shift) * 2**31
+    return float(candidates[np.argmin(apart)])
+
+
 def reduced_mantissa(mantissa: int | np.ndarray) -> int | np.ndarray:
     """The mantissa of kernels with a 64-bit accumulator: rounded to 15 bits, and never 2**15."""
     reduced = np.minimum((np.asarray(mantissa, np.int64) + (1 << 15)) >> 16, 0x7FFF)

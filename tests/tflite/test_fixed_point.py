@@ -207,3 +207,37 @@ class TestTensorFlowLiteMicro:
         multiplier = fixed_point.product_multiplier(scale_in, scale_weights, scale_out)
         expected = fixed_point.requantize_reduced(sums, multiplier, "int16")
         np.testing.assert_array_equal(run_operator(model, x).reshape(1, channels), expected)
+
+
+class TestAgreeingScale:
+    """Where products of scales are rounded to single precision, and where not, the same integers come out."""
+
+    @pytest.mark.parametrize("type", ["int8", "int16"])
+    def test_gives_one_multiplier_in_single_and_in_double_precision(self, type):
+        random = np.random.default_rng(0)
+        draws = 10.0 ** random.uniform(-5, -1, (2000, 3)) * [1.0, 1.0, 10.0]
+        # As for slopes: multipliers near a power of two, where mantissas jump.
+        draws[::4, 0] = draws[::4, 2] / draws[::4, 1] * 2.0**-5
+
+        def apart(scale_in, weights, scale_out) -> int:
+            """The distance of the two mantissas."""
+            product = float(np.float32(scale_in) * np.float32(weights))
+            single = fixed_point.quantize_multiplier(product / float(np.float32(scale_out)))
+            double = fixed_point.product_multiplier(scale_in, weights, scale_out)
+            if type == "int8":
+                return abs(single.mantissa - double.mantissa)
+            return abs(fixed_point.reduced_mantissa(single.mantissa) - fixed_point.reduced_mantissa(double.mantissa))
+
+        scales = [fixed_point.agreeing_scale(wanted, *ends, type) for wanted, *ends in draws]
+        growth = np.array(scales) / draws[:, 0]
+        assert growth.min() >= 1.0 - 2.0**-24 and growth.max() < 1.004
+        before = [apart(scale_in, wanted, scale_out) for wanted, scale_in, scale_out in draws]
+        after = [apart(ends[1], scale, ends[2]) for scale, ends in zip(scales, draws, strict=True)]
+        assert np.count_nonzero(before) > (1000 if type == "int8" else 50)
+        # A few scales have no partner; then 30 of 31 bits agree, and 15 of 15.
+        assert np.count_nonzero(after) <= (4 if type == "int8" else 0)
+        assert max(after) < 16
+
+    def test_leaves_powers_of_two_alone(self):
+        assert fixed_point.agreeing_scale(0.0078125, 2.0**-13, 0.3, "int8") == 0.0078125
+        assert fixed_point.agreeing_scale(float(np.float32(0.0031)), 2.0**-13, 0.3, "int8") == float(np.float32(0.0031))

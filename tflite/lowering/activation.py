@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_s4.precision import double_precision
-from keras_s4.tflite import piecewise
+from keras_s4.tflite import fixed_point, piecewise
 from keras_s4.tflite.calibration import HEADROOM, Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
 from keras_s4.tflite.operations import Add, Affine, Interpolate, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
@@ -171,7 +171,7 @@ def _add_lines(name: str, activation: Callable, signal: Signal, builder: Program
         lines, scale = piecewise.choose_lines(function, scale_in, finest, sample)
     else:
         lines = piecewise.fit_lines(function, scale_in, scale)
-    slope_scale = scale / scale_in * 2.0**-lines.slope_bits
+    slope_scale = fixed_point.agreeing_scale(scale / scale_in * 2.0**-lines.slope_bits, scale_in, scale, "int16")
     output = builder.tensor(f"{name}/output", signal.tensor.shape, "int16", scale)
     slope = builder.constant(f"{name}/slope", lines.slope, "int8", slope_scale)
     offset = builder.constant(f"{name}/offset", lines.offset, "int16", scale_in * slope_scale * lines.offset_gain)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_s4.layers import LowRankDense
+from keras_s4.tflite import fixed_point
 from keras_s4.tflite.calibration import (
     AMPLE_HEADROOM,
     HEADROOM,
@@ -101,10 +102,12 @@ def add_product_of(
     """`add_product` of a tensor whose values need not be known (`inputs`): those of the result are given."""
     # A kernel that is small beside the bias gives way, so that the bias fits 31 bits in units of their product.
     weight_scale = max(np.abs(kernel).max() / 127.0, 1e-11, np.abs(bias).max() / (tensor.scale * 2.0**30))
-    bias_scale = tensor.scale * weight_scale
     scale, zero_point = range_of(builder.observed(values))
-    if scale < bias_scale * FINEST_OF_PRODUCTS:  # where calibration saw hardly more than zeros
-        scale = 2.0 ** np.ceil(np.log2(bias_scale * FINEST_OF_PRODUCTS))
+    finest = tensor.scale * weight_scale * FINEST_OF_PRODUCTS
+    if scale < finest:  # where calibration saw hardly more than zeros
+        scale = 2.0 ** np.ceil(np.log2(finest))
+    weight_scale = fixed_point.agreeing_scale(weight_scale, tensor.scale, scale, tensor.type)
+    bias_scale = tensor.scale * weight_scale
     shape = (*tensor.shape[:-1], kernel.shape[1])
     output = builder.tensor(f"{name}/product", shape, tensor.type, scale, zero_point)
     integers = kernel / weight_scale
