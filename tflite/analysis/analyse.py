@@ -48,12 +48,14 @@ class LayerAnalysis(Brief):
         states: its states, one by one.
         predicted: signal-to-noise ratio of its output in dB by the noise model; what earlier layers lose is in it.
         measured: the same from the emulator.
+        largest_output: the largest magnitude of its output on the data, in the units of its tensor.
     """
 
     name: str
     states: States
     predicted: float | None
     measured: float | None
+    largest_output: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -226,7 +228,8 @@ def analyse(
         length = (converted.length or samples) * received.shape[1] // samples
         counting = None if first is None else real_values(first, received.shape[1])
         states = analyse_states(step, received, wanted.get(name), length, steps, counting)
-        rows.append(LayerAnalysis(name, states, *comparison.layer(name, step, given[:NOISE_SEQUENCES])))
+        ratios = comparison.layer(name, step, given[:NOISE_SEQUENCES])
+        rows.append(LayerAnalysis(name, states, *ratios, float(np.abs(real(step.output, given)).max())))
     ratios = comparison.output(_in_steps(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
     coarse = [
         sentence
@@ -344,8 +347,10 @@ def _remembered(layer: LayerAnalysis) -> list[str]:
         return []
     return [
         f"Layer {layer.name!r}: after {states.decay_steps[place]:,} steps without input, the state of mode {mode}, "
-        f"channel {channel} has fallen to {states.decay[place]:.1%} instead of {states.ideal_decay[place]:.1%}. If "
-        "streams have such pauses, reset the state in them, or use faster modes."
+        f"channel {channel} leaves {states.left_in_output[place]:.2g} in the layer's output, which reaches "
+        f"{layer.largest_output:.2g} on the data: rounding keeps it up, where it should have faded to "
+        f"{states.ideal_decay[place]:.1%} of its peak. If streams have such pauses, reset the state in them, or use "
+        "faster modes."
     ]
 
 

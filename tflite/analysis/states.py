@@ -39,6 +39,7 @@ class States(Brief):
         ideal_decay: `[H, N]`, the same of the wanted pole (of the snapped one where the wanted one is unknown).
         pole_error: `[H, N]`, distance of the pole from the wanted one; None where that is unknown.
         kernel_error: `[H]`, norm of the error of the impulse response relative to the wanted one; None where unknown.
+        left_in_output: `[H, N]`, what is left of the state in the layer's output after those steps, in real units.
         rounding_noise: `[H, N]`, standard deviation, in real units, that the state's rounding causes in the readout.
     """
 
@@ -54,6 +55,7 @@ class States(Brief):
     pole_error: np.ndarray | None
     kernel_error: np.ndarray | None
     rounding_noise: np.ndarray
+    left_in_output: np.ndarray
 
     def headroom(self, case: str, type: str = "int16") -> np.ndarray:
         """Bits left, `[H, N]`, negative where there are too few; infinite for a state that stays at zero.
@@ -95,7 +97,7 @@ class States(Brief):
             for type in ("int16", "int32")
         }
         names = ("cycle_bound", "dead_part", "decay_steps", "decay", "ideal_decay", "pole_error", "kernel_error")
-        arrays = {name: getattr(self, name) for name in (*names, "rounding_noise")}
+        arrays = {name: getattr(self, name) for name in (*names, "rounding_noise", "left_in_output")}
         return {
             "poles": [_listed(self.poles.real), _listed(self.poles.imag)],
             **headroom,
@@ -134,21 +136,24 @@ def analyse_states(
         "data": state_trajectory_peaks(inputs.astype(np.float64), poles, gains, real),
     }
     followed = decay_steps(poles, MAX_STEPS if steps is None else steps, FORGOTTEN if steps is None else 0.0)
+    decay = zero_input_decay(step, peaks["data"], followed)
+    hidden_unit = step.hidden.scale / step.state.scale
     gap = one_minus_squared_radius(poles)
     noise = np.sqrt((1.0 + np.abs(poles - 1.0) ** 2 / gap) / 12.0) * np.abs(weights)
     return States(
         poles=poles,
         used=used,
         peaks=peaks,
-        hidden_unit=step.hidden.scale / step.state.scale,
+        hidden_unit=hidden_unit,
         dead_zone=_dead_zone(step),
-        cycle_bound=np.abs(poles - 1.0) / (1.0 - np.abs(poles)) * np.sqrt(0.5) * step.hidden.scale / step.state.scale,
+        cycle_bound=np.abs(poles - 1.0) / (1.0 - np.abs(poles)) * np.sqrt(0.5) * hidden_unit,
         decay_steps=followed,
-        decay=zero_input_decay(step, peaks["data"], followed),
+        decay=decay,
         ideal_decay=np.abs(poles if wanted is None else wanted.poles) ** followed,
         pole_error=None if wanted is None else np.where(used, np.abs(poles - wanted.poles), 0.0),
         kernel_error=None if wanted is None else kernel_error(step, wanted, length),
         rounding_noise=np.where(used, noise, 0.0),
+        left_in_output=np.where(used, decay * peaks["data"] / hidden_unit * np.abs(weights), 0.0),
     )
 
 

@@ -55,7 +55,7 @@ def lower_time_distributed(layer, inputs, builder):
     states = len(builder.states)
     step = Signal(inputs[0].tensor, inputs[0].values, has_time=False, encoding=inputs[0].encoding)
     with builder.inside(layer.name):
-        result = lower(layer.layer, [step], builder)
+        (result,) = keras.tree.flatten(lower(layer.layer, [step], builder))
     if len(builder.states) > states:
         raise refusal(
             layer,
