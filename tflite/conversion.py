@@ -109,10 +109,10 @@ def convert(
     samples = next(iter(data.values())).shape[1]
     builder = ProgramBuilder(length, _trained_ranges(model), activations, samples, real)
     if len(data) == 1:
-        sources = [_input("input", graph, graph.inputs[0], *data.values(), activations)]
+        sources = [_input("input", graph, graph.inputs[0], *data.values(), activations, real)]
     else:
         named = zip(data.items(), graph.inputs, strict=True)
-        sources = [_input(name, graph, key, array, activations) for (name, array), key in named]
+        sources = [_input(name, graph, key, array, activations, real) for (name, array), key in named]
     read = [each for each in sources if isinstance(each, Source)]
     sources = _signals(sources, builder)
     found = warnings_of(read, [signal for signal in sources if signal.tensor.type == "int16"], taken)
@@ -164,7 +164,9 @@ def _names_of_outputs(model: keras.Model) -> tuple[str, ...]:
     return tuple(described) if isinstance(described, dict) else ()
 
 
-def _input(name: str, graph: Graph, key: TensorKey, data: np.ndarray, activations: Activations) -> Signal | Source:
+def _input(
+    name: str, graph: Graph, key: TensorKey, data: np.ndarray, activations: Activations, real: np.ndarray | None
+) -> Signal | Source:
     """An input of the model: samples, or the signal of token numbers as int32 `[1]` where an Embedding reads them.
 
     Raises:
@@ -181,7 +183,7 @@ def _input(name: str, graph: Graph, key: TensorKey, data: np.ndarray, activation
             "that reads it. Give each step an axis of features: keras.Input((length, 1))."
         )
     ample = activations == "int16" and all(isinstance(layer, (keras.layers.Dense, LowRankDense)) for layer in readers)
-    return source_of(name, graph, key, data, AMPLE_HEADROOM if ample else HEADROOM)
+    return source_of(name, graph, key, data, AMPLE_HEADROOM if ample else HEADROOM, real)
 
 
 def _signals(inputs: list[Signal | Source], builder: ProgramBuilder) -> list[Signal]:

@@ -19,6 +19,7 @@ from keras_s4.samples import real_array
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis import tables
 from keras_s4.tflite.analysis.signal_to_noise import COEFFICIENTS, Comparison, axes_of_output, input_arrays
+from keras_s4.tflite.analysis.signal_to_noise import real as real_numbers
 from keras_s4.tflite.analysis.states import States, analyse_states
 from keras_s4.tflite.conversion import Arrays, Converted
 from keras_s4.tflite.emulator import Emulator
@@ -229,13 +230,15 @@ def analyse(
         counting = None if first is None else real_values(first, received.shape[1])
         states = analyse_states(step, received, wanted.get(name), length, steps, counting)
         ratios = comparison.layer(name, step, given[:NOISE_SEQUENCES])
-        rows.append(LayerAnalysis(name, states, *ratios, float(np.abs(real(step.output, given)).max())))
+        rows.append(LayerAnalysis(name, states, *ratios, float(np.abs(real_numbers(step.output, given)).max())))
     ratios = comparison.output(_in_steps(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
     coarse = [
         sentence
         for array, source in zip(arrays, program.inputs, strict=True)
         if source.type != "int32"
-        for sentence in coarse_features(source, program.encodings.get(source.name), array)
+        for sentence in coarse_features(
+            source, program.encodings.get(source.name), array if first is None else array[first]
+        )
     ]
     noise = comparison.noise_by_stage()
     return Analysis(tuple(rows), *ratios, noise, overflow, comparison.missing, comparison.sources, tuple(coarse))
