@@ -146,6 +146,10 @@ def search(
     if role != "worker":
         _refuse_foreign(folder, files)
     files.open(settings)
+    if role != "worker":
+        files.set_aside_damaged()
+    if role == "alone":
+        shutil.rmtree(folder / ".keras-tuner", ignore_errors=True)  # what killed processes left
     _record_original(space, evaluate, measures, budgets, files)
     if role != "worker":
         for name in FILES:

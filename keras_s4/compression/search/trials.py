@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import hashlib
 import json
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,28 @@ class TrialFolder:
         """All finished trials in the order in which they ended."""
         names = [path.stem for path in self.path.glob("*.json") if path.name != SETTINGS]
         return sorted((self.read(name) for name in names), key=lambda trial: (trial.finished, trial.name))
+
+    def set_aside_damaged(self) -> None:
+        """Takes trials out of the way that cannot be read, or whose models cannot, so that they are run again."""
+        for record in sorted(self.path.glob("*.json")):
+            if record.name != SETTINGS and (flaw := self._flaw_of(record.stem)):
+                record.replace(record.with_suffix(".json.damaged"))
+                warnings.warn(f"{record} is set aside, and its trial is run again: {flaw}", stacklevel=3)
+
+    def _flaw_of(self, name: str) -> str:
+        try:
+            trial = self.read(name)
+        except ValueError as error:
+            return str(error)
+        if trial.name != name:
+            return "it holds another trial than its name says."
+        if not trial.epochs or trial.metric is None:
+            return ""  # such have no model
+        try:
+            with zipfile.ZipFile(self.path / f"{name}.keras") as model:
+                return "" if model.testzip() is None else "its model is damaged."
+        except (OSError, zipfile.BadZipFile) as error:
+            return f"its model cannot be read ({error})."
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Keeps the model of a trial."""
