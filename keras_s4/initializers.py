@@ -12,6 +12,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_s4.errors import LayerError
+
 
 class _FixedPoles(keras.initializers.Initializer):
     """Poles with the real part -1/2 and frequencies that follow a formula."""
@@ -105,7 +107,7 @@ class LogUniform(keras.initializers.Initializer):
 
     def __init__(self, minimum: float = 1e-3, maximum: float = 1e-1, seed=None):
         if not 0.0 < minimum <= maximum:
-            raise ValueError(f"LogUniform got minimum={minimum}, maximum={maximum}; expected 0 < minimum <= maximum.")
+            raise LayerError(f"LogUniform got minimum={minimum}, maximum={maximum}; expected 0 < minimum <= maximum.")
         self.minimum = minimum
         self.maximum = maximum
         self._uniform = keras.initializers.RandomUniform(math.log(minimum), math.log(maximum), seed=seed)
@@ -141,7 +143,7 @@ def poles(identifier) -> keras.initializers.Initializer:
     try:
         return keras.initializers.get(identifier)
     except ValueError as error:
-        raise ValueError(
+        raise LayerError(
             f"No initialiser of poles is called {identifier!r}; expected one of {', '.join(_POLES)}, or an initialiser."
         ) from error
 
@@ -183,7 +185,7 @@ def drawn_poles(
     pairs = drawn(initializer, (*shape, 2), dtype).astype(np.float64)
     real_parts = pairs[..., 0]
     if not np.all(real_parts < 0):
-        raise ValueError(
+        raise LayerError(
             f"DSS {layer_name!r} got an initial pole with real part {real_parts.max():g}; continuous poles are "
             "stable only below 0. Use a pole_initializer such as keras_s4.initializers.SkewHiPPO()."
         )

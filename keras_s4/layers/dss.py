@@ -9,6 +9,7 @@ from keras import ops
 from keras_s4 import complex_pairs as pairs
 from keras_s4 import discretization, initializers, masks
 from keras_s4.discretization import METHODS
+from keras_s4.errors import LayerError
 from keras_s4.layers import dss_checks
 from keras_s4.layers.dss_checks import KERNELS
 from keras_s4.layers.state_regularizer import StatePenalty, StateRegularizer
@@ -222,7 +223,7 @@ class DSS(keras.layers.Layer):
             ValueError: the layer is not stateful, or not built.
         """
         if not self.stateful:
-            raise ValueError(f"DSS {self.name!r} carries no state; create it with stateful=True.")
+            raise LayerError(f"DSS {self.name!r} carries no state; create it with stateful=True.")
         self._check_built()
         self.carried_state.assign(ops.zeros_like(self.carried_state))
 
@@ -233,7 +234,7 @@ class DSS(keras.layers.Layer):
             ValueError: the layer is bidirectional.
         """
         if self.bidirectional:
-            raise ValueError(
+            raise LayerError(
                 f"DSS {self.name!r} is bidirectional: its output depends on future inputs, so it cannot {purpose}. "
                 "Train the model with bidirectional=False."
             )
@@ -264,12 +265,12 @@ class DSS(keras.layers.Layer):
             ValueError: the layer shares its poles between channels, is not built, or the shapes differ.
         """
         if not self.per_channel_poles:
-            raise ValueError(
+            raise LayerError(
                 f"DSS {self.name!r} shares its poles; create it with per_channel_poles=True to set a system."
             )
         self._check_built()
         if system.poles.shape != self.residues.shape[:2]:
-            raise ValueError(
+            raise LayerError(
                 f"DSS {self.name!r} holds [H, N] = {list(self.residues.shape[:2])}, but the system is "
                 f"{list(system.poles.shape)}."
             )
@@ -356,7 +357,7 @@ class DSS(keras.layers.Layer):
 
     def _build_carried_state(self, batch: int | None) -> None:
         if batch is None:
-            raise ValueError(
+            raise LayerError(
                 f"DSS {self.name!r} carries its state from batch to batch, so it must know the batch size: "
                 "keras.Input(batch_shape=(B, L, H))."
             )
@@ -371,4 +372,4 @@ class DSS(keras.layers.Layer):
 
     def _check_built(self):
         if not self.built:
-            raise ValueError(f"DSS {self.name!r} has no weights yet; call the model on data or build it first.")
+            raise LayerError(f"DSS {self.name!r} has no weights yet; call the model on data or build it first.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_s4.errors import LayerError
 from keras_s4.layers.dss import DSS
 
 
@@ -34,7 +35,7 @@ class DSSCell(keras.layers.Layer):
     def build(self, input_shape):
         """Creates the layer's weights for `[B, H]` inputs, unless they are there."""
         if input_shape[-1] != self.channels:
-            raise ValueError(
+            raise LayerError(
                 f"DSSCell {self.name!r} got inputs of shape {tuple(input_shape)}; expected {self.channels} channels."
             )
         if not self.layer.built:
@@ -68,11 +69,11 @@ class DSSCell(keras.layers.Layer):
     @staticmethod
     def _check_layer(layer, channels):
         if not isinstance(layer, DSS):
-            raise ValueError(f"DSSCell got {layer!r}; expected a DSS layer, as in DSSCell(DSS(32), channels=6).")
+            raise LayerError(f"DSSCell got {layer!r}; expected a DSS layer, as in DSSCell(DSS(32), channels=6).")
         layer.check_causal("run as a cell")
         if not layer.built and channels is None:
-            raise ValueError(f"DSSCell got the DSS layer {layer.name!r}, which is not built; say channels=H.")
+            raise LayerError(f"DSSCell got the DSS layer {layer.name!r}, which is not built; say channels=H.")
         if layer.built and channels not in (None, layer.channels):
-            raise ValueError(
+            raise LayerError(
                 f"DSSCell got channels={channels}, but the DSS layer {layer.name!r} has {layer.channels} channels."
             )

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_s4.discretization import METHODS
+from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
 
 KERNELS = ("exp", "softmax", "clip")
@@ -34,7 +35,7 @@ def check_arguments(layer: keras.layers.Layer) -> None:
     for name, (holds, expected) in checks.items():
         if not holds:
             value = layer.kernel_type if name == "kernel" else getattr(layer, name)
-            raise ValueError(f"DSS {layer.name!r} got {name}={value!r}; expected {expected}.")
+            raise LayerError(f"DSS {layer.name!r} got {name}={value!r}; expected {expected}.")
     if layer.return_state or layer.stateful:
         layer.check_causal("return or carry a state")
 
@@ -42,14 +43,14 @@ def check_arguments(layer: keras.layers.Layer) -> None:
 def check_input_shape(layer: keras.layers.Layer, shape: tuple) -> None:
     """Refuses shapes other than `[B, L, H]` with H known and L not 0."""
     if len(shape) != 3 or shape[-1] is None:
-        raise ValueError(f"DSS {layer.name!r} got input of shape {tuple(shape)}; expected [B, L, H] with H known.")
+        raise LayerError(f"DSS {layer.name!r} got input of shape {tuple(shape)}; expected [B, L, H] with H known.")
     check_length(layer, shape)
 
 
 def check_length(layer: keras.layers.Layer, shape: tuple) -> None:
     """Refuses sequences without steps."""
     if shape[1] == 0:
-        raise ValueError(f"DSS {layer.name!r} got a sequence of length 0; expected at least 1 step.")
+        raise LayerError(f"DSS {layer.name!r} got a sequence of length 0; expected at least 1 step.")
 
 
 def training_length(layer: keras.layers.Layer, shape: tuple) -> int:
@@ -59,7 +60,7 @@ def training_length(layer: keras.layers.Layer, shape: tuple) -> int:
         ValueError: the length is open.
     """
     if shape[1] is None:
-        raise ValueError(
+        raise LayerError(
             f"DSS {layer.name!r} with the softmax kernel is built for sequences of open length; say how long the "
             "training sequences are: DSS(..., kernel='softmax', training_length=...)."
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_s4.errors import LayerError
+
 
 @keras.saving.register_keras_serializable(package="keras_s4")
 class GLU(keras.layers.Layer):
@@ -41,7 +43,7 @@ class GLU(keras.layers.Layer):
 
     def _check(self, shape):
         if len(shape) < 2 or not shape[-1] or shape[-1] % 2:
-            raise ValueError(
+            raise LayerError(
                 f"GLU {self.name!r} got input of shape {tuple(shape)}; expected [B, ..., 2 H], an even number of "
                 "channels: the first half are values, the second half their gates."
             )

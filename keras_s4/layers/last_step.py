@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_s4 import masks
+from keras_s4.errors import LayerError
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
@@ -24,7 +25,7 @@ class LastStep(keras.layers.Layer):
     def build(self, input_shape):
         """Checks the shape."""
         if len(input_shape) < 3 or input_shape[1] == 0:
-            raise ValueError(
+            raise LayerError(
                 f"LastStep {self.name!r} got input of shape {tuple(input_shape)}; expected [B, L, H] with at least 1 "
                 "step."
             )

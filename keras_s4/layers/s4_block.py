@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from keras_s4.errors import LayerError
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.low_rank.factors import check_rank
@@ -50,7 +51,7 @@ class S4Block(keras.layers.Layer):
         else:
             self.dss = DSS(dss, name="dss", dtype=self.dtype_policy)
         if self.dss.return_state:
-            raise ValueError(
+            raise LayerError(
                 f"S4Block {self.name!r} got a DSS layer with return_state=True; the block returns outputs."
             )
         self.normalization = keras.layers.BatchNormalization(
@@ -62,10 +63,12 @@ class S4Block(keras.layers.Layer):
     def build(self, input_shape):
         """Creates the sublayers' weights for `[B, L, H]` inputs."""
         channels = input_shape[-1]
-        self.value = self._dense("value", channels, self.value_rank)
-        self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
+        if not hasattr(self, "gate"):  # Keras tries again where a model that builds its layers in its call is refused
+            self.value = self._dense("value", channels, self.value_rank)
+            self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
         for layer in (self.normalization, self.dss, self.activation, self.value, self.gate, self.dropout):
-            layer.build(input_shape)
+            if not layer.built:
+                layer.build(input_shape)
 
     def call(self, inputs, mask=None, training=None):
         """Convolution mode, `[B, L, H]` to `[B, L, H]`."""

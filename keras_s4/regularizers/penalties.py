@@ -7,6 +7,7 @@ import numbers
 import keras
 from keras import ops
 
+from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
 from keras_s4.modes import Modes
 from keras_s4.precision import at_least_single
@@ -48,7 +49,7 @@ class WeightedRegularizer(keras.Regularizer):
 
     def _checked(self, weight) -> float:
         if not isinstance(weight, numbers.Real) or not 0.0 <= weight < float("inf"):
-            raise ValueError(f"{type(self).__name__} got weight={weight!r}; expected a finite number of at least 0.")
+            raise LayerError(f"{type(self).__name__} got weight={weight!r}; expected a finite number of at least 0.")
         return float(weight)
 
 
@@ -73,7 +74,7 @@ class NuclearNorm(WeightedRegularizer):
     def __call__(self, kernel):
         """The penalty of a kernel `[..., n]` with two axes or more, a scalar."""
         if len(kernel.shape) < 2:
-            raise ValueError(
+            raise LayerError(
                 f"NuclearNorm got a weight of shape {list(kernel.shape)}; expected a matrix. It is no regulariser for "
                 "biases."
             )

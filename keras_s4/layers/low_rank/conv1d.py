@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_s4.errors import LayerError
 from keras_s4.layers.low_rank.factors import LowRankWeights, check_rank
 
 
@@ -93,7 +94,7 @@ class LowRankConv1D(LowRankWeights, keras.layers.Layer):
         axis = -1 if self.data_format == "channels_last" else 1
         features = input_shape[axis]
         if features is None:
-            raise ValueError(
+            raise LayerError(
                 f"LowRankConv1D {self.name!r} got input of shape {tuple(input_shape)}; expected the number of features "
                 "to be known."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from keras_s4.errors import LayerError
 from keras_s4.layers.low_rank.factors import LowRankWeights, check_rank
 
 
@@ -53,7 +54,7 @@ class LowRankDense(LowRankWeights, keras.layers.Layer):
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if not isinstance(units, int) or units < 1:
-            raise ValueError(f"LowRankDense {self.name!r} got units={units!r}; expected a whole number of at least 1.")
+            raise LayerError(f"LowRankDense {self.name!r} got units={units!r}; expected a whole number of at least 1.")
         self.units = units
         self.rank = check_rank(self, "rank", rank, optional=False)
         self.activation = keras.activations.get(activation)
@@ -76,7 +77,7 @@ class LowRankDense(LowRankWeights, keras.layers.Layer):
         """Creates the weights for `[B, ..., F]` inputs."""
         features = input_shape[-1]
         if features is None:
-            raise ValueError(
+            raise LayerError(
                 f"LowRankDense {self.name!r} got input of shape {tuple(input_shape)}; expected the last size F to be "
                 "known."
             )

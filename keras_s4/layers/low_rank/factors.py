@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_s4.checks import is_whole
+from keras_s4.errors import LayerError
 from keras_s4.initializers import drawn, given
 from keras_s4.precision import at_least_single
 from keras_s4.weights import finite_weights
@@ -54,7 +55,7 @@ class LowRankWeights:
                 or infinite numbers. Nothing is set then.
         """
         if not self.built:
-            raise ValueError(f"Layer {self.name!r} has no weights yet; call the model on data or build it first.")
+            raise LayerError(f"Layer {self.name!r} has no weights yet; call the model on data or build it first.")
         checked = {name: self._checked_matrix(name, matrix) for name, matrix in matrices.items()}
         for name, matrix in checked.items():
             for weight_name, factor in zip(self._weight_names(name), self._factorize(name, matrix), strict=True):
@@ -75,7 +76,7 @@ class LowRankWeights:
             setattr(self, name, add(name=name, shape=shape, initializer=initializer))
             return
         if rank > min(shape):
-            raise ValueError(
+            raise LayerError(
                 f"Layer {self.name!r} got rank {rank} for its {name} of shape {list(shape)}; expected at most "
                 f"{min(shape)}, the smaller side. Choose a lower rank, or a layer that keeps the matrix whole."
             )
@@ -102,18 +103,18 @@ class LowRankWeights:
 
     def _checked_matrix(self, name: str, matrix) -> np.ndarray:
         if name not in self.ranks:
-            raise ValueError(f"Layer {self.name!r} has no matrix {name!r}; expected some of {', '.join(self.ranks)}.")
+            raise LayerError(f"Layer {self.name!r} has no matrix {name!r}; expected some of {', '.join(self.ranks)}.")
         matrix = np.asarray(matrix, dtype=np.float64)
         weights = [getattr(self, weight_name) for weight_name in self._weight_names(name)]
         shape = (weights[0].shape[0], weights[-1].shape[1])
         if matrix.shape != shape:
-            raise ValueError(
+            raise LayerError(
                 f"Layer {self.name!r} got a {name} of shape {list(matrix.shape)}; expected {list(shape)}, the full "
                 "matrix and not a factor."
             )
         unusable = np.count_nonzero(~np.isfinite(matrix))
         if unusable:
-            raise ValueError(
+            raise LayerError(
                 f"Layer {self.name!r} got {unusable} NaN or infinite numbers in {name}; take the matrix from a sound "
                 "checkpoint."
             )
@@ -131,7 +132,7 @@ def check_rank(layer: keras.layers.Layer, argument: str, rank, optional: bool) -
     if is_whole(rank) and rank >= 1:
         return int(rank)
     alternative = ", or None to keep that matrix whole" if optional else ""
-    raise ValueError(
+    raise LayerError(
         f"{type(layer).__name__} {layer.name!r} got {argument}={rank!r}; expected a whole number of at least 1"
         f"{alternative}."
     )

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_s4.errors import LayerError
 from keras_s4.layers.low_rank.factors import LowRankWeights, check_rank
 
 Tensor = Any
@@ -45,7 +46,7 @@ class LowRankCell(LowRankWeights):
         """Creates the weights for `[B, F]` inputs."""
         features = input_shape[-1]
         if features is None:
-            raise ValueError(
+            raise LayerError(
                 f"Layer {self.name!r} got steps of shape {tuple(input_shape)}; expected the last size F to be known."
             )
         width = self.gates * self.units

@@ -8,6 +8,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_s4.errors import LayerError
 from keras_s4.initializers import drawn, given
 
 INT8_LOWEST, INT8_HIGHEST = -128, 127
@@ -79,7 +80,7 @@ class Grid(_TfmotQuantizer):
     def __init__(self, scale: float, zero_point: int, **kwargs):
         super().__init__(**kwargs)
         if not np.isfinite(scale) or scale <= 0 or not INT8_LOWEST <= zero_point <= INT8_HIGHEST:
-            raise ValueError(
+            raise LayerError(
                 f"Grid {self.name!r} got scale={scale} and zero_point={zero_point}; expected a positive number and an "
                 f"integer from {INT8_LOWEST} to {INT8_HIGHEST}."
             )
