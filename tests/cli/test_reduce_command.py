@@ -73,3 +73,18 @@ def test_name_of_the_result_must_be_a_models(call, model_file, tmp_path):
     result = call("reduce", model_file, tmp_path / "small.h5", "--rank", 2)
     assert result.exit_code == 1
     assert "ends in .keras" in result.output.replace("\n", " ")
+
+
+def test_a_model_without_a_bound_is_reduced_on_data_and_its_error_measured(call, data_file, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((20, 3)), keras.layers.GRU(6, name="gru"), keras.layers.Dense(4)])
+    model.save(tmp_path / "model.keras")
+    options = ("--rank", 1, "--data", data_file, "--json", tmp_path / "r.json")
+    result = call("reduce", tmp_path / "model.keras", tmp_path / "small.keras", *options)
+    assert result.exit_code == 0, result.output
+    outputs = json.loads((tmp_path / "r.json").read_text())["outputs"]
+    x = np.load(data_file)["x"]
+    small = keras.saving.load_model(tmp_path / "small.keras")
+    worst = np.abs(small.predict(x, verbose=0) - model.predict(x, verbose=0)).max()
+    assert outputs["measured"] == pytest.approx(worst, rel=1e-5)
+    assert outputs["bound"] is None and "no rule for GRU 'gru'" in outputs["no bound"]
