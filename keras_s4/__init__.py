@@ -18,6 +18,7 @@ _MODULES = {
         "initializers",
         "kernels",
         "layers",
+        "lengths",
         "models",
         "optimizers",
         "quantization",
@@ -31,6 +32,7 @@ _MODULES = {
     )
 } | {"ranks": "keras_s4.compression.ranks"}
 _FUNCTIONS = {
+    "at_length": "keras_s4.lengths",
     "at_rate": "keras_s4.resampling",
     "error_bound": "keras_s4.compression",
     "quantize_aware": "keras_s4.quantization",

@@ -153,9 +153,23 @@ def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> Non
     if averages and length is not None and length % steps:
         raise ValueError(
             f"The model averages over windows of {length} steps, which end inside a block of {steps}: the average "
-            "over a window would never be there to be read. Use steps that divide the windows, or say how long they "
-            "are: convert(model, data, length=...)."
+            f"over a window would never be there to be read. {_remedy_of_windows(steps, builder.period, length)}"
         )
+
+
+def _remedy_of_windows(steps: int, period: int, length: int) -> str:
+    """What to do where blocks do not divide windows."""
+    if length % period == 0:
+        fitting = max(size for size in range(period, steps + 1, period) if length % size == 0)
+        return f"Use blocks that divide the windows: steps={fitting}."
+    if length < period:
+        return f"Use windows of at least {period} steps, a multiple of {period}, and train the model on them."
+    whole = length - length % period
+    return (
+        f"Use windows of a multiple of {period} steps, after which the pattern of steps that the model's layers drop "
+        f"repeats. The same weights serve: model = keras_s4.at_length(model, {whole}), then convert(model, "
+        f"data[:, :{whole}]), and so with all samples."
+    )
 
 
 def _names_of_outputs(model: keras.Model) -> tuple[str, ...]:
@@ -339,7 +353,9 @@ class Converted:
         if integers.ndim < 3 or integers.shape[1] % steps:
             raise ValueError(
                 f"Received sequences of shape {list(integers.shape)}; expected [B, L, features] with a multiple of "
-                f"{steps} as L: the program takes {steps} steps at once. Cut or pad the sequences."
+                f"{steps} as L: the program takes {steps} steps at once. Cut the sequences: "
+                f"x[:, :{integers.shape[1] - integers.shape[1] % steps}]. To verify with so many steps a Keras model "
+                "that is made for another length, convert its copy by keras_s4.at_length instead."
             )
         batch, length, *shape = integers.shape
         return integers.reshape(batch, length // steps, steps, *shape)
