@@ -21,7 +21,7 @@ def at_length(model: keras.Model, length: int) -> keras.Model:
     Raises:
         ValueError: a length below 1, or a layer that is made for sequences of one length.
     """
-    length = whole_number(length, "at_length got length")
+    length = whole_number(length, "at_length got length=")
     inputs = [
         keras.Input(batch_shape=(tensor.shape[0], length, *tensor.shape[2:]), dtype=tensor.dtype, name=tensor.name)
         for tensor in model.inputs

@@ -41,6 +41,7 @@ from keras_s4.tflite.padding import (
     PaddedInputs,
     at_their_places,
     blocks_of,
+    facts_of_padding,
     real_steps_first,
     run_to_own_lengths,
 )
@@ -286,13 +287,15 @@ class Converted:
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
         """What a firmware project must know, measured: bytes, arena, operators, tensors, versions and hashes."""
-        return {**manifest_of(self.program, self.tflite, self.length), "warnings": list(self.warnings)}
+        found = {**manifest_of(self.program, self.tflite, self.length), "warnings": list(self.warnings)}
+        return found if self.padded is None else {**found, "padding": facts_of_padding(self.program)}
 
     def quantize(self, x: Arrays, whole: bool = True) -> np.ndarray | list[np.ndarray]:
         """Samples as the integers that the program takes.
 
         They have the same shape, but token numbers `[B, L]` become `[B, L, 1]`, and of a program for blocks of T steps
-        the time axis is cut: `[B, L / T, T, features]`. What lies beyond the range of the integers is clipped, and
+        the time axis is cut: `[B, L / T, T, features]`. A padded step becomes integers like any other, though a device
+        must not be given it (see `real_steps`). What lies beyond the range of the integers is clipped, and
         counted by `clipped`.
 
         Args:

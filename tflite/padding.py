@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_s4.padding import held_between, moved_to_the_front, padding_of
 from keras_s4.padding_proof import Proof
+from keras_s4.tflite.operations import Embed
+from keras_s4.tflite.program import Program
 
 Integers = np.ndarray | tuple[np.ndarray, ...]
 
@@ -109,6 +112,19 @@ def at_their_places(values: np.ndarray, real: np.ndarray | None) -> np.ndarray:
     if real is None or values.shape[1] != real.shape[1]:
         return values
     return held_between(values, real[: len(values)])
+
+
+def facts_of_padding(program: Program) -> dict[str, Any]:
+    """What a firmware project must know of the padding that the Keras model masks; for the manifest.
+
+    `counted_steps` is after how many steps an average over time stops counting, None if there is none.
+    """
+    states = {state.before.name for state in program.states}
+    counts = [len(op.table.data) for op in program.operations if isinstance(op, Embed) and op.input.name in states]
+    return {
+        "on_the_device": "none: it is given the real steps of a sequence, and read after the last one",
+        "counted_steps": max(counts, default=None),
+    }
 
 
 def blocks_of(real: np.ndarray, steps: int, name: str) -> np.ndarray:

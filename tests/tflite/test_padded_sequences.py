@@ -1,5 +1,7 @@
 """Padded sequences on the way to a device, which sees none: calibrated on real steps, run to their own lengths."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -207,6 +209,18 @@ def test_programs_without_a_mask_sum_as_before():
     assert Accumulate in kinds
     assert Embed not in kinds
     assert converted.real_steps(x) is None
+
+
+def test_the_saved_folder_says_what_a_device_does_with_padding(tmp_path):
+    converted = convert(MODELS["average"](), padded(MODELS["average"](), "end")[0])
+    folder = converted.save(tmp_path / "saved")
+    assert json.loads((folder / "manifest.json").read_text())["padding"]["counted_steps"] == LENGTH
+    readme = (folder / "README.md").read_text()
+    assert "Here there is no padding" in readme
+    assert "After 12 steps the count stays" in readme
+    plain = functional(layers.Dense(4), LastStep())
+    folder = convert(plain, padded(plain, "end")[0]).save(tmp_path / "plain")
+    assert "padding" not in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("states", ["inputs", "variables"])
