@@ -340,6 +340,37 @@ def test_the_arena_is_measured_before_it_is_used(applications):
     assert subprocess.run([binary], capture_output=True, text=True, check=True).stdout == "1 1 1\n"
 
 
+TOKENS = """
+#include <stdio.h>
+#include "golden.h"
+static keras_s4_model::Model model;
+int main() {
+  keras_s4_model::Inputs inputs = keras_s4_model::golden::kInputs[0][0];
+  keras_s4_model::Outputs outputs;
+  if (!model.Init()) return 1;
+  for (int token = -1; token < 7; ++token) {
+    inputs.words[0] = token;
+    model.Step(inputs, &outputs);
+    printf("%s\\n", model.error() ? model.error() : "done");
+  }
+}
+"""
+
+
+@needs_compiler
+def test_tokens_outside_the_table_never_reach_the_interpreter(applications):
+    """The stand-in knows one token at the first step and fails at others; GATHER would read outside its table."""
+    saved = applications(several)
+    binary = saved.compile("tokens", TOKENS)
+    (saved.tree / "steps").write_bytes(tflm_stand_in.recorded_steps(golden_vectors(several())).tobytes())
+    environment = {**os.environ, "RECORDED_STEPS": str(saved.tree / "steps")}
+    done = subprocess.run([binary], env=environment, capture_output=True, text=True, check=True)
+    outside = "Model::Step: a token is outside 0 to 4"
+    lines = done.stdout.splitlines()
+    assert [lines[0], *lines[6:]] == [outside] * 3
+    assert set(lines[1:6]) == {"done", "MicroInterpreter::Invoke"}
+
+
 @needs_compiler
 def test_the_example_of_the_readme_compiles(saved):
     readme = (saved.folder / "README.md").read_text()
