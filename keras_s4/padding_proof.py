@@ -85,7 +85,7 @@ class Proof:
         fixed = model.inputs[0].shape[0] or 1
         padded = [np.repeat(array, fixed, axis=0) for array in arrays]
         alone = [moved_to_the_front(array, np.repeat(real, fixed, axis=0))[:, : real.sum()] for array in padded]
-        outputs = keras.tree.flatten(model(_arguments(model, padded), training=False))
+        outputs = _in_order(model, model(_arguments(model, padded), training=False))
         streamed = call_layers(model, as_tensors(model, alone))
         for with_padding, without in zip(outputs, streamed, strict=True):
             expected, received = (
@@ -194,6 +194,13 @@ def _padding_values(model: keras.Model) -> list[float]:
     """What padded steps may hold: the values of Masking layers, and token 0."""
     values = [layer.mask_value for layer in layers_within(model) if isinstance(layer, keras.layers.Masking)]
     return list(dict.fromkeys([*values, 0]))
+
+
+def _in_order(model: keras.Model, outputs) -> list:
+    """The outputs in the order of the model's graph."""
+    if isinstance(outputs, dict):
+        return [outputs[name] for name in model.get_config()["output_layers"]]
+    return keras.tree.flatten(outputs)
 
 
 def _arguments(model: keras.Model, arrays: list[np.ndarray]):

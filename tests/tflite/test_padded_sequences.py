@@ -223,6 +223,22 @@ def test_the_saved_folder_says_what_a_device_does_with_padding(tmp_path):
     assert "padding" not in (folder / "README.md").read_text()
 
 
+def test_several_outputs():
+    inputs = keras.Input((LENGTH, FEATURES))
+    steps = layers.GRU(4, return_sequences=True)(layers.Masking(PADDING)(inputs))
+    ends = {"steps": layers.Dense(2)(steps), "all": layers.Dense(3)(layers.GlobalAveragePooling1D()(steps))}
+    model = keras.Model(inputs, ends)
+    x, real = padded(model, "both")
+    converted = convert(model, x)
+    wanted, received = model.predict(x, verbose=0), converted.predict(x)
+    assert signal_to_noise(wanted["all"], received["all"]) > 33.0
+    assert signal_to_noise(wanted["steps"][real], received["steps"][real]) > 33.0
+    targets = {"steps": np.where(real[..., None], wanted["steps"], np.nan), "all": wanted["all"]}
+    verification = converted.verify(model, x, targets)
+    assert verification.bit_exact
+    assert verification.steps == real.sum()
+
+
 @pytest.mark.parametrize("states", ["inputs", "variables"])
 def test_blocks_of_steps(states):
     model = MODELS["average"]()
