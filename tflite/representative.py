@@ -43,12 +43,12 @@ def check_model(model: Any, data: Any, who: str) -> None:
     raise TypeError(f"{who} received a {type(model).__name__} as its model; expected a built Keras model.")
 
 
-def check_count(value: Any, name: str, who: str = "convert") -> int | None:
-    """A whole number of 1 or more, or None; numpy's integers are such, truth values and texts are not.
+def check_count(value: Any, name: str, who: str = "convert", least: int | None = 1) -> int | None:
+    """A whole number of `least` or more, or None; numpy's integers are such, truth values and texts are not.
 
     Raises:
         TypeError: no whole number.
-        ValueError: less than 1.
+        ValueError: less than that.
     """
     if value is None:
         return None
@@ -56,7 +56,7 @@ def check_count(value: Any, name: str, who: str = "convert") -> int | None:
         raise TypeError(
             f"{who} received {name}={value!r} ({type(value).__name__}); expected a whole number, 1 or more."
         )
-    if value < 1:
+    if least is not None and value < least:
         raise ValueError(f"{who} received {name}={value}; expected a whole number, 1 or more.")
     return int(value)
 
@@ -108,8 +108,8 @@ def checked_array(array: Any, shape: tuple, name: str, model: str) -> np.ndarray
     )
     if not fits:
         raise ValueError(
-            f"Representative data of input {name!r} has shape {list(array.shape)}; model {model!r} takes "
-            f"{list(shape)}. {_remedy(array, shape)}"
+            f"Representative data has shape {list(array.shape)}; model {model!r} takes {list(shape)} as input "
+            f"{name!r}. {_remedy(array, shape)}"
         )
     if 0 in array.shape:
         raise ValueError(

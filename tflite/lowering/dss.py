@@ -30,6 +30,8 @@ INPUT_BITS = 13
 FEEDTHROUGH_BITS = 15
 # Of what a full-scale input causes in a step: with less than that, calibration has not shown a range.
 SILENT = 1e-6
+# Steps over which gains are fitted where sequences have no fixed length: short calibration data say nothing of it.
+LEAST_FITTED = 256
 LARGEST_WEIGHT = 127
 
 
@@ -68,7 +70,7 @@ def add_dss(
     system = _slow_turning_first(system)
     decay, rotation = delta_form.snap_poles(system.poles)
     poles = delta_form.snapped_poles(decay, rotation)
-    gains = delta_form.refit_gains(system, poles, builder.window or signal.values.shape[1])
+    gains = delta_form.refit_gains(system, poles, builder.window or max(signal.values.shape[1], LEAST_FITTED))
     direct = system.feedthrough + 2.0 * system.residues.real.sum(axis=1)
 
     peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains, builder.real_steps(signal.values))
