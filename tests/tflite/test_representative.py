@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_s4 import quantize_aware
-from keras_s4.tflite import analyse, convert, measure
+from keras_s4.tflite import analyse, compare_formats, convert, measure
 from keras_s4.tflite.representative import MOST_WINDOWS
 
 X = np.random.default_rng(0).normal(size=(40, 10, 3)).astype("float32")
@@ -152,3 +152,8 @@ def test_analyse_refuses_models_and_numbers_that_are_none(model):
         analyse(converted, X, model, steps=True)
     with pytest.raises(TypeError, match="imaginary part"):
         analyse(converted, X + 1j, model)
+
+
+def test_formats_of_a_model_with_several_inputs_are_compared():
+    formats = compare_formats(dense((10, 3), (10, 2)), [X, X[..., :2]])
+    assert formats.measured > 30

@@ -11,11 +11,14 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from keras_s4.graph import graph_of
 from keras_s4.padding import real_values
 from keras_s4.tflite.analysis.signal_to_noise import ratio
+from keras_s4.tflite.calibration import check_representative_inputs
 from keras_s4.tflite.conversion import Converted, convert
 from keras_s4.tflite.formats import layer_paths
 from keras_s4.tflite.program import Program
+from keras_s4.tflite.representative import check_model, gather
 
 # Sequences on which signal-to-noise ratios are taken.
 SEQUENCES = 32
@@ -97,16 +100,21 @@ def compare_formats(model: keras.Model, data: np.ndarray, length: int | None = N
     emulator. What weights of 8 bits lose stays lost, so that the gains of layers may be small, and do not add up.
 
     Args:
-        model: with one input.
-        data: `[B, L, features]`, as for `convert`; the first 32 sequences serve for signal-to-noise ratios.
+        model: as for `convert`.
+        data: `[B, L, features]`, or a list of several inputs, as for `convert`; the first 32 sequences serve for
+            signal-to-noise ratios.
         length: as for `convert`.
 
     Raises:
-        NotImplementedError, ValueError: as `convert`.
+        NotImplementedError, TypeError, ValueError: as `convert`.
     """
+    check_model(model, data, "compare_formats")
+    graph_of(model)
+    arrays = list(check_representative_inputs(model, gather(model, data, "compare_formats")[0]).values())
+    data = arrays if len(arrays) > 1 else arrays[0]
     plain = convert(model, data, length)
     layers = _int8_layers(model, plain.program)
-    inputs = np.asarray(data)[:SEQUENCES]
+    inputs = keras.tree.map_structure(lambda array: array[:SEQUENCES], data)
     predictions = keras.tree.flatten(model(inputs, training=False))[0]
     reference = keras.ops.convert_to_numpy(predictions).astype(np.float64)
     measured, arena = _signal_to_noise(plain, inputs, reference), plain.manifest["arena_bytes"]
