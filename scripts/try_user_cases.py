@@ -23,7 +23,19 @@ from rich.table import Table
 
 from keras_s4.files import write_bytes
 
-MODULES = ("copies", "padding", "units", "heads", "parts", "saving", "arguments", "graphs", "backends", "micro")
+MODULES = (
+    "copies",
+    "padding",
+    "units",
+    "heads",
+    "parts",
+    "saving",
+    "arguments",
+    "graphs",
+    "backends",
+    "micro",
+    "neighbours",
+)
 RESULT = RESULTS / "user_cases.json"
 
 
