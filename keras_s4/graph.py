@@ -85,7 +85,7 @@ def graph_of(model: keras.Model) -> Graph:
     if between := sorted({name for name, _, _ in read} - set(layers)):
         raise ValueError(
             f"Model {model.name!r} computes {', '.join(between)} between its layers, with keras.ops or operators of "
-            "Python; use layers for that, such as keras.layers.Add, Rescaling or Activation."
+            f"Python; use layers for that: {_layers_for(between)}."
         )
     outputs = tuple(_as_produced(layers[key[0]], key) for key in described)
     inputs = _input_keys(model, config, layers)
@@ -127,6 +127,26 @@ def _config_of(model: keras.Model) -> dict[str, Any]:
             "build it with the functional API (keras.Input, layers, keras.Model)."
         )
     return config
+
+
+# By the beginnings of the names that Keras gives to the operations.
+LAYERS_FOR = {
+    "get_item": "keras_s4.layers.LastStep for x[:, -1], keras.layers.Cropping1D for x[:, n:]",
+    "mean": "keras.layers.GlobalAveragePooling1D for a mean over time",
+    "max": "keras.layers.GlobalMaxPooling1D for a maximum over time",
+    "add": "keras.layers.Add",
+    "subtract": "keras.layers.Subtract",
+    "multiply": "keras.layers.Multiply, or Rescaling by a number",
+    "concatenate": "keras.layers.Concatenate",
+    "split": "a Dense layer for each part",
+    "reshape": "keras.layers.Reshape",
+}
+
+
+def _layers_for(operations: list[str]) -> str:
+    """The layers that do what operations do."""
+    found = [text for name, text in LAYERS_FOR.items() if any(each.startswith(name) for each in operations)]
+    return "; ".join(found) or "keras.layers.Add, Rescaling or Activation, for example"
 
 
 def _chain(model: keras.Sequential) -> Graph:

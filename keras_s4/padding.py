@@ -36,7 +36,10 @@ class Padding:
     def __init__(self, model: keras.Model):
         self.model = model
         self._arguments = _mask_arguments(model)
-        self._several = sum(map(_makes_mask, layers_within(model))) > 1
+        layers = list(layers_within(model))
+        # Concatenate takes a step for real if one of its inputs does, and an input without a mask always does.
+        joined = any(isinstance(layer, keras.layers.Concatenate) for layer in layers)
+        self._several = joined or sum(map(_makes_mask, layers)) > 1
 
     def mask(self, inputs: list[Tensor]) -> Tensor | None:
         """The mask, bool `[B, L]`, False at padded steps, by the layers' own computation; None if they make none.

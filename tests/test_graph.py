@@ -302,3 +302,12 @@ def test_a_functional_model_with_a_call_of_its_own_is_refused():
     inputs = keras.Input((5, 4))
     with pytest.raises(ValueError, match="written by subclassing"):
         graph_of(Doubled(inputs, dense("inside")(inputs)))
+
+
+def test_operations_between_layers_are_refused_with_the_layer_to_use():
+    inputs = keras.Input((10, 4))
+    hidden = keras.layers.Dense(4)(inputs)
+    with pytest.raises(ValueError, match=r"computes get_item.* keras_s4.layers.LastStep for x\[:, -1\]"):
+        graph_of(keras.Model(inputs, keras.layers.Dense(2)(hidden[:, -1])))
+    with pytest.raises(ValueError, match=r"computes mean .*keras.layers.GlobalAveragePooling1D"):
+        graph_of(keras.Model(inputs, keras.layers.Dense(2)(keras.ops.mean(hidden, axis=1))))

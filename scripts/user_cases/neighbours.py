@@ -39,12 +39,13 @@ def near_on_device(model: keras.Model, x: np.ndarray = DATA, least: float = 20.0
 @case("A1", "a Dense layer with LoRA, reduced and converted", may_refuse=True)
 def lora() -> None:
     """Its kernel is a sum."""
-    model = chain(keras.layers.Dense(12, name="dense"), DSS(6), LastStep(), keras.layers.Dense(3))
-    model.get_layer("dense").enable_lora(2)
-    for weight in model.get_layer("dense").trainable_weights:
+    model = chain(keras.layers.Dense(12, name="lifted"), DSS(6), LastStep(), keras.layers.Dense(3))
+    model.get_layer("lifted").enable_lora(2)
+    for weight in model.get_layer("lifted").trainable_weights:
         weight.assign(RANDOM.normal(size=weight.shape) * 0.3)
     expect_equal(predicted(model), predicted(keras_s4.reduce(model, {})))
     near_on_device(model)
+    expect_near(predicted(model), predicted(keras_s4.quantize_aware(model, DATA)), 15.0)
 
 
 @case("A1", "a model that Keras has quantised, reduced", may_refuse=True)
@@ -122,7 +123,7 @@ def stacked() -> None:
     near_on_device(chain(keras.layers.Masking(-9.0), *layers, keras.layers.Dense(3)), x)
 
 
-@case("A2", "a masked model with two inputs, one of them padded", may_refuse=True)
+@case("A2", "two inputs, one of them padded and masked", may_refuse=True)
 def one_padded() -> None:
     """Lengths differ."""
     keras.utils.set_random_seed(8)
@@ -448,10 +449,10 @@ for title, idiom in IDIOMS.items():
 
 @case("B5", "calibration that is tiny, or huge", may_refuse=True)
 def extremes() -> None:
-    """1e-20 and 1e20."""
-    for factor in (1e-20, 1e20):
-        model = chain(DSS(6), LastStep(), keras.layers.Dense(2))
-        near_on_device(model, (DATA * factor).astype("float32"))
+    """1e-20 and 1e12."""
+    model = chain(DSS(6), LastStep(), keras.layers.Dense(2))
+    near_on_device(model, (DATA * 1e12).astype("float32"))
+    near_on_device(model, (DATA * 1e-20).astype("float32"))
 
 
 @case("B9", "keras-s4's step mode on data of another type")

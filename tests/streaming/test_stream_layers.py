@@ -22,7 +22,6 @@ POINTWISE = {
     "rescaling": lambda: [layers.Rescaling([1.0, 2.0, 3.0, 4.0], offset=0.5)],
     "activation": lambda: [layers.Activation("tanh")],
     "softmax activation": lambda: [layers.Activation("softmax")],
-    "glu": lambda: [layers.Activation("glu")],
     "softmax": lambda: [layers.Softmax()],
     "ReLU": lambda: [layers.ReLU(max_value=0.5)],
     "leaky ReLU": lambda: [layers.LeakyReLU(0.2)],

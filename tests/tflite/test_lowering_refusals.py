@@ -41,7 +41,7 @@ REFUSALS = {
     "permute": (lambda: layers.Permute((2, 1)), "moves the time axis"),
     "kept axis": (lambda: layers.GlobalMaxPooling1D(keepdims=True), "leaves a time axis"),
     "channels first": (lambda: layers.GlobalMaxPooling1D(data_format="channels_first"), "puts the time axis last"),
-    "glu": (lambda: layers.Activation("glu"), "looks at all channels together"),
+    "glu": (lambda: layers.Activation("glu"), "halves the channels.*keras_s4.layers.GLU"),
     "unsupported": (lambda: layers.UpSampling1D(2), r"cannot be exported. Supported: .*add yours"),
 }
 
@@ -68,3 +68,10 @@ def test_refuses_what_stands_at_the_wrong_place():
     with pytest.raises(NotImplementedError, match=r"its inputs start at different steps \(0, 2\)"):
         x = keras.Input((None, CHANNELS))
         convert(keras.Model(x, layers.Add()([layers.Conv1D(CHANNELS, 3)(x), x])), DATA)
+
+
+def test_refuses_weights_that_keras_has_quantised():
+    model = sequential(layers.Dense(6, name="mixing"), layers.GRU(3))
+    model.quantize("int8")
+    with pytest.raises(NotImplementedError, match=r"'mixing'.* quantised its weights \(int8\).* before model.quantize"):
+        convert(model, DATA)

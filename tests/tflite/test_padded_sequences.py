@@ -325,6 +325,20 @@ def test_inputs_that_are_padded_differently():
         convert(model, [left, right])
 
 
+def test_an_input_with_padding_beside_one_without():
+    """Concatenate takes every step for real then, and Masking gives zeros where the device would get padding."""
+    left, right = keras.Input((12, 2)), keras.Input((12, 1))
+    joined = keras.layers.Concatenate()([keras.layers.Masking(PADDING)(left), right])
+    model = keras.Model([left, right], keras.layers.GRU(4)(joined))
+    random = np.random.default_rng(0)
+    x = [random.normal(size=(6, 12, 2)), random.normal(size=(6, 12, 1))]
+    converted = convert(model, x)
+    x[0][:, 8:] = PADDING
+    for use in (converted.predict, lambda x: convert(model, x)):
+        with pytest.raises(ValueError, match="masks that differ, first at step 8"):
+            use(x)
+
+
 def test_sequences_without_a_real_step():
     model = MODELS["GRU"]()
     x, _ = padded(model, "end")

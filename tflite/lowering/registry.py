@@ -249,6 +249,12 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
     """
     if reason := broken_glu(layer):
         raise refusal(layer, *reason)
+    if mode := getattr(layer, "quantization_mode", None):
+        raise refusal(
+            layer,
+            f"Keras has quantised its weights ({mode}), on grids that a device has not",
+            "Convert the model as it was before model.quantize(); convert rounds it by itself",
+        )
     lowering = _lowering_of(layer)
     phase, period = _common_timing(layer, inputs)
     _check_place(layer, inputs, takes_padding=lowering in _TAKING_PADDING)
