@@ -65,7 +65,7 @@ def rescale_multiplier(scale_in: float, scale_out: float | np.ndarray) -> Multip
     return quantize_multiplier(np.float64(np.float32(scale_in)) / np.float64(np.float32(scale_out)))
 
 
-def product_multiplier(scale_in: float, scale_weights: float | np.ndarray, scale_out: float) -> Multiplier:
+def product_multiplier(scale_in: float, scale_weights: float | np.ndarray, scale_out: float | np.ndarray) -> Multiplier:
     """The multiplier of FULLY_CONNECTED, and of DEPTHWISE_CONV_2D, one each channel where `scale_weights` is `[H]`.
 
     The scales are stored in single precision, their product is taken in double precision.
@@ -91,14 +91,35 @@ def agreeing_scale(scale: float, scale_in: float, scale_out: float, type: str) -
     Returns:
         A float32 number, the one with the nearest multipliers if none of those up to 0.4% larger will do.
     """
-    candidates = (np.float32(scale).view(np.int32) + np.arange(2**15, dtype=np.int32)).view(np.float32)
-    exact = product_multiplier(scale_in, candidates, scale_out)
-    single = quantize_multiplier(
-        (candidates * np.float32(scale_in)).astype(np.float64) / np.float64(np.float32(scale_out))
-    )
+    candidates = _scales_from(scale)
+    return float(candidates[np.argmin(_engines_apart(scale_in, candidates, scale_out, type))])
+
+
+def agreeing_energy_scale(scale: float, scale_in: float) -> float:
+    """As `agreeing_scale`, of a result: the sum of the squares of int16 values by BATCH_MATMUL.
+
+    Args:
+        scale: of the result as wanted.
+        scale_in: of the values.
+    """
+    candidates = _scales_from(scale)
+    return float(candidates[np.argmin(_engines_apart(scale_in, scale_in, candidates, "int16"))])
+
+
+def _scales_from(scale: float) -> np.ndarray:
+    """The float32 numbers from a scale on, up to 0.4% larger."""
+    return (np.float32(scale).view(np.int32) + np.arange(2**15, dtype=np.int32)).view(np.float32)
+
+
+def _engines_apart(
+    scale_in: float, scale_weights: float | np.ndarray, scale_out: float | np.ndarray, type: str
+) -> np.ndarray:
+    """The distance of the mantissas where the product of the scales is rounded to single precision and where not."""
+    exact = product_multiplier(scale_in, scale_weights, scale_out)
+    product = np.asarray(scale_weights, np.float32) * np.float32(scale_in)
+    single = quantize_multiplier(product.astype(np.float64) / np.float32(scale_out).astype(np.float64))
     mantissas = [reduced_mantissa(each.mantissa) if type == "int16" else each.mantissa for each in (exact, single)]
-    apart = np.abs(mantissas[0] - mantissas[1]) + (exact.shift != single.shift) * 2**31
-    return float(candidates[np.argmin(apart)])
+    return np.abs(mantissas[0] - mantissas[1]) + (exact.shift != single.shift) * 2**31
 
 
 def reduced_mantissa(mantissa: int | np.ndarray) -> int | np.ndarray:

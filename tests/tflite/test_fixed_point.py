@@ -241,3 +241,26 @@ class TestAgreeingScale:
     def test_leaves_powers_of_two_alone(self):
         assert fixed_point.agreeing_scale(0.0078125, 2.0**-13, 0.3, "int8") == 0.0078125
         assert fixed_point.agreeing_scale(float(np.float32(0.0031)), 2.0**-13, 0.3, "int8") == float(np.float32(0.0031))
+
+    def test_of_the_scale_of_a_sum_of_squares(self):
+        random = np.random.default_rng(0)
+        scales = 10.0 ** random.uniform(-4, -1, 1000)
+        # As wanted: the square of one unit, or a power of two above it.
+        wanted = scales**2
+        wanted[::2] = 2.0 ** np.ceil(np.log2(wanted[::2] * 10.0 ** random.uniform(0, 4, 500)))
+
+        def differ(energy, scale) -> bool:
+            single = np.float32(scale) * np.float32(scale)
+            multipliers = (
+                fixed_point.quantize_multiplier(float(single) / float(np.float32(energy))),
+                fixed_point.product_multiplier(scale, scale, energy),
+            )
+            first, second = [(fixed_point.reduced_mantissa(each.mantissa), each.shift) for each in multipliers]
+            return first != second
+
+        energies = [fixed_point.agreeing_energy_scale(*both) for both in zip(wanted, scales, strict=True)]
+        growth = np.array(energies) / wanted
+        assert growth.min() >= 1.0 - 2.0**-24 and growth.max() < 1.004
+        assert sum(map(differ, wanted, scales)) > 50
+        assert sum(map(differ, energies, scales)) == 0
+        assert fixed_point.agreeing_energy_scale(2.0**-9, 2.0**-12) == 2.0**-9

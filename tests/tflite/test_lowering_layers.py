@@ -10,7 +10,9 @@ from keras_s4.streaming import streamer
 from keras_s4.tflite import convert, lowering, runtimes
 from keras_s4.tflite.calibration import Signal
 from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.fixed_point import product_multiplier, quantize_multiplier, reduced_mantissa
 from keras_s4.tflite.lowering import registry
+from keras_s4.tflite.lowering.reciprocal_root import add_normalize
 from keras_s4.tflite.operations import Add, Requantize
 
 STREAMS, LENGTH, CHANNELS = 4, 30, 4
@@ -343,6 +345,29 @@ def test_layer_normalisation_far_from_zero():
     data = 50 + 0.3 * smooth(0, channels=8)
     expected, received = compared(sequential(layers.LayerNormalization(), channels=8), data)
     assert decibels(expected, received) > 38  # of 16 bits, a 200th is left for what varies
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_energies_have_scales_from_which_all_engines_take_one_multiplier(silent):
+    """TensorFlow Lite Micro of August 2026 rounds the product of two scales to single precision."""
+
+    def multipliers(scale, energy_scale):
+        single = np.float32(scale) * np.float32(scale)
+        each = quantize_multiplier(float(single) / float(np.float32(energy_scale)))
+        other = product_multiplier(scale, scale, energy_scale)
+        return [(reduced_mantissa(multiplier.mantissa), multiplier.shift) for multiplier in (each, other)]
+
+    builder = registry.ProgramBuilder(None)
+    random = np.random.default_rng(0)
+    wanted = [scale for scale in random.uniform(0.001, 0.1, 5000) if len(set(multipliers(scale, 2.0**-9))) == 2]
+    assert len(wanted) >= 5
+    for index, scale in enumerate(wanted):
+        tensor = builder.tensor(f"input_{index}", (4,), "int16", scale)
+        values = scale * (not silent) * random.integers(-128, 128, (2, 20, 4))
+        add_normalize(f"normalize_{index}", Signal(tensor, values), 0.25, 1e-3, builder)
+    for operation in builder.operations:
+        for energy in (operation.coarse, operation.fine):
+            assert len(set(multipliers(operation.input.scale, energy.scale))) == 1
 
 
 def test_window_states_are_as_small_as_their_input():

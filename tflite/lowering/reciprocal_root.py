@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.tflite.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.fixed_point import agreeing_energy_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder
 from keras_s4.tflite.operations import Normalize
 
@@ -45,6 +46,7 @@ def add_normalize(name: str, signal: Signal, factor: float, epsilon: float, buil
     seen = builder.observed(energy)
     # Not finer than the square of one unit, which matters for signals that are always zero.
     coarse_scale = max(power_of_two_scale(float(seen.max()), 16, ENERGY_HEADROOM), tensor.scale**2)
+    coarse_scale = agreeing_energy_scale(coarse_scale, tensor.scale)
     # The fine energy must not wrap at 32 bits before it is clamped to 16, if all channels are at full scale.
     ratio = min(FINE_RATIO, 2.0 ** np.floor(np.log2(2.0 * coarse_scale / (tensor.scale**2 * tensor.shape[-1]))))
     ratio = max(ratio, 1.0)
