@@ -70,7 +70,7 @@ _VALID_PADDING, _ONE_BY_ONE = {"padding": 1}, {"stride_w": 1, "stride_h": 1}
 # What an operator of this package always has.
 _FIXED: dict[str, dict[str, Option]] = {
     "DEPTHWISE_CONV_2D": {**_VALID_PADDING, **_ONE_BY_ONE, "depth_multiplier": 1},
-    "MAX_POOL_2D": {**_VALID_PADDING, **_ONE_BY_ONE, "width": 1},
+    "MAX_POOL_2D": {**_VALID_PADDING, **_ONE_BY_ONE, "height": 1},
 }
 
 

@@ -288,6 +288,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "MAX_POOL_2D": (
         _FOUR_AXES,
         Rule(
+            "one image", "CMSIS-NN of 2025 pools the first and leaves the others", lambda call: call.input.shape[0] == 1
+        ),
+        Rule(
             "as many channels of input and output", "asserted", lambda call: call.input.shape[3] == call.output.shape[3]
         ),
         _options("padding VALID without strides", "what this package writes", **_UNIT_STRIDES),

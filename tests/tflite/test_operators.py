@@ -69,9 +69,9 @@ def test_runs(name, inputs, output):
             expected = x[:, 2::3]
             shape = expected.shape
         case "MAX_POOL_2D":
-            x = full_range(random, (1, 5, 1, H), inputs[0])
-            tensors, options = [(x.shape, inputs[0], COARSE, None)], {"height": 5}
-            expected, shape = x.max(axis=1, keepdims=True), (1, 1, 1, H)
+            x = full_range(random, (1, 2, 5, H), inputs[0])
+            tensors, options = [(x.shape, inputs[0], COARSE, None)], {"width": 5}
+            expected, shape = x.max(axis=2, keepdims=True), (1, 2, 1, H)
         case "BATCH_MATMUL":
             other = full_range(random, (1, H, 1), "int16")
             tensors = [((1, 1, H), "int16", COARSE, None), (other.shape, "int16", COARSE, other)]

@@ -87,12 +87,12 @@ def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> No
 
 @expands(WindowMaximum)
 def expand_window_maximum(operation: WindowMaximum, file: Expansion) -> None:
-    """See `operations.WindowMaximum`."""
+    """See `operations.WindowMaximum`. All rows are lines of one image: CMSIS-NN may read no more images."""
     channels, rows = operation.output.shape[-1], math.prod(operation.output.shape[:-1])
     steps = operation.input.shape[-1] // channels
-    image = file.reshape(file.index[operation.input.name], (rows, steps, 1, channels))
+    image = file.reshape(file.index[operation.input.name], (1, rows, steps, channels))
     file.in_shape(
         operation.output,
-        (rows, 1, 1, channels),
-        lambda index: file.writer.operator("MAX_POOL_2D", [image], index, height=steps),
+        (1, rows, 1, channels),
+        lambda index: file.writer.operator("MAX_POOL_2D", [image], index, width=steps),
     )
