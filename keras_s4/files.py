@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -83,6 +84,19 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
             finish_replacing(folder)
             replace_each(folder, contents)
     return folder
+
+
+def json_bytes(value: Any, indent: int | None = 2) -> bytes:
+    """A value as the content of a JSON file; NaN and infinite numbers, which JSON has not, are null."""
+    return (json.dumps(_without_nan(value), indent=indent, allow_nan=False) + "\n").encode()
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _without_nan(item) for name, item in value.items()}
+    return [_without_nan(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def digest(content: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.checks import whole_number
+from keras_s4.checks import check_model, whole_number
 from keras_s4.cloning import clone
 
 
@@ -19,8 +19,10 @@ def at_length(model: keras.Model, length: int) -> keras.Model:
         length: steps of a sequence.
 
     Raises:
+        TypeError: no model.
         ValueError: a length below 1, or a layer that is made for sequences of one length.
     """
+    check_model(model, length, "at_length")
     length = whole_number(length, "at_length got length=")
     inputs = [
         keras.Input(batch_shape=(tensor.shape[0], length, *tensor.shape[2:]), dtype=tensor.dtype, name=tensor.name)

@@ -100,7 +100,7 @@ def padding_of(model: keras.Model) -> Padding | None:
     Args:
         model: built, functional or sequential.
     """
-    if not _may_mask(model):
+    if not may_mask(model):
         return None
     padding = Padding(model)
     sizes = [
@@ -297,7 +297,8 @@ def _first_mask(model: keras.Model, inputs: list[Tensor]) -> Tensor | None:
     return None
 
 
-def _may_mask(model: keras.Model) -> bool:
+def may_mask(model: keras.Model) -> bool:
+    """Whether a model has something that can make a mask; a subclassed one too."""
     return _mask_arguments(model) is not None or any(map(_makes_mask, layers_within(model)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_s4.checks import check_model
 from keras_s4.cloning import clone
 from keras_s4.layers.quantized.grids import check_quantizers
 from keras_s4.layers.quantized.twins import TWINS, QuantizedLayer
@@ -35,7 +36,6 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
     Source: Jacob et al. 2018 (arXiv 1712.05877) for training with simulated quantisation.
     """
     from keras_s4.tflite import convert
-    from keras_s4.tflite.representative import check_model
 
     check_model(model, data, "quantize_aware")
     check_quantizers()

@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from keras_s4.checks import is_real
+from keras_s4.checks import check_model, is_real, shown
 from keras_s4.cloning import clone, dss_layers
 from keras_s4.graph import graph_of
 from keras_s4.layers import DSS, LastStep, S4Block
@@ -33,11 +33,13 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
         The copy; sequences of L steps become sequences of `round(L / rate)`.
 
     Raises:
+        TypeError: no model.
         ValueError: a rate that is not positive, no DSS layer, or a layer whose memory is counted in samples, by name.
         NotImplementedError: a layer that cannot run step by step.
     """
+    check_model(model, rate, "at_rate")
     if not is_real(rate) or not 0.0 < rate < float("inf"):
-        raise ValueError(f"at_rate got rate={rate!r}; expected a positive number.")
+        raise ValueError(f"at_rate got rate={shown(rate)}; expected a positive number.")
     layers = dss_layers(model)
     if not layers:
         raise ValueError(f"Model {model.name!r} has no DSS layer or S4Block, so nothing depends on a sampling rate.")
@@ -47,6 +49,11 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     }
     batch, length, *features = model.input_shape
     length = None if length is None else round(length / rate)
+    if length == 0:
+        raise ValueError(
+            f"at_rate got rate={rate:g}, at which nothing is left of the {model.input_shape[1]} steps of a sequence of "
+            f"model {model.name!r}; expected a lower rate, or a model of longer sequences."
+        )
     inputs = keras.Input(batch_shape=(batch, length, *features), dtype=model.inputs[0].dtype)
     return clone(model, changes, inputs)
 

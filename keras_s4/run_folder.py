@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_s4.files import digest, digest_of, explained, locked, write_bytes
+from keras_s4.files import digest, digest_of, explained, json_bytes, locked, write_bytes
 from keras_s4.saved_folder import recorded
 from keras_s4.settings import Settings, differing
 
@@ -136,11 +136,11 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON result that was claimed."""
-        self.write(name, _json(value))
+        self.write(name, json_bytes(value))
 
     def write_note(self, name: str, value: Any) -> None:
         """Writes a JSON file that was claimed and is no result: nobody asks whether it was changed."""
-        write_bytes(self.path / name, _json(value))
+        write_bytes(self.path / name, json_bytes(value))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads a JSON file.
@@ -263,10 +263,6 @@ class RunFolder:
                 f"{self.path} holds a run with {found}, but {wanted} was asked for. Choose another folder with --out, "
                 "or remove the files of that run with --restart."
             )
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def _is_sound(record: Any) -> bool:

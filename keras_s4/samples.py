@@ -27,6 +27,8 @@ def real_array(values: Any, what: str, finite: bool = True) -> np.ndarray:
             f"{what}: {type(values).__name__}; expected an array of numbers. Gather the batches of a generator or data "
             "set first: np.concatenate([x for x, _ in batches])."
         )
+    if getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{what}: a single number; expected an array of them.")
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -55,6 +57,8 @@ def check_examples(x: Any, y: Any, who: str) -> None:
     Raises:
         TypeError, ValueError: see `real_array`; no example, or other numbers of them.
     """
+    if isinstance(x, Mapping) and not x:
+        raise ValueError(f"{who} got x={{}}; expected an array for each input of the model, by name.")
     inputs = {f"x{place}": len(real_array(array, f"{who} got x{place}")) for place, array in named(x)}
     if is_several(y) and len(y) in inputs.values() and not all(len(array) == len(y) for array in y):
         y = np.asarray(y)  # a list of rows
@@ -63,6 +67,22 @@ def check_examples(x: Any, y: Any, who: str) -> None:
     if len(set(counts.values())) > 1 or 0 in counts.values():
         received = ", ".join(f"{count} of {name}" for name, count in counts.items())
         raise ValueError(f"{who} got {received}; expected as many of each, at least one.")
+
+
+def check_tokens(tokens: np.ndarray, vocabulary: int) -> None:
+    """Refuse what an Embedding of so many tokens cannot look up.
+
+    Raises:
+        ValueError: numbers that are not whole, or outside 0 .. vocabulary - 1.
+    """
+    tokens = np.asarray(tokens)
+    if np.any(tokens != np.rint(tokens)):
+        raise ValueError("Received tokens that are no whole numbers; pass the numbers that the tokeniser gives.")
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocabulary):
+        raise ValueError(
+            f"Received tokens from {tokens.min():g} to {tokens.max():g}; the vocabulary has {vocabulary}, from 0 to "
+            f"{vocabulary - 1}. Give unknown tokens a number of their own inside it."
+        )
 
 
 def named(values: Any) -> list[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from keras_s4.files import (
     digest_of,
     explained,
     finish_replacing,
+    json_bytes,
     locked,
     new_folder_beside,
     remove_abandoned,
@@ -37,7 +38,7 @@ def with_record(contents: Mapping[str, bytes], name: str, facts: Mapping[str, An
         facts: what it says besides.
     """
     files = {key: {"bytes": len(content), "sha256": digest(content)} for key, content in sorted(contents.items())}
-    return {**contents, name: (json.dumps({**facts, "files": files}, indent=2) + "\n").encode()}
+    return {**contents, name: json_bytes({**facts, "files": files})}
 
 
 def save_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:

@@ -1,13 +1,15 @@
 """Files are whole or not there."""
 
 import errno
+import json
+import math
 import os
 import signal
 import stat
 
 import pytest
 
-from keras_s4.files import replacing, write_bytes, write_folder
+from keras_s4.files import json_bytes, replacing, write_bytes, write_folder
 
 
 @pytest.fixture
@@ -148,3 +150,13 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     write_bytes(tmp_path / "link", b"ours")
     assert (tmp_path / "theirs").read_bytes() == b"theirs"
     assert (tmp_path / "link").read_bytes() == b"ours"
+
+
+def test_json_has_null_where_numbers_are_not_finite():
+    value = {"a": math.nan, "b": [1.5, math.inf, {"c": (-math.inf, 2, True, None, "NaN")}]}
+    content = json_bytes(value)
+    assert json.loads(content, parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.5, None, {"c": [None, 2, True, None, "NaN"]}],
+    }
+    assert content.endswith(b"}\n") and b"\n  " in content

@@ -103,22 +103,6 @@ def check_representative_data(model: keras.Model, data: np.ndarray) -> np.ndarra
     return checked_array(data, model.input_shape, model.inputs[0].name, model.name)
 
 
-def check_tokens(tokens: np.ndarray, vocabulary: int) -> None:
-    """Refuse what an Embedding of so many tokens cannot look up.
-
-    Raises:
-        ValueError: numbers that are not whole, or outside 0 .. vocabulary - 1.
-    """
-    tokens = np.asarray(tokens)
-    if np.any(tokens != np.rint(tokens)):
-        raise ValueError("Received tokens that are no whole numbers; pass the numbers that the tokeniser gives.")
-    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocabulary):
-        raise ValueError(
-            f"Received tokens from {tokens.min():g} to {tokens.max():g}; the vocabulary has {vocabulary}, from 0 to "
-            f"{vocabulary - 1}. Give unknown tokens a number of their own inside it."
-        )
-
-
 def power_of_two_scale(largest: float, bits: int, headroom: float = HEADROOM, finest: float = 0.0) -> float:
     """The smallest power of two with which `largest * headroom` still fits a signed integer of `bits` bits.
 

@@ -12,11 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.checks import check_model
 from keras_s4.graph import Graph, TensorKey, graph_of
 from keras_s4.layers import LowRankDense
 from keras_s4.layers.quantized import QuantizedLayer
 from keras_s4.padding import as_list
 from keras_s4.paths import layers_by_path
+from keras_s4.samples import check_tokens
 from keras_s4.tflite import engines
 from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.c99 import c_source
@@ -25,7 +27,6 @@ from keras_s4.tflite.calibration import (
     HEADROOM,
     Signal,
     check_representative_inputs,
-    check_tokens,
 )
 from keras_s4.tflite.encoding import encoded
 from keras_s4.tflite.engines import Engine
@@ -46,7 +47,7 @@ from keras_s4.tflite.padding import (
     run_to_own_lengths,
 )
 from keras_s4.tflite.program import Program
-from keras_s4.tflite.representative import check_count, check_model, gather
+from keras_s4.tflite.representative import check_count, gather
 from keras_s4.tflite.samples import clipped_share, sample_arrays
 from keras_s4.tflite.tensors import Tensor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_s4.checks import check_model
 from keras_s4.tflite.conversion import convert
-from keras_s4.tflite.representative import check_model
 
 
 def measure(model: keras.Model, representative_data: np.ndarray, length: int | None = None) -> dict[str, int]:

@@ -23,26 +23,6 @@ LARGEST = 1e18
 SMALLEST = 1e-12
 
 
-def check_model(model: Any, data: Any, who: str) -> None:
-    """Refuse what is no model, as early as possible.
-
-    Raises:
-        TypeError: a path, arguments in the wrong order, or anything else.
-    """
-    if isinstance(model, keras.Model):
-        return
-    if isinstance(data, keras.Model):
-        raise TypeError(f"{who} received its arguments in the wrong order; expected {who}(model, data).")
-    if isinstance(model, (str, os.PathLike)):
-        raise TypeError(
-            f"{who} received {os.fspath(model)!r} as its model; expected a Keras model. Load it first: "
-            "keras.models.load_model(path)."
-        )
-    if isinstance(model, type) and issubclass(model, keras.Model):
-        raise TypeError(f"{who} received the class {model.__name__} as its model; expected an object of it, trained.")
-    raise TypeError(f"{who} received a {type(model).__name__} as its model; expected a built Keras model.")
-
-
 def check_count(value: Any, name: str, who: str = "convert", least: int | None = 1) -> int | None:
     """A whole number of `least` or more, or None; numpy's integers are such, truth values and texts are not.
 

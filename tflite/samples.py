@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_s4.samples import is_several, real_array
-from keras_s4.tflite.calibration import arrays_by_name, check_tokens
+from keras_s4.samples import check_tokens, is_several, real_array
+from keras_s4.tflite.calibration import arrays_by_name
 from keras_s4.tflite.program import Program, limits
 from keras_s4.tflite.tensors import Tensor
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_s4 import scores
+from keras_s4.checks import check_model
 from keras_s4.heads import Head
 from keras_s4.outputs import checked_targets, outputs_by_name
 from keras_s4.padding import as_list, real_values, with_padding_filled
@@ -66,6 +67,7 @@ def verify(
         OverflowError: `x` is so far beyond the calibration data that a 32-bit accumulator or state would wrap: which,
             and at which step.
     """
+    check_model(model, x, WHO)
     report = progress or (lambda stage, done, total: None)
     program = converted.program
     arrays = converted.samples(x)

@@ -18,7 +18,7 @@ import typer
 
 from keras_s4.cli.kinds import HDF5, KERAS, NPY, NPZ, kind_of
 from keras_s4.cli.messages import message_of
-from keras_s4.files import write_bytes, write_model
+from keras_s4.files import json_bytes, write_bytes, write_model
 
 TRAINING = ("x", "y")
 VALIDATION = ("x_validation", "y_validation")
@@ -169,11 +169,6 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Writes figures to a file, if one is wanted."""
     if path is not None:
         write_bytes(_followed(path), json_bytes(figures))
-
-
-def json_bytes(figures: dict[str, Any]) -> bytes:
-    """Figures as the content of a file."""
-    return (json.dumps(figures, indent=2) + "\n").encode()
 
 
 def write_figure(path: Path | None, figure) -> None:

@@ -13,7 +13,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 
 from keras_s4.cli import files, options
 from keras_s4.cli.console import console, one_message, quiet_start, show_table
-from keras_s4.files import model_bytes
+from keras_s4.files import json_bytes, model_bytes
 from keras_s4.saved_folder import check_before, save_folder, with_record
 
 # Sequences that calibrate a converted model.
@@ -78,7 +78,7 @@ def tune(
             found, tuned = _rank_tuned(original, arrays, parts, target, relative_loss, method, out)
         else:
             found, tuned = _searched(original, arrays, parts, by, trials, epochs, budgets, seed, method, out)
-        contents = {"model.keras": model_bytes(tuned), "tuning.json": files.json_bytes(found.figures())}
+        contents = {"model.keras": model_bytes(tuned), "tuning.json": json_bytes(found.figures())}
         if by == By.RANK_TUNING:
             contents[FIGURE] = plots.drawn(found.figure())
         save_folder(out, with_record(contents, RECORD, {}))
@@ -120,7 +120,7 @@ def _searched(original, arrays, parts, by, trials, epochs, budgets, seed, method
             y,
             validation_data=tuple(validation),
             folder=out,
-            budgets=budgets,
+            budgets=budgets or None,
             measure=functools.partial(tflite.measure, representative_data=x[:CALIBRATED]),
             tuner=by.value,
             trials=trials,

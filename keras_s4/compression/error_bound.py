@@ -15,6 +15,7 @@ from rich.table import Table
 from scipy.signal import fftconvolve
 
 from keras_s4.brief import Brief
+from keras_s4.checks import check_model, choice
 from keras_s4.compression.error_rules import RULES, Signal, over_time, refusal
 from keras_s4.compression.layer_inputs import check_data, windows_of
 from keras_s4.compression.matrices import matrices_of
@@ -101,15 +102,16 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
             input itself, which is a tighter bound.
 
     Raises:
-        TypeError: data that holds no real numbers.
+        TypeError: no model; data that holds no real numbers.
         ValueError: an unknown `local`, data without sequences, of another shape or with NaN, several inputs or
             outputs, or a layer without a rule; the message has the list.
 
     Source: the idea of a bound for the whole model from those of its layers is that of arXiv 2510.14542; the gains are
     the usual ones of control theory (small-gain estimates).
     """
-    if local not in LOCAL_ERRORS:
-        raise ValueError(f"error_bound got local={local!r}; expected one of {', '.join(map(repr, LOCAL_ERRORS))}.")
+    check_model(model, data, "error_bound")
+    check_model(reduced, None, "error_bound(model, reduced, data)")
+    choice(local, "error_bound got local=", LOCAL_ERRORS)
     data = real_array(data, "error_bound got data")
     if not data.size:
         raise ValueError("error_bound got no sequence; give it some inputs of the model, such as validation data.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_s4.compression.part import Part, Ranks
-from keras_s4.files import write_bytes
+from keras_s4.files import json_bytes, write_bytes
 from keras_s4.settings import differing
 
 
@@ -40,7 +41,8 @@ class Evaluations:
         measure: the metric of the model with all parts at the ranks given.
         parts: by name.
         outside: bytes of constants outside of the parts.
-        path: of a JSON file, written whole after every evaluation; None to forget.
+        path: of a JSON file, written whole after every evaluation; None to forget. One that cannot be read is set
+            aside, with a warning, and everything is evaluated again.
         fingerprint: what the metrics depend on besides the ranks, JSON-ready, by name.
         report: called with each new evaluation.
 
@@ -49,7 +51,7 @@ class Evaluations:
         computed: number of calls of `measure`.
 
     Raises:
-        ValueError: the file is damaged, or holds evaluations with another fingerprint.
+        ValueError: the file holds evaluations with another fingerprint.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Evaluations:
             return
         known = [[list(key), _json_ready(metric)] for key, metric in self._metrics.items()]
         content = {"fingerprint": self._fingerprint, "parts": list(self._parts), "evaluations": known}
-        write_bytes(self._path, (json.dumps(content) + "\n").encode())
+        write_bytes(self._path, json_bytes(content, indent=None))
 
     def _read(self) -> dict[tuple[int, ...], float]:
         try:
@@ -107,10 +109,8 @@ class Evaluations:
             fingerprint, names = dict(content["fingerprint"]), list(content["parts"])
             metrics = {tuple(map(int, key)): _metric(value) for key, value in content["evaluations"]}
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(
-                f"{self._path} is no cache of evaluations, or is damaged ({error}). Choose another file, or delete "
-                "this one to evaluate everything anew."
-            ) from error
+            self._set_aside(error)
+            return {}
         asked = {**self._fingerprint, "parts": list(self._parts)}
         found = {**fingerprint, "parts": names}
         others = differing(asked, found)
@@ -120,6 +120,16 @@ class Evaluations:
                 "Choose another file, or delete this one."
             )
         return metrics
+
+    def _set_aside(self, error: Exception) -> None:
+        """Takes a file that cannot be read out of the way; what it holds is kept, since it may be another's."""
+        kept = self._path.with_name(f"{self._path.name}.damaged")
+        self._path.replace(kept)
+        warnings.warn(
+            f"{self._path} is no cache of evaluations, or is damaged ({error}); it is set aside as {kept.name}, and "
+            "everything is evaluated again.",
+            stacklevel=4,
+        )
 
 
 def _json_ready(metric: float) -> float | None:

@@ -10,13 +10,17 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_s4.brief import Brief
+from keras_s4.checks import check_model, whole_number
 from keras_s4.compression.fingerprints import digest
-from keras_s4.heads import Head
+from keras_s4.heads import MULTI_LABEL, Head
 from keras_s4.outputs import by_output, heads_of, outputs_by_name
+from keras_s4.padding import as_list, mask_at, may_mask
 from keras_s4.samples import check_examples, is_several
 from keras_s4.scores import against_targets
+from keras_s4.tokens import check_tokens_of
 
 LABELS, QUANTITIES = "labels", "quantities"
 _WHO = {LABELS: "accuracy_on", QUANTITIES: "error_on", None: "score_on"}
@@ -33,6 +37,8 @@ class ScoreOn(Brief):
         task: what the outputs mean, None to read it from the model.
         wanted: outputs that may be scored, `LABELS` or `QUANTITIES`; None for both.
         heads: of the outputs of the models that are scored, by name; None to read them from each model.
+        masks: of outputs that are padded sequences, bool `[B, L]`, False at steps that do not count.
+        shapes: of all outputs, by name.
     """
 
     x: Any
@@ -41,6 +47,8 @@ class ScoreOn(Brief):
     task: Any = None
     wanted: str | None = LABELS
     heads: dict[str, Head] | None = None
+    masks: Mapping[str, np.ndarray | None] = dataclasses.field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -52,11 +60,23 @@ class ScoreOn(Brief):
         """The same for copies of a model, whose outputs mean what its own do; the targets are checked.
 
         Raises:
-            TypeError, ValueError: targets that do not fit the outputs; outputs of another kind than wanted.
+            TypeError, ValueError: targets that do not fit the outputs; outputs of another kind than wanted; tokens that
+                an Embedding does not have.
         """
+        check_model(model, self.x, _WHO[self.wanted])
+        check_tokens_of(model, self.x)
         outputs = model.predict_on_batch(next(self._batches))
-        scored = dataclasses.replace(self, heads=heads_of(model, self.y, self.task, outputs))
-        shapes = {name: values.shape for name, values in outputs_by_name(outputs, list(scored.heads)).items()}
+        names = list(heads_of(model, None, None, outputs))
+        masks = self._masks(model, names)
+        given = {
+            name: _padding_filled(y, masks[name]) for name, y in by_output(names, self.y, "y", partial=True).items()
+        }
+        if all(y is None for y in given.values()):
+            raise ValueError(f"{_WHO[self.wanted]} got no targets; give those of at least one of the outputs: {names}.")
+        y = self.y if all(mask is None for mask in masks.values()) else given
+        shapes = {name: (self._count, *values.shape[1:]) for name, values in outputs_by_name(outputs, names).items()}
+        heads = heads_of(model, y, self.task, outputs)
+        scored = dataclasses.replace(self, y=y, heads=heads, masks=masks, shapes=shapes)
         for name, head in scored._scored.items():
             if self.wanted and head.has_labels != (self.wanted == LABELS):
                 other = "error_on" if self.wanted == LABELS else "accuracy_on"
@@ -64,7 +84,7 @@ class ScoreOn(Brief):
                     f"{_WHO[self.wanted]} got a model whose output {name!r} means {head.task}; use {other}, or "
                     "say what it means: task= 'classes', 'binary', 'multi_label' or 'regression'."
                 )
-            scored._targets_of(name, (scored._count, *shapes[name][1:]))
+            scored._targets_of(name, shapes[name])
         return scored
 
     def __call__(self, model: keras.Model) -> float:
@@ -76,10 +96,29 @@ class ScoreOn(Brief):
         scores = [self._score(name, head, found[name]) for name, head in self._scored.items()]
         return float(np.mean(scores))
 
+    @functools.cached_property
+    def blind(self) -> float:
+        """The score of always giving the same answer, the best that there is; known once `for_model` was called."""
+        scores = []
+        for name, head in self._scored.items():
+            targets, mask = self._targets_of(name, self.shapes[name]), self.masks.get(name)
+            targets = targets if mask is None else targets[mask]
+            if not head.has_labels:
+                scores.append(-float(np.sqrt(np.mean(np.var(targets.reshape(-1, targets.shape[-1]), axis=0)))))
+            elif head.task == MULTI_LABEL:
+                shares = targets.reshape(-1, targets.shape[-1]).mean(axis=0)
+                scores.append(float(np.mean(np.maximum(shares, 1.0 - shares))))
+            else:
+                scores.append(float(np.unique(targets, return_counts=True)[1].max() / targets.size))
+        return float(np.mean(scores))
+
     def _score(self, name: str, head: Head, outputs: np.ndarray) -> float:
+        targets, mask = self._targets_of(name, outputs.shape), self.masks.get(name)
+        if mask is not None:
+            outputs, targets = outputs[mask], targets[mask]
         if not np.isfinite(outputs).all():
             return math.nan
-        figures = against_targets(head, outputs, self._targets_of(name, outputs.shape))
+        figures = against_targets(head, outputs, targets)
         return figures["accuracy"] if head.has_labels else -figures["rmse"]
 
     def _targets_of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -95,6 +134,32 @@ class ScoreOn(Brief):
         """The outputs that have targets."""
         return {name: self.heads[name] for name, targets in self._given.items() if targets is not None}
 
+    def _masks(self, model: keras.Model, names: list[str]) -> dict[str, np.ndarray | None]:
+        """The steps of each output that count, as Keras' own metrics have it; None where all do.
+
+        Raises:
+            ValueError: none does.
+        """
+        if not may_mask(model):
+            return dict.fromkeys(names)
+        found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for x in self._batches:
+            outputs = model(keras.tree.map_structure(ops.convert_to_tensor, x))
+            named = outputs if isinstance(outputs, Mapping) else dict(zip(names, as_list(outputs), strict=True))
+            masks = {name: mask_at(tensor) for name, tensor in named.items() if len(tensor.shape) > 2}
+            masks = {name: mask for name, mask in masks.items() if mask is not None and len(mask.shape) == 2}
+            if not masks:
+                return dict.fromkeys(names)
+            for name, mask in masks.items():
+                found[name].append(ops.convert_to_numpy(mask).astype(bool))
+        for name, parts in found.items():
+            if parts and not any(part.any() for part in parts):
+                raise ValueError(
+                    f"{_WHO[self.wanted]} got sequences that are padding throughout: output {name!r} has no step that "
+                    "counts. Give sequences with real steps."
+                )
+        return {name: np.concatenate(parts) if parts else None for name, parts in found.items()}
+
     def _outputs(self, model: keras.Model, x: Any) -> dict[str, np.ndarray]:
         return outputs_by_name(model.predict_on_batch(x), list(self.heads))
 
@@ -109,6 +174,17 @@ class ScoreOn(Brief):
             yield keras.tree.map_structure(lambda array, part=part: array[part], self.x)
 
 
+def _padding_filled(y: Any, mask: np.ndarray | None) -> Any:
+    """Targets of a padded sequence, with one of a real step at all steps that do not count."""
+    if y is None or mask is None:
+        return y
+    array = np.asarray(y)
+    if array.shape[:2] != mask.shape:
+        return y
+    first = array[tuple(np.argwhere(mask)[0])]
+    return np.where(mask.reshape(*mask.shape, *[1] * (array.ndim - 2)), array, first)
+
+
 def accuracy_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> ScoreOn:
     """The accuracy of classifiers on validation data, as a function of a model.
 
@@ -119,7 +195,8 @@ def accuracy_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> Scor
         x: inputs `[B, ...]`, or a nest of them for a model with several.
         y: classes, `[B]` or `[B, 1]`, of every step `[B, L]` or `[B, L, 1]`, or one-hot rows of the shape of the
             outputs; of a model with a single output 0 or 1; several labels as the model gives them. For several
-            outputs a list, or a dict by name: the result is the mean over those that are given.
+            outputs a list, or a dict by name: the result is the mean over those that are given. Padded steps do not
+            count where the model's outputs carry a mask, as in Keras' metrics, and their targets may be anything.
         batch_size: examples at a time.
         task: what the outputs mean, where model, loss and labels say it wrongly: "classes", "binary" or "multi_label",
             or a `keras_s4.heads.Head`.
@@ -162,6 +239,7 @@ def score_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> ScoreOn
 
 def _score_on(x: Any, y: Any, batch_size: int, task: Any, wanted: str | None) -> ScoreOn:
     check_examples(x, y, _WHO[wanted])
+    batch_size = whole_number(batch_size, f"{_WHO[wanted]} got batch_size=")
     arrays = keras.tree.map_structure(np.asarray, x) if isinstance(x, Mapping) or is_several(x) else np.asarray(x)
     if not (isinstance(y, Mapping) or is_several(y)):
         y = np.asarray(y)

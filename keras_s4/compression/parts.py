@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_s4.checks import check_model, shown
 from keras_s4.cloning import dss_layers
 from keras_s4.compression.layer_inputs import PowerSpectrum, measure, moment_of
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
@@ -48,9 +49,11 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
             second moments of theirs.
 
     Raises:
+        TypeError: no model.
         ValueError: an unknown kind; the model has no such part, is not built, is a subclassed one, or holds NaN; data
             that the model does not take.
     """
+    check_model(model, data, "parts_of")
     if not model.built:
         raise ValueError(f"Model {model.name!r} is not built yet; train it, or call it on data once.")
     if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
@@ -109,11 +112,10 @@ def flash_bytes(weight: keras.Variable) -> int:
 
 
 def _checked_kinds(kinds: Collection[str]) -> tuple[str, ...]:
-    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown or not kinds:
-        raise ValueError(f"parts_of got kinds={kinds!r}; expected some of {', '.join(map(repr, KINDS))}.")
-    return kinds
+    given = (kinds,) if isinstance(kinds, str) or not isinstance(kinds, Iterable) else tuple(kinds)
+    if not given or not all(isinstance(kind, str) and kind in KINDS for kind in given):
+        raise ValueError(f"parts_of got kinds={shown(given)}; expected some of {', '.join(map(repr, KINDS))}.")
+    return given
 
 
 def _length(model: keras.Model) -> int | None:

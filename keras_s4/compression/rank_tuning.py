@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from keras_s4 import plots
 from keras_s4.brief import Brief
-from keras_s4.checks import is_real
+from keras_s4.checks import check_model, check_parts, choice, is_real, shown
 from keras_s4.compression.budgets import flash_outside
 from keras_s4.compression.evaluations import Evaluation, Evaluations
 from keras_s4.compression.fingerprints import digest, model_digest
@@ -28,6 +29,7 @@ from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.rank_search import SEARCHES, individual_ranks, polished, repaired, whole_ranks
 from keras_s4.compression.reduce import reduce
+from keras_s4.reduction import METHODS
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -152,17 +154,25 @@ def rank_tuning(
         progress: whether to show a progress bar.
         options: of the method.
 
+    Warns:
+        UserWarning: the intact model is no better than one that always gives the same answer, where `evaluate` tells.
+
     Returns:
         A :class:`RankTuning`; its `ranks` are for `keras_s4.reduce(model, ranks, method, data, **options)`.
 
     Raises:
+        TypeError: no model, or no parts.
         ValueError: not exactly one of `target` and `relative_loss` is given, or it is out of range; an unknown search;
             the intact model misses the target, or has a metric of 0; targets that do not fit the model's outputs;
-            `evaluate` returns no number; the cache is damaged or of another search.
+            `evaluate` returns no number; the cache is of another search.
 
     Source: Maison, du Mas des Bourboux and Courtat 2023 (Rank-Tuning, arXiv 2310.12688).
     """
+    check_model(model, evaluate, "rank_tuning")
     _check_arguments(evaluate, target, relative_loss, search)
+    choice(method, "rank_tuning got method=", METHODS)
+    if parts is not None:
+        check_parts(parts, "rank_tuning")
     if hasattr(evaluate, "for_model"):
         evaluate = evaluate.for_model(model)
     parts = parts_of(model, data=data) if parts is None else parts
@@ -177,6 +187,14 @@ def rank_tuning(
             fingerprint=None if cache is None else _fingerprint(model, parts, evaluate, data, method, options),
             report=report,
         )
+        intact = evaluations(whole_ranks(parts)).metric
+        if hasattr(evaluate, "blind") and intact <= evaluate.blind:
+            warnings.warn(
+                f"Model {model.name!r} reaches a metric of {intact:.4g} on the validation data, no more than the "
+                f"{evaluate.blind:.4g} of always giving the same answer: every rank may hold that. See whether the "
+                "targets belong to the inputs, and are in their order, or train the model further.",
+                stacklevel=2,
+            )
         return tuned(parts, evaluations, target, relative_loss, search, polish)
 
 
@@ -230,7 +248,7 @@ def _measure(
         try:
             return float(metric)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"evaluate returned {metric!r}; expected one number, higher is better.") from error
+            raise ValueError(f"evaluate returned {shown(metric)}; expected one number, higher is better.") from error
 
     return measure
 
@@ -284,15 +302,14 @@ def _bar(expected: int, progress: bool) -> Iterator[Callable[[Evaluation], None]
 def _check_arguments(evaluate: Any, target: float | None, relative_loss: float | None, search: str) -> None:
     if not callable(evaluate):
         raise ValueError(
-            f"rank_tuning got evaluate={evaluate!r}; expected a function of a model, such as accuracy_on(x, y)."
+            f"rank_tuning got evaluate={shown(evaluate)}; expected a function of a model, such as accuracy_on(x, y)."
         )
     if (target is None) == (relative_loss is None):
         raise ValueError(
             f"rank_tuning got target={target}, relative_loss={relative_loss}; give exactly one of the two."
         )
     if target is not None and not (is_real(target) and math.isfinite(target)):
-        raise ValueError(f"rank_tuning got target={target!r}; expected a finite number.")
+        raise ValueError(f"rank_tuning got target={shown(target)}; expected a finite number.")
     if relative_loss is not None and not (is_real(relative_loss) and 0.0 <= relative_loss < math.inf):
-        raise ValueError(f"rank_tuning got relative_loss={relative_loss!r}; expected a number of at least 0.")
-    if search not in SEARCHES:
-        raise ValueError(f"rank_tuning got search={search!r}; expected one of {', '.join(SEARCHES)}.")
+        raise ValueError(f"rank_tuning got relative_loss={shown(relative_loss)}; expected a number of at least 0.")
+    choice(search, "rank_tuning got search=", SEARCHES)

@@ -183,7 +183,9 @@ def check_ranks(ranks: Ranks, parts: Parts) -> Ranks:
 
 def _parts(model: keras.Model, parts: Parts | None) -> Parts:
     if parts is None:
+        checks.check_model(model, None, "A choice of ranks")
         return parts_of(model)
+    checks.check_parts(parts, "A choice of ranks")
     if not parts:
         raise ValueError("Got no part to choose a rank for; `parts` is empty.")
     return parts

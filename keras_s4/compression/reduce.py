@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_s4.checks import check_model, choice
 from keras_s4.cloning import clone
 from keras_s4.compression.matrices import low_rank_layer
 from keras_s4.compression.part import Part, Ranks
@@ -14,6 +15,7 @@ from keras_s4.compression.parts import KINDS, parts_of
 from keras_s4.compression.ranks import check_ranks, uniform
 from keras_s4.layers import S4Block
 from keras_s4.paths import layer_at, layers_by_path
+from keras_s4.reduction import METHODS
 
 
 def reduce(
@@ -36,11 +38,14 @@ def reduce(
             sequences.
 
     Raises:
+        TypeError: no model.
         ValueError: a rank out of range or an unknown part; NaN in the weights; a model that is not built; data that the
             model does not take; a method that needs more than is known.
 
     Source: Ezoe and Sato 2024 (arXiv 2402.15993) for states.
     """
+    check_model(model, data, "reduce")
+    choice(method, "reduce got method=", METHODS)
     parts, ranks = _parts_and_ranks(model, ranks, data)
     shrinking = {name: part for name, part in parts.items() if ranks[name] < part.max_rank}
     states = {name: part for name, part in shrinking.items() if part.kind == "states"}

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4.checks import whole_number
+from keras_s4.checks import check_model, whole_number
 from keras_s4.padding import padding_of, places_of_real_steps, take_steps
 from keras_s4.padding_proof import Proof, trial_data
 from keras_s4.streaming.compiled import compiled
@@ -50,6 +50,7 @@ class StreamingModel(keras.Model):
     def __init__(self, model: keras.Model, length: int | None = None, **kwargs):
         # Samples are cast by the layers that take them, not by the policy of this model.
         super().__init__(**kwargs, autocast=False)
+        check_model(model, length, "StreamingModel")
         if length is not None:
             length = whole_number(length, "StreamingModel got length=")
         self.model = model

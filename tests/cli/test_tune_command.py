@@ -33,6 +33,12 @@ def test_search_stays_within_its_budget(call, model_file, data_file, tmp_path):
     assert {"model.keras", "search.json", "pareto.svg"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
+def test_a_search_needs_no_budget(call, model_file, data_file, tmp_path):
+    result = call("tune", model_file, data_file, tmp_path, "--by", "random", "--trials", 1, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert len(json.loads((tmp_path / "tuning.json").read_text())["trials"]) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

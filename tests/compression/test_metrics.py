@@ -137,3 +137,86 @@ def test_accuracy_refuses_data_that_does_not_fit(task):
             accuracy_on(x, labels)(model)
     with pytest.raises(TypeError, match="Number the classes from 0"):
         accuracy_on(x, y.astype(str))(model)
+
+
+def padded_tagger():
+    """A class at every step of tokens, 0 of which is padding; compiled, with Keras' own masked accuracy."""
+    keras.utils.set_random_seed(2)
+    embedding = keras.layers.Embedding(7, 6, mask_zero=True)
+    model = keras.Sequential([keras.Input((8,), dtype="int32"), embedding, keras.layers.Dense(3, "softmax")])
+    model.compile(loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    tokens = np.random.default_rng(0).integers(1, 7, (20, 8))
+    tokens[np.arange(8) >= np.random.default_rng(1).integers(2, 9, (20, 1))] = 0
+    return model, tokens, np.random.default_rng(2).integers(0, 3, (20, 8))
+
+
+def test_padded_steps_do_not_count_as_in_keras():
+    model, tokens, labels = padded_tagger()
+    _, expected = model.evaluate(tokens, labels, batch_size=20, verbose=0)
+    hits = keras.ops.convert_to_numpy(model(tokens)).argmax(axis=-1) == labels
+    assert np.mean(hits[tokens > 0]) == pytest.approx(expected) != np.mean(hits)
+    assert accuracy_on(tokens, labels, batch_size=6)(model) == pytest.approx(expected)
+    assert accuracy_on(tokens, np.eye(3)[labels])(model) == pytest.approx(expected)
+    for filler in (-1, 99):  # as padded targets are
+        marked = np.where(tokens > 0, labels, filler)
+        assert accuracy_on(tokens, marked)(model) == accuracy_on(tokens, marked[..., None])(model)
+        assert accuracy_on(tokens, marked)(model) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="from 0 to 99; the model knows 3"):
+        accuracy_on(tokens, np.where(tokens > 0, np.where(tokens == 3, 99, labels), 0))(model)
+    with pytest.raises(ValueError, match="padding throughout"):
+        accuracy_on(np.zeros_like(tokens), labels)(model)
+
+
+def test_padded_steps_do_not_count_in_errors_and_behind_other_outputs():
+    inputs = keras.Input((8, 2))
+    hidden = keras.layers.Masking()(inputs)
+    steps, last = keras.layers.Dense(2, name="steps")(hidden), keras.layers.GRU(3, name="last")(hidden)
+    model = keras.Model(inputs, {"steps": steps, "last": last})
+    x = np.random.default_rng(0).normal(size=(12, 8, 2)).astype("float32")
+    x[:5, 3:] = 0.0
+    found = model.predict(x, verbose=0)
+    assert error_on(x, {"last": found["last"] + 0.5})(model) == pytest.approx(-0.5, rel=1e-5)
+    real = np.any(x != 0, axis=-1)[..., None]
+    assert error_on(x, {"steps": np.where(real, found["steps"] + 0.25, 1e6)})(model) == pytest.approx(-0.25, rel=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [7, -1, 2.5])
+def test_tokens_that_no_embedding_has_are_refused(wrong):
+    model, tokens, labels = padded_tagger()
+    inner = keras.Model(model.inputs, model.outputs, name="inner")
+    inputs = keras.Input((8,), dtype="int32" if wrong != 2.5 else "float32")
+    for tagger in (model, keras.Model(inputs, inner(inputs))):
+        with pytest.raises(ValueError, match="tokens"):
+            accuracy_on(np.where(tokens == 3, wrong, tokens), labels)(tagger)
+
+
+def test_the_score_of_a_single_answer(task):
+    model, x, y = task
+    assert accuracy_on(x, y).for_model(model).blind == np.bincount(y).max() / len(y)
+    binary = keras.Sequential([keras.Input((16, 4)), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")])
+    assert accuracy_on(x, np.arange(200) % 4 == 0).for_model(binary).blind == 0.75
+    several = keras.Sequential([keras.Input((16, 4)), keras.layers.Flatten(), keras.layers.Dense(2, "sigmoid")])
+    labels = np.stack([np.arange(200) % 4 == 0, np.arange(200) % 10 > 0], axis=1)
+    assert accuracy_on(x, labels, task="multi_label").for_model(several).blind == pytest.approx((0.75 + 0.9) / 2)
+    quantities = np.random.default_rng(0).normal(size=(200, 2)) * [3.0, 4.0] + 10.0
+    several.compile(loss="mse")
+    blind = error_on(x, quantities, task="regression").for_model(several).blind
+    assert blind == pytest.approx(-np.sqrt(np.mean((quantities - quantities.mean(axis=0)) ** 2)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": -1}, "batch_size=-1; expected a whole number"),
+        ({"batch_size": 2.5}, "batch_size=2.5; expected a whole number"),
+        ({"x": {}}, "expected an array for each input"),
+        ({"x": np.float32(3)}, "a single number"),
+        ({"y": {}}, "got no targets"),
+    ],
+)
+def test_arguments_that_no_metric_has_are_refused(task, arguments, message):
+    model, x, y = task
+    with pytest.raises(ValueError, match=message):
+        accuracy_on(**{"x": x, "y": y, **arguments})(model)
+    with pytest.raises(TypeError, match=r"received 'm\.keras' as its model; expected a Keras model"):
+        accuracy_on(x, y)("m.keras")

@@ -192,11 +192,15 @@ def test_another_target_uses_what_is_known(tmp_path):
         '{"fingerprint": {}, "parts": ["a", "b"], "evaluations": [[[1, 1], "0.5"]]}',
     ],
 )
-def test_a_damaged_cache_is_refused(tmp_path, content):
-    path = tmp_path / "cache.json"
+def test_a_damaged_cache_is_set_aside_and_all_is_evaluated_again(tmp_path, content):
+    path, parts = tmp_path / "cache.json", parts_of_sizes(2)
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"cache\.json is no cache of evaluations, or is damaged"):
-        evaluations_of(parts_of_sizes(2), len, path=path)
+    with pytest.warns(UserWarning, match=r"cache\.json is no cache of evaluations, or is damaged .* set aside"):
+        evaluations = evaluations_of(parts, lambda ranks: 0.5, path=path)
+    assert evaluations(whole(parts)).metric == 0.5 and evaluations.computed == 1
+    assert (tmp_path / "cache.json.damaged").read_text() == content
+    again = evaluations_of(parts, len, path=path)
+    assert again(whole(parts)).metric == 0.5 and again.computed == 0
 
 
 def test_a_cache_of_another_search_is_refused_by_what_differs(tmp_path):
@@ -372,7 +376,7 @@ def test_digest_of_a_model_survives_saving_and_tells_weights_and_activations_apa
         ({"target": 0.5, "relative_loss": 0.1}, "give exactly one"),
         ({"target": np.nan}, "target=nan; expected a finite number"),
         ({"relative_loss": -0.1}, "relative_loss=-0.1; expected a number of at least 0"),
-        ({"target": 0.5, "search": "random"}, "search='random'; expected one of bisection, scan"),
+        ({"target": 0.5, "search": "random"}, "search='random'; expected one of 'bisection', 'scan'"),
         ({"target": 0.5, "parts": {}}, "`parts` is empty"),
         ({"target": 0.5, "evaluate": 3}, "evaluate=3; expected a function of a model"),
         ({"target": 0.5, "evaluate": lambda model: [0.1, 0.9]}, "evaluate returned [0.1, 0.9]; expected one number"),
@@ -399,3 +403,23 @@ def test_labels_that_the_model_does_not_have_are_refused_at_once(task, shift, mo
 def test_of_a_metric_of_nothing_nothing_can_be_lost(task):
     with pytest.raises(ValueError, match="metric of 0, of which nothing can be lost"):
         rank_tuning(task[0], lambda model: 0.0, relative_loss=0.1, progress=False)
+
+
+def test_a_model_that_is_no_better_than_a_single_answer_is_warned_of(task):
+    model, x, y = task
+    shuffled = np.random.default_rng(0).permutation(y)
+    with pytest.warns(UserWarning, match=r"no more than the 1 of always giving the same answer"):
+        rank_tuning(model, accuracy_on(x, np.full_like(shuffled, shuffled[0])), target=0.0, progress=False)
+    frequent = np.where(np.arange(len(y)) < 120, 3, shuffled)
+    with pytest.warns(UserWarning, match="See whether the targets belong to the inputs"):
+        rank_tuning(model, accuracy_on(x, frequent), relative_loss=0.1, progress=False)
+
+
+def test_arguments_in_the_wrong_order_or_of_another_kind_are_refused(task):
+    model, x, y = task
+    with pytest.raises(TypeError, match=r"arguments in the wrong order; expected rank_tuning\(model"):
+        rank_tuning(accuracy_on(x, y), model, target=0.5)
+    with pytest.raises(TypeError, match=r"parts=\['gru'\]; expected a dict of parts by name"):
+        rank_tuning(model, accuracy_on(x, y), target=0.5, parts=["gru"])
+    with pytest.raises(ValueError, match="method='best'; expected one of 'balanced'"):
+        rank_tuning(model, accuracy_on(x, y), target=0.5, method="best")

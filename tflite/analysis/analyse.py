@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_s4.brief import Brief
+from keras_s4.checks import check_model
 from keras_s4.cloning import dss_layers
 from keras_s4.padding import real_values
 from keras_s4.samples import real_array
@@ -27,7 +28,7 @@ from keras_s4.tflite.input_encoding import coarse_features
 from keras_s4.tflite.operations import DiagonalStep
 from keras_s4.tflite.padding import real_steps_first
 from keras_s4.tflite.program import Program
-from keras_s4.tflite.representative import check_count, check_model
+from keras_s4.tflite.representative import check_count
 from keras_s4.tflite.tensors import Tensor
 
 # Sequences on which signal-to-noise ratios are taken.

@@ -35,6 +35,8 @@ from keras_s4.compression.search.tuner import Experiment, RankTuner, SearchStopp
 from keras_s4.outputs import check_training_targets
 from keras_s4.samples import check_examples, is_several
 
+# Beyond it single precision is infinite.
+LARGEST_RATE = 3e38
 Measure = Callable[[keras.Model], Mapping[str, float]]
 
 
@@ -208,7 +210,9 @@ def _check_numbers(tuner: str, trials: int | None, epochs: int, seed: int, batch
 
 def _check_limits(time_limit: float | None, learning_rate: float | None) -> None:
     for name, value in (("time_limit", time_limit), ("learning_rate", learning_rate)):
-        if value is not None and not (is_real(value) and value > 0.0):
+        if value is not None and not (
+            is_real(value) and value > 0.0 and (math.isfinite(value) or name == "time_limit")
+        ):
             raise ValueError(f"{name} is {value!r}; expected a positive number, or None.")
 
 

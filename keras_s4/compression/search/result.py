@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from rich.table import Table
 from keras_s4 import plots
 from keras_s4.brief import Brief
 from keras_s4.compression.search.trials import Trial, TrialFolder
-from keras_s4.files import write_folder
+from keras_s4.files import json_bytes, write_folder
 
 TRIALS = "trials"
 FILES = ("search.json", "search.txt", "pareto.svg", "pareto.png")
@@ -156,7 +155,7 @@ class SearchResult(Brief):
         """
         figure = self.figure()
         contents = {
-            "search.json": (json.dumps(self.figures(), indent=2) + "\n").encode(),
+            "search.json": json_bytes(self.figures()),
             "search.txt": str(self).encode(),
             "pareto.svg": plots.drawn(figure),
             "pareto.png": plots.drawn(figure, "png"),

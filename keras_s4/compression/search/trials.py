@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_s4.files import write_bytes, write_model
+from keras_s4.files import json_bytes, write_bytes, write_model
 from keras_s4.settings import differing
 
 SETTINGS = "settings.json"
@@ -164,7 +164,7 @@ class TrialFolder:
         return keras.saving.load_model(path)
 
     def _write_json(self, name: str, value: Any) -> None:
-        write_bytes(self.path / name, (json.dumps(value, indent=2) + "\n").encode())
+        write_bytes(self.path / name, json_bytes(value))
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
