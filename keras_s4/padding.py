@@ -55,7 +55,7 @@ class Padding:
         """`mask` of arrays, `[B, L, ...]` for each input of the model.
 
         Raises:
-            ValueError: layers are called with different masks.
+            ValueError: layers are called with different masks, or the mask is not one of the inputs' steps.
         """
         masks = [self._checked_mask(as_tensors(self.model, part)) for part in _batches(arrays, BATCH_SIZE)]
         return np.concatenate(masks)
@@ -67,7 +67,8 @@ class Padding:
             arrays: for each input of the model `[B, L, ...]`.
 
         Raises:
-            ValueError: sequences that are padding throughout, or layers that are called with different masks.
+            ValueError: sequences that are padding throughout, layers that are called with different masks, or a mask
+                of other steps than the inputs have.
         """
         mask = self.mask_of(arrays)
         empty = np.flatnonzero(~mask.any(axis=1))
@@ -80,6 +81,13 @@ class Padding:
 
     def _checked_mask(self, inputs: list[Tensor]) -> np.ndarray:
         mask = keras.ops.convert_to_numpy(self.mask(inputs)).astype(bool)
+        steps = inputs[0].shape[1]
+        if mask.shape[1] != steps:
+            raise ValueError(
+                f"Model {self.model.name!r} makes its mask behind layers that change the number of steps: it has "
+                f"{mask.shape[1]} steps, the inputs have {steps}. In a stream a sample is there or not: put the layer "
+                "that makes the mask (Masking, Embedding with mask_zero=True) first, or leave it out."
+            )
         others = [] if self._arguments is None else as_list(self._arguments(inputs))
         if self._several:
             others += _masks_of_layers(self.model, inputs)

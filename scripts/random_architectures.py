@@ -313,7 +313,9 @@ class Architect:
         poolings = [plain.GlobalAveragePooling1D, plain.GlobalMaxPooling1D, layers.LastStep]
         if not sequence.phase:
             poolings.append(lambda: self.recurrent(sequence.channels, return_sequences=False))
-        tensor = plain.Masking(-99.0)(sequence.tensor) if self.chance(0.1) else sequence.tensor
+        # A mask behind layers that drop steps is none of the samples.
+        masked = self.chance(0.1) and not sequence.phase and sequence.period == 1
+        tensor = plain.Masking(-99.0)(sequence.tensor) if masked else sequence.tensor
         return self.choice(poolings)()(tensor)
 
     def head(self, sequences: list[Sequence], name: str):

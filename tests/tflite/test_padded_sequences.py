@@ -339,6 +339,17 @@ def test_an_input_with_padding_beside_one_without():
         convert(model, x)
 
 
+@pytest.mark.parametrize("options", [{"strides": 2}, {"kernel_size": 3}])
+@pytest.mark.parametrize("length", [LENGTH, None])
+def test_a_mask_of_other_steps_than_the_inputs_have(options, length):
+    convolution = layers.Conv1D(4, **{"kernel_size": 2, **options})
+    model = functional(convolution, layers.Masking(PADDING), layers.GlobalAveragePooling1D(), length=length)
+    x = np.random.default_rng(0).normal(size=(6, LENGTH, FEATURES))
+    steps = convolution(x).shape[1]
+    with pytest.raises(ValueError, match=f"it has {steps} steps, the inputs have 12.*put the layer.*first"):
+        convert(model, x, length=LENGTH)
+
+
 def test_sequences_without_a_real_step():
     model = MODELS["GRU"]()
     x, _ = padded(model, "end")
