@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.activation_names import activation_name
 from keras_s4.graph import Graph, TensorKey, as_numbered, graph_of
 from keras_s4.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, Head, are_whole
 from keras_s4.layers import LastStep
@@ -234,7 +235,7 @@ def _activation_at(graph: Graph, key: TensorKey) -> str | None:
     if isinstance(layer, keras.layers.Softmax):
         return "softmax"
     function = getattr(layer, "activation", None)
-    name = None if function is None else getattr(function, "__name__", type(function).__name__)
+    name = None if function is None else activation_name(function).rpartition(".")[2]
     passing = isinstance(layer, _PASSING) or (isinstance(layer, keras.layers.Activation) and name in (None, "linear"))
     if passing and len(node.inputs) == 1:
         return _activation_at(graph, node.inputs[0])

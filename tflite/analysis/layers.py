@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.activation_names import activation_name
 from keras_s4.graph import as_numbered, graph_of
 from keras_s4.layers import S4Block
 from keras_s4.tflite.analysis.signal_to_noise import centred, input_arrays, power, real
@@ -183,7 +184,7 @@ class _Walk:
         found = self._tensor(_innermost(path, layer))
         if found:
             values = keras.ops.convert_to_numpy(keras.tree.flatten(result)[0]).astype(np.float64)
-            softmax = getattr(layer, "activation", None) is keras.activations.softmax
+            softmax = activation_name(getattr(layer, "activation", None)) == "softmax"
             encoding = self._encodings.get(re.sub(r"\[\d+\]$", "", found[0].name))
             self.outputs[path] = _LayerOutput(*found, values, softmax, clipped, encoding)
         return result

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_s4.activation_names import activation_name
 from keras_s4.precision import double_precision
 from keras_s4.tflite import fixed_point, piecewise
 from keras_s4.tflite.calibration import HEADROOM, Signal, int8_range, power_of_two_scale
@@ -78,6 +79,17 @@ def lower_prelu(layer, inputs, builder):
     return Signal(output, values)
 
 
+def _is_pointwise(activation: Callable, values: np.ndarray) -> bool:
+    """Whether an activation makes of each number what it makes of the number alone; so a table of it is right."""
+    few = values[:2, -4:] if values.ndim > 2 else values[:2]
+    together = in_float64(activation, few)
+    try:
+        alone = in_float64(activation, few.reshape(-1, *[1] * (few.ndim - 1)))
+    except Exception:  # each backend has an error of its own where there are too few channels
+        return False
+    return together.shape == few.shape and np.allclose(together.ravel(), alone.ravel(), 1e-5, 1e-6, equal_nan=True)
+
+
 def _is_linear(layer: keras.layers.Activation) -> bool:
     return layer.activation is keras.activations.linear
 
@@ -86,11 +98,12 @@ def add_activation(name: str, activation: Callable, signal: Signal, builder: Pro
     """Applies an activation, from any type of tensor, with a result of the type of `builder.activations`."""
     if activation is keras.activations.linear:
         return signal
-    if activation is keras.activations.softmax:
-        return Signal(signal.tensor, in_float64(activation, signal.values), activation="softmax")
-    if getattr(activation, "__name__", "") in BETWEEN_CHANNELS:
+    called = activation_name(activation)
+    if called == "softmax":
+        return Signal(signal.tensor, in_float64(keras.activations.softmax, signal.values), activation="softmax")
+    if called in BETWEEN_CHANNELS or not _is_pointwise(activation, signal.values):
         raise NotImplementedError(
-            f"Layer {name!r} has the activation {activation.__name__!r}, which looks at all channels together and "
+            f"Layer {name!r} has the activation {called!r}, which looks at all channels together and "
             "cannot be exported; of these only softmax can, at an output of the model."
         )
     if builder.activations == "int16":
