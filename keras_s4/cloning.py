@@ -50,7 +50,7 @@ def clone(
     """
     if not model.built:
         raise ValueError(f"Model {model.name!r} is not built yet; train it, or call it on data once.")
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+    if not is_graph(model):
         raise ValueError(
             f"Model {model.name!r} is a {type(model).__name__} written by subclassing, which cannot be copied with "
             "changes; build it with the functional API (keras.Input, layers, keras.Model)."
@@ -110,7 +110,7 @@ class _Copies:
             return type(layer).from_config(layer.get_config())
         if isinstance(layer, keras.layers.Lambda):
             return layer  # it is nothing but a function, of which no copy can be made
-        config = {**layer.get_config(), **self._changes.get(path, {})}
+        config = {**_config_of(layer), **self._changes.get(path, {})}
         if isinstance(layer, S4Block):
             config["dss"] |= self._changes.get(f"{path}/dss", {})
             return type(layer).from_config(config)
@@ -124,6 +124,17 @@ class _Copies:
         if type(cell) is keras.layers.StackedRNNCells:
             inside = [keras.layers.StackedRNNCells(inside, name=cell.name, dtype=cell.dtype_policy)]
         return type(layer)(*inside, **config)
+
+
+def _config_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    try:
+        return layer.get_config()
+    except NotImplementedError:  # with a page on how to write one
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied: its class takes arguments of its "
+            "own, and get_config() does not give them. Let it return {**super().get_config(), ...} with all "
+            "arguments of __init__."
+        ) from None
 
 
 def _made_from(config: dict[str, Any], original: keras.layers.Layer) -> keras.layers.Layer:

@@ -17,6 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.objects import carry_objects
+
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
 Holder = keras.layers.Layer | keras.random.SeedGenerator
 
@@ -41,6 +43,7 @@ def copy_state(
     for old, new, _ in pairs:  # from outside in: a layer sets the flag of all that it contains
         if isinstance(old, keras.layers.Layer) and new.trainable != old.trainable:
             new.trainable = old.trainable
+    copies = {id(old): new for old, new, _ in pairs}
     for old, new, same in pairs:
         if isinstance(old, keras.random.SeedGenerator):
             new.state.assign(_as_array(old.state))  # a tensor is not shared: JAX gives its memory away in training
@@ -49,6 +52,12 @@ def copy_state(
         if same and _shapes(old) == _shapes(new):
             _load_what_is_saved(old, new)
             _copy_attributes(old, new, equal_shapes)
+            carry_objects(old, new, copies)
+
+
+def quantization_of(layer: keras.layers.Layer) -> str | None:
+    """How Keras has quantised the weights of a layer, or of one inside of it; None if it has not."""
+    return next((mode for held in layers_inside(layer) if (mode := getattr(held, "quantization_mode", None))), None)
 
 
 def layers_inside(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
@@ -73,6 +82,8 @@ def _pairs(source: Holder, target: Holder, changed: frozenset[int]) -> Iterator[
         same = same and type(old) is type(new) and id(old) not in changed
         if same and getattr(old, "built", True) and not getattr(new, "built", True):
             new.build_from_config(old.get_build_config())
+        if type(old) is type(new) and id(old) not in changed:
+            _adapt_kernel(old, new)
         yield old, new, same
         held = _held(new)
         pending += [(part, held[path], same) for path, part in _held(old).items() if path in held]
@@ -107,6 +118,15 @@ def _own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 def _shapes(layer: keras.layers.Layer) -> list[tuple]:
     return [tuple(weight.shape) for weight in _own_weights(layer)]
+
+
+def _adapt_kernel(old: Holder, new: Holder) -> None:
+    """What Keras makes of a kernel after a layer was built, which the layer around it does not know: LoRA, integers."""
+    if getattr(old, "lora_enabled", False) and not new.lora_enabled:
+        new.enable_lora(old.lora_rank, old.lora_alpha)
+    mode = None if isinstance(old, keras.Model) else getattr(old, "quantization_mode", None)
+    if mode and new.quantization_mode is None:
+        new.quantize(mode)
 
 
 def _copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:

@@ -48,7 +48,18 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
         if tensor.type == "int8" and tensor.data is None
     }
     twins = {path: twin for path, layer in layers_by_path(model).items() if (twin := _twin(path, layer, ranges))}
-    return clone(model, {}, replacements=twins)
+    aware = clone(model, {}, replacements=twins)
+    _merge_lora(model, aware)
+    return aware
+
+
+def _merge_lora(model: keras.Model, aware: keras.Model) -> None:
+    """Kernels of twins are sums of what LoRA keeps apart; they are trained as a whole."""
+    twins = layers_by_path(aware)
+    for path, layer in layers_by_path(model).items():
+        if getattr(layer, "lora_enabled", False) and not twins[path].lora_enabled:
+            twins[path].kernel.assign(layer.kernel)
+            twins[path].kernel.trainable = layer.trainable
 
 
 def _twin(path: str, layer: keras.layers.Layer, ranges: dict[str, tuple[float, int]]) -> keras.layers.Layer | None:
@@ -57,4 +68,5 @@ def _twin(path: str, layer: keras.layers.Layer, ranges: dict[str, tuple[float, i
     own = {name.removeprefix(prefix): value for name, value in ranges.items() if name.startswith(prefix)}
     if type(layer) not in TWINS:
         return None
-    return TWINS[type(layer)].from_config({**layer.get_config(), "ranges": own})
+    config = {name: value for name, value in layer.get_config().items() if name not in ("lora_rank", "lora_alpha")}
+    return TWINS[type(layer)].from_config({**config, "ranges": own})

@@ -110,3 +110,18 @@ def test_refusals(aware, data):
     attention = keras.Sequential([keras.Input((10, 4)), keras.layers.UpSampling1D(2)])
     with pytest.raises(NotImplementedError, match="UpSampling1D"):
         quantize_aware(attention, np.zeros((2, 10, 4)))
+
+
+def test_lora_is_merged_into_the_kernels_that_are_trained():
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(6, name="wide"), keras_s4.layers.S4Block(3, name="block"), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((10, 3)), *layers])
+    data = np.random.default_rng(0).normal(size=(8, 10, 3)).astype("float32")
+    for layer in (layers[0], layers[1].value):
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(np.random.default_rng(1).normal(size=layer.lora_kernel_b.shape))
+    aware = keras_s4.quantize_aware(model, data)
+    expected = model.predict(data, verbose=0)
+    assert np.abs(aware.predict(data, verbose=0) - expected).max() < 0.1 * np.abs(expected).max()
+    for twin in (aware.get_layer("wide"), aware.get_layer("block").value):
+        assert not twin.lora_enabled and twin.kernel.trainable
