@@ -67,6 +67,8 @@ def graph_of(model: keras.Model) -> Graph:
     """
     if not model.built:
         raise ValueError(f"Model {model.name!r} is not built yet; give it an Input, or call it on data once.")
+    if type(model).call.__module__.split(".")[0] != "keras":
+        raise _no_graph(model)
     if isinstance(model, keras.Sequential):
         return _chain(model)
     config = _config_of(model)
@@ -121,12 +123,16 @@ def _config_of(model: keras.Model) -> dict[str, Any]:
         config = model.get_config()
     except NotImplementedError:  # what Keras says of subclassed models with arguments of their own
         config = {}
-    if "input_layers" not in config or type(model).call.__module__.split(".")[0] != "keras":
-        raise ValueError(
-            f"Model {model.name!r} is a {type(model).__name__} written by subclassing, whose graph cannot be read; "
-            "build it with the functional API (keras.Input, layers, keras.Model)."
-        )
+    if "input_layers" not in config:
+        raise _no_graph(model)
     return config
+
+
+def _no_graph(model: keras.Model) -> ValueError:
+    return ValueError(
+        f"Model {model.name!r} is a {type(model).__name__} written by subclassing, whose graph cannot be read; "
+        "build it with the functional API (keras.Input, layers, keras.Model)."
+    )
 
 
 # By the beginnings of the names that Keras gives to the operations.

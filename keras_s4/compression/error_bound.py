@@ -14,12 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy.signal import fftconvolve
 
+from keras_s4.activation_names import activation_name
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model, choice
-from keras_s4.compression.error_rules import RULES, Signal, over_time, refusal
+from keras_s4.classes import known_class, own_methods
+from keras_s4.compression.error_rules import RULES, SIGMOID_SLOPE, Signal, gated, over_time, refusal
 from keras_s4.compression.layer_inputs import check_data, windows_of
 from keras_s4.compression.matrices import matrices_of
 from keras_s4.graph import as_numbered, graph_of
+from keras_s4.layer_state import quantization_of
 from keras_s4.layers import DSS, LowRankConv1D, LowRankDense, S4Block
 from keras_s4.paths import layers_by_path
 from keras_s4.samples import real_array
@@ -32,7 +35,7 @@ SLOPES = {
     "softsign": 1.0,
     "softplus": 1.0,
     "elu": 1.0,
-    "sigmoid": 0.25,
+    "sigmoid": SIGMOID_SLOPE,
     "hard_sigmoid": 1.0 / 6.0,
     "gelu": 1.12905,
     "silu": 1.09984,
@@ -138,6 +141,8 @@ def check_rules(model: keras.Model) -> None:
     """
     missing, steep = [], []
     for path, layer in _bounded_layers(model):
+        if mode := quantization_of(layer):
+            raise refusal(layer, f"Keras has quantised its weights ({mode}); give the model as it was before that")
         if _rule_of(layer) is None:
             missing.append(f"{type(layer).__name__} {path!r}")
         elif (name := _activation_name(layer)) not in (None, "softmax", *SLOPES):
@@ -166,13 +171,14 @@ def _bounded_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str,
 
 def _rule_of(layer: keras.layers.Layer) -> Callable[..., Signal] | None:
     rules = {**_OWN_RULES, **RULES}
-    return next((rules[kind] for kind in type(layer).__mro__ if kind in rules), None)
+    kind = known_class(layer, rules)
+    return None if kind is None or own_methods(layer, rules) else rules[kind]
 
 
 def _activation_name(layer: keras.layers.Layer) -> str | None:
     activation = getattr(layer, "activation", None)
     activation = getattr(activation, "activation", activation)
-    return None if activation is None else getattr(activation, "__name__", type(activation).__name__)
+    return None if activation is None else activation_name(activation)
 
 
 class _Propagation:
@@ -204,10 +210,7 @@ class _Propagation:
             self._dense(getattr(block, part), getattr(reduced, part), hidden, f"{name}/{part}")
             for part in ("value", "gate")
         )
-        # v' g' - v g = (v' - v) g' + v (g' - g), and a gate is at most 1.
-        largest = np.abs(value.values).max(axis=1) if value.values.ndim == 3 else np.abs(value.values)
-        mixed = Signal(value.values * gate.values, value.error + largest * gate.error)
-        return _sum([signal, mixed])
+        return _sum([signal, gated(value, gate)])
 
     def _dss(self, layer: DSS, reduced: DSS, signal: Signal, name: str) -> Signal:
         layer.check_causal("be bounded")
@@ -293,7 +296,7 @@ _OWN_RULES = {
 
 
 def _activated(name: str, activation: Callable, signal: Signal) -> Signal:
-    kind = getattr(activation, "__name__", type(activation).__name__)
+    kind = activation_name(activation)
     values = np.asarray(activation(keras.ops.convert_to_tensor(signal.values)), np.float64)
     if kind == "softmax":
         together = SOFTMAX_SLOPE * np.linalg.norm(signal.error, axis=-1, keepdims=True)

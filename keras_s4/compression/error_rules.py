@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_s4.layers import LastStep
+from keras_s4.layers import GLU, LastStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Signal:
         return over_time(self.values)
 
 
+SIGMOID_SLOPE = 0.25
 Rule = Callable[..., Signal]
 
 
@@ -167,6 +168,18 @@ def _multiplied(layer, *signals: Signal) -> Signal:
     return first
 
 
+def gated(value: Signal, gate: Signal) -> Signal:
+    """`v' g' - v g = (v' - v) g' + v (g' - g)`, and a gate is at most 1."""
+    largest = np.abs(value.values).max(axis=1) if value.values.ndim == 3 else np.abs(value.values)
+    return Signal(value.values * gate.values, value.error + largest * gate.error)
+
+
+def _glu(layer, signal: Signal) -> Signal:
+    (value, logit), (value_error, logit_error) = (np.split(part, 2, axis=-1) for part in (signal.values, signal.error))
+    gate = Signal(1.0 / (1.0 + np.exp(-logit)), SIGMOID_SLOPE * logit_error)
+    return gated(Signal(value, value_error), gate)
+
+
 def called(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:
     """What a layer gives, in float64."""
     outputs = layer(keras.ops.convert_to_tensor(values.astype(keras.config.floatx())), training=False)
@@ -196,6 +209,7 @@ RULES: dict[type, Rule] = {
     **dict.fromkeys((_layers.Flatten, _layers.Reshape, _layers.Permute), _shaped),
     **dict.fromkeys((_layers.Maximum, _layers.Minimum), _extreme),
     _layers.GlobalAveragePooling1D: _average,
+    GLU: _glu,
     _layers.Masking: _masking,
     _layers.Embedding: _embedding,
     _layers.Add: _added,

@@ -68,7 +68,7 @@ def kept_weights(model: keras.Model, parts: Mapping[str, Part]) -> tuple[Kept, .
             if id(weight) in counted:
                 continue
             counted.add(id(weight))
-            name = f"{path}/{weight.name}".removeprefix("/")
+            name = f"{path}/{_inside(layer, weight)}".removeprefix("/")
             part_name = f"{path}/{weight.name.removesuffix('_left').removesuffix('_right')}"
             if not is_matrix(weight):
                 vectors += flash_bytes(weight)
@@ -85,6 +85,14 @@ def grouped(kept: tuple[Kept, ...]) -> Iterator[tuple[str, list[Kept]]]:
     """What is kept by its reasons."""
     for reason in dict.fromkeys(item.reason for item in kept):
         yield reason, [item for item in kept if item.reason == reason]
+
+
+def _inside(layer: keras.layers.Layer, weight: keras.Variable) -> str:
+    """The name of a weight, or where several of the layer share it, its path: `query/kernel` of an attention."""
+    if [each.name for each in layer.weights].count(weight.name) == 1:
+        return weight.name
+    inside = f"/{weight.path}".rpartition(f"/{layer.name}/")[2]
+    return inside if inside.endswith(weight.name) else weight.name
 
 
 def _all_parts(model: keras.Model) -> dict[str, Part]:

@@ -14,7 +14,7 @@ from keras_s4.compression.layer_inputs import PowerSpectrum, measure, moment_of
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
 from keras_s4.compression.part import Cost, Part
 from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
-from keras_s4.paths import Layers, layers_by_path
+from keras_s4.paths import Layers, is_graph, layers_by_path
 
 __all__ = [
     "KINDS",
@@ -56,7 +56,7 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
     check_model(model, data, "parts_of")
     if not model.built:
         raise ValueError(f"Model {model.name!r} is not built yet; train it, or call it on data once.")
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+    if not is_graph(model):
         raise ValueError(
             f"Model {model.name!r} is a {type(model).__name__} written by subclassing, whose layers nothing can take "
             "the place of; build it with the functional API (keras.Input, layers, keras.Model)."

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_s4.classes import known_class, otherwise
 from keras_s4.precision import at_least_single
 from keras_s4.streaming.loop import StepLoop
 
@@ -88,7 +89,7 @@ _REFUSALS: dict[type, tuple[str, str]] = {}
 
 
 def register(*layer_classes: type) -> Callable[[type[Streamer]], type[Streamer]]:
-    """Class decorator: this `Streamer` runs layers of these classes and of their subclasses."""
+    """Class decorator: this `Streamer` runs layers of these classes, and of subclasses that compute as they do."""
 
     def add(streamer: type[Streamer]) -> type[Streamer]:
         _STREAMERS.update(dict.fromkeys(layer_classes, streamer))
@@ -113,16 +114,16 @@ def streamer_of(
     """
     if reason := broken_glu(layer):
         raise refusal(layer, *reason)
-    for layer_class in type(layer).__mro__:
-        if layer_class in _STREAMERS:
-            make = _STREAMERS[layer_class]
-            return make(layer, input_shape, length, counted) if make.counts else make(layer, input_shape, length)
-        if layer_class in _REFUSALS:
-            raise refusal(layer, *_REFUSALS[layer_class])
-    raise NotImplementedError(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot run step by step. Supported: "
-        f"{', '.join(sorted({cls.__name__ for cls in _STREAMERS}))}; add yours with keras_s4.streaming.register."
-    )
+    layer_class = known_class(layer, {**_STREAMERS, **_REFUSALS})
+    if layer_class is None:
+        raise NotImplementedError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot run step by step. Supported: "
+            f"{', '.join(sorted({cls.__name__ for cls in _STREAMERS}))}; add yours with keras_s4.streaming.register."
+        )
+    if reason := _REFUSALS.get(layer_class) or otherwise(layer, _STREAMERS):
+        raise refusal(layer, *reason)
+    make = _STREAMERS[layer_class]
+    return make(layer, input_shape, length, counted) if make.counts else make(layer, input_shape, length)
 
 
 def broken_glu(layer: keras.layers.Layer) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ from conformance import shake
 
 import keras_s4
 from keras_s4.compression.parts import KINDS, parts_of
-from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.layers import DSS, GLU, LastStep, S4Block
 
 LENGTH, FEATURES = 16, 4
 DATA = np.random.default_rng(0).normal(1.0, 2.0, size=(12, LENGTH, FEATURES)).astype("float32")
@@ -61,6 +61,7 @@ LAYERS = {
     "Permute": lambda: L.Permute((1, 2)),
     "TimeDistributed(Dense)": lambda: L.TimeDistributed(L.Dense(6, "tanh")),
     "nested model": nested,
+    "GLU": lambda: GLU(),
     "S4Block": lambda: S4Block(4),
 }
 
@@ -141,6 +142,13 @@ def test_what_has_no_rule_is_named_before_the_work(layers, message, monkeypatch)
     model = keras.Sequential([keras.Input((LENGTH, FEATURES)), DSS(4), *layers])
     monkeypatch.setattr(DSS, "system", refuse_to_run)
     with pytest.raises(ValueError, match=message):
+        keras_s4.error_bound(model, model, DATA)
+
+
+def test_integers_of_keras_are_refused():
+    model = keras.Sequential([keras.Input((LENGTH, FEATURES)), S4Block(4), L.Dense(3)])
+    model.layers[0].value.quantize("int8")
+    with pytest.raises(ValueError, match=r"S4Block .* Keras has quantised its weights \(int8\)"):
         keras_s4.error_bound(model, model, DATA)
 
 

@@ -217,6 +217,15 @@ def test_what_is_no_part_is_named_with_its_reason_and_its_bytes():
     assert "separable/depthwise_kernel, separable/pointwise_kernel, depthwise/kernel: 90 bytes" in text
 
 
+def test_weights_inside_of_what_stays_are_told_apart():
+    inputs = keras.Input((12, 8))
+    attended = keras.layers.MultiHeadAttention(2, 4, name="attention")(inputs, inputs)
+    model = keras.Model(inputs, keras.layers.Dense(8, name="head")(attended))
+    names = [item["name"] for item in keras_s4.spectrum(model, "matrix").figures()["kept as they are"]]
+    kernels = ("query", "key", "value", "attention_output")
+    assert names == [*(f"attention/{part}/kernel" for part in kernels), VECTORS]
+
+
 def test_callbacks_reach_matrices_inside_of_others(nested):
     model = clone(nested, {})
     matrices = weight_matrices(model)

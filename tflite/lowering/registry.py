@@ -12,6 +12,8 @@ from typing import Literal
 import keras
 import numpy as np
 
+from keras_s4.classes import known_class, otherwise
+from keras_s4.layer_state import quantization_of
 from keras_s4.padding import real_values
 from keras_s4.streaming.streamer import broken_glu
 from keras_s4.tflite.blocks import Latest
@@ -204,7 +206,7 @@ def register(
     takes_padding: bool = False,
     takes: Takes | Callable[[keras.layers.Layer], Takes] = "nothing",
 ) -> Callable[[Lowering], Lowering]:
-    """Decorator: this function lowers layers of these classes and of their subclasses.
+    """Decorator: this function lowers layers of these classes, and of subclasses that compute as they do.
 
     It gets the layer, a list of its inputs and the builder, adds operations and states to the builder, and returns the
     output. A lowering that adds a state sets the output's `phase`, or else the layer is refused behind layers whose
@@ -249,7 +251,7 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
     """
     if reason := broken_glu(layer):
         raise refusal(layer, *reason)
-    if mode := getattr(layer, "quantization_mode", None):
+    if not isinstance(layer, keras.Model) and (mode := quantization_of(layer)):
         raise refusal(
             layer,
             f"Keras has quantised its weights ({mode}), on grids that a device has not",
@@ -302,13 +304,15 @@ def check_last_axis(layer: keras.layers.Layer, axes: int | Sequence[int], signal
 
 
 def _lowering_of(layer: keras.layers.Layer) -> Lowering:
-    for layer_class in type(layer).__mro__:
-        if layer_class in _LOWERINGS:
-            return _LOWERINGS[layer_class]
-    raise NotImplementedError(
-        f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported. Supported: "
-        f"{', '.join(supported_layers())}; add yours with keras_s4.tflite.lowering.register."
-    )
+    layer_class = known_class(layer, _LOWERINGS)
+    if layer_class is None:
+        raise NotImplementedError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be exported. Supported: "
+            f"{', '.join(supported_layers())}; add yours with keras_s4.tflite.lowering.register."
+        )
+    if reason := otherwise(layer, _LOWERINGS):
+        raise refusal(layer, *reason)
+    return _LOWERINGS[layer_class]
 
 
 def _common_timing(layer: keras.layers.Layer, inputs: list[Signal]) -> tuple[int, int]:
