@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 
-# On torch, layers, training and reduction are tested; compiled steps and export are not.
+# On torch, layers (by the conformance harness, where torch is installed), training and reduction are tested; compiled
+# steps and export are not.
 SUPPORTED = ("tensorflow", "jax", "torch")
 
 

@@ -1,7 +1,7 @@
-"""Outputs and gradients of a layer on the backend of this process, and on JAX in a process of its own.
+"""Outputs and gradients of a layer on the backend of this process, and on JAX and torch in processes of their own.
 
-Keras fixes its backend when it is imported, and importing one takes seconds. So one process with the JAX backend stays
-alive for the whole test session and answers pickled tasks over its standard input and output.
+Keras fixes its backend when it is imported, and importing one takes seconds. So one process with each other backend
+stays alive for the whole test session and answers pickled tasks over its standard input and output.
 """
 
 from __future__ import annotations
@@ -67,10 +67,12 @@ def task_of(layer, inputs, cotangents, mask=None, training=True, module=None) ->
 
 
 def evaluate(task: Task, jit_compile: bool = False) -> Answer:
-    """Answers on the backend of this process; on JAX always compiled."""
+    """Answers on the backend of this process; on JAX always compiled, on torch never."""
     model = _model_of(task)
     if keras.backend.backend() == "jax":
         return _evaluate_on_jax(model, task)
+    if keras.backend.backend() == "torch":
+        return _evaluate_on_torch(model, task)
     return _evaluate_on_tensorflow(model, task, jit_compile)
 
 
@@ -119,6 +121,19 @@ def _evaluate_on_jax(model, task):
     return _to_numpy(Answer(outputs, gradients[1] if len(gradients) > 1 else [], gradients[0], updated))
 
 
+def _evaluate_on_torch(model, task):
+    import torch
+
+    inputs = torch.from_numpy(task.inputs)
+    inputs.requires_grad_(_is_floating(task.inputs))
+    outputs = model(inputs, training=task.training)
+    loss = ops.sum(ops.cast(outputs, task.cotangents.dtype.name) * torch.from_numpy(task.cotangents))
+    loss.backward()
+    weight_gradients = [weight.value.grad for weight in model.trainable_weights]
+    input_gradient = inputs.grad if _is_floating(task.inputs) else []
+    return _to_numpy(Answer(outputs, input_gradient, weight_gradients, model.non_trainable_weights))
+
+
 def _is_floating(array: np.ndarray) -> bool:
     return np.issubdtype(array.dtype, np.floating)
 
@@ -127,10 +142,15 @@ def _to_numpy(answer: Answer) -> Answer:
     return keras.tree.map_structure(lambda x: None if x is None else ops.convert_to_numpy(x), answer)
 
 
-class JaxProcess:
-    """A process with the JAX backend that answers tasks until it is closed."""
+class BackendProcess:
+    """A process with another backend that answers tasks until it is closed.
 
-    def __init__(self):
+    Args:
+        backend: of Keras, "jax" or "torch".
+    """
+
+    def __init__(self, backend: str):
+        self.backend = backend
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, read when the process has ended
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from backends import serve; serve()"],
@@ -139,7 +159,7 @@ class JaxProcess:
             stderr=self._errors,
             env={
                 **os.environ,
-                "KERAS_BACKEND": "jax",
+                "KERAS_BACKEND": backend,
                 "JAX_PLATFORMS": "cpu",
                 # One thread, and no optimisation: it compiles for longer than it runs.
                 "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
@@ -167,10 +187,11 @@ class JaxProcess:
             self._errors.seek(0)
             last_words = self._errors.read().decode(errors="replace")[-2000:]
             raise RuntimeError(
-                f"The process with the JAX backend ended with code {self._process.returncode}. It said:\n{last_words}"
+                f"The process with the {self.backend} backend ended with code {self._process.returncode}. It said:\n"
+                f"{last_words}"
             ) from error
         if isinstance(answer, str):
-            raise RuntimeError(f"The JAX backend failed where this one did not:\n{answer}")
+            raise RuntimeError(f"The {self.backend} backend failed where this one did not:\n{answer}")
         return answer
 
     def close(self) -> None:
@@ -200,16 +221,20 @@ def serve() -> None:
             answers.flush()
 
 
-_PROCESS = pytest.StashKey[JaxProcess]()
+_PROCESSES = pytest.StashKey[dict[str, BackendProcess]]()
 
 
-def jax_process(config: pytest.Config) -> JaxProcess:
-    """The JAX process of this test session, started when it is first asked for; skips the test where JAX is missing."""
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("JAX is not installed")
-    if keras.backend.backend() == "jax":
-        pytest.skip("JAX against itself")
-    if _PROCESS not in config.stash or not config.stash[_PROCESS].is_running:
-        process = config.stash[_PROCESS] = JaxProcess()
-        config.add_cleanup(process.close)
-    return config.stash[_PROCESS]
+def backend_process(config: pytest.Config, backend: str) -> BackendProcess:
+    """The process of a backend of this test session, started when it is first asked for.
+
+    Skips the test where the backend is missing.
+    """
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    if keras.backend.backend() == backend:
+        pytest.skip(f"{backend} against itself")
+    processes = config.stash.setdefault(_PROCESSES, {})
+    if backend not in processes or not processes[backend].is_running:
+        processes[backend] = BackendProcess(backend)
+        config.add_cleanup(processes[backend].close)
+    return processes[backend]

@@ -140,10 +140,6 @@ class LayerConformance:
         if not self.trainable:
             pytest.skip(f"{self.layer_class.__name__} has nothing to train")
 
-    @pytest.fixture
-    def jax_process(self, request):
-        return backends.jax_process(request.config)
-
     def test_every_argument_is_in_the_config(self):
         kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
         parameters = list(inspect.signature(self.layer_class.__init__).parameters.values())[1:]
@@ -218,13 +214,15 @@ class LayerConformance:
             assert reaches == (path.split("/")[-1] not in self.weights_without_gradient), path
             assert not reaches or np.all(np.isfinite(gradient.astype("float32"))), path
 
+    @pytest.mark.parametrize("backend", ["jax", "torch"])
     @pytest.mark.parametrize("masked", [False, True])
-    def test_jax_gives_the_outputs_and_gradients_of_tensorflow(self, layer, padded, masked, jax_process):
+    def test_other_backends_give_the_outputs_and_gradients_of_tensorflow(self, layer, padded, masked, backend, request):
         if masked and not self.masks:
             pytest.skip(f"{self.layer_class.__name__} does not support masks")
+        process = backends.backend_process(request.config, backend)
         inputs, mask, _ = padded
         task = self.task(layer, inputs, mask=mask if masked else None, training=not masked)
-        self.assert_equal_answers(layer, jax_process.evaluate(task), backends.evaluate(task))
+        self.assert_equal_answers(layer, process.evaluate(task), backends.evaluate(task))
 
     def assert_equal_answers(self, layer, actual, expected):
         assert_close(actual.outputs, expected.outputs, self.float32_tolerance, "outputs")

@@ -102,7 +102,7 @@ def test_jax_gives_the_outputs_and_gradients_of_tensorflow(request):
     samples = samples_for(stream.model)
     cotangents = signal(*stream(samples).shape, seed=2)
     task = backends.task_of(stream, samples, cotangents, training=False, module="keras_s4.streaming")
-    actual, expected = backends.jax_process(request.config).evaluate(task), backends.evaluate(task)
+    actual, expected = backends.backend_process(request.config, "jax").evaluate(task), backends.evaluate(task)
     assert_close(actual.outputs, expected.outputs, TOLERANCES["float32"])
     # Sums over all steps of what is within the tolerance at each.
     assert_close(actual.input_gradient, expected.input_gradient, 1e-4)
