@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_s4.checks import is_whole, number, shown, whole_number
 from keras_s4.datasets import Recordings
 
 # Left and right arm are mirror images: acceleration is a vector, angular velocity an axial one.
@@ -28,7 +29,8 @@ class RandomWindows(keras.utils.PyDataset):
         seed: whole number.
 
     Raises:
-        ValueError: windows shorter than 2 steps, or recordings of other than 6 features.
+        TypeError: no recordings.
+        ValueError: windows shorter than 2 steps, numbers out of range, or recordings of other than 6 features.
     """
 
     def __init__(
@@ -44,8 +46,21 @@ class RandomWindows(keras.utils.PyDataset):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if length < 2:
-            raise ValueError(f"RandomWindows got length={length}; expected windows of at least 2 steps.")
+        if not isinstance(recordings, Recordings):
+            raise TypeError(
+                f"RandomWindows got recordings={shown(recordings)}; expected keras_s4.datasets.Recordings(signals, "
+                "labels, subjects)."
+            )
+        if not is_whole(length) or length < 2:
+            raise ValueError(f"RandomWindows got length={shown(length)}; expected windows of at least 2 steps.")
+        batch_size = whole_number(batch_size, "RandomWindows got batch_size=")
+        if windows is not None:
+            windows = whole_number(windows, "RandomWindows got windows=")
+        rotation = number(rotation, "RandomWindows got rotation=", 0.0)
+        warp, gain = (
+            number(factor, f"RandomWindows got {name}=", 1.0) for name, factor in (("warp", warp), ("gain", gain))
+        )
+        seed = whole_number(seed, "RandomWindows got seed=", 0)
         features = {signal.shape[1] for signal in recordings.signals}
         if features != {6}:
             raise ValueError(

@@ -24,6 +24,11 @@ def is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)) and value == value
 
 
+def is_truth_value(value: Any) -> bool:
+    """Whether it is True or False, of Python or numpy, or 0 or 1 in their place."""
+    return isinstance(value, (bool, np.bool_)) or (is_whole(value) and value in (0, 1))
+
+
 def whole_number(value: Any, what: str, least: int = 1) -> int:
     """A whole number as Python's.
 
@@ -84,7 +89,7 @@ def truth_value(value: Any, what: str) -> bool:
     Raises:
         ValueError: it is something else, such as the text "False", which Python takes for true.
     """
-    if isinstance(value, (bool, np.bool_)) or (is_whole(value) and value in (0, 1)):
+    if is_truth_value(value):
         return bool(value)
     raise ValueError(f"{what}{shown(value)}; expected True or False.")
 

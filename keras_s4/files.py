@@ -58,10 +58,39 @@ def write_model(path: Path, model: Any) -> Path:
 
 def model_bytes(model: Any) -> bytes:
     """What a Keras model's `.keras` file holds."""
-    with tempfile.TemporaryDirectory() as folder, explained(Path(folder)):
-        path = Path(folder) / "model.keras"
+    with temporary_folder() as folder, explained(folder):
+        path = folder / "model.keras"
         model.save(path)
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for what is needed for a moment.
+
+    Raises:
+        OSError: there is no place for it, or none is left; says what to set.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(ignore_cleanup_errors=os.name == "nt")
+    except OSError as error:
+        raise _no_temporary_files(error) from error
+    with made as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and not str(error.strerror).startswith("Cannot write"):
+                raise _no_temporary_files(error) from error
+            raise
+
+
+def _no_temporary_files(error: OSError) -> OSError:
+    where = f" in {tempfile.tempdir}" if tempfile.tempdir else ""
+    return OSError(
+        error.errno or errno.EIO,
+        f"Cannot write temporary files{where}: {error.strerror or error}. Set TMPDIR to a folder that you can write to "
+        "and that has room.",
+    )
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:

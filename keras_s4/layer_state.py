@@ -9,14 +9,13 @@ forget, attribute by attribute.
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_s4.files import temporary_folder
 from keras_s4.objects import carry_objects
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
@@ -148,10 +147,10 @@ def _load_what_is_saved(old: keras.layers.Layer, new: keras.layers.Layer) -> Non
         old.save_own_variables(store)
         new.load_own_variables({name: _as_array(value) for name, value in store.items()})
     if hasattr(old, "save_assets"):
-        with tempfile.TemporaryDirectory() as folder:
-            old.save_assets(folder)
-            if any(Path(folder).iterdir()):
-                new.load_assets(folder)
+        with temporary_folder() as folder:
+            old.save_assets(str(folder))
+            if any(folder.iterdir()):
+                new.load_assets(str(folder))
 
 
 def _copy_attributes(old: keras.layers.Layer, new: keras.layers.Layer, equal_shapes: bool) -> None:

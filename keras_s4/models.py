@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_s4.checks import choice, is_whole, number, shown, truth_value, whole_number
 from keras_s4.layers import DSS, LastStep, S4Block
 
 POOLINGS = {
@@ -61,9 +62,8 @@ def classifier(
         ValueError: a size below 1, an unknown pooling, the maximum of padded sequences, or arguments that do not belong
             together.
     """
-    _check_sizes("classifier", classes=classes)
-    if pooling not in POOLINGS:
-        raise ValueError(f"classifier got pooling={pooling!r}; expected one of {', '.join(map(repr, POOLINGS))}.")
+    (classes,) = _sizes("classifier", classes=classes)
+    choice(pooling, "classifier got pooling=", POOLINGS)
     if pooling == "max" and (mask_value is not None or (vocabulary is not None and mask_zero)):
         raise ValueError(
             "classifier got pooling='max' and padded sequences, but Keras takes the maximum over padding too; use "
@@ -112,7 +112,7 @@ def sequence_to_sequence(
         ValueError: a size below 1, or arguments that do not belong together.
     """
     maker = "sequence_to_sequence"
-    _check_sizes(maker, outputs=outputs)
+    (outputs,) = _sizes(maker, outputs=outputs)
     inputs, hidden = _body(
         maker, input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
     )
@@ -155,7 +155,7 @@ def forecaster(
         ValueError: a size below 1, or forecasts of padded sequences from every step.
     """
     maker = "forecaster"
-    if every_step and mask_value is not None:
+    if truth_value(every_step, f"{maker} got every_step=") and mask_value is not None:
         raise ValueError(
             f"{maker} got every_step=True and mask_value={mask_value!r}, but forecasts from padded steps would count "
             "in the loss; use mask_value=None and give `fit` a sample_weight that is 0 at these steps."
@@ -164,7 +164,7 @@ def forecaster(
         maker, input_shape, channels, states, blocks, activation, dropout, None, False, mask_value, dss
     )
     features = features if features is not None else inputs.shape[-1]
-    _check_sizes(maker, horizon=horizon, features=features)
+    horizon, features = _sizes(maker, horizon=horizon, features=features)
     if not every_step:
         hidden = LastStep(name="pooling")(hidden)
     flat = keras.layers.Dense(horizon * features, name="head")(hidden)
@@ -176,16 +176,23 @@ def _body(
     maker, input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The inputs of a model, and what its last S4 block gives, `[B, L, H]`."""
-    _check_sizes(maker, channels=channels, states=states, blocks=blocks)
+    channels, states, blocks = _sizes(maker, channels=channels, states=states, blocks=blocks)
+    if not isinstance(input_shape, (tuple, list)) or not all(size is None or is_whole(size) for size in input_shape):
+        raise ValueError(f"{maker} got input_shape={shown(input_shape)}; expected a tuple such as (steps, features).")
+    input_shape = tuple(None if size is None else int(size) for size in input_shape)
+    truth_value(mask_zero, f"{maker} got mask_zero=")
+    if mask_value is not None:
+        number(mask_value, f"{maker} got mask_value=")
     if dss is not None and (not isinstance(dss, Mapping) or "state_size" in dss):
         raise ValueError(
-            f"{maker} got dss={dss!r}; expected a dict of arguments of DSS other than state_size, which is `states`."
+            f"{maker} got dss={shown(dss)}; expected a dict of arguments of DSS other than state_size, which is "
+            "`states`."
         )
     if vocabulary is None:
-        inputs, hidden = _encoded_samples(maker, tuple(input_shape), channels, mask_value)
+        inputs, hidden = _encoded_samples(maker, input_shape, channels, mask_value)
     else:
-        _check_sizes(maker, vocabulary=vocabulary)
-        inputs, hidden = _encoded_tokens(maker, tuple(input_shape), channels, vocabulary, mask_zero, mask_value)
+        (vocabulary,) = _sizes(maker, vocabulary=vocabulary)
+        inputs, hidden = _encoded_tokens(maker, input_shape, channels, vocabulary, mask_zero, mask_value)
     for index in range(blocks):
         # Each with a layer of its own, since initial values are drawn where a layer is made.
         layer = DSS(states, **dss) if dss else states
@@ -194,7 +201,7 @@ def _body(
 
 
 def _encoded_samples(maker, input_shape, channels, mask_value):
-    if len(input_shape) != 2 or not isinstance(input_shape[1], int):
+    if len(input_shape) != 2 or input_shape[1] is None:
         raise ValueError(
             f"{maker} got input_shape={input_shape}; expected (steps, features), or (steps,) and the vocabulary of "
             "models of tokens."
@@ -217,7 +224,6 @@ def _encoded_tokens(maker, input_shape, channels, vocabulary, mask_zero, mask_va
     return inputs, keras.layers.Embedding(vocabulary, channels, mask_zero=mask_zero, name="encoder")(inputs)
 
 
-def _check_sizes(maker, **sizes):
-    for key, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{maker} got {key}={size!r}; expected a whole number of at least 1.")
+def _sizes(maker, **sizes) -> list[int]:
+    """The sizes in this order, as Python's numbers."""
+    return [whole_number(size, f"{maker} got {key}=") for key, size in sizes.items()]

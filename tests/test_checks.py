@@ -136,3 +136,67 @@ def test_numbers_of_callbacks_and_streams(model):
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+@pytest.mark.parametrize("value", [None, "m.keras", 3, {}, keras.Sequential])
+def test_what_is_no_model_is_one_message_everywhere(model, value):
+    x = np.zeros((4, 12, 8), "float32")
+    for act in (
+        lambda: keras_s4.reduce(value, 2),
+        lambda: keras_s4.spectrum(value),
+        lambda: keras_s4.at_length(value, 10),
+        lambda: keras_s4.at_rate(value, 2.0),
+        lambda: keras_s4.error_bound(value, model, x),
+        lambda: keras_s4.error_bound(model, value, x),
+        lambda: keras_s4.quantize_aware(value, x),
+        lambda: ranks.energy(value),
+        lambda: StreamingModel(value),
+        lambda: rank_tuning(value, len, target=0.5),
+    ):
+        with pytest.raises(TypeError, match=r"received .* as its model; expected a"):
+            act()
+
+
+@pytest.mark.parametrize("value", [None, "False", 2, -1, float("nan"), [], np.zeros(3)])
+def test_no_truth_values(value):
+    with pytest.raises(ValueError, match="expected True or False"):
+        checks.truth_value(value, "f=")
+    with pytest.raises(ValueError, match=r"bidirectional=.* expected True or False"):
+        DSS(4, bidirectional=value)
+    with pytest.raises(ValueError, match=r"mask_zero=.* expected True or False"):
+        keras_s4.models.classifier((12,), 3, vocabulary=5, mask_zero=value)
+
+
+def test_truth_values():
+    assert [checks.truth_value(value, "") for value in (True, np.False_, 1, np.int8(0))] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": 12}, "input_shape=12; expected a tuple"),
+        ({"input_shape": "ab"}, "input_shape='ab'; expected a tuple"),
+        ({"classes": True}, "classes=True; expected a whole number"),
+        ({"mask_value": "0"}, "mask_value='0'; expected a finite number"),
+        ({"mask_value": np.nan}, "mask_value=nan; expected a finite number"),
+        ({"pooling": ["average"]}, r"pooling=\['average'\]; expected one of 'average', 'max', 'last'"),
+    ],
+)
+def test_models_refuse(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        keras_s4.models.classifier(**{"input_shape": (12, 2), "classes": 3, "channels": 4, "states": 2, **arguments})
+    if "classes" not in arguments:
+        keras_s4.models.classifier((np.int64(12), np.int64(2)), np.int64(3), channels=4, states=2)
+
+
+def test_values_in_messages_are_one_line():
+    assert checks.shown("a") == "'a'"
+    assert len(checks.shown(np.ones((20, 20)))) < 120 and checks.shown(np.ones((20, 20))).endswith("(ndarray)")
+
+
+@pytest.mark.parametrize(("name", "value"), [("gain", -1.0), ("gain", np.nan), ("rotation", np.inf), ("windows", 2.5),
+                                             ("warp", 0.5), ("seed", "3"), ("recordings", None)])  # fmt: skip
+def test_random_windows_refuse(name, value):
+    recordings = keras_s4.datasets.Recordings([np.zeros((60, 6), "float32")], np.zeros(1), np.zeros(1))
+    with pytest.raises((TypeError, ValueError), match=f"RandomWindows got {name}="):
+        keras_s4.augmentation.RandomWindows(**{"recordings": recordings, "length": 20, name: value})

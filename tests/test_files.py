@@ -6,10 +6,11 @@ import math
 import os
 import signal
 import stat
+import tempfile
 
 import pytest
 
-from keras_s4.files import json_bytes, replacing, write_bytes, write_folder
+from keras_s4.files import json_bytes, replacing, temporary_folder, write_bytes, write_folder
 
 
 @pytest.fixture
@@ -160,3 +161,15 @@ def test_json_has_null_where_numbers_are_not_finite():
         "b": [1.5, None, {"c": [None, 2, True, None, "NaN"]}],
     }
     assert content.endswith(b"}\n") and b"\n  " in content
+
+
+def test_without_room_for_temporary_files_the_error_says_what_to_set(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="Set TMPDIR"), temporary_folder():
+        full()
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    message = r"Cannot write temporary files.*No space left on device\. Set TMPDIR"
+    with pytest.raises(OSError, match=message), temporary_folder():
+        pass

@@ -51,6 +51,9 @@ from keras_s4.tflite.representative import check_count, gather
 from keras_s4.tflite.samples import clipped_share, sample_arrays
 from keras_s4.tflite.tensors import Tensor
 
+# Samples of one invoke.
+MOST_STEPS = 65_536
+
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 
 
@@ -146,6 +149,11 @@ def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> Non
     Raises:
         ValueError: see `convert`.
     """
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"Received steps={steps}; expected at most {MOST_STEPS:,}: each operation stands in the file as often as "
+            "it runs in a block."
+        )
     if steps < 1 or steps % builder.period:
         raise ValueError(
             f"Received steps={steps}; expected a multiple of {builder.period}, after which the pattern of steps that "

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from keras_s4.checks import shown
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.c99 import CRunner
 from keras_s4.tflite.c99.host import CompilerError, compiler
@@ -45,14 +46,16 @@ def chosen(engine: Engine | None, program: Program, tflite: bytes) -> Run:
     """
     if engine is None and missing("tflm"):
         return _without_tflm(program)
-    match engine or "tflm":
+    match "tflm" if engine is None else engine if isinstance(engine, str) else None:
         case "tflm":
             return runtimes.TflmRunner(tflite).run
         case "c":
             return CRunner(program).run
         case "emulator":
             return Emulator(program).run
-    raise ValueError(f"Received engine={engine!r}; expected one of {', '.join(map(repr, get_args(Engine)))}, or None.")
+    raise ValueError(
+        f"Received engine={shown(engine)}; expected one of {', '.join(map(repr, get_args(Engine)))}, or None."
+    )
 
 
 def _without_tflm(program: Program) -> Run:

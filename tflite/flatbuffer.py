@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from keras_s4.checks import choice
 from keras_s4.tflite.expansion import Expansion
 from keras_s4.tflite.flatbuffer_reader import Summary, TensorSummary, check_tflite, read_summary
 from keras_s4.tflite.operations import DiagonalStep
@@ -90,8 +91,7 @@ def check_steps(dss: str) -> None:
     Raises:
         ValueError: when it is not.
     """
-    if dss not in get_args(Steps):
-        raise ValueError(f"Received dss={dss!r}; expected one of {', '.join(map(repr, get_args(Steps)))}.")
+    choice(dss, "Received dss=", get_args(Steps))
 
 
 def check_states(states: str) -> None:
@@ -100,5 +100,4 @@ def check_states(states: str) -> None:
     Raises:
         ValueError: when it is not.
     """
-    if states not in get_args(States):
-        raise ValueError(f"Received states={states!r}; expected one of {', '.join(map(repr, get_args(States)))}.")
+    choice(states, "Received states=", get_args(States))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import keras
 
+from keras_s4.checks import shown
 from keras_s4.graph import graph_of
 from keras_s4.tflite.lowering.registry import Activations
 
@@ -24,10 +25,10 @@ def check_activations(model: keras.Model, activations: Activations) -> None:
     """
     by_layer = isinstance(activations, Mapping)
     for type in activations.values() if by_layer else [activations]:
-        if type not in TYPES:
+        if not isinstance(type, str) or type not in TYPES:
             raise ValueError(
-                f"Received activations {type!r}; expected {' or '.join(map(repr, TYPES))}, for all layers or in a dict "
-                "by layer."
+                f"Received activations {shown(type)}; expected {' or '.join(map(repr, TYPES))}, for all layers or in a "
+                "dict by layer."
             )
     names = list(layer_paths(model)) if by_layer else []
     unknown = [name for name in activations if name not in names] if by_layer else []

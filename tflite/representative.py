@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.checks import shown
 from keras_s4.graph import input_names
 from keras_s4.samples import is_several, real_array
 
@@ -34,7 +35,7 @@ def check_count(value: Any, name: str, who: str = "convert", least: int | None =
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(
-            f"{who} received {name}={value!r} ({type(value).__name__}); expected a whole number, 1 or more."
+            f"{who} received {name}={shown(value)} ({type(value).__name__}); expected a whole number, 1 or more."
         )
     if least is not None and value < least:
         raise ValueError(f"{who} received {name}={value}; expected a whole number, 1 or more.")

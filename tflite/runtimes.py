@@ -10,12 +10,12 @@ from __future__ import annotations
 import abc
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from keras_s4.files import temporary_folder
 from keras_s4.tflite.flatbuffer_reader import TensorSummary, check_tflite
 
 Progress = Callable[[int, int], None]
@@ -315,11 +315,11 @@ def measure_arena(tflite: bytes) -> int:
     high = 10 * len(tflite) + 2 * sum(tensor.bytes for tensor in summary.tensors) + 65_536
     TflmRunner(tflite, high)
     low = SMALLEST_ARENA - 1
-    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
-        file.write(tflite)
-        file.flush()
+    with temporary_folder() as folder:
+        file = folder / "model.tflite"
+        file.write_bytes(tflite)
         while True:
-            command = [sys.executable, "-c", _BISECTION, file.name, str(low), str(high), str(len(summary.inputs))]
+            command = [sys.executable, "-c", _BISECTION, str(file), str(low), str(high), str(len(summary.inputs))]
             lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
             sizes = [(word, int(size)) for word, size in (line.split() for line in lines)]
             if not sizes:

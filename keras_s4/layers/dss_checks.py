@@ -5,11 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_s4.checks import is_truth_value, shown
 from keras_s4.discretization import METHODS
 from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
 
 KERNELS = ("exp", "softmax", "clip")
+FLAGS = ("per_channel_poles", "separate_time_steps", "bidirectional", "return_state", "stateful")
 
 
 def check_arguments(layer: keras.layers.Layer) -> None:
@@ -32,10 +34,12 @@ def check_arguments(layer: keras.layers.Layer) -> None:
             "a regulariser of states, such as keras_s4.regularizers.HankelNorm(1e-3)",
         ),
     }
+    for name in FLAGS:
+        checks[name] = (is_truth_value(getattr(layer, name)), "True or False")
     for name, (holds, expected) in checks.items():
         if not holds:
             value = layer.kernel_type if name == "kernel" else getattr(layer, name)
-            raise LayerError(f"DSS {layer.name!r} got {name}={value!r}; expected {expected}.")
+            raise LayerError(f"DSS {layer.name!r} got {name}={shown(value)}; expected {expected}.")
     if layer.return_state or layer.stateful:
         layer.check_causal("return or carry a state")
 

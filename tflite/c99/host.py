@@ -9,12 +9,12 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_s4.files import temporary_folder
 from keras_s4.tflite.c99.layout import StateLayout
 from keras_s4.tflite.c99.sources import TEMPLATES, c_source, interface_of
 from keras_s4.tflite.program import Program
@@ -47,9 +47,8 @@ class CRunner:
 
     def __init__(self, program: Program, flags: Sequence[str] = ("-O2",)):
         self.program = program
-        # Windows keeps a library that is loaded.
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=os.name == "nt") as folder:
-            library = compile_for_host({**c_source(program, NAME), "host.c": _wrapper(program)}, Path(folder), flags)
+        with temporary_folder() as folder:
+            library = compile_for_host({**c_source(program, NAME), "host.c": _wrapper(program)}, folder, flags)
             self._library = load(library)
         self._state = np.zeros(ctypes.c_ulong.in_dll(self._library, "state_size").value, np.uint8)
         offsets = (ctypes.c_ulong * max(1, len(program.states))).in_dll(self._library, "state_offsets")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4.checks import is_whole
+from keras_s4.checks import is_whole, shown
 from keras_s4.errors import LayerError
 from keras_s4.initializers import drawn, given
 from keras_s4.precision import at_least_single
@@ -133,7 +133,7 @@ def check_rank(layer: keras.layers.Layer, argument: str, rank, optional: bool) -
         return int(rank)
     alternative = ", or None to keep that matrix whole" if optional else ""
     raise LayerError(
-        f"{type(layer).__name__} {layer.name!r} got {argument}={rank!r}; expected a whole number of at least 1"
+        f"{type(layer).__name__} {layer.name!r} got {argument}={shown(rank)}; expected a whole number of at least 1"
         f"{alternative}."
     )
 
