@@ -20,6 +20,9 @@ HEADROOM = 1.25
 # seen reached 2.3 times its peaks.
 AMPLE_HEADROOM = 2.5
 RANGE_CANDIDATES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+# A range is halved so often at most where a function flattens its end: in a rare event the argument of a tanh may be
+# thousands of times that of all other steps. An end is flat if its half gives the same, to a part of all results.
+HALVINGS, FLAT = 14, 1 / 512
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -120,17 +123,35 @@ def int8_range(
     in `power_of_two_scale`.
     """
     sample = np.random.default_rng(0).choice(values.ravel(), min(values.size, 50_000), replace=False)
+    # Both ends are looked at, however rare.
+    sample = np.append(sample, [values.min(), values.max()])
     wanted = function(sample)
     low, high = min(values.min(), 0.0), max(values.max(), 0.0, values.min() + 1e-9)
+
+    def candidate(low: float, high: float) -> tuple[float, float, int]:
+        scale = max((high - low) / 255.0, 1e-9, finest)
+        zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+        rounded = (np.clip(np.rint(sample / scale) + zero_point, -128, 127) - zero_point) * scale
+        return float(np.mean((function(rounded) - wanted) ** 2)), float(scale), zero_point
+
+    flat = _flat_ends(np.array([low, high]), function, wanted)
+    for ends in ([True, True], [True, False], [False, True]):
+        if np.any(ends > flat):
+            continue
+        ranges = [tuple(np.where(ends, 2.0**-halvings, 1.0) * (low, high)) for halvings in range(HALVINGS + 1)]
+        low, high = min(ranges, key=lambda each: candidate(*each)[0])
     best = (np.inf, 1.0, 0)
     for low_part in RANGE_CANDIDATES:
         for high_part in RANGE_CANDIDATES:
-            scale = max((high * high_part - low * low_part) / 255.0, 1e-9, finest)
-            zero_point = int(np.clip(np.rint(-128 - low * low_part / scale), -128, 127))
-            rounded = (np.clip(np.rint(sample / scale) + zero_point, -128, 127) - zero_point) * scale
-            error = np.mean((function(rounded) - wanted) ** 2)
-            best = min(best, (float(error), float(scale), zero_point))
+            best = min(best, candidate(low * low_part, high * high_part))
     return best[1:]
+
+
+def _flat_ends(ends: np.ndarray, function: Callable[[np.ndarray], np.ndarray], results: np.ndarray) -> np.ndarray:
+    """Which ends of a range, bool `[2]`, a function flattens, so that less of the range may serve it better."""
+    if not np.ptp(results):
+        return np.zeros(2, bool)
+    return (ends != 0.0) & (np.abs(function(ends) - function(ends / 2.0)) <= FLAT * np.ptp(results))
 
 
 def symmetric_int8_scale(values: np.ndarray) -> float:

@@ -29,10 +29,11 @@ FAR = 1.25
 VERY_FAR = 16.0
 # A feature with fewer integers between its least and its largest value on the calibration data is worth a warning.
 LEAST_LEVELS = 64
-# What one in so many samples may be an outlier, if it is so many times further from the median than all others.
-RARE, OUTLYING = 1e-4, 4.0
-# Outliers are looked for in so many samples or more; they are in at most this part of so many pieces of the data.
-LEAST_SAMPLES, PIECES, PIECES_WITH_OUTLIERS = 200, 64, 0.02
+# What one in so many samples may be an outlier, if it is so many times further from the median than all others: a fall
+# or an impact among steps is nearer.
+RARE, OUTLYING = 1e-4, 8.0
+# Outliers are looked for in so many samples or more, all of them in one of so many pieces of the data or more.
+LEAST_SAMPLES, PIECES = 200, 64
 # What is left of the range beyond the rest of the samples.
 ROOM_FOR_OUTLIERS = 2.0
 
@@ -89,6 +90,11 @@ class Source:
         """The least and the largest value of each feature as the first layers read it, `[F]`."""
         scaled = self.samples * self.gain + self.offset
         return scaled.min(axis=0), scaled.max(axis=0)
+
+    @property
+    def medians(self) -> np.ndarray:
+        """The median of each feature as the first layers read it, `[F]`."""
+        return np.median(self.samples * self.gain + self.offset, axis=0)
 
 
 def source_of(
@@ -150,7 +156,9 @@ def _in_one_scale(source: Source) -> Signal:
 def _in_own_units(source: Source, largest: float) -> Signal:
     low, high = source.ends
     peaks, swings = np.maximum(np.abs(low), np.abs(high)), (high - low) / 2.0
-    middle = np.where((source.takes == "both") & (peaks > FAR * swings), (low + high) / 2.0, 0.0)
+    # What rounding of weights does shows in proportion to the integers: where the signal mostly is they are near 0, not
+    # where rare events have their middle.
+    middle = np.where((source.takes == "both") & (peaks > FAR * swings), source.medians, 0.0)
     reach = np.maximum(np.abs(low - middle), np.abs(high - middle))
     # A feature that calibration saw at one value only may still move: by as much as it is large, or as others do.
     reach = np.where(reach > 0.0, reach, np.where(peaks > 0.0, peaks, largest))
@@ -171,7 +179,8 @@ def _signal(source: Source, encoding: Encoding, scale: float) -> Signal:
 def clip_outliers(data: np.ndarray, counted: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Data without single values that are far beyond all others, for which the rest would pay with its resolution.
 
-    What is that far away more often, or in more than one of fifty pieces of the data, is what the signal does.
+    What is that far away more often, or in two windows, is what the signal does: a rare event may be what the
+    model is there for.
 
     Args:
         data: `[B, L, .., F]`.
@@ -195,8 +204,7 @@ def clip_outliers(data: np.ndarray, counted: np.ndarray | None = None) -> tuple[
         distance = np.abs(rows[:, feature] - median)
         rest = np.partition(distance, -allowed - 1)[-allowed - 1]
         outlying = distance > OUTLYING * rest
-        found = np.unique(pieces[outlying]).size
-        if rest == 0.0 or not outlying.any() or found > max(1, PIECES_WITH_OUTLIERS * (pieces[-1] + 1)):
+        if rest == 0.0 or np.unique(pieces[outlying]).size != 1:
             continue
         count[feature] = np.count_nonzero(outlying)
         reach = ROOM_FOR_OUTLIERS * distance[~outlying].max()

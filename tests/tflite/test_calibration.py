@@ -65,3 +65,15 @@ def test_symmetric_scale_is_a_power_of_two_and_clips_rare_outliers():
 def test_unusable_data_is_refused(model, data, message):
     with pytest.raises(ValueError, match=message):
         check_representative_data(model, data)
+
+
+def test_what_a_tanh_flattens_in_a_rare_event_costs_no_resolution():
+    """Arguments of thousands once among a thousand of about 1; and what only a linear function keeps is kept."""
+    values = np.random.default_rng(0).normal(size=(100, 1000))
+    values[3, 5], values[4, 6] = 5000.0, -3000.0
+    scale, zero_point = int8_range(values, np.tanh)
+    rounded = (np.clip(np.rint(values / scale) + zero_point, -128, 127) - zero_point) * scale
+    error = np.tanh(rounded) - np.tanh(values)
+    assert 20 * np.log10(np.tanh(values).std() / error.std()) > 35
+    scale, zero_point = int8_range(values, lambda x: x)
+    assert scale * (127 - zero_point) > 0.45 * 5000.0

@@ -70,9 +70,17 @@ def int8_activations(converted):
     return [t.name for t in converted.program.tensors() if t.type == "int8" and t.data is None]
 
 
+FORMATS = {"int8": "int8", "int16": "int16", "first": {"block_1": "int16"}, "second": {"block_2": "int16"}}
+
+
 @pytest.fixture(scope="module")
 def classifier():
-    keras.utils.set_random_seed(0)
+    return drawn_classifier(0)
+
+
+def drawn_classifier(seed):
+    """Random weights of this seed."""
+    keras.utils.set_random_seed(seed)
     x = keras.Input((LENGTH, CHANNELS))
     y = keras.layers.Dense(8, name="encoder")(x)
     y = layers.S4Block(6, name="block_1")(y)
@@ -85,8 +93,7 @@ def classifier():
 @pytest.fixture(scope="module")
 def programs(classifier):
     """The classifier in four formats."""
-    formats = {"int8": "int8", "int16": "int16", "first": {"block_1": "int16"}, "second": {"block_2": "int16"}}
-    return {name: convert(classifier, noise(), activations=format) for name, format in formats.items()}
+    return {name: convert(classifier, noise(), activations=format) for name, format in FORMATS.items()}
 
 
 class TestClassifier:
@@ -95,13 +102,21 @@ class TestClassifier:
         run_both(programs[format], noise(1, (3, LENGTH, CHANNELS)))
         run_both(programs[format], 30.0 * noise(2, (2, LENGTH, CHANNELS)))
 
-    def test_logits_gain_15_decibels(self, programs, classifier):
-        """With weights on the 8-bit grid, so that activations are all that rounds."""
+    def test_logits_gain_15_decibels(self):
+        """With weights on the 8-bit grid, so that activations are all that rounds.
+
+        On average of six models: of a single one the roundings of two blocks may happen to cancel.
+        """
         x = noise(1, (8, LENGTH, CHANNELS))
-        expected = log_probabilities(classifier, x)
-        ratios = {name: decibels(expected, logits(converted, x)) for name, converted in programs.items()}
+        found = {name: [] for name in FORMATS}
+        for seed in range(6):
+            model = drawn_classifier(seed)
+            expected = log_probabilities(model, x)
+            for name, format in FORMATS.items():
+                found[name].append(decibels(expected, logits(convert(model, noise(), activations=format), x)))
+        ratios = {name: np.mean(each) for name, each in found.items()}
         assert ratios["int16"] > ratios["int8"] + 15
-        assert ratios["int8"] - 0.5 < min(ratios["first"], ratios["second"])
+        assert ratios["int8"] < min(ratios["first"], ratios["second"])
         assert max(ratios["first"], ratios["second"]) < ratios["int16"]
 
     def test_the_type_is_that_of_the_layer(self, programs):

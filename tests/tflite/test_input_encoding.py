@@ -224,7 +224,7 @@ class TestOutliers:
             converted = convert(model, spiked(x))
         assert decibels(outputs_of(converted, x, wanted), wanted) > clean - 8
 
-    @pytest.mark.parametrize("kind", ["impulses", "square", "flag", "peaks", "event"])
+    @pytest.mark.parametrize("kind", ["impulses", "square", "flag", "peaks", "event", "twice", "fall"])
     def test_what_a_signal_does_is_not_clipped(self, kind):
         random = np.random.default_rng(0)
         x = 0.01 * random.normal(size=(20, 500, 1))
@@ -239,9 +239,52 @@ class TestOutliers:
             x += (np.arange(500) % 120 < 3)[:, None]
         if kind == "event":  # in one window, but for a while
             x[7, 100:130] += 1.0
+        if kind == "twice":  # single samples, but in two windows
+            x = np.concatenate([x] * 4)
+            x[[7, 60], [100, 300]] = 100.0
+        if kind == "fall":  # some times as far as all others
+            x[7, 100] = 6.0 * np.abs(x).max()
         clipped, count = clip_outliers(x)
         assert count.sum() == 0
         np.testing.assert_array_equal(clipped, x)
+
+
+class TestRareEvents:
+    def test_what_lies_between_events_is_near_the_middle_of_the_integers(self):
+        """Events on one side, and 100 times as large in another feature: what is quiet keeps its place."""
+        random = np.random.default_rng(0)
+        x = random.normal(size=(200, 60, 2)) * [0.1, 10.0]
+        for window in range(4):
+            x[window, 20:23] += [3.0, 300.0]
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((60, 2)), keras.layers.Rescaling([4.0, 0.04]), keras.layers.GRU(8), keras.layers.Dense(3)]
+        )
+        converted = convert(model, x)
+        quiet = x[100:]
+        integers = converted.quantize(quiet)
+        assert np.all(np.abs(np.median(integers, axis=(0, 1))) < 100)
+        assert decibels(converted.predict(quiet), model.predict(quiet, verbose=0)) > 30
+
+    def test_a_detector_of_impacts(self):
+        """A single sample is the event; the device decides as Keras does, calibrated on few of them."""
+        random = np.random.default_rng(0)
+
+        def windows(count, events):
+            x = 0.5 + 0.02 * random.normal(size=(count, 60, 1))
+            x[np.arange(events), random.integers(5, 55, events), 0] = random.uniform(20.0, 60.0, events)
+            return x
+
+        keras.utils.set_random_seed(0)
+        front = keras.layers.Dense(4, activation="tanh")
+        model = keras.Sequential(
+            [keras.Input((60, 1)), front, keras.layers.GlobalMaxPooling1D(), keras.layers.Dense(1)]
+        )
+        front.set_weights([np.full((1, 4), 1.0), np.full(4, -1.5)])
+        model.layers[-1].set_weights([np.full((4, 1), 2.0), np.zeros(1)])
+        converted = convert(model, windows(200, 2))
+        test = windows(100, 50)
+        np.testing.assert_array_equal(converted.predict(test) > 0, model.predict(test, verbose=0) > 0)
 
 
 UNITS = """

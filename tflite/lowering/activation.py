@@ -159,6 +159,12 @@ def product_scale(values: np.ndarray) -> float:
     return max(squash_scale(values), 2.0 ** np.ceil(np.log2(max(float(np.abs(values).max()), 1.0) * 2.0**-29)))
 
 
+def int16_scale(activation: Callable, values: np.ndarray) -> float:
+    """The scale of an int16 product in front of an activation; what a sigmoid or tanh flattens costs no resolution."""
+    scale = power_of_two_scale(float(np.abs(values).max()), 16)
+    return min(scale, product_scale(values)) if activation in SQUASHED else scale
+
+
 def _add_squash(name: str, activation: Callable, signal: Signal, builder: ProgramBuilder) -> Signal:
     argument = signal.tensor
     if argument.type != "int16" or argument.scale not in INPUT_SCALES:

@@ -18,7 +18,7 @@ import numpy as np
 from keras_s4.layers import LowRankConv1D
 from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.encoding import Encoding
-from keras_s4.tflite.lowering.activation import add_activation, in_float64
+from keras_s4.tflite.lowering.activation import add_activation, in_float64, int16_scale
 from keras_s4.tflite.lowering.dense import add_product, add_product_of, range_between
 from keras_s4.tflite.lowering.registry import ProgramBuilder, refusal, register
 from keras_s4.tflite.lowering.units import Takes, absorbed, units_of, with_encoding
@@ -286,7 +286,7 @@ def _add_depthwise(name: str, taps: _Taps, kernel: np.ndarray, bias: np.ndarray,
 def _range_before(layer: keras.layers.Layer, tensor: Tensor):
     """Scale and zero point of a product in the type of a tensor, in front of a layer's activation."""
     if tensor.type == "int16":
-        return lambda values: (power_of_two_scale(float(np.abs(values).max()), 16), 0)
+        return lambda values: (int16_scale(layer.activation, values), 0)
     return lambda values: int8_range(values, lambda sample: in_float64(layer.activation, sample))
 
 

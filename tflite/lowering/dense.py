@@ -17,7 +17,14 @@ from keras_s4.tflite.calibration import (
     power_of_two_scale,
     symmetric_int8_scale,
 )
-from keras_s4.tflite.lowering.activation import SQUASHED, add_activation, as_int16, in_float64, product_scale
+from keras_s4.tflite.lowering.activation import (
+    SQUASHED,
+    add_activation,
+    as_int16,
+    in_float64,
+    int16_scale,
+    product_scale,
+)
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.lowering.rounding import round_kernel
 from keras_s4.tflite.lowering.units import absorbed
@@ -137,7 +144,7 @@ def _wide_scale(layer: keras.layers.Layer, values: np.ndarray) -> float:
 def _range(layer, values: np.ndarray, signal: Signal, shifts: bool) -> tuple[float, int]:
     """Scale and zero point of the result."""
     if signal.tensor.type == "int16":
-        return power_of_two_scale(float(np.abs(values).max()), 16), 0
+        return int16_scale(layer.activation, values), 0
     if shifts:
         return symmetric_int8_scale(values), 0
     return int8_range(values, lambda sample: in_float64(layer.activation, sample))
