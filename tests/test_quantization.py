@@ -125,3 +125,19 @@ def test_lora_is_merged_into_the_kernels_that_are_trained():
     assert np.abs(aware.predict(data, verbose=0) - expected).max() < 0.1 * np.abs(expected).max()
     for twin in (aware.get_layer("wide"), aware.get_layer("block").value):
         assert not twin.lora_enabled and twin.kernel.trainable
+
+
+@pytest.mark.parametrize("spread, mean", [([1.0, 1e5], [0.0, 0.0]), ([300.0, 300.0], [1e5, 1e5])])
+def test_raw_features_of_different_units_are_refused(spread, mean):
+    """A Dense layer that has learned their units; with a Normalization in front of it the twins are near."""
+    x = np.asarray(mean) + np.random.default_rng(0).normal(size=(20, 12, 2)) * spread
+    kernel = np.random.default_rng(1).normal(size=(2, 4))
+    keras.utils.set_random_seed(0)
+    raw = keras.Sequential([keras.Input((12, 2)), keras.layers.Dense(4, activation="tanh"), keras.layers.GRU(3)])
+    raw.layers[0].set_weights([kernel / np.array(spread)[:, None], -(np.array(mean) / spread) @ kernel])
+    with pytest.raises(ValueError, match="layer 'dense.*' reads features of different units.*Normalization"):
+        quantize_aware(raw, x)
+    front = keras.layers.Normalization(mean=mean, variance=np.square(spread))
+    model = keras.Sequential([keras.Input((12, 2)), front, keras.layers.Dense(4, activation="tanh"), raw.layers[1]])
+    wanted, received = model.predict(x, verbose=0), quantize_aware(model, x).predict(x, verbose=0)
+    assert 10 * np.log10(np.var(wanted) / np.mean((received - wanted) ** 2)) > 20
