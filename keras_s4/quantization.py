@@ -91,7 +91,7 @@ def _check_raw_features(model: keras.Model, arrays: list[np.ndarray]) -> None:
             kernel = keras.ops.convert_to_numpy(kernel).astype(np.float64)
             unit = max(np.abs(kernel).max() / 127.0, 1e-30)
             values = array.reshape(-1, array.shape[-1])
-            swing = (values @ kernel).std()
+            swing = np.sqrt(np.mean((values @ kernel).var(axis=0)))
             lost = np.sqrt(np.mean((values @ (np.rint(kernel / unit) * unit - kernel)) ** 2))
             if lost * LEAST_RATIO > swing:
                 raise ValueError(

@@ -135,7 +135,7 @@ def test_raw_features_of_different_units_are_refused(spread, mean):
     keras.utils.set_random_seed(0)
     raw = keras.Sequential([keras.Input((12, 2)), keras.layers.Dense(4, activation="tanh"), keras.layers.GRU(3)])
     raw.layers[0].set_weights([kernel / np.array(spread)[:, None], -(np.array(mean) / spread) @ kernel])
-    with pytest.raises(ValueError, match="layer 'dense.*' reads features of different units.*Normalization"):
+    with pytest.raises(ValueError, match=r"layer 'dense.*' reads features of different units.*Normalization"):
         quantize_aware(raw, x)
     front = keras.layers.Normalization(mean=mean, variance=np.square(spread))
     model = keras.Sequential([keras.Input((12, 2)), front, keras.layers.Dense(4, activation="tanh"), raw.layers[1]])
