@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interruptions import hear_interruptions
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the scripts are for bash")
@@ -60,6 +61,7 @@ class Checkout:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_interruptions,
         )
 
     def run(self, mode=""):

@@ -97,7 +97,7 @@ def convert(
             period, or that do not divide the windows of an average over time.
     """
     check_model(model, representative_data, "convert")
-    length, steps = check_count(length, "length"), check_count(steps, "steps", least=None)
+    length, steps = check_count(length, "length"), check_count(steps, "steps")
     check_states(states)
     graph = graph_of(model)
     check_activations(model, activations)

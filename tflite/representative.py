@@ -24,12 +24,12 @@ LARGEST = 1e18
 SMALLEST = 1e-12
 
 
-def check_count(value: Any, name: str, who: str = "convert", least: int | None = 1) -> int | None:
-    """A whole number of `least` or more, or None; numpy's integers are such, truth values and texts are not.
+def check_count(value: Any, name: str, who: str = "convert") -> int | None:
+    """A whole number of 1 or more, or None; numpy's integers are such, truth values and texts are not.
 
     Raises:
         TypeError: no whole number.
-        ValueError: less than that.
+        ValueError: less than 1.
     """
     if value is None:
         return None
@@ -37,7 +37,7 @@ def check_count(value: Any, name: str, who: str = "convert", least: int | None =
         raise TypeError(
             f"{who} received {name}={shown(value)} ({type(value).__name__}); expected a whole number, 1 or more."
         )
-    if least is not None and value < least:
+    if value < 1:
         raise ValueError(f"{who} received {name}={value}; expected a whole number, 1 or more.")
     return int(value)
 
