@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_s4.checks import check_model
 from keras_s4.cloning import clone
-from keras_s4.graph import graph_of
+from keras_s4.graph import Graph, graph_of
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.quantized.grids import check_quantizers
 from keras_s4.layers.quantized.twins import TWINS, QuantizedLayer
@@ -49,12 +49,13 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
 
     check_model(model, data, "quantize_aware")
     check_quantizers()
+    graph = graph_of(model)
     if any(isinstance(layer, QuantizedLayer) for layer in layers_by_path(model).values()):
         raise ValueError(f"Model {model.name!r} is quantisation-aware already; train it with fit.")
     data, taken = gather(model, data, "quantize_aware")
     if taken:
         warnings.warn(taken, stacklevel=2)
-    _check_raw_features(model, list(check_representative_inputs(model, data).values()))
+    _check_raw_features(model, graph, list(check_representative_inputs(model, data).values()))
     program = convert(model, data, length).program
     ranges = {
         tensor.name: (float(tensor.scale), tensor.zero_point)
@@ -76,13 +77,12 @@ def _merge_lora(model: keras.Model, aware: keras.Model) -> None:
             twins[path].kernel.trainable = layer.trainable
 
 
-def _check_raw_features(model: keras.Model, arrays: list[np.ndarray]) -> None:
+def _check_raw_features(model: keras.Model, graph: Graph, arrays: list[np.ndarray]) -> None:
     """Refuse models whose twins would lose features of an input, since their weights differ by the features' units.
 
     Raises:
         ValueError: see `quantize_aware`.
     """
-    graph = graph_of(model)
     for key, array in zip(graph.inputs, arrays, strict=True):
         for layer in graph.readers(key):
             if not isinstance(layer, (keras.layers.Dense, LowRankDense)):
