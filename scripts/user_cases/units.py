@@ -18,9 +18,10 @@ MEAN, SPREAD = np.array([1e5, 0.4, 21.0, 1e6]), np.array([300.0, 0.05, 2.0, 2e5]
 
 
 def weather(seed: int = 0) -> np.ndarray:
-    """`[40, 60, 4]`: slow random walks in their units."""
+    """`[256, 60, 4]`: slow random walks in their units; of fewer windows, calibration would not see how far they go."""
     random = np.random.default_rng(seed)
-    walks = np.cumsum(random.normal(size=(40, LENGTH, 4)), axis=1) / np.sqrt(LENGTH) + random.normal(size=(40, 1, 4))
+    steps, starts = random.normal(size=(256, LENGTH, 4)), random.normal(size=(256, 1, 4))
+    walks = np.cumsum(steps, axis=1) / np.sqrt(LENGTH) + starts
     return (MEAN + SPREAD * walks).astype("float32")
 
 
