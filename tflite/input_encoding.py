@@ -23,6 +23,8 @@ from keras_s4.tflite.tensors import Tensor
 
 # In units of its own a feature reaches at most 1.
 OWN_SCALE = 2.0**-15
+# Features of equal spread share a scale where their largest values lie within this factor: 10 bits are left of each.
+MOST_ALIKE = 32.0
 # Where features have units, one whose largest value is so many times its swing has an offset.
 FAR = 1.25
 # Where all are alike but some far from zero by this much, they have units and offsets as well.
@@ -92,6 +94,11 @@ class Source:
         return scaled.min(axis=0), scaled.max(axis=0)
 
     @property
+    def spreads(self) -> np.ndarray:
+        """The root of the mean square of each feature about its median, as the first layers read it, `[F]`."""
+        return np.sqrt(np.mean((self.samples * self.gain + self.offset - self.medians) ** 2, axis=0))
+
+    @property
     def medians(self) -> np.ndarray:
         """The median of each feature as the first layers read it, `[F]`."""
         return np.median(self.samples * self.gain + self.offset, axis=0)
@@ -135,7 +142,9 @@ def encode(sources: list[Source]) -> list[Signal]:
     peaks = np.concatenate([np.maximum(*np.abs(source.ends)) for source in sources])
     swings = np.concatenate([(source.ends[1] - source.ends[0]) / 2.0 for source in sources])
     moving = swings > 0.0
-    alike = not moving.any() or peaks[moving].max() <= ALIKE * peaks[moving].min()
+    alike = not moving.any() or _are_alike(
+        peaks[moving], np.concatenate([source.spreads for source in sources])[moving]
+    )
     offsets = any(source.takes == "both" for source in sources)
     far = offsets and moving.any() and (peaks[moving] / swings[moving]).max() > VERY_FAR
     if alike and not far:
@@ -144,6 +153,16 @@ def encode(sources: list[Source]) -> list[Signal]:
     return [
         _in_one_scale(source) if source.takes == "nothing" else _in_own_units(source, largest) for source in sources
     ]
+
+
+def _are_alike(peaks: np.ndarray, spreads: np.ndarray) -> bool:
+    """Whether features share a scale.
+
+    Weights are rounded in units of the features: where those are alike but for rare peaks, units by the peaks would
+    make weights coarser and gain nothing, since 16 bits hold both.
+    """
+    within = peaks.max() / peaks.min()
+    return within <= ALIKE or (within <= MOST_ALIKE and spreads.max() <= ALIKE * spreads.min())
 
 
 def _in_one_scale(source: Source) -> Signal:

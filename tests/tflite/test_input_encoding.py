@@ -326,3 +326,12 @@ def test_sensor_integers_become_those_of_the_host(tmp_path, normalises):
     assert np.abs(received - wanted).max() <= 1
     assert (received != wanted).mean() < 0.01
     assert wanted.max(axis=0).min() == 32767  # some saturate
+
+
+@pytest.mark.parametrize(("spreads", "peaks", "alike"), [((1, 6), 1, True), ((1, 1), 20, True), ((1, 100), 1, False)])
+def test_features_alike_but_for_rare_peaks_share_a_scale(spreads, peaks, alike):
+    """Whose units would only make the weights coarser."""
+    data = np.random.default_rng(0).normal(size=(40, 30, 2)) * spreads
+    data[::4, 7, 1] *= peaks
+    model = keras.Sequential([keras.Input((30, 2)), keras.layers.Dense(4)])
+    assert (convert(model, data).program.encodings == {}) == alike

@@ -18,8 +18,10 @@ from keras_s4.tflite.tensors import Tensor
 
 Takes = Literal["nothing", "units", "both"]
 GAIN_BITS = 15
-# Features whose largest values lie within this factor share a scale.
-ALIKE = 4.0
+# Features whose largest values lie within this factor share a scale: 13 bits are left of each, and the weights of all
+# are rounded at one scale, as they were trained. (With a factor of 4, the six features of the smartwatch had units, and
+# the logits of the demo had 26 dB in place of 31: 92.7% of the labels were equal, and not 99.3%.)
+ALIKE = 8.0
 
 
 class Builder(Protocol):
