@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import model
 from targets.budgets import Budgets
+
+from keras_s4.testing.programs import model
 
 BUDGETS = pytest.StashKey[Budgets]()
 

@@ -8,14 +8,14 @@ import dataclasses
 import re
 
 import pytest
-from programs import SINGLE, single
 from targets import avr, from_any_state, from_reset
 
+from keras_s4.testing.programs import SINGLE, single
 from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors
-from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.c99 import c_source
+from keras_s4.tflite.program.blocks import in_blocks
 
 # Kernels, and what of them must be wider than `int`.
 WIDENED = {

@@ -11,7 +11,7 @@ import pytest
 
 from keras_s4 import models, reduce
 from keras_s4.tflite import convert, runtimes
-from keras_s4.tflite.flatbuffer_reader import read_summary
+from keras_s4.tflite.flatbuffer.reader import read_summary
 
 TFLITE_BYTES, ARENA_BYTES = 32 * 1024, 24 * 1024
 

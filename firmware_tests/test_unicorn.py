@@ -12,7 +12,7 @@ from targets import CORES, build, from_any_state, from_reset, run
 from targets.unicorn_core import Machine
 
 from keras_s4.tflite.c99 import c_source
-from keras_s4.tflite.operations import writes
+from keras_s4.tflite.program.operations import writes
 
 NAMES = [core.name for core in CORES.values() if core.in_unicorn]
 

@@ -16,12 +16,9 @@ _MODULES = {
         "compression",
         "datasets",
         "initializers",
-        "kernels",
         "layers",
-        "lengths",
         "models",
         "optimizers",
-        "quantization",
         "reduction",
         "regularizers",
         "resampling",
@@ -30,12 +27,17 @@ _MODULES = {
         "tflite",
         "training",
     )
-} | {"ranks": "keras_s4.compression.ranks"}
+} | {
+    "kernels": "keras_s4.dss.kernels",
+    "lengths": "keras_s4.surgery.lengths",
+    "quantization": "keras_s4.tflite.quantization",
+    "ranks": "keras_s4.compression.ranks",
+}
 _FUNCTIONS = {
-    "at_length": "keras_s4.lengths",
+    "at_length": "keras_s4.surgery.lengths",
     "at_rate": "keras_s4.resampling",
     "error_bound": "keras_s4.compression",
-    "quantize_aware": "keras_s4.quantization",
+    "quantize_aware": "keras_s4.tflite.quantization",
     "rank_tuning": "keras_s4.compression",
     "reduce": "keras_s4.compression",
     "search": "keras_s4.compression.search",

@@ -7,10 +7,10 @@ import dataclasses
 import keras
 
 from keras_s4.checks import check_model, is_real, shown
-from keras_s4.cloning import clone, dss_layers
-from keras_s4.graph import graph_of
 from keras_s4.layers import DSS, LastStep, S4Block
 from keras_s4.streaming import streamer_of
+from keras_s4.surgery.cloning import clone, dss_layers
+from keras_s4.surgery.graph import graph_of
 
 # What these do to a signal does not depend on how often it is sampled.
 POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)

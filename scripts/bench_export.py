@@ -110,7 +110,7 @@ def behind_average(task: Task) -> Task:
     """The network behind the average of some samples; the labels mean nothing for it."""
     import keras
 
-    from keras_s4.cloning import clone
+    from keras_s4.surgery.cloning import clone
 
     _, length, features = task.x.shape
     network = clone(task.model, {}, inputs=keras.Input((length // AVERAGED, features)))

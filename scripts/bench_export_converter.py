@@ -39,7 +39,7 @@ GELUS: dict[str, Callable] = {"GELU = x sigmoid(1.702 x)": logistic_gelu, "GELU 
 
 def convertible_models(model) -> dict[str, Any]:
     """The network as it is, and with other formulas for GELU where it has some, by what is appended to a row's name."""
-    from keras_s4.cloning import clone
+    from keras_s4.surgery.cloning import clone
 
     with_gelu = [name for name, activation in activations(model).items() if activation == "gelu"]
     replaced = {

@@ -23,7 +23,7 @@ import numpy as np
 from tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-from keras_s4.tflite.operators import NOTHING, check_types
+from keras_s4.tflite.flatbuffer.operators.table import NOTHING, check_types
 
 AMPLE_ARENA = 4 * 2**20
 # Smaller arenas make the host's interpreter crash, which only costs the bisection a process.

@@ -6,7 +6,7 @@
 - Layers: instructions of each operation on a Cortex-M4 beside those it cannot avoid.
 - DSS steps alone, instructions for each multiply-accumulate, on a Cortex-M4 and on a Cortex-M55 with Helium.
 - The keyword model beside published figures of other models.
-- Random models of `random_architectures.py` on the host and on a Cortex-M4.
+- Random models of `keras_s4.testing.architectures` on the host and on a Cortex-M4.
 - Random steps from full-range inputs and corrupted states under AddressSanitizer and UndefinedBehaviorSanitizer.
 
 Instructions are no cycles: emulators count what a core executes, not how long it takes. Unicorn and QEMU count alike

@@ -48,8 +48,8 @@ def dss_layer(channels: int, modes: int, folder: Path) -> None:
 def fuzzed(seeds: range, folder: Path) -> None:
     """The same of random models."""
     import keras
-    from random_architectures import random_model
 
+    from keras_s4.testing.architectures import random_model
     from keras_s4.tflite import convert
 
     for seed in seeds:
@@ -156,7 +156,7 @@ def least_instructions(operation) -> float:
 
     Two words are one load, and four bytes are; two 16-bit products are one instruction, and a word times a half is one.
     """
-    from keras_s4.tflite.operations import DiagonalStep, FullyConnected
+    from keras_s4.tflite.program.operations import DiagonalStep, FullyConnected
 
     size = math.prod(operation.next_state.shape if not hasattr(operation, "output") else operation.output.shape)
     match operation:
@@ -173,7 +173,7 @@ def least_instructions(operation) -> float:
 
 def layer_rows(program, cost: dict[str, Any]) -> list[dict]:
     """Each operation with its instructions and the least."""
-    from keras_s4.tflite.application.names import printable
+    from keras_s4.tflite.c99.names import printable
 
     rows = []
     least = {}
@@ -246,7 +246,7 @@ def measure_hostile(program, steps: int) -> dict[str, int]:
 
 def outputs_cost(program, cost: dict[str, Any]) -> float:
     """Instructions a step of what only outputs need, which is left out when nobody asks for them."""
-    from keras_s4.tflite.application.names import printable
+    from keras_s4.tflite.c99.names import printable
     from keras_s4.tflite.c99.schedule import schedule
 
     plan = schedule(program)

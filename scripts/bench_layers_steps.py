@@ -16,8 +16,9 @@ import scipy.fft
 import tensorflow as tf
 from keras import ops
 
-from keras_s4 import complex_pairs, kernels, layers, models
-from keras_s4.convolution import causal_convolution
+from keras_s4 import layers, models
+from keras_s4.dss import complex_pairs, kernels
+from keras_s4.dss.convolution import causal_convolution
 from keras_s4.streaming import StreamingModel
 
 BATCH, CHANNELS, STATES = 32, 64, 32
@@ -150,7 +151,7 @@ def differentiated(function: Callable, arguments: Sequence, variables: Sequence,
 
 
 def transform_sizes(length: int) -> list[tuple[int, int]]:
-    """The shapes of the complex transforms in one training step of ours: see `keras_s4.convolution`."""
+    """The shapes of the complex transforms in one training step of ours: see `keras_s4.dss.convolution`."""
     size = scipy.fft.next_fast_len(length)
     return LARGE_TRANSFORMS * [(BATCH * CHANNELS, size)] + SMALL_TRANSFORMS * [(CHANNELS, size)]
 

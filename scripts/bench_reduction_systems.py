@@ -72,6 +72,6 @@ def layers_of(path: Path) -> dict[str, DiagonalSystem]:
     """Return the DSS layers of a saved Keras model, discretised, by name."""
     import keras
 
-    from keras_s4.cloning import dss_layers
+    from keras_s4.surgery.cloning import dss_layers
 
     return {name: layer.system() for name, layer in dss_layers(keras.models.load_model(path)).items()}

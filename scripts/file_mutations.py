@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_s4.tflite.flatbuffer_reader import read_summary
-from keras_s4.tflite.flatbuffer_summary import Subgraph
-from keras_s4.tflite.flatbuffer_tables import Table, root_of
-from keras_s4.tflite.flatbuffer_writer import (
+from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_STEP, OPERATORS, TENSOR_TYPES
+from keras_s4.tflite.flatbuffer.reader import read_summary
+from keras_s4.tflite.flatbuffer.summary import Subgraph
+from keras_s4.tflite.flatbuffer.tables import Table, root_of
+from keras_s4.tflite.flatbuffer.writer import (
     DESCRIPTION,
     OperatorRecord,
     Quantization,
@@ -19,7 +20,6 @@ from keras_s4.tflite.flatbuffer_writer import (
     checksum,
     serialized,
 )
-from keras_s4.tflite.operators import CUSTOM_STEP, OPERATORS, TENSOR_TYPES
 
 EXTREMES = (0, 1, -1, 2, 3, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**20, 2**30, 2**31 - 1, -(2**31), 10**9)
 FLOATS = (0.0, -1.0, float("nan"), float("inf"), -float("inf"), 1e-45, 1e-38, 3e38, 1.0, 2.0**-15, 1e9, 1e-9)

@@ -97,7 +97,7 @@ def test_data_of(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def with_logits(model):
     """A classifier without the softmax of its last layer."""
-    from keras_s4.cloning import clone
+    from keras_s4.surgery.cloning import clone
 
     last = model.layers[-1].get_config()
     return clone(model, {last["name"]: {"activation": "linear"}}) if last.get("activation") == "softmax" else model

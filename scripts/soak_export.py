@@ -3,7 +3,7 @@
 - Soak: a two-block classifier takes a million steps of noise, states fed back, on the emulator and on TensorFlow Lite
   Micro, which must agree in every output of every step and in the states after every thousand.
 - Fuzzing: random models that mix all layers, rates, ranks and formats that can be exported
-  (`random_architectures.py`), the same comparison, and the signal to noise ratio of their outputs against Keras.
+  (`keras_s4.testing.architectures`), the same comparison, and the signal to noise ratio of their outputs against Keras.
 - Damage: random bytes of a file flipped, or its end cut off: refused with a `ValueError`, or computed; nothing else.
 - Signals for DSS layers with poles up to a radius of 0.9999: signal to noise over 16,000 steps of noise; what is left
   of the output after noise and then silence; full-scale square waves at the frequency of every mode, on which no 32-bit
@@ -64,8 +64,8 @@ def soak(steps: int, progress: Progress) -> list[Figure]:
 def fuzz(count: int, seed: int, progress: Progress) -> list[Figure]:
     """Random models: how many differ between emulator and TensorFlow Lite Micro, or cannot be converted."""
     import keras
-    from random_architectures import random_model
 
+    from keras_s4.testing.architectures import random_model
     from keras_s4.tflite.lowering import supported_layers
 
     task = progress.add_task(f"fuzzing, {count} models", total=count)

@@ -1,6 +1,6 @@
 """A made-up summary of the demo: what the report and the command show."""
 
-from keras_s4.settings import Settings
+from keras_s4.job.settings import Settings
 
 ROW = {
     "accuracy": 0.5,

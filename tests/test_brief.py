@@ -7,9 +7,9 @@ from keras_s4.brief import Brief, brief
 from keras_s4.reduction import balanced_truncation
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.operations import Requantize
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.operations import Requantize
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
 
 @pytest.mark.parametrize(

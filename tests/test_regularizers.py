@@ -6,12 +6,12 @@ import pytest
 import tensorflow
 
 from keras_s4 import models
-from keras_s4.cloning import dss_layers
 from keras_s4.compression.callbacks import weighted_regularizers
 from keras_s4.layers import DSS
 from keras_s4.reduction import hankel_singular_values
 from keras_s4.regularizers import HankelNorm, NuclearNorm
 from keras_s4.regularizers.polar import polar_factor
+from keras_s4.surgery.cloning import dss_layers
 from keras_s4.systems import DiagonalSystem
 
 

@@ -13,31 +13,23 @@ import keras
 import numpy as np
 
 from keras_s4.checks import check_model
-from keras_s4.graph import Graph, TensorKey, graph_of
 from keras_s4.layers import LowRankDense
 from keras_s4.layers.quantized import QuantizedLayer
-from keras_s4.padding import as_list
-from keras_s4.paths import layers_by_path
 from keras_s4.samples import check_tokens
+from keras_s4.surgery.graph import Graph, TensorKey, graph_of
+from keras_s4.surgery.padding import as_list
+from keras_s4.surgery.paths import layers_by_path
 from keras_s4.tflite import engines
-from keras_s4.tflite.blocks import in_blocks
 from keras_s4.tflite.c99 import c_source
-from keras_s4.tflite.calibration import (
-    AMPLE_HEADROOM,
-    HEADROOM,
-    Signal,
-    check_representative_inputs,
-)
-from keras_s4.tflite.encoding import encoded
 from keras_s4.tflite.engines import Engine
 from keras_s4.tflite.flatbuffer import States, Steps, check_states, to_tflite
-from keras_s4.tflite.formats import check_activations
-from keras_s4.tflite.input_encoding import Source, encode, source_of, warnings_of
 from keras_s4.tflite.lowering import ProgramBuilder, lower
+from keras_s4.tflite.lowering.calibration import AMPLE_HEADROOM, HEADROOM, Signal, check_representative_inputs
+from keras_s4.tflite.lowering.formats import check_activations
+from keras_s4.tflite.lowering.input_encoding import Source, encode, source_of, warnings_of
 from keras_s4.tflite.lowering.registry import Activations
+from keras_s4.tflite.lowering.representative import check_count, gather
 from keras_s4.tflite.manifest import manifest_of
-from keras_s4.tflite.operations import Accumulate
-from keras_s4.tflite.output_steps import OutputSteps
 from keras_s4.tflite.padding import (
     PaddedInputs,
     at_their_places,
@@ -46,10 +38,13 @@ from keras_s4.tflite.padding import (
     real_steps_first,
     run_to_own_lengths,
 )
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.representative import check_count, gather
-from keras_s4.tflite.samples import clipped_share, sample_arrays
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.blocks import in_blocks
+from keras_s4.tflite.program.encoding import encoded
+from keras_s4.tflite.program.operations import Accumulate
+from keras_s4.tflite.program.output_steps import OutputSteps
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.samples import clipped_share, sample_arrays
+from keras_s4.tflite.program.tensors import Tensor
 
 # Samples of one invoke.
 MOST_STEPS = 65_536

@@ -12,8 +12,8 @@ from keras_s4.checks import shown
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.c99 import CRunner
 from keras_s4.tflite.c99.host import CompilerError, compiler
-from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import Program
+from keras_s4.tflite.emulator.emulator import Emulator
+from keras_s4.tflite.program.program import Program
 
 Engine = Literal["tflm", "c", "emulator"]
 Run = Callable[[np.ndarray | list[np.ndarray]], np.ndarray | tuple[np.ndarray, ...]]

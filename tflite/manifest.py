@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from keras_s4.tflite import engines, runtimes
-from keras_s4.tflite.encoding import Encoding
-from keras_s4.tflite.flatbuffer_reader import Summary, read_summary
-from keras_s4.tflite.operations import (
+from keras_s4.tflite.flatbuffer.reader import Summary, read_summary
+from keras_s4.tflite.program.encoding import Encoding
+from keras_s4.tflite.program.operations import (
     Affine,
     DepthwiseProduct,
     DiagonalStep,
@@ -24,8 +24,8 @@ from keras_s4.tflite.operations import (
     Multiply,
     Normalize,
 )
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
 # A `TfLiteTensor` on a 32-bit core; versions of TensorFlow Lite Micro differ in whether the measurement contains them.
 _BYTES_PER_END = 64

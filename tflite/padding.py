@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.padding import held_between, moved_to_the_front, padding_of
-from keras_s4.padding_proof import Proof
-from keras_s4.tflite.operations import Embed
-from keras_s4.tflite.program import Program
+from keras_s4.surgery.padding import held_between, moved_to_the_front, padding_of
+from keras_s4.surgery.padding_proof import Proof
+from keras_s4.tflite.program.operations import Embed
+from keras_s4.tflite.program.program import Program
 
 Integers = np.ndarray | tuple[np.ndarray, ...]
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_s4.files import temporary_folder
-from keras_s4.tflite.flatbuffer_reader import TensorSummary, check_tflite
+from keras_s4.tflite.flatbuffer.reader import TensorSummary, check_tflite
 
 Progress = Callable[[int, int], None]
 

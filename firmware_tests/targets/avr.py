@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 from keras_s4.tflite.c99 import c_source
+from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.c99.sources import interface_of
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.rendering import render
+from keras_s4.tflite.program.program import Program
 from targets.toolchains import STRICT, C
 from targets.vectors import Vectors, vector_header
 

@@ -15,9 +15,9 @@ from elftools.elf.elffile import ELFFile
 
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.c99.layout import StateLayout
+from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.c99.sources import interface_of
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.rendering import render
+from keras_s4.tflite.program.program import Program
 from targets.cores import Core
 from targets.toolchains import TOOLCHAINS, C
 from targets.vectors import Vectors, vector_header

@@ -12,7 +12,7 @@ import unicorn
 from unicorn import arm_const
 
 from keras_s4.tflite.c99.sources import interface_of
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.tensors import Tensor
 from targets.cores import Core
 from targets.image import Image
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.c99.layout import StateLayout
+from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.c99.sources import interface_of, states_in_modes
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.rendering import render
+from keras_s4.tflite.program.program import Program
 from targets.toolchains import C
 
 

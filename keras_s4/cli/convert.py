@@ -96,7 +96,7 @@ def convert(
         types = _activations(activations)
         with console().status("Starting TensorFlow ..."), quiet_start():
             from keras_s4 import tflite
-            from keras_s4.outputs import checked_targets
+            from keras_s4.scoring.outputs import checked_targets
             from keras_s4.tflite.application import folder
             from keras_s4.tflite.lowering import registry
         if list_supported:
@@ -153,7 +153,7 @@ def _activations(given: list[str] | None) -> str | dict[str, str]:
 
 def _supported(layers: list[str]) -> dict[str, Any]:
     """Layers and operators, JSON-ready."""
-    from keras_s4.tflite.operators import OPERATORS
+    from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 
     return {
         "layers": layers,

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from keras_s4.cli import files
 from keras_s4.cli.console import Bars, console, one_message, quiet_start, show_table
-from keras_s4.settings import Settings
+from keras_s4.job.settings import Settings
 
 DEFAULTS = Settings()
 
@@ -46,7 +46,7 @@ def demo(
         settings = Settings(fold, seed, channels, states, blocks, fraction, epochs, retrain_epochs)
         files.check_places({}, {}, out=out)
         with console().status("Starting TensorFlow ..."), quiet_start():
-            from keras_s4 import pipeline
+            from keras_s4.job import pipeline
         with Bars({name: stage.title for name, stage in pipeline.STAGES.items()}) as bars:
             summary = pipeline.run(out, settings, bars.update, restart)
         _show(summary, out)
@@ -54,7 +54,7 @@ def demo(
 
 def _show(summary: dict[str, Any], out: Path) -> None:
     """The table, the verdict and where to find the rest."""
-    from keras_s4 import report
+    from keras_s4.job import report
 
     headings, rows = report.table_cells(summary)
     table = Table(

@@ -132,7 +132,7 @@ def _output_errors(original, reduced, inputs) -> dict[str, Any]:
 
 def _measured_error(reduced, part) -> float:
     """The Hinf error of a layer's worst channel, relative to the channel."""
-    from keras_s4.cloning import layer_at
+    from keras_s4.surgery.cloning import layer_at
 
     error = part.system - layer_at(reduced, part.name).system()
     return float((error.hinf_norm() / part.system.hinf_norm()).max())

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_s4.cloning import dss_layers
 from keras_s4.compression.part import Part
 from keras_s4.compression.parts import other_flash_bytes, parts_of
+from keras_s4.surgery.cloning import dss_layers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,13 +19,13 @@ from keras_s4.brief import Brief
 from keras_s4.checks import check_model, choice
 from keras_s4.classes import known_class, own_methods
 from keras_s4.compression.error_rules import RULES, SIGMOID_SLOPE, Signal, gated, over_time, refusal
-from keras_s4.compression.layer_inputs import check_data, windows_of
 from keras_s4.compression.matrices import matrices_of
-from keras_s4.graph import as_numbered, graph_of
-from keras_s4.layer_state import quantization_of
 from keras_s4.layers import DSS, LowRankConv1D, LowRankDense, S4Block
-from keras_s4.paths import layers_by_path
 from keras_s4.samples import real_array
+from keras_s4.surgery.graph import as_numbered, graph_of
+from keras_s4.surgery.layer_inputs import check_data, windows_of
+from keras_s4.surgery.layer_state import quantization_of
+from keras_s4.surgery.paths import layers_by_path
 
 # Largest slopes. GELU and SiLU overshoot 1 a little; the others are exact.
 SLOPES = {

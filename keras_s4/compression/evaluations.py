@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_s4.compression.fingerprints import differing
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.files import json_bytes, write_bytes
-from keras_s4.settings import differing
 
 
 @dataclasses.dataclass(frozen=True)

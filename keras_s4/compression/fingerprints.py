@@ -25,6 +25,11 @@ def model_digest(model: keras.Model) -> str:
     return digest(json.dumps(config, sort_keys=True, default=str), *map(keras.ops.convert_to_numpy, model.weights))
 
 
+def differing(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The names of the settings in which two sets of them differ; one that is missing differs."""
+    return [name for name in {**asked, **found} if asked.get(name) != found.get(name)]
+
+
 def _update(sha, value: Any) -> None:
     if isinstance(value, Mapping):
         value = sorted(value.items())

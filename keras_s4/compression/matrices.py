@@ -21,7 +21,7 @@ from keras_s4.layers import (
     LowRankSimpleRNN,
     LowRankSimpleRNNCell,
 )
-from keras_s4.paths import layers_by_path
+from keras_s4.surgery.paths import layers_by_path
 from keras_s4.weights import finite_weights
 
 LOW_RANK = {

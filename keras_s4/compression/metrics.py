@@ -15,12 +15,12 @@ from keras import ops
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model, whole_number
 from keras_s4.compression.fingerprints import digest
-from keras_s4.heads import MULTI_LABEL, Head
-from keras_s4.outputs import by_output, heads_of, outputs_by_name
-from keras_s4.padding import as_list, mask_at, may_mask
 from keras_s4.samples import check_examples, is_several
-from keras_s4.scores import against_targets
-from keras_s4.tokens import check_tokens_of
+from keras_s4.scoring.heads import MULTI_LABEL, Head
+from keras_s4.scoring.outputs import by_output, heads_of, outputs_by_name
+from keras_s4.scoring.scores import against_targets
+from keras_s4.scoring.tokens import check_tokens_of
+from keras_s4.surgery.padding import as_list, mask_at, may_mask
 
 LABELS, QUANTITIES = "labels", "quantities"
 _WHO = {LABELS: "accuracy_on", QUANTITIES: "error_on", None: "score_on"}
@@ -199,7 +199,7 @@ def accuracy_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> Scor
             count where the model's outputs carry a mask, as in Keras' metrics, and their targets may be anything.
         batch_size: examples at a time.
         task: what the outputs mean, where model, loss and labels say it wrongly: "classes", "binary" or "multi_label",
-            or a `keras_s4.heads.Head`.
+            or a `keras_s4.scoring.heads.Head`.
 
     Returns:
         `evaluate(model) -> float` from 0 to 1. A model with a single output gives a probability, and class 1 above 0.5,

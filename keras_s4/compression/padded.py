@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.cloning import clone
 from keras_s4.compression.matrices import owner_of
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import layer_path
-from keras_s4.paths import layer_at
+from keras_s4.surgery.cloning import clone
+from keras_s4.surgery.paths import layer_at
 from keras_s4.systems import DiagonalSystem
 
 

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from keras_s4.checks import check_model, shown
-from keras_s4.cloning import dss_layers
-from keras_s4.compression.layer_inputs import PowerSpectrum, measure, moment_of
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
 from keras_s4.compression.part import Cost, Part
 from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
-from keras_s4.paths import Layers, is_graph, layers_by_path
+from keras_s4.surgery.cloning import dss_layers
+from keras_s4.surgery.layer_inputs import PowerSpectrum, measure, moment_of
+from keras_s4.surgery.paths import Layers, is_graph, layers_by_path
 
 __all__ = [
     "KINDS",

@@ -8,14 +8,14 @@ from typing import Any
 import keras
 
 from keras_s4.checks import check_model, choice
-from keras_s4.cloning import clone
 from keras_s4.compression.matrices import low_rank_layer
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import KINDS, parts_of
 from keras_s4.compression.ranks import check_ranks, uniform
 from keras_s4.layers import S4Block
-from keras_s4.paths import layer_at, layers_by_path
 from keras_s4.reduction import METHODS
+from keras_s4.surgery.cloning import clone
+from keras_s4.surgery.paths import layer_at, layers_by_path
 
 
 def reduce(

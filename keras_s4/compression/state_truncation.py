@@ -10,9 +10,9 @@ from keras import ops
 
 from keras_s4 import reduction
 from keras_s4.checks import is_real, is_whole
-from keras_s4.cloning import clone, dss_layers
 from keras_s4.compression.callbacks import compile_again
 from keras_s4.compression.states import StatesPart
+from keras_s4.surgery.cloning import clone, dss_layers
 
 
 class TruncateStates(keras.callbacks.Callback):

@@ -6,14 +6,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4 import complex_pairs as pairs
-from keras_s4 import discretization, initializers, masks
-from keras_s4.discretization import METHODS
+from keras_s4 import initializers
+from keras_s4.dss import complex_pairs as pairs
+from keras_s4.dss import discretization, masks
+from keras_s4.dss.discretization import METHODS
+from keras_s4.dss.modes import Modes
 from keras_s4.errors import LayerError
 from keras_s4.layers import dss_checks
 from keras_s4.layers.dss_checks import KERNELS
 from keras_s4.layers.state_regularizer import StatePenalty, StateRegularizer
-from keras_s4.modes import Modes
 from keras_s4.precision import at_least_single
 from keras_s4.systems import DiagonalSystem
 from keras_s4.weights import finite_weights

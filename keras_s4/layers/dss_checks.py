@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_s4.checks import is_truth_value, shown
-from keras_s4.discretization import METHODS
+from keras_s4.dss.discretization import METHODS
 from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
 

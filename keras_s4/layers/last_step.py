@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_s4 import masks
+from keras_s4.dss import masks
 from keras_s4.errors import LayerError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.modes import Modes
+from keras_s4.dss.modes import Modes
 
 
 class StateRegularizer(keras.Regularizer):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.reduction.gramians import GramianFactors, gramian_factors
-from keras_s4.reduction.realization import Realization, blocks_of, checked_rank, inverse_roots, joined, limited_spectrum
+from keras_s4.reduction.realization import (
+    Realization,
+    blocks_of,
+    checked_rank,
+    inverse_roots,
+    joined,
+    limited_spectrum,
+)
 from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_s4 import complex_pairs as pairs
-from keras_s4.complex_pairs import ComplexPair
-from keras_s4.modes import Modes
+from keras_s4.dss import complex_pairs as pairs
+from keras_s4.dss.complex_pairs import ComplexPair
+from keras_s4.dss.modes import Modes
 
 Tensor = Any
 

@@ -7,9 +7,9 @@ import numbers
 import keras
 from keras import ops
 
+from keras_s4.dss.modes import Modes
 from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
-from keras_s4.modes import Modes
 from keras_s4.precision import at_least_single
 from keras_s4.regularizers.hankel import hankel_matrices
 from keras_s4.regularizers.polar import polar_factor

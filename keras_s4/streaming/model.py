@@ -10,10 +10,10 @@ import numpy as np
 from keras import ops
 
 from keras_s4.checks import check_model, whole_number
-from keras_s4.padding import padding_of, places_of_real_steps, take_steps
-from keras_s4.padding_proof import Proof, trial_data
 from keras_s4.streaming.compiled import compiled
 from keras_s4.streaming.network import Network, Signal, graph_of_streams
+from keras_s4.surgery.padding import padding_of, places_of_real_steps, take_steps
+from keras_s4.surgery.padding_proof import Proof, trial_data
 
 Tensor = Any
 State = Any

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_s4.graph import Graph, graph_of
-from keras_s4.padding import operations_of_masks
 from keras_s4.streaming.loop import StepLoop
 from keras_s4.streaming.pointwise import EachValue
 from keras_s4.streaming.streamer import Streamer, refusal, streamer_of
 from keras_s4.streaming.timing import EVERY_STEP, Clock, Timing, always, updated
+from keras_s4.surgery.graph import Graph, graph_of
+from keras_s4.surgery.padding import operations_of_masks
 
 Tensor = Any
 State = Any

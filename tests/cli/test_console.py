@@ -11,9 +11,10 @@ from interruptions import hear_interruptions
 from rich.table import Table
 from typer.testing import CliRunner
 
-from keras_s4 import cli, pipeline
+from keras_s4 import cli
 from keras_s4.cli.console import console, show_table
 from keras_s4.cli.messages import LONGEST, message_of
+from keras_s4.job import pipeline
 
 
 def run(code, **options):

@@ -5,9 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.tflite import comparison
-from keras_s4.tflite.flatbuffer_reader import read_summary
-from keras_s4.tflite.operators import OPERATORS
+from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
+from keras_s4.tflite.flatbuffer.reader import read_summary
+from keras_s4.tflite.verification import comparison
 
 
 def test_bytes_arena_operators_and_files(call, model_file, data_file, tmp_path):

@@ -2,7 +2,8 @@ import pytest
 from summaries import SUMMARY
 from typer.testing import CliRunner
 
-from keras_s4 import cli, pipeline
+from keras_s4 import cli
+from keras_s4.job import pipeline
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ from nested_models import nested_model, sequences
 
 import keras_s4
 from keras_s4 import ranks
-from keras_s4.cloning import clone
 from keras_s4.compression.budgets import flash_outside
 from keras_s4.compression.callbacks import HardLowRank, weight_matrices
 from keras_s4.compression.kept import VECTORS, kept_weights
-from keras_s4.compression.layer_inputs import measure, moment_of
 from keras_s4.compression.matrices import matrix_layers, owner_of
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.parts import KINDS, parts_of
 from keras_s4.layers import LowRankDense, LowRankGRU, LowRankGRUCell, LowRankLSTMCell
-from keras_s4.paths import layer_at
+from keras_s4.surgery.cloning import clone
+from keras_s4.surgery.layer_inputs import measure, moment_of
+from keras_s4.surgery.paths import layer_at
 
 SHAPES = {
     "between/kernel": (6, 5),

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 import keras_s4
-from keras_s4.cloning import dss_layers
 from keras_s4.compression.parts import parts_of
+from keras_s4.surgery.cloning import dss_layers
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pytest
 from conformance import shake
 
 import keras_s4
-from keras_s4.cloning import layer_at
 from keras_s4.compression.parts import parts_of
 from keras_s4.layers import LowRankConv1D, LowRankDense, LowRankGRU, LowRankLSTM, LowRankSimpleRNN, S4Block
 from keras_s4.streaming import StreamingModel
+from keras_s4.surgery.cloning import layer_at
 
 RANKS = {
     "conv/kernel": 2,

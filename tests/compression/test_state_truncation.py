@@ -11,8 +11,8 @@ import pytest
 
 import keras_s4
 from keras_s4 import models
-from keras_s4.cloning import dss_layers
 from keras_s4.compression.state_truncation import TruncateStates, with_own_poles
+from keras_s4.surgery.cloning import dss_layers
 
 
 def new_model(blocks=1, **dss):

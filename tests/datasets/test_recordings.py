@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold
 
-from keras_s4.datasets import FOLDS, SMARTWATCH_CLASSES, Recordings, smartwatch, smartwatch_recordings, smartwatch_split
+from keras_s4.datasets import (
+    FOLDS,
+    SMARTWATCH_CLASSES,
+    Recordings,
+    smartwatch,
+    smartwatch_recordings,
+    smartwatch_split,
+)
 from keras_s4.datasets import recordings as module
 
 needs_smartwatch = pytest.mark.skipif(

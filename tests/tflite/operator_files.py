@@ -3,7 +3,7 @@
 import numpy as np
 from tflite_micro import runtime
 
-from keras_s4.tflite.flatbuffer_writer import ModelWriter
+from keras_s4.tflite.flatbuffer.writer import ModelWriter
 
 
 def operator_model(name: str, inputs: list[tuple], output: tuple, **options) -> bytes:

@@ -5,8 +5,8 @@ import pytest
 from keras_s4.layers import DSS
 from keras_s4.tflite import convert
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.flatbuffer_reader import read_summary
-from keras_s4.tflite.operators import OPERATORS
+from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
+from keras_s4.tflite.flatbuffer.reader import read_summary
 
 
 def test_probabilities_are_near_those_of_keras(converted, reduced_model, test_windows):

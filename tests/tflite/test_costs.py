@@ -3,7 +3,7 @@
 from keras_s4 import reduce
 from keras_s4.compression.parts import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES
 from keras_s4.tflite import convert
-from keras_s4.tflite.flatbuffer_reader import read_summary
+from keras_s4.tflite.flatbuffer.reader import read_summary
 
 
 def test_predicted_cost_of_a_mode_is_the_measured_one(trained_model, windows):

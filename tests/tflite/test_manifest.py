@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from keras_s4.tflite import runtimes
-from keras_s4.tflite.flatbuffer_reader import read_summary
-from keras_s4.tflite.operations import DiagonalStep, FullyConnected
-from keras_s4.tflite.operators import OPERATORS
+from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
+from keras_s4.tflite.flatbuffer.reader import read_summary
+from keras_s4.tflite.program.operations import DiagonalStep, FullyConnected
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import sys
 
 import numpy as np
 import pytest
-from programs import SINGLE, full_range, model, random_inputs, single
 
+from keras_s4.testing.programs import SINGLE, full_range, model, random_inputs, single
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.flatbuffer import to_tflite
-from keras_s4.tflite.operations import FullyConnected
-from keras_s4.tflite.program import Program
+from keras_s4.tflite.program.operations import FullyConnected
+from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.runtimes import TensorFlowRunner, TflmRunner, measure_arena, run_tflm
 
 

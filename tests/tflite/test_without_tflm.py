@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from keras_s4 import models
-from keras_s4.tflite import comparison, convert, engines, runtimes, verification
+from keras_s4.tflite import convert, engines, runtimes
 from keras_s4.tflite.c99 import host
+from keras_s4.tflite.verification import comparison
+from keras_s4.tflite.verification import verify as verification
 
 HIDING = '''
 import sys

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_s4.tflite.application.golden import Golden
-from keras_s4.tflite.flatbuffer_reader import read_summary
-from keras_s4.tflite.operators import OPERATORS
+from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
+from keras_s4.tflite.flatbuffer.reader import read_summary
 
 # Bytes of the arena that are needed to plan its use, and then are free again.
 MOMENT = 1000

@@ -14,22 +14,22 @@ from rich.table import Table
 
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model
-from keras_s4.cloning import dss_layers
-from keras_s4.padding import real_values
 from keras_s4.samples import real_array
+from keras_s4.surgery.cloning import dss_layers
+from keras_s4.surgery.padding import real_values
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis import tables
 from keras_s4.tflite.analysis.signal_to_noise import COEFFICIENTS, Comparison, axes_of_output, input_arrays
 from keras_s4.tflite.analysis.signal_to_noise import real as real_numbers
 from keras_s4.tflite.analysis.states import States, analyse_states
 from keras_s4.tflite.conversion import Arrays, Converted
-from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.input_encoding import coarse_features
-from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.emulator.emulator import Emulator
+from keras_s4.tflite.lowering.input_encoding import coarse_features
+from keras_s4.tflite.lowering.representative import check_count
 from keras_s4.tflite.padding import real_steps_first
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.representative import check_count
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.operations import DiagonalStep
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
 # Sequences on which signal-to-noise ratios are taken.
 NOISE_SEQUENCES = 32

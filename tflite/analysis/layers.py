@@ -13,17 +13,17 @@ import keras
 import numpy as np
 
 from keras_s4.activation_names import activation_name
-from keras_s4.graph import as_numbered, graph_of
 from keras_s4.layers import S4Block
+from keras_s4.surgery.graph import as_numbered, graph_of
 from keras_s4.tflite.analysis.signal_to_noise import centred, input_arrays, power, real
 from keras_s4.tflite.conversion import Converted
-from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.encoding import Encoding, encoded
-from keras_s4.tflite.fixed_point import RANGES
-from keras_s4.tflite.operations import writes
+from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.padding import blocks_of, of_equal_length, real_steps_first
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.encoding import Encoding, encoded
+from keras_s4.tflite.program.fixed_point import RANGES
+from keras_s4.tflite.program.operations import writes
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
 SEQUENCES = 32
 # Of padded sequences, of so many different lengths.

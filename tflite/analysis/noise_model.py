@@ -16,11 +16,11 @@ import numpy as np
 
 from keras_s4.tflite.analysis import real_arithmetic
 from keras_s4.tflite.analysis.real_arithmetic import Values
-from keras_s4.tflite.encoding import encoded
-from keras_s4.tflite.fixed_point import RANGES
-from keras_s4.tflite.operations import Accumulate, DiagonalStep, Window, reads
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.encoding import encoded
+from keras_s4.tflite.program.fixed_point import RANGES
+from keras_s4.tflite.program.operations import Accumulate, DiagonalStep, Window, reads
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
 _STATEFUL = (DiagonalStep, Accumulate, Window)
 # Features of an input up to which each is a stage of its own.

@@ -13,7 +13,7 @@ import scipy.signal
 import scipy.special
 
 from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
-from keras_s4.tflite.operations import (
+from keras_s4.tflite.program.operations import (
     Accumulate,
     Add,
     Affine,
@@ -36,7 +36,7 @@ from keras_s4.tflite.operations import (
     Window,
     WindowMaximum,
 )
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.tensors import Tensor
 
 Values = dict[str, np.ndarray]
 

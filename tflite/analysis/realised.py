@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.systems import DiagonalSystem
-from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.program.operations import DiagonalStep
 
 
 def mode_arrays(step: DiagonalStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from keras_s4.brief import Brief
 from keras_s4.systems import DiagonalSystem, one_minus_squared_radius
-from keras_s4.tflite import fixed_point
 from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
-from keras_s4.tflite.delta_form import decay_steps, l1_norms, state_trajectory_peaks
-from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.lowering.delta_form import decay_steps, l1_norms, state_trajectory_peaks
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.operations import DiagonalStep
 
 # A zero input is followed until the ideal state has fallen to this part of its start, or for this many steps.
 FORGOTTEN = 1e-3

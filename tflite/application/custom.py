@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from keras_s4.tflite.application.golden import Golden
-from keras_s4.tflite.application.names import printable
 from keras_s4.tflite.application.sources import TEMPLATES, render_sources
-from keras_s4.tflite.custom_operator import library_files
-from keras_s4.tflite.custom_operator.expansion import state_shapes
+from keras_s4.tflite.c99.names import printable
+from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.flatbuffer import read_summary, to_tflite
-from keras_s4.tflite.program import Program, State
-from keras_s4.tflite.rendering import render
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.flatbuffer.custom_operator import library_files
+from keras_s4.tflite.flatbuffer.custom_operator.expansion import state_shapes
+from keras_s4.tflite.program.program import Program, State
+from keras_s4.tflite.program.tensors import Tensor
 
 
 def custom_application(program: Program, manifest: dict[str, Any], golden: Golden, c_name: str) -> dict[str, bytes]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from keras_s4.tflite.application.names import camel_case, identifiers, printable
-from keras_s4.tflite.encoding import Encoding
-from keras_s4.tflite.program import Program, limits
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.c99.names import camel_case, identifiers, printable
+from keras_s4.tflite.program.encoding import Encoding
+from keras_s4.tflite.program.program import Program, limits
+from keras_s4.tflite.program.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True)

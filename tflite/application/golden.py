@@ -8,8 +8,8 @@ import io
 import numpy as np
 
 from keras_s4.brief import Brief
-from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.program import Program, limits
+from keras_s4.tflite.emulator.emulator import Emulator
+from keras_s4.tflite.program.program import Program, limits
 
 STREAMS, STEPS = 4, 64
 

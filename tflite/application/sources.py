@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_s4.tflite.application.c_arrays import lines_of, struct
 from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.golden import Golden
-from keras_s4.tflite.application.initializers import lines_of, struct
-from keras_s4.tflite.application.names import printable
-from keras_s4.tflite.operations import Accumulate
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.rendering import render
+from keras_s4.tflite.c99.names import printable
+from keras_s4.tflite.c99.rendering import render
+from keras_s4.tflite.program.operations import Accumulate
+from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates"
 SOURCES = (

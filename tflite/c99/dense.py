@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite import fixed_point
 from keras_s4.tflite.c99.translation import INDENT, SMALL, Translation, saturated, scaled, scaled_once, translates
-from keras_s4.tflite.fixed_point import Multiplier
-from keras_s4.tflite.operations import FullyConnected, Normalize
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.fixed_point import Multiplier
+from keras_s4.tflite.program.operations import FullyConnected, Normalize
+from keras_s4.tflite.program.tensors import Tensor
 
 # The fast kernels compute so many outputs at once.
 ROWS = 4

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite import fixed_point, sigmoid
 from keras_s4.tflite.c99.translation import Translation, scaled_once, translates
-from keras_s4.tflite.kernels.arithmetic import same_scale
-from keras_s4.tflite.operations import (
+from keras_s4.tflite.emulator.arithmetic import same_scale
+from keras_s4.tflite.program import fixed_point, sigmoid
+from keras_s4.tflite.program.operations import (
     Accumulate,
     Add,
     Affine,
@@ -21,7 +21,7 @@ from keras_s4.tflite.operations import (
     Requantize,
     Squash,
 )
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.tensors import Tensor
 
 SIGMOID_TABLE = "sigmoid in units of 2**-16"
 

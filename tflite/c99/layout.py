@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_s4.tflite.c99.sources import states_in_modes
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
 
 class StateLayout:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from keras_s4.tflite.c99.schedule import Schedule
 from keras_s4.tflite.c99.slots import Slot, share
-from keras_s4.tflite.operations import (
+from keras_s4.tflite.program.operations import (
     Accumulate,
     Add,
     Affine,
@@ -25,8 +25,8 @@ from keras_s4.tflite.operations import (
     Window,
     writes,
 )
-from keras_s4.tflite.program import State
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.program import State
+from keras_s4.tflite.program.tensors import Tensor
 
 # Operations that update their own state where it lies.
 _STATEFUL = (Accumulate, DiagonalStep, Window)

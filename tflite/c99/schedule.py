@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from keras_s4.tflite.operations import (
+from keras_s4.tflite.program.operations import (
     Add,
     Affine,
     DiagonalStep,
@@ -21,8 +21,8 @@ from keras_s4.tflite.operations import (
     reads,
     writes,
 )
-from keras_s4.tflite.program import Program
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite import fixed_point
 from keras_s4.tflite.c99.translation import INDENT, Translation, translates
-from keras_s4.tflite.kernels.windows import positions_of
-from keras_s4.tflite.operations import (
+from keras_s4.tflite.emulator.windows import positions_of
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.operations import (
     Concatenate,
     DepthwiseProduct,
     Embed,
@@ -18,7 +18,7 @@ from keras_s4.tflite.operations import (
     Window,
     WindowMaximum,
 )
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.tensors import Tensor
 
 
 @translates(Reshape)

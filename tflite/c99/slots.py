@@ -10,8 +10,8 @@ import math
 from collections.abc import Collection
 
 from keras_s4.tflite.c99.schedule import Schedule
-from keras_s4.tflite.operations import writes
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.operations import writes
+from keras_s4.tflite.program.tensors import Tensor
 
 
 @dataclasses.dataclass(eq=False)

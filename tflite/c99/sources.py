@@ -7,15 +7,15 @@ import math
 import string
 from pathlib import Path
 
-from keras_s4.tflite.application.names import check_file_stem, file_stem, identifiers, printable
 from keras_s4.tflite.c99 import dense, elementwise, shapes, states  # noqa: F401 (each registers translations)
+from keras_s4.tflite.c99.names import check_file_stem, file_stem, identifiers, printable
 from keras_s4.tflite.c99.placement import place
+from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.c99.schedule import Schedule, schedule
 from keras_s4.tflite.c99.translation import INDENT, Translation, describe
-from keras_s4.tflite.operations import DiagonalStep
-from keras_s4.tflite.program import Program, limits, rows_of_tables
-from keras_s4.tflite.rendering import render
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.operations import DiagonalStep
+from keras_s4.tflite.program.program import Program, limits, rows_of_tables
+from keras_s4.tflite.program.tensors import Tensor
 
 LIBRARY = Path(__file__).parent / "library"
 TEMPLATES = Path(__file__).parent / "templates"

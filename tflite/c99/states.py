@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite import fixed_point
 from keras_s4.tflite.c99.translation import INDENT, Translation, translates
-from keras_s4.tflite.fixed_point import Multiplier
-from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.fixed_point import Multiplier
+from keras_s4.tflite.program.operations import DiagonalStep
 
 STATE_LIMIT, MOST_MODES = 2**30, 255
 

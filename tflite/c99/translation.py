@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_s4.tflite import fixed_point
-from keras_s4.tflite.application.names import identifiers, printable
+from keras_s4.tflite.c99.names import identifiers, printable
 from keras_s4.tflite.c99.placement import Placement
 from keras_s4.tflite.c99.schedule import Schedule
-from keras_s4.tflite.fixed_point import Multiplier
-from keras_s4.tflite.kernels.arithmetic import UNIT
-from keras_s4.tflite.operations import Operation
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.emulator.arithmetic import UNIT
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.fixed_point import Multiplier
+from keras_s4.tflite.program.operations import Operation
+from keras_s4.tflite.program.tensors import Tensor
 
 Translate = Callable[[Operation, "Translation"], None]
 # What s4_scale_down and s4_to_int8_near take is smaller.

@@ -1,6 +1,6 @@
 """From Keras layers to operations of the integer program: one module a family of layers, one registry."""
 
-from keras_s4.tflite.lowering import (  # noqa: F401
+from keras_s4.tflite.lowering import (  # noqa: F401  each registers its layers
     activation,
     convolution,
     dense,

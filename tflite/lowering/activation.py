@@ -9,11 +9,22 @@ import numpy as np
 
 from keras_s4.activation_names import activation_name
 from keras_s4.precision import double_precision
-from keras_s4.tflite import fixed_point, piecewise
-from keras_s4.tflite.calibration import HEADROOM, Signal, int8_range, power_of_two_scale
+from keras_s4.tflite.lowering import piecewise
+from keras_s4.tflite.lowering.calibration import HEADROOM, Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
-from keras_s4.tflite.operations import Add, Affine, Interpolate, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
-from keras_s4.tflite.sigmoid import INPUT_SCALES, OUTPUT_SCALE
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.operations import (
+    Add,
+    Affine,
+    Interpolate,
+    Lookup,
+    Maximum,
+    Minimum,
+    Multiply,
+    Requantize,
+    Squash,
+)
+from keras_s4.tflite.program.sigmoid import INPUT_SCALES, OUTPUT_SCALE
 from keras_s4.weights import finite_weights
 
 # Of a slope in a PReLU, of 1 or less.

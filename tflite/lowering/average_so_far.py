@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.calibration import HEADROOM, Signal
+from keras_s4.tflite.lowering.calibration import HEADROOM, Signal
 from keras_s4.tflite.lowering.registry import ProgramBuilder
-from keras_s4.tflite.operations import Add, Affine, Embed, Minimum, Multiply, Requantize
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.operations import Add, Affine, Embed, Minimum, Multiply, Requantize
+from keras_s4.tflite.program.tensors import Tensor
 
 RATE_SCALE = 2.0**-15
 LARGEST_COUNT = 2**15

@@ -16,14 +16,14 @@ import keras
 import numpy as np
 
 from keras_s4.layers import LowRankConv1D
-from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
-from keras_s4.tflite.encoding import Encoding
 from keras_s4.tflite.lowering.activation import add_activation, in_float64, int16_scale
+from keras_s4.tflite.lowering.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.dense import add_product, add_product_of, range_between
 from keras_s4.tflite.lowering.registry import ProgramBuilder, refusal, register
 from keras_s4.tflite.lowering.units import Takes, absorbed, units_of, with_encoding
-from keras_s4.tflite.operations import DepthwiseProduct, Requantize, Window, WindowMaximum
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.encoding import Encoding
+from keras_s4.tflite.program.operations import DepthwiseProduct, Requantize, Window, WindowMaximum
+from keras_s4.tflite.program.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 

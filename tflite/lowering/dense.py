@@ -8,15 +8,6 @@ import keras
 import numpy as np
 
 from keras_s4.layers import LowRankDense
-from keras_s4.tflite import fixed_point
-from keras_s4.tflite.calibration import (
-    AMPLE_HEADROOM,
-    HEADROOM,
-    Signal,
-    int8_range,
-    power_of_two_scale,
-    symmetric_int8_scale,
-)
 from keras_s4.tflite.lowering.activation import (
     SQUASHED,
     add_activation,
@@ -25,11 +16,20 @@ from keras_s4.tflite.lowering.activation import (
     int16_scale,
     product_scale,
 )
+from keras_s4.tflite.lowering.calibration import (
+    AMPLE_HEADROOM,
+    HEADROOM,
+    Signal,
+    int8_range,
+    power_of_two_scale,
+    symmetric_int8_scale,
+)
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.lowering.rounding import round_kernel
 from keras_s4.tflite.lowering.units import absorbed
-from keras_s4.tflite.operations import FullyConnected
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.operations import FullyConnected
+from keras_s4.tflite.program.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 # The least scale of a result, in scales of its products: kernels multiply 64-bit sums by less than 2**7 only.

@@ -9,11 +9,11 @@ import numpy as np
 
 from keras_s4.layers import DSS
 from keras_s4.systems import DiagonalSystem
-from keras_s4.tflite import delta_form
-from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
+from keras_s4.tflite.lowering import delta_form
+from keras_s4.tflite.lowering.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, register
 from keras_s4.tflite.lowering.units import rescaled, units_of, with_encoding
-from keras_s4.tflite.operations import DiagonalStep
+from keras_s4.tflite.program.operations import DiagonalStep
 
 STATE_SCALE = 2.0**-30
 HIDDEN_SCALE = 2.0**-15

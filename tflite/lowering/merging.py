@@ -8,14 +8,14 @@ import keras
 import numpy as np
 
 from keras_s4.layers import GLU
-from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
-from keras_s4.tflite.encoding import Encoding
 from keras_s4.tflite.lowering.activation import add_activation
+from keras_s4.tflite.lowering.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
 from keras_s4.tflite.lowering.shaping import add_reshape
 from keras_s4.tflite.lowering.units import with_encoding
-from keras_s4.tflite.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize, Slice
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.encoding import Encoding
+from keras_s4.tflite.program.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize, Slice
+from keras_s4.tflite.program.tensors import Tensor
 
 # Of an accumulator; sums stay below twice that.
 SUM_BITS = 30

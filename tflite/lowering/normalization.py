@@ -7,11 +7,11 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_s4.tflite.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.reciprocal_root import add_normalize
 from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
 from keras_s4.tflite.lowering.units import add_affine
-from keras_s4.tflite.operations import Add, FullyConnected, Requantize
+from keras_s4.tflite.program.operations import Add, FullyConnected, Requantize
 from keras_s4.weights import finite_weights
 
 # By which the mean over the channels may be finer than they are.

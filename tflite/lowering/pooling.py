@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from keras_s4.layers import LastStep
-from keras_s4.tflite.calibration import Signal
-from keras_s4.tflite.fixed_point import RANGES
 from keras_s4.tflite.lowering.average_so_far import LARGEST_COUNT, add_average_so_far
+from keras_s4.tflite.lowering.calibration import Signal
 from keras_s4.tflite.lowering.registry import refusal, register
 from keras_s4.tflite.lowering.timing import at_rest_until_due
 from keras_s4.tflite.lowering.units import with_encoding
-from keras_s4.tflite.operations import Accumulate, Affine, Maximum, Requantize
+from keras_s4.tflite.program.fixed_point import RANGES
+from keras_s4.tflite.program.operations import Accumulate, Affine, Maximum, Requantize
 
 
 @register(keras.layers.GlobalAveragePooling1D, takes="both")

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.calibration import Signal, power_of_two_scale
-from keras_s4.tflite.fixed_point import agreeing_energy_scale
+from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.registry import ProgramBuilder
-from keras_s4.tflite.operations import Normalize
+from keras_s4.tflite.program.fixed_point import agreeing_energy_scale
+from keras_s4.tflite.program.operations import Normalize
 
 LEVELS = 256
 # Of a range's upper end to its lower end.

@@ -38,11 +38,11 @@ from keras_s4.layers import (
     LowRankSimpleRNN,
     LowRankSimpleRNNCell,
 )
-from keras_s4.tflite.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.activation import in_float64
+from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
 from keras_s4.tflite.lowering.recurrent_cell import CellBuilder
 from keras_s4.tflite.lowering.registry import register
-from keras_s4.tflite.operations import Maximum, Minimum, Requantize
+from keras_s4.tflite.program.operations import Maximum, Minimum, Requantize
 
 # Of the largest cell state of an LSTM in calibration.
 CELL_HEADROOM = 2.0

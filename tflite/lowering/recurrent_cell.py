@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from keras_s4.tflite.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.activation import (
     SIGMOID_SCALE,
     SIGMOID_ZERO_POINT,
@@ -18,13 +17,14 @@ from keras_s4.tflite.lowering.activation import (
     in_float64,
     squash_scale,
 )
+from keras_s4.tflite.lowering.calibration import Signal, int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.dense import add_product, range_between
 from keras_s4.tflite.lowering.registry import ProgramBuilder
 from keras_s4.tflite.lowering.units import absorbed
-from keras_s4.tflite.operations import Add, Multiply, Requantize, Slice, Squash
-from keras_s4.tflite.program import State
-from keras_s4.tflite.sigmoid import OUTPUT_SCALE
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.operations import Add, Multiply, Requantize, Slice, Squash
+from keras_s4.tflite.program.program import State
+from keras_s4.tflite.program.sigmoid import OUTPUT_SCALE
+from keras_s4.tflite.program.tensors import Tensor
 from keras_s4.weights import finite_weights
 
 MATRICES = ("kernel", "recurrent_kernel")

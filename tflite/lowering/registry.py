@@ -13,16 +13,16 @@ import keras
 import numpy as np
 
 from keras_s4.classes import known_class, otherwise
-from keras_s4.layer_state import quantization_of
-from keras_s4.padding import real_values
 from keras_s4.streaming.streamer import broken_glu
-from keras_s4.tflite.blocks import Latest
-from keras_s4.tflite.calibration import Signal
-from keras_s4.tflite.encoding import Encoding
+from keras_s4.surgery.layer_state import quantization_of
+from keras_s4.surgery.padding import real_values
+from keras_s4.tflite.lowering.calibration import Signal
 from keras_s4.tflite.lowering.units import Takes, settled
-from keras_s4.tflite.operations import Operation
-from keras_s4.tflite.program import State
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.blocks import Latest
+from keras_s4.tflite.program.encoding import Encoding
+from keras_s4.tflite.program.operations import Operation
+from keras_s4.tflite.program.program import State
+from keras_s4.tflite.program.tensors import Tensor
 
 Type = Literal["int8", "int16"]
 Activations = Type | Mapping[str, Type]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.graph import as_numbered, graph_of
-from keras_s4.tflite.calibration import Signal
+from keras_s4.surgery.graph import as_numbered, graph_of
+from keras_s4.tflite.lowering.calibration import Signal
 from keras_s4.tflite.lowering.registry import ProgramBuilder, lower, refusal, register
-from keras_s4.tflite.operations import Reshape
+from keras_s4.tflite.program.operations import Reshape
 
 
 @register(keras.layers.Reshape)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.calibration import Signal
+from keras_s4.tflite.lowering.calibration import Signal
 from keras_s4.tflite.lowering.registry import ProgramBuilder
-from keras_s4.tflite.operations import Affine, Maximum, Minimum, Multiply
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.program.operations import Affine, Maximum, Minimum, Multiply
+from keras_s4.tflite.program.tensors import Tensor
 
 
 def at_rest_until_due(name: str, signal: Signal, builder: ProgramBuilder) -> Signal:

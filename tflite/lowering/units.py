@@ -11,10 +11,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from keras_s4.tflite.calibration import Signal, power_of_two_scale
-from keras_s4.tflite.encoding import Encoding
-from keras_s4.tflite.operations import Affine, Operation
-from keras_s4.tflite.tensors import Tensor
+from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.program.encoding import Encoding
+from keras_s4.tflite.program.operations import Affine, Operation
+from keras_s4.tflite.program.tensors import Tensor
 
 Takes = Literal["nothing", "units", "both"]
 GAIN_BITS = 15

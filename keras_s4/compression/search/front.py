@@ -22,18 +22,11 @@ from keras_s4.compression.search import distribution
 from keras_s4.compression.search.hypermodel import RankHyperModel
 from keras_s4.compression.search.oracles import TUNERS, oracle_of
 from keras_s4.compression.search.result import FILES, TRIALS, SearchResult
-from keras_s4.compression.search.scoring import (
-    Measures,
-    check_budgets,
-    direction_of,
-    excess,
-    measured,
-    weight_bytes,
-)
+from keras_s4.compression.search.scoring import Measures, check_budgets, direction_of, excess, measured, weight_bytes
 from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name
 from keras_s4.compression.search.tuner import Experiment, RankTuner, SearchStoppedError
-from keras_s4.outputs import check_training_targets
 from keras_s4.samples import check_examples, is_several
+from keras_s4.scoring.outputs import check_training_targets
 
 # Beyond it single precision is infinite.
 LARGEST_RATE = 3e38

@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
+from keras_s4.compression.fingerprints import differing
 from keras_s4.files import json_bytes, write_bytes, write_model
-from keras_s4.settings import differing
 
 SETTINGS = "settings.json"
 

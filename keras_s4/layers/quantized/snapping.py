@@ -1,14 +1,14 @@
 """Poles on the device's grid, in tensors, with gradients as if nothing had been rounded.
 
-What `keras_s4.tflite.delta_form.snap_poles` is in numpy; a test compares both.
+What `keras_s4.tflite.lowering.delta_form.snap_poles` is in numpy; a test compares both.
 """
 
 from __future__ import annotations
 
 from keras import ops
 
-from keras_s4 import complex_pairs as pairs
-from keras_s4.complex_pairs import ComplexPair
+from keras_s4.dss import complex_pairs as pairs
+from keras_s4.dss.complex_pairs import ComplexPair
 
 POLE_SCALE = 2.0**-15
 

@@ -13,12 +13,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_s4.dss.modes import Modes
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.quantized.grids import Grid, KernelGrid
 from keras_s4.layers.quantized.snapping import POLE_SCALE, snapped
 from keras_s4.layers.s4_block import S4Block
-from keras_s4.modes import Modes
 from keras_s4.systems import DiagonalSystem
 
 Ranges = Mapping[str, tuple[float, int]]

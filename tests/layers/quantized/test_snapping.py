@@ -3,7 +3,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_s4.layers.quantized.snapping import snapped
-from keras_s4.tflite import delta_form
+from keras_s4.tflite.lowering import delta_form
 
 
 def random_poles(seed: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The mathematics of a DSS layer, in tensors of any backend of Keras."""

@@ -1,0 +1,76 @@
+"""A bank of diagonal systems in tensors: convolution mode, recurrence, and the state that both share.
+
+What `keras_s4.systems.DiagonalSystem` is in numpy, this is for layers that train.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from keras import ops
+
+from keras_s4.dss import complex_pairs as pairs
+from keras_s4.dss import kernels, masks
+from keras_s4.dss.complex_pairs import ComplexPair
+from keras_s4.dss.convolution import causal_convolution
+
+Tensor = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Modes:
+    """`x <- p x + g u` and `y = Re sum_n w x + feedthrough u` in every channel.
+
+    Args:
+        log_poles: logarithms of the discrete poles p, `[H, N]`.
+        gains: input gains g, `[H, N]`.
+        weights: w, `[H, N]`.
+        feedthrough: `[H]`.
+    """
+
+    log_poles: ComplexPair
+    gains: ComplexPair
+    weights: ComplexPair
+    feedthrough: Tensor
+
+    def kernel(self, length: int | Tensor) -> Tensor:
+        """The impulse response, feedthrough included, `[H, length]`."""
+        kernel = kernels.exponential_sum(self.log_poles, pairs.multiply(self.gains, self.weights), length)
+        # Here and not as a product of its own, whose gradient would be a sum over all samples of a batch.
+        return ops.concatenate([kernel[:, :1] + self.feedthrough[:, None], kernel[:, 1:]], axis=1)
+
+    def convolve(self, signal: Tensor, state: Tensor | None) -> Tensor:
+        """Outputs for `[B, L, H]` inputs, from a state `[B, H, N, 2]` or from rest.
+
+        With twice as many systems as inputs, those of the second half run backwards, from the input after the current
+        one.
+        """
+        channels, length = signal.shape[2], signal.shape[1] or ops.shape(signal)[1]
+        kernel = self.kernel(length)
+        future_kernel = kernel[channels:] if kernel.shape[0] > channels else None
+        outputs = causal_convolution(signal, kernel[:channels], future_kernel)
+        if state is None:
+            return outputs
+        decayed = pairs.multiply(pairs.exp(self.log_poles), pairs.pair_of(state))
+        ringing = kernels.exponential_sum(self.log_poles, pairs.multiply(decayed, self.weights), length)
+        return outputs + ops.transpose(ringing, (0, 2, 1))
+
+    def state_after(self, signal: Tensor, state: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """The state after the last unmasked of `[B, L, H]` inputs, `[B, H, N, 2]`."""
+        steps = ops.full((1,), signal.shape[1] or ops.shape(signal)[1], dtype="int32")
+        if mask is not None:
+            steps = masks.steps_to_the_last(mask)
+            signal = masks.moved_to_the_end(signal, steps)
+        after = pairs.multiply(self.gains, kernels.gathered_states(self.log_poles, signal))
+        if state is not None:
+            decay = pairs.exp(pairs.scale(self.log_poles, ops.cast(steps, signal.dtype)[:, None, None]))
+            after = pairs.add(after, pairs.multiply(decay, pairs.pair_of(state)))
+        return ops.stack(after, axis=-1)
+
+    def step(self, sample: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs `[B, H]` and the next state `[B, H, N, 2]`."""
+        decayed = pairs.multiply(pairs.exp(self.log_poles), pairs.pair_of(state))
+        state = pairs.add(decayed, pairs.scale(self.gains, sample[:, :, None]))
+        outputs = ops.sum(pairs.multiply(self.weights, state)[0], axis=-1) + self.feedthrough * sample
+        return outputs, ops.stack(state, axis=-1)

@@ -1,0 +1,1 @@
+"""The main job, from recordings to firmware: stages, run folder and report."""

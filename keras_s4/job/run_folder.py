@@ -1,0 +1,283 @@
+"""The folder of one run: which settings it belongs to, what the run wrote, and whether that is still so."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_s4.compression.fingerprints import differing
+from keras_s4.files import digest, digest_of, explained, json_bytes, locked, write_bytes
+from keras_s4.job.settings import Settings
+from keras_s4.saved_folder import recorded
+
+RECORD = "settings.json"
+WORK = ".keras-s4"
+# Files of a run that are no results: they are written again and again.
+SECONDS = "seconds.json"
+UNCHECKED = (RECORD, SECONDS)
+
+
+class RunFolder:
+    """Results of one run as files that exist only when they are complete.
+
+    `settings.json` keeps the settings, the names of all files that the run may have written, and the hashes of those
+    that it did: nothing else in the folder is ever overwritten or removed, and what was damaged or changed since is not
+    taken for a result. Unfinished work is in the hidden folder `.keras-s4`.
+
+    Args:
+        path: of the folder; created if missing.
+        settings: of the run.
+        names: the files that the run will write.
+        restart: remove what an earlier run wrote here.
+
+    Raises:
+        ValueError: another run's results or foreign files are there, a result was damaged or changed since the run
+            wrote it, or `settings.json` is damaged; says what to do.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: Settings, names: Iterable[str], restart: bool = False):
+        self.path = Path(path)
+        self._settings = settings.figures()
+        self._hashes: dict[str, str] = {}
+        record = self._read_record()
+        if record and restart:
+            self._remove(record["files"])
+            self.tidy()
+            record = None
+        if record:
+            self._check_settings(record["settings"])
+        self._files: list[str] = record["files"] if record else []
+        self._hashes = record["hashes"] if record else {}
+        self._refuse_foreign(name for name in self._files if name not in self._hashes and name not in UNCHECKED)
+        for name in self._hashes:
+            self._check(name)
+        self._write_record()
+        self.claim(names)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other programs from running here.
+
+        Raises:
+            ValueError: one does already.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path, wait=False))
+            except BlockingIOError:
+                raise ValueError(
+                    f"Another program is at work in {self.path}. Wait until it is done, or choose another folder with "
+                    "--out."
+                ) from None
+            yield
+
+    @property
+    def work(self) -> Path:
+        """The hidden folder for unfinished work."""
+        return self.path / WORK
+
+    def has(self, *names: str) -> bool:
+        """Whether all of these files are there."""
+        return all((self.path / name).is_file() for name in names)
+
+    def is_whole(self, names: Iterable[str]) -> bool:
+        """Whether these results are there as they were written; of a file in a subfolder, all that the run wrote there.
+
+        Raises:
+            ValueError: one was damaged or changed since; the message names it.
+        """
+        tops = {name.split("/")[0] for name in names}
+        written = [name for name in self._hashes if name.split("/")[0] in tops]
+        for name in written:
+            self._check(name)
+        return set(names) <= set(written) and self.has(*written)
+
+    def claim(self, names: Iterable[str]) -> None:
+        """Notes that the run writes these files, before it does.
+
+        Raises:
+            ValueError: a file of such a name is there, but not from this run.
+        """
+        new = [name for name in names if name not in self._files]
+        self._refuse_foreign(new)
+        if new:
+            self._files += new
+            self._write_record()
+
+    def discard(self, names: Iterable[str], unfinished: bool = False) -> None:
+        """Removes results as far as this run wrote them; of a file in a subfolder, the whole subfolder.
+
+        Args:
+            names: of results.
+            unfinished: also remove what was begun for them.
+        """
+        tops = {name.split("/")[0] for name in names}
+        self._remove([name for name in self._files if name.split("/")[0] in tops])
+        self._hashes = {name: value for name, value in self._hashes.items() if name.split("/")[0] not in tops}
+        if unfinished:
+            for top in tops:
+                shutil.rmtree(self.work / Path(top).stem, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Removes all unfinished work."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a result that was claimed."""
+        self._note_hashes({name: digest(content)})
+        write_bytes(self.path / name, content)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON result that was claimed."""
+        self.write(name, json_bytes(value))
+
+    def write_note(self, name: str, value: Any) -> None:
+        """Writes a JSON file that was claimed and is no result: nobody asks whether it was changed."""
+        write_bytes(self.path / name, json_bytes(value))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Reads a JSON file.
+
+        Raises:
+            ValueError: it is damaged, or no object; the message names it.
+        """
+        self._check(name)
+        try:
+            value = json.loads((self.path / name).read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise _damaged(self.path / name, error) from error
+        if not isinstance(value, dict):
+            raise _damaged(self.path / name, f"it holds a {type(value).__name__} where an object was expected")
+        return value
+
+    def save_model(self, name: str, model: keras.Model) -> None:
+        """Saves a Keras model as a result that was claimed."""
+        temporary = self.work / name
+        with explained(self.path / name):
+            temporary.parent.mkdir(exist_ok=True)
+            model.save(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            self._note_hashes({name: digest_of(temporary)})
+            os.replace(temporary, self.path / name)
+
+    def load_model(self, name: str) -> keras.Model:
+        """Loads a Keras model, uncompiled, to be evaluated without the long compilation by XLA.
+
+        Raises:
+            ValueError: the file is damaged; the message names it.
+        """
+        self._check(name)
+        try:
+            model = keras.saving.load_model(self.path / name, compile=False)
+        except Exception as error:  # zipfile, h5py, json and Keras each have errors of their own
+            raise _damaged(self.path / name, error) from error
+        model.jit_compile = False
+        return model
+
+    def take_folder(self, folder: Path, name: str) -> None:
+        """Moves all files of a folder on the same disk into the folder `name` of the run, as results."""
+        files = {f"{name}/{file.relative_to(folder).as_posix()}": file for file in folder.rglob("*") if file.is_file()}
+        self.claim(files)
+        self._note_hashes({result: digest_of(file) for result, file in files.items()})
+        for result, file in files.items():
+            with explained(self.path / result):
+                (self.path / result).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, self.path / result)
+        shutil.rmtree(folder)
+
+    def _refuse_foreign(self, names: Iterable[str]) -> None:
+        foreign = [name for name in names if self._is_taken(name)]
+        if foreign:
+            raise ValueError(
+                f"{self.path} holds {', '.join(foreign)}, which this program did not write there. Choose another "
+                "folder with --out, or move these files away."
+            )
+
+    def _note_hashes(self, hashes: dict[str, str]) -> None:
+        """Notes what results will be, before they are: of a program killed in between, the result is missing."""
+        self._hashes |= hashes
+        self._write_record()
+
+    def _check(self, name: str) -> None:
+        """Refuses a result that is there, but not as it was written.
+
+        Raises:
+            ValueError: see `is_whole`.
+        """
+        if name in self._hashes and self._is_taken(name) and digest_of(self.path / name) != self._hashes[name]:
+            raise _damaged(self.path / name, "it is not what the run wrote; if you changed it, move it away")
+
+    def _is_taken(self, name: str) -> bool:
+        """Whether something is there, or would be written through a link."""
+        inside = [self.path / parent for parent in Path(name).parents][:-1]
+        return os.path.lexists(self.path / name) or any(parent.is_symlink() for parent in inside)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            path = self.path / name
+            path.unlink(missing_ok=True)
+            while path.parent != self.path and path.parent.is_dir() and not any(path.parent.iterdir()):
+                path = path.parent
+                path.rmdir()
+
+    def _read_record(self) -> dict[str, Any] | None:
+        if not (self.path / RECORD).is_file():
+            return None
+        try:
+            record = self.read_json(RECORD)
+        except ValueError:
+            record = None
+        if not _is_sound(record):
+            raise ValueError(
+                f"{self.path / RECORD} is damaged, so it is not known which files of this folder are the run's. Choose "
+                "another folder with --out, or delete this one."
+            )
+        return record if "hashes" in record else record | {"hashes": self._adopted(record["files"])}
+
+    def _adopted(self, files: list[str]) -> dict[str, str]:
+        """Hashes for a run of an earlier version, which noted none: of the firmware those in its own record."""
+        there = {name: digest_of(self.path / name) for name in files if self.has(name) and name not in UNCHECKED}
+        saved = {
+            f"firmware/{name}": sha256 for name, sha256 in recorded(self.path / "firmware", "manifest.json").items()
+        }
+        return there | saved
+
+    def _write_record(self) -> None:
+        self.write_note(RECORD, {"settings": self._settings, "files": self._files, "hashes": self._hashes})
+
+    def _check_settings(self, there: dict[str, Any]) -> None:
+        asked = self._settings
+        others = differing(asked, there)
+        if others:
+            found = ", ".join(f"{name}={there.get(name)!r}" for name in others)
+            wanted = ", ".join(f"{name}={asked.get(name)!r}" for name in others)
+            raise ValueError(
+                f"{self.path} holds a run with {found}, but {wanted} was asked for. Choose another folder with --out, "
+                "or remove the files of that run with --restart."
+            )
+
+
+def _is_sound(record: Any) -> bool:
+    """Whether what `settings.json` holds has the form of a record."""
+    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        return False
+    files, hashes = record.get("files"), record.get("hashes", {})
+    if not isinstance(files, list) or not isinstance(hashes, dict):
+        return False
+    texts = [*files, *hashes, *hashes.values()]
+    return all(isinstance(text, str) for text in texts) and all(
+        name and not os.path.isabs(name) and ".." not in Path(name).parts for name in [*files, *hashes]
+    )
+
+
+def _damaged(path: Path, error: object) -> ValueError:
+    return ValueError(f"{path} is damaged ({error}). Delete it and start again: what is missing is computed anew.")

@@ -1,0 +1,1 @@
+"""What a model is asked: its heads, outputs and targets, and the scores of its answers."""

@@ -1,0 +1,1 @@
+"""Reading and rebuilding Keras models: how one is walked, copied, called and given other lengths."""

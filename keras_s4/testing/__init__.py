@@ -1,0 +1,1 @@
+"""What contributors check their layers with, and random architectures and programs from seeds."""

@@ -1,0 +1,396 @@
+"""The custom operator for steps of DSS layers: its files, and its C++ against a stand-in for TensorFlow Lite Micro."""
+
+import dataclasses
+import functools
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tflm_stand_in
+from cpp_compiler import COMPILER, FLAGS, needs_compiler
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+from keras_s4.testing import programs
+from keras_s4.tflite.application.custom import reordered
+from keras_s4.tflite.application.golden import golden_vectors
+from keras_s4.tflite.c99.host import compiler
+from keras_s4.tflite.conversion import Converted
+from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.flatbuffer import check_tflite, custom_operator, read_summary, to_tflite
+from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_STEP
+from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, checksum
+from keras_s4.tflite.program.blocks import in_blocks
+from keras_s4.tflite.program.program import Program
+
+SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+TYPES = {"int32": 2, "uint8": 3, "int16": 7, "int8": 9}
+
+
+def layer(type: str, real_poles: bool, limit: int = 0, steps: int = 1, fine: int = 0) -> Program:
+    """A program of one step of a DSS layer."""
+    b = programs.Builder(3, lowered=True)
+    x = b.activation(5, "int16", 2.0**-12, name="x")
+    program = b.program(x, b.diagonal_step(x, 7, type, real_poles))
+    (step,) = program.operations
+    # The first modes of a channel may have decays of 16 bits, the others of 17.
+    decay = np.array(step.decay.data)
+    decay[4, 1] = decay[0, 2] = -(2**16)
+    # As many bits finer are partial sums where modes cancel.
+    partial = dataclasses.replace(step.partial, scale=step.partial.scale / 2**fine)
+    decay = dataclasses.replace(step.decay, data=decay)
+    step = dataclasses.replace(step, limit=limit, decay=decay, partial=partial)
+    return in_blocks(dataclasses.replace(program, operations=(step,)), steps)
+
+
+PROGRAMS = {
+    "int8": layer("int8", False),
+    "int16": layer("int16", False),
+    "real poles": layer("int8", True),
+    "clamped": layer("int16", False, 2**30),
+    "block": layer("int8", False, steps=3),
+    "fine": layer("int16", False, fine=9),
+}
+
+HARNESS = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <vector>
+#include "keras_s4_dss_op.h"
+#include "tensorflow/lite/micro/micro_context.h"
+namespace tflite {
+namespace micro {
+namespace {
+
+std::vector<TfLiteTensor> tensors;
+std::vector<TfLiteEvalTensor> values;
+std::vector<void*> scratch;
+
+class Context : public MicroContext {
+ public:
+  void* AllocatePersistentBuffer(size_t bytes) override { return malloc(bytes); }
+  TfLiteStatus RequestScratchBufferInArena(size_t bytes, int* index) override {
+    *index = static_cast<int>(scratch.size());
+    scratch.push_back(malloc(bytes));
+    return kTfLiteOk;
+  }
+  void* GetScratchBuffer(int index) override { return scratch[static_cast<size_t>(index)]; }
+  TfLiteTensor* AllocateTempTfLiteTensor(int index) override { return &tensors[static_cast<size_t>(index)]; }
+  void DeallocateTempTfLiteTensor(TfLiteTensor*) override {}
+  TfLiteEvalTensor* GetEvalTensor(int index) override { return &values[static_cast<size_t>(index)]; }
+};
+
+void Read(void* to, size_t bytes) {
+  if (fread(to, 1, bytes, stdin) != bytes) exit(4);
+}
+int32_t Number() {
+  int32_t number;
+  Read(&number, sizeof(number));
+  return number;
+}
+
+// Every tensor in memory of its own, whose ends the sanitizers watch.
+TfLiteIntArray Tensors() {
+  TfLiteIntArray indices = {};
+  for (indices.size = 0; Number() == 1; ++indices.size) {
+    const TfLiteType type = static_cast<TfLiteType>(Number());
+    const size_t bytes = static_cast<size_t>(Number());
+    TfLitePtrUnion data;
+    data.raw = static_cast<char*>(malloc(bytes));
+    Read(data.raw, bytes);
+    indices.data[indices.size] = static_cast<int>(tensors.size());
+    tensors.push_back(TfLiteTensor{type, data, bytes});
+    values.push_back(TfLiteEvalTensor{data, nullptr, type});
+  }
+  return indices;
+}
+
+int Run() {
+  Context micro;
+  TfLiteContext context = {};
+  context.impl_ = &micro;
+  std::vector<char> options(static_cast<size_t>(Number()));
+  Read(options.data(), options.size());
+  TfLiteIntArray inputs = Tensors(), outputs = Tensors();
+  const TFLMRegistration* operation = Register_KERAS_S4_DSS();
+  TfLiteNode node = {};
+  node.inputs = &inputs;
+  node.outputs = &outputs;
+  node.user_data = operation->init(&context, options.data(), options.size());
+  if (operation->prepare(&context, &node) != kTfLiteOk) return 3;
+  for (int32_t steps = Number(); steps > 0; --steps) {
+    for (size_t i : {0, 1}) Read(tensors[i].data.raw, tensors[i].bytes);
+    if (operation->invoke(&context, &node) != kTfLiteOk) return 2;
+    for (int i = 0; i < outputs.size; ++i) {
+      const TfLiteTensor& tensor = tensors[static_cast<size_t>(outputs.data[i])];
+      fwrite(tensor.data.raw, 1, tensor.bytes, stdout);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace micro
+}  // namespace tflite
+int main() { return tflite::micro::Run(); }
+"""
+
+
+@dataclasses.dataclass
+class Node:
+    """A custom operator of a file, as TensorFlow's own reader has it: its options, and (type, content) of tensors."""
+
+    options: bytes
+    inputs: list[tuple[str, bytes]]
+    outputs: list[tuple[str, bytes]]
+
+    def message(self, *steps: bytes) -> bytes:
+        """What the harness reads: the operator, then inputs and states before the steps."""
+        number = lambda value: np.int32(value).tobytes()  # noqa: E731
+        text = number(len(self.options)) + self.options
+        for tensors in (self.inputs, self.outputs):
+            text += b"".join(number(1) + number(TYPES[t]) + number(len(data)) + data for t, data in tensors) + number(0)
+        return text + number(len(steps)) + b"".join(steps)
+
+
+def node_of(data: bytes) -> Node:
+    """The only custom operator of a file."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
+    (code,) = (i for i, code in enumerate(model.operatorCodes) if code.customCode == b"KERAS_S4_DSS")
+    assert model.operatorCodes[code].builtinCode == schema.BuiltinOperator.CUSTOM
+    (graph,) = model.subgraphs
+    (operator,) = (operator for operator in graph.operators if operator.opcodeIndex == code)
+    names = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+
+    def tensor(index: int) -> tuple[str, bytes]:
+        record = graph.tensors[index]
+        type, content = names[record.type], model.buffers[record.buffer].data
+        size = int(np.prod(record.shape)) * np.dtype(type).itemsize
+        return type, bytes(size) if content is None else bytes(content)
+
+    ends = [[tensor(index) for index in indices] for indices in (operator.inputs, operator.outputs)]
+    return Node(bytes(operator.customOptions), *ends)
+
+
+@pytest.fixture(scope="module")
+def harnesses(tmp_path_factory):
+    """Runs one operator; compiled against trees of an age when it is first asked for."""
+    return functools.cache(lambda namespace: build(tmp_path_factory.mktemp("operator"), namespace))
+
+
+@pytest.fixture(params=[tflm_stand_in.OLDER, tflm_stand_in.RECENT], ids=["older", "recent"])
+def harness(request, harnesses):
+    return harnesses(request.param)
+
+
+@pytest.fixture
+def any_harness(harnesses):
+    return harnesses(tflm_stand_in.OLDER)
+
+
+def build(folder: Path, namespace: tuple[str, str]) -> Path:
+    tflm_stand_in.write_headers(folder, tflm_stand_in.kernel_headers(namespace))
+    for name, text in {**custom_operator.library_files(), "main.cc": HARNESS}.items():
+        (folder / name).write_text(text)
+    commands = [
+        [*compiler(), "-std=c99", *SANITIZERS, "-c", "keras_s4_diagonal.c", "-o", "kernel.o"],
+        [*COMPILER, *FLAGS, *SANITIZERS, "-I.", "keras_s4_dss_op.cc", "main.cc", "kernel.o", "-o", "harness"],
+    ]
+    for command in commands:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder / "harness"
+
+
+def run(harness: Path, message: bytes) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    return subprocess.run([harness], input=message, env=environment, capture_output=True, check=False)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_steps_are_those_of_the_emulator(harness, name):
+    """From states of all 32-bit values."""
+    program = PROGRAMS[name]
+    (state,), (output,) = program.states, program.outputs
+    random = np.random.default_rng(0)
+    starts = random.integers(-(2**31), 2**31, (20, *state.before.shape), dtype=np.int32)
+    starts[:4] = np.array([-(2**31), 2**31 - 1, 2**30, -(2**30) - 1])[:, None, None, None]
+    inputs = programs.random_inputs(program, 20, 3)
+    trace = Emulator(program).trace(inputs, record=[state.after.name], states=[starts])
+    after = trace.tensors[state.after.name]
+    before = np.concatenate([starts[:, None], after[:, :-1]], axis=1)
+    rows = zip(inputs.reshape(60, -1), in_c(before).reshape(60, -1), strict=True)
+    node = node_of(to_tflite(program, dss="custom"))
+    done = run(harness, node.message(*(x.tobytes() + s.tobytes() for x, s in rows)))
+    assert done.returncode == 0, done.stderr.decode()
+    expected = zip(trace.outputs[0].reshape(60, -1), in_c(after).reshape(60, -1), strict=True)
+    assert done.stdout == b"".join(y.astype(output.type).tobytes() + s.tobytes() for y, s in expected)
+
+
+def in_c(states: np.ndarray) -> np.ndarray:
+    """`[.., 2, N, H]` as `[.., H, N, 2]`."""
+    return np.ascontiguousarray(np.swapaxes(states, -1, -3))
+
+
+def changed(node: Node, place: str, index: int, value) -> Node:
+    """A node with another number in its options, or with another tensor."""
+    if place == "options":
+        numbers = np.frombuffer(node.options, "<i4").copy()
+        numbers[index] = value
+        return dataclasses.replace(node, options=numbers.tobytes())
+    tensors = list(getattr(node, place))
+    tensors[index] = value
+    return dataclasses.replace(node, **{place: tensors})
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("place", "index", "value", "message"),
+    [
+        ("options", 0, 2, "options of another version"),
+        ("options", 1, 0, "the number of channels"),
+        ("options", 1, 4, "the samples"),
+        ("options", 2, 300, "the number of modes"),
+        ("options", 2, 6, "the state"),
+        ("options", 5, -32, "the multiplier"),
+        ("inputs", 0, ("int8", bytes(5)), "the samples"),
+        ("inputs", 2, ("int32", bytes(4)), "the modes"),
+        ("inputs", 3, ("int8", bytes(5)), "the kinds of modes"),
+        ("inputs", 4, ("int32", bytes(16)), "the mantissas"),
+        ("inputs", 5, ("uint8", bytes(4)), "the shifts"),
+        ("inputs", 6, ("int32", bytes(16)), "the feedthrough"),
+        ("outputs", 0, ("int16", bytes(5)), "the result"),
+        ("outputs", 1, ("int32", bytes(8)), "the next state"),
+    ],
+)
+def test_what_the_kernel_would_trip_over_is_refused(any_harness, place, index, value, message):
+    node = changed(node_of(to_tflite(PROGRAMS["int8"], dss="custom")), place, index, value)
+    done = run(any_harness, node.message())
+    assert done.returncode == 3
+    assert done.stderr.decode() == f"KERAS_S4_DSS does not know {message} of this file."
+
+
+@needs_compiler
+def test_files_without_options_or_with_tensors_missing_are_refused(any_harness):
+    node = node_of(to_tflite(PROGRAMS["int8"], dss="custom"))
+    for broken, message in [
+        (dataclasses.replace(node, options=b""), "options of another version"),
+        (dataclasses.replace(node, inputs=node.inputs[:-1]), "another number of tensors"),
+        (dataclasses.replace(node, outputs=node.outputs[:-1]), "another number of tensors"),
+    ]:
+        done = run(any_harness, broken.message())
+        assert (done.returncode, message in done.stderr.decode()) == (3, True)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("index", "values"), [(3, [7, 7, 8, 7, 7]), (5, [20, 20, 0, 20, 20]), (5, [63] * 5)])
+def test_constants_that_would_lead_the_kernel_astray_fail(any_harness, index, values):
+    """More plain modes than there are, and shifts by fewer bits than one or by too many."""
+    node = changed(node_of(to_tflite(PROGRAMS["int8"], dss="custom")), "inputs", index, ("uint8", bytes(values)))
+    assert run(any_harness, node.message(bytes(len(node.inputs[0][1]) + len(node.inputs[1][1])))).returncode == 2
+
+
+class TestFile:
+    def test_has_one_operator_for_each_step_and_nothing_else_changes(self):
+        program = programs.model(2, blocks=2, lowered=True)
+        ours, builtin = (read_summary(to_tflite(program, dss=dss)) for dss in ("custom", "operators"))
+        assert ours.operators.count("KERAS_S4_DSS") == 2
+        assert "DEPTHWISE_CONV_2D" in builtin.operators
+        assert "DEPTHWISE_CONV_2D" not in ours.operators
+        assert set(ours.registrations) <= {*builtin.registrations, "AddCustom"}
+        ends = [[summary.tensors[index] for index in summary.inputs[:1]] for summary in (ours, builtin)]
+        assert ends[0] == ends[1]
+        assert ours.bytes < builtin.bytes
+
+    def test_has_states_in_the_order_of_the_kernel(self):
+        summary = read_summary(to_tflite(programs.model(lowered=True), dss="custom"))
+        assert [before.shape for before, _ in summary.states] == [(1, 8, 4, 2), (1, 1, 1, 8)]
+
+    def test_may_keep_states_as_variables(self):
+        summary = read_summary(to_tflite(programs.model(lowered=True), "variables", "custom"))
+        assert [variable.shape for variable in summary.variables] == [(1, 8, 4, 2), (1, 1, 1, 8)]
+
+    def test_has_constants_at_multiples_of_16_bytes(self):
+        root = schema.Model.GetRootAsModel(to_tflite(PROGRAMS["int8"], dss="custom"), 0)
+        tables = [root.Buffers(index)._tab for index in range(root.BuffersLength())]
+        assert all(table.Vector(table.Offset(4)) % 16 == 0 for table in tables if table.Offset(4))
+
+    def test_damage_is_a_value_error(self):
+        data = to_tflite(PROGRAMS["int8"], dss="custom")
+        random, refused = np.random.default_rng(0), 0
+        start = data.index(DESCRIPTION.encode()) + len(DESCRIPTION)
+        for _ in range(500):
+            altered = bytearray(data)
+            for position in random.integers(0, len(data), 3):
+                altered[position] = random.integers(0, 256)
+            altered[start : start + 8] = checksum(bytes(altered), start).encode()
+            try:
+                check_tflite(bytes(altered))
+            except ValueError:
+                refused += 1
+        assert refused > 50
+
+    def test_other_custom_operators_are_refused(self):
+        data = to_tflite(PROGRAMS["int8"], dss="custom").replace(b"KERAS_S4_DSS", b"KERAS_S4_DST")
+        start = data.index(DESCRIPTION.encode()) + len(DESCRIPTION)
+        data = data[:start] + checksum(data, start).encode() + data[start + 8 :]
+        with pytest.raises(ValueError, match=r"unknown code 32 'KERAS_S4_DST'"):
+            check_tflite(data)
+
+    def test_other_words_and_unknown_forms_are_refused(self):
+        with pytest.raises(ValueError, match="dss='fused'; expected one of 'operators', 'custom'"):
+            to_tflite(PROGRAMS["int8"], dss="fused")
+        with pytest.raises(NotImplementedError, match="readouts of imaginary parts"):
+            to_tflite(programs.single("diagonal_step"), dss="custom")
+
+
+class TestFolder:
+    @needs_compiler
+    def test_application_registers_the_operator_and_passes_its_check(self, tmp_path):
+        program = programs.model(lowered=True)
+        folder = Converted(program, to_tflite(program), 60).save(tmp_path / "saved", "custom") / "tflm_custom"
+        data = (folder / "model.tflite").read_bytes()
+        assert data == to_tflite(program, dss="custom")
+        tflm_stand_in.write_tree(tmp_path / "tree", data)
+        kernel = [*compiler(), "-std=c99", "-c", folder / "keras_s4_diagonal.c", "-o", tmp_path / "kernel.o"]
+        subprocess.run(kernel, check=True)
+        command = [*COMPILER, *FLAGS, "-I", tmp_path / "tree", *sorted(folder.glob("*.cc")), tmp_path / "kernel.o"]
+        done = subprocess.run([*command, "-o", tmp_path / "check"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        golden = reordered(golden_vectors(program), program)
+        (tmp_path / "steps").write_bytes(tflm_stand_in.recorded_steps(golden).tobytes())
+        environment = {**os.environ, "RECORDED_STEPS": str(tmp_path / "steps")}
+        done = subprocess.run([tmp_path / "check"], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert "; the largest difference is 0." in done.stdout
+
+    def test_kernel_is_that_of_the_c_source(self, tmp_path):
+        program = programs.model(lowered=True)
+        converted = Converted(program, to_tflite(program), 60)
+        files = converted.c_source("model")
+        folder = converted.save(tmp_path, "custom")
+        shared = {path.name for path in (folder / "tflm_custom").iterdir()} & set(files)
+        assert shared == {"keras_s4_arithmetic.h", "keras_s4_diagonal.c", "keras_s4_diagonal.h"}
+        for name in shared:
+            assert (folder / "tflm_custom" / name).read_text() == files[name]
+        assert "`tflm_custom/`" in (folder / "README.md").read_text()
+
+    def test_is_written_on_request_only(self, tmp_path):
+        program = PROGRAMS["int8"]
+        converted = Converted(program, to_tflite(program), None)
+        assert not (converted.save(tmp_path) / "tflm_custom").exists()
+        with pytest.raises(ValueError, match="dss='fused'; expected one of"):
+            converted.save(tmp_path / "other", "fused")
+        assert not (tmp_path / "other").exists()
+
+
+def test_sources_are_in_the_package():
+    settings = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "keras_s4.tflite.custom_operator" in settings["packages"]
+    patterns = settings["package-data"]["keras_s4.tflite.flatbuffer.custom_operator"]
+    packed = {path.name for pattern in patterns for path in custom_operator.LIBRARY.parent.glob(pattern)}
+    assert packed == {path.name for path in custom_operator.LIBRARY.iterdir()}
+    assert CUSTOM_STEP.name == "KERAS_S4_DSS"

@@ -1,0 +1,93 @@
+"""Diagonal steps of DSS layers, and running sums."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.fixed_point import Multiplier
+from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
+
+
+@kernel(DiagonalStep)
+def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Run:
+    """See `operations.DiagonalStep`."""
+    step = operation
+    hidden_multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
+    partial_multiplier = fixed_point.product_multiplier(step.hidden.scale, step.readout.scale, step.partial.scale)
+    rescale = arithmetic.rescaler(step.accumulator_scale, step.output)
+    decay, gain = arithmetic.wide(step.decay.data), arithmetic.wide(step.input_gain.data)
+    # Multiplies the swapped state: minus the imaginary part for the real row, plus the real part for the other.
+    rotation = np.stack([-arithmetic.wide(step.rotation.data), arithmetic.wide(step.rotation.data)])
+    feedthrough = arithmetic.wide(step.feedthrough.data)
+    readout = step.readout.data.astype(np.int32)
+
+    def run_step(u: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, ...]:
+        hidden = _halving_requantize(state, hidden_multiplier)
+        wide = hidden.astype(arithmetic.accumulator)
+        sums = _sum_of_products(hidden, readout)
+        if arithmetic.check_overflow:
+            arithmetic.guard(sums * partial_multiplier.real, f"{step.partial.name} (before saturation)")
+        partial = fixed_point.requantize_reduced(sums, partial_multiplier, step.partial.type)
+        accumulator = arithmetic.wide(partial) * arithmetic.accumulator(step.partial_gain)
+        arithmetic.guard(accumulator, f"{step.output.name} (partial)")
+        accumulator += arithmetic.guard(u * feedthrough, f"{step.output.name} (feedthrough)")
+        next_state = arithmetic.guard(u[:, None, None, :] * gain, f"{step.next_state.name} (input)") + state
+        arithmetic.guard(next_state, f"{step.next_state.name} (after input)")
+        next_state += arithmetic.guard(wide * decay, f"{step.next_state.name} (decay)")
+        arithmetic.guard(next_state, f"{step.next_state.name} (after decay)")
+        next_state += arithmetic.guard(wide[:, ::-1] * rotation, f"{step.next_state.name} (rotation)")
+        if step.limit:
+            arithmetic.guard(next_state, f"{step.next_state.name} (before clamping)")
+            next_state = np.clip(next_state, -step.limit, step.limit - 1)
+        output = rescale(arithmetic.guard(accumulator, f"{step.output.name} (accumulator)"))
+        return arithmetic.guard(next_state, step.next_state.name), hidden, partial, output
+
+    def run(values: Values):
+        state = arithmetic.wide(values[step.state.name])
+        inputs = arithmetic.wide(values[step.input.name]).reshape(len(state), -1, step.state.shape[-1])
+        rows = []
+        for index in range(inputs.shape[1]):
+            state, *row = run_step(inputs[:, index], state)
+            rows.append(row)
+        for tensor, arrays in zip((step.hidden, step.partial, step.output), zip(*rows, strict=True), strict=True):
+            values[tensor.name] = arrays[0] if len(rows) == 1 else np.stack(arrays, axis=1)
+        values[step.next_state.name] = state.astype(np.int32, copy=False)
+
+    return run
+
+
+@kernel(Accumulate)
+def compile_accumulate(operation: Accumulate, arithmetic: Arithmetic) -> Run:
+    """See `operations.Accumulate`."""
+    input, after = operation.input, operation.next_state
+
+    def run(values: Values):
+        added = arithmetic.wide(values[input.name], input.zero_point)
+        if len(input.shape) > len(after.shape):
+            added = added.sum(axis=1, dtype=added.dtype)
+        total = arithmetic.wide(values[operation.state.name]) + added
+        values[after.name] = arithmetic.guard(total, after.name).astype(np.int32)
+
+    return run
+
+
+def _halving_requantize(state: np.ndarray, multiplier: Multiplier) -> np.ndarray:
+    """`requantize(state, multiplier, "int16")`, in 32 bits when the multiplier is a power of two: the hot spot."""
+    if multiplier.mantissa != 1 << 30 or multiplier.shift > 0:
+        return fixed_point.requantize(state, multiplier, "int16")
+    high = (state >> 1) + (state & 1)
+    right = -multiplier.shift
+    if right:
+        high += (1 << right >> 1) - (high < 0)
+        high >>= right
+    return np.clip(high, -(1 << 15), (1 << 15) - 1).astype(np.int16)
+
+
+def _sum_of_products(hidden: np.ndarray, readout: np.ndarray) -> np.ndarray:
+    """`sum_{k, n} hidden[:, k, n, :] * readout[k, n, :]`, int64 `[B, H]`."""
+    products = hidden * readout  # int16 times int8, in int32
+    rows = readout.shape[0] * readout.shape[1]
+    accumulator = np.int32 if rows <= 256 else np.int64  # each product is at most 2**22
+    return products.reshape(len(hidden), rows, -1).sum(axis=1, dtype=accumulator).astype(np.int64)

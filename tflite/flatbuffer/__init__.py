@@ -1,0 +1,24 @@
+"""The `.tflite`: an integer program in built-in operators; one module for each family of operations."""
+
+from keras_s4.tflite.flatbuffer import dense, elementwise, interpolate, normalize, shapes, states, windows
+from keras_s4.tflite.flatbuffer.export import States, Steps, check_states, check_steps, to_tflite
+from keras_s4.tflite.flatbuffer.reader import Summary, TensorSummary, check_tflite, read_summary
+
+__all__ = [
+    "States",
+    "Steps",
+    "Summary",
+    "TensorSummary",
+    "check_states",
+    "check_steps",
+    "check_tflite",
+    "dense",
+    "elementwise",
+    "interpolate",
+    "normalize",
+    "read_summary",
+    "shapes",
+    "states",
+    "to_tflite",
+    "windows",
+]

@@ -1,0 +1,123 @@
+"""Operations on each element: tables, products, sums, the larger and the smaller, other scales."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
+from keras_s4.tflite.flatbuffer.writer import Quantization
+from keras_s4.tflite.program import fixed_point, sigmoid
+from keras_s4.tflite.program.operations import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
+
+# MAXIMUM and MINIMUM of CMSIS-NN take no more.
+_MOST_AXES = 4
+
+
+@expands(Lookup)
+def expand_lookup(operation: Lookup, file: Expansion) -> None:
+    """See `operations.Lookup`."""
+    input, output = operation.input, operation.output
+    position = file.once("position", input, lambda: file.offset(file.plain(input), 128))
+    table = file.writer.tensor((256,), "int8", quantization(output), operation.table.data)
+    file.writer.operator("GATHER", [table, position], file.declare(output, file.shape(position)))
+
+
+@expands(Squash)
+def expand_squash(operation: Squash, file: Expansion) -> None:
+    """See `operations.Squash`."""
+    input, output = operation.input, operation.output
+    sigmoid.check_scales(input, output)
+    index = file.index[input.name]
+    name = {"sigmoid": "LOGISTIC", "tanh": "TANH"}[operation.function]
+    file.writer.operator(name, [index], file.declare(output, file.shape(index)))
+
+
+@expands(Multiply)
+def expand_multiply(operation: Multiply, file: Expansion) -> None:
+    """See `operations.Multiply`."""
+    a, b, output = file.centred(operation.a), file.centred(operation.b), operation.output
+    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    if output.name in file.rescaled_only:
+        file.index[output.name] = file.integers(shape, Quantization((float(output.scale),)))
+    else:
+        file.declare(output, shape)
+    file.binary("MUL", a, b, file.index[output.name])
+
+
+@expands(Maximum, Minimum)
+def expand_extremum(operation: Maximum | Minimum, file: Expansion) -> None:
+    """See `operations.Maximum` and `operations.Minimum`."""
+    a, b, output = file.centred(operation.a), operation.b, operation.output
+    constant = b.data is not None
+    b = file.constant(b.data, b.shape) if constant else file.centred(b)
+    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    tag = Quantization((float(output.scale),)) if output.name in file.rescaled_only else None
+    name = type(operation).__name__.upper()
+    if len(shape) <= _MOST_AXES:
+        file.index[output.name] = file.integers(shape, tag) if tag else file.declare(output, shape)
+        file.writer.operator(name, [a, b], file.index[output.name])
+        return
+    shapes = joined_axes(file.shape(a), file.shape(b))
+    a = file.reshape(a, shapes[0])
+    b = file.constant(operation.b.data, shapes[1]) if constant else file.reshape(b, shapes[1])
+    joined = file.writer.operator(name, [a, b], file.integers(np.broadcast_shapes(*shapes)))
+    file.index[output.name] = file.integers(shape, tag) if tag else file.declare(output, shape)
+    file.reshape(joined, shape, file.index[output.name])
+
+
+def joined_axes(*shapes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes with as few axes as there can be for the same broadcast.
+
+    Neighbouring axes are one where the same shapes are repeated along both, and axes of size 1 in all vanish.
+    """
+    most = max(map(len, shapes))
+    sizes = np.array([(1,) * (most - len(shape)) + shape for shape in shapes]).T
+    axes: list[np.ndarray] = []
+    for axis in sizes[np.any(sizes != 1, axis=1)]:
+        if axes and np.array_equal(axes[-1] == 1, axis == 1):
+            axes[-1] = axes[-1] * axis
+        else:
+            axes.append(axis)
+    return [tuple(int(axis[index]) for axis in axes) or (1,) for index in range(len(shapes))]
+
+
+@expands(Add)
+def expand_add(operation: Add, file: Expansion) -> None:
+    """See `operations.Add`."""
+    a, b = (
+        file.times(file.plain(operation.a), operation.gain_a),
+        file.times(file.plain(operation.b), operation.gain_b),
+    )
+    zero_point = operation.a.zero_point * operation.gain_a + operation.b.zero_point * operation.gain_b
+    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    file.round_to(
+        operation.output,
+        operation.accumulator_scale,
+        zero_point,
+        shape,
+        lambda output: file.binary("ADD", a, b, output),
+    )
+
+
+@expands(Requantize)
+def expand_requantize(operation: Requantize, file: Expansion) -> None:
+    """See `operations.Requantize`."""
+    input, output = operation.input, operation.output
+    index = file.index[input.name]
+    unit = fixed_point.rescale_multiplier(input.scale, output.scale) == fixed_point.quantize_multiplier(1.0)
+    if unit and (input.type, input.zero_point) == (output.type, output.zero_point):
+        if file.state_ends.isdisjoint((input.name, output.name)):
+            file.index[output.name] = index
+        else:  # the ends of a state carry no scale
+            file.reshape(index, file.end_shape(output), file.declare(output, file.end_shape(output)))
+    elif output.type == "int32":
+        file.round_to(output, input.scale, 0, file.shape(index), lambda to: file.retag(file.centred(input), to))
+    elif (input.type, output.type) != ("int8", "int16"):
+        tagged = file.writer.tensors[index].quantization is not None
+        source = index if tagged else file.copy(index, Quantization((float(input.scale),)))
+        file.writer.operator("QUANTIZE", [source], file.declare(output, file.shape(index)))
+    elif unit and not input.zero_point:
+        file.cast(index, file.declare(output, file.shape(index)))
+    else:
+        # TensorFlow's interpreter has no QUANTIZE from int8 to int16.
+        file.round_to(output, input.scale, input.zero_point, file.shape(index), lambda to: file.cast(index, to))

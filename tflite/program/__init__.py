@@ -1,0 +1,1 @@
+"""The integer program: operations, tensors and their exact arithmetic. The contract of the three readers."""

@@ -1,0 +1,148 @@
+"""The integer program: what every back-end (emulator, .tflite, C) reads, and nothing else.
+
+A program computes one step: it reads one sample and the states, and writes the outputs and the next states. Or it does
+so for a block of several steps at once (see `blocks.py`): its tensors then have a leading axis, one row a step.
+Every number that a back-end needs is in here. All of it is exact integer arithmetic, written in the docstrings of the
+operations (`operations.py`), and a back-end that differs in one bit is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from keras_s4.brief import Brief
+from keras_s4.tflite.program.encoding import Encoding
+from keras_s4.tflite.program.operations import (
+    Add,
+    Concatenate,
+    Embed,
+    Maximum,
+    Minimum,
+    Multiply,
+    Operation,
+    Reshape,
+    Slice,
+    reads,
+    tensors_of,
+    writes,
+)
+from keras_s4.tflite.program.tensors import Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class State(Brief):
+    """A tensor that lives from step to step: `after` of one step is `before` of the next. It starts at 0."""
+
+    before: Tensor
+    after: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Program(Brief):
+    """One step of a model in integers.
+
+    Args:
+        name: of the Keras model.
+        inputs: what the sensor delivers each step.
+        outputs: what is read each step.
+        states: zeroed at the start and by a reset.
+        operations: in the order in which they run.
+        output_activations: for each output "linear", or "softmax" where it ends in one: that keeps the order of the
+            classes, so a device is spared it, and the host applies it to the dequantised outputs. Empty: all linear.
+        steps: samples that a run of the program reads. If more than one, they are the rows of each input.
+        output_rows: for each output how many values of a sequence a run gives, which are its rows if there is more than
+            one. Empty: one of each.
+        encodings: of tensors whose features have units of their own what their values stand for, by name: the host
+            encodes such inputs. An output has none.
+    """
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    states: tuple[State, ...]
+    operations: tuple[Operation, ...]
+    output_activations: tuple[str, ...] = ()
+    steps: int = 1
+    output_rows: tuple[int, ...] = ()
+    encodings: Mapping[str, Encoding] = dataclasses.field(default_factory=dict)
+
+    @property
+    def output_activation(self) -> str:
+        """The activation of the first output."""
+        return self.output_activations[0] if self.output_activations else "linear"
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor once, in the order in which the operations name them."""
+        seen: set[int] = set()
+        for operation in self.operations:
+            for field in dataclasses.fields(operation):
+                for tensor in tensors_of(getattr(operation, field.name)):
+                    if id(tensor) not in seen:
+                        seen.add(id(tensor))
+                        yield tensor
+
+    def check(self) -> None:
+        """Check what every back-end relies on: names, the order of operations, their axes, and equal ends of states.
+
+        Raises:
+            ValueError: when two tensors share a name, when something is read before it is written, when tensors of
+                different numbers of axes are joined, or when the two ends of a state differ in shape, type, scale or
+                zero point.
+        """
+        names: dict[str, Tensor] = {}
+        for tensor in self.tensors():
+            if names.setdefault(tensor.name, tensor) is not tensor:
+                raise ValueError(
+                    f"Two tensors of program {self.name!r} are named {tensor.name!r}; names must be unique."
+                )
+        known = {tensor.name for tensor in self.inputs} | {state.before.name for state in self.states}
+        for operation in self.operations:
+            for tensor in reads(operation):
+                if tensor.data is None and tensor.name not in known:
+                    kind = type(operation).__name__
+                    raise ValueError(f"{kind} reads {tensor.name!r} before it is written; reorder the operations.")
+            known |= {tensor.name for tensor in writes(operation)}
+            _check_axes(operation)
+        for tensor in (*self.outputs, *(state.after for state in self.states)):
+            if tensor.name not in known:
+                raise ValueError(f"No operation of program {self.name!r} writes {tensor.name!r}.")
+        for state in self.states:
+            ends = [(end.shape, end.type, end.scale, end.zero_point) for end in (state.before, state.after)]
+            if ends[0] != ends[1]:
+                raise ValueError(f"State {state.before.name!r} starts a step as {ends[0]} and ends it as {ends[1]}.")
+
+
+def _check_axes(operation: Operation) -> None:
+    """Refuse to join tensors of different numbers of axes: back-ends put a batch, or the steps of a block, in front.
+
+    Raises:
+        ValueError: see `Program.check`.
+    """
+    if not isinstance(operation, (Add, Multiply, Maximum, Minimum)):
+        return
+    a, b = operation.a, operation.b
+    if len(b.shape) > len(a.shape) or (len(b.shape) < len(a.shape) and b.data is None):
+        raise ValueError(
+            f"{type(operation).__name__} joins {a.name!r} of shape {list(a.shape)} and {b.name!r} of shape "
+            f"{list(b.shape)}; give them equally many axes with a Reshape."
+        )
+
+
+def limits(program: Program, tensor: Tensor) -> tuple[int, int]:
+    """The least and the largest integer that an input of a program may hold: of its type, or the rows of its table."""
+    rows = rows_of_tables(program, tensor)
+    if rows:
+        return 0, min(rows) - 1
+    return int(np.iinfo(tensor.type).min), int(np.iinfo(tensor.type).max)
+
+
+def rows_of_tables(program: Program, tensor: Tensor) -> list[int]:
+    """How many rows the tables have whose row numbers an input holds; of a block, a table may read a part of it."""
+    moved = {tensor.name}
+    for operation in program.operations:
+        if isinstance(operation, (Concatenate, Reshape, Slice)) and moved & {read.name for read in reads(operation)}:
+            moved.add(operation.output.name)
+    return [len(op.table.data) for op in program.operations if isinstance(op, Embed) and op.input.name in moved]

@@ -1,0 +1,113 @@
+"""A trained model becomes one that is trained on the exporter's grids."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+import numpy as np
+
+from keras_s4.checks import check_model
+from keras_s4.layers.low_rank import LowRankDense
+from keras_s4.layers.quantized.grids import check_quantizers
+from keras_s4.layers.quantized.twins import TWINS, QuantizedLayer
+from keras_s4.surgery.cloning import clone
+from keras_s4.surgery.graph import Graph, graph_of
+from keras_s4.surgery.paths import layers_by_path
+
+# A product of raw features whose weights are rounded must swing by so many times the error: 10 dB.
+LEAST_RATIO = 3.0
+
+
+def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = None) -> keras.Model:
+    """Return a copy of a trained model whose forward pass rounds as the exported program does; then `fit` it.
+
+    The model is converted once for its ranges (`keras_s4.tflite.convert` with the same data). In the copy every layer
+    with 8-bit values is replaced by its twin from `keras_s4.layers.quantized`: kernels and activations are rounded by
+    tensorflow-model-optimization's quantizers, poles lie on the device's grid, gradients pass as if nothing were
+    rounded. `convert` knows the twins and keeps their ranges. Train with a small learning rate, some hundredths of the
+    first training's.
+
+    Args:
+        model: built, functional or sequential, of layers that can be exported. A compiled model gives a compiled one
+            with a fresh optimizer.
+        data: `[B, L, features]`, as for `convert`.
+        length: as for `convert`.
+
+    Raises:
+        NotImplementedError: a layer cannot be exported.
+        ValueError: what `convert` refuses, the model has been through this before, or raw features of different units
+            go into a Dense or LowRankDense layer, whose twin rounds all weights at one scale.
+        ImportError: tensorflow-model-optimization is not installed.
+        RuntimeError: Keras runs on another backend than TensorFlow.
+
+    Source: Jacob et al. 2018 (arXiv 1712.05877) for training with simulated quantisation.
+    """
+    from keras_s4.tflite import convert
+    from keras_s4.tflite.lowering.calibration import check_representative_inputs
+    from keras_s4.tflite.lowering.representative import gather
+
+    check_model(model, data, "quantize_aware")
+    check_quantizers()
+    graph = graph_of(model)
+    if any(isinstance(layer, QuantizedLayer) for layer in layers_by_path(model).values()):
+        raise ValueError(f"Model {model.name!r} is quantisation-aware already; train it with fit.")
+    data, taken = gather(model, data, "quantize_aware")
+    if taken:
+        warnings.warn(taken, stacklevel=2)
+    _check_raw_features(model, graph, list(check_representative_inputs(model, data).values()))
+    program = convert(model, data, length).program
+    ranges = {
+        tensor.name: (float(tensor.scale), tensor.zero_point)
+        for tensor in program.tensors()
+        if tensor.type == "int8" and tensor.data is None
+    }
+    twins = {path: twin for path, layer in layers_by_path(model).items() if (twin := _twin(path, layer, ranges))}
+    aware = clone(model, {}, replacements=twins)
+    _merge_lora(model, aware)
+    return aware
+
+
+def _merge_lora(model: keras.Model, aware: keras.Model) -> None:
+    """Kernels of twins are sums of what LoRA keeps apart; they are trained as a whole."""
+    twins = layers_by_path(aware)
+    for path, layer in layers_by_path(model).items():
+        if getattr(layer, "lora_enabled", False) and not twins[path].lora_enabled:
+            twins[path].kernel.assign(layer.kernel)
+            twins[path].kernel.trainable = layer.trainable
+
+
+def _check_raw_features(model: keras.Model, graph: Graph, arrays: list[np.ndarray]) -> None:
+    """Refuse models whose twins would lose features of an input, since their weights differ by the features' units.
+
+    Raises:
+        ValueError: see `quantize_aware`.
+    """
+    for key, array in zip(graph.inputs, arrays, strict=True):
+        for layer in graph.readers(key):
+            if not isinstance(layer, (keras.layers.Dense, LowRankDense)):
+                continue
+            kernel = layer.kernel_left if isinstance(layer, LowRankDense) else layer.kernel
+            kernel = keras.ops.convert_to_numpy(kernel).astype(np.float64)
+            unit = max(np.abs(kernel).max() / 127.0, 1e-30)
+            values = array.reshape(-1, array.shape[-1])
+            swing = np.sqrt(np.mean((values @ kernel).var(axis=0)))
+            lost = np.sqrt(np.mean((values @ (np.rint(kernel / unit) * unit - kernel)) ** 2))
+            if lost * LEAST_RATIO > swing:
+                raise ValueError(
+                    f"quantize_aware received model {model.name!r}, whose layer {layer.name!r} reads features of "
+                    f"different units, or far from zero: all its weights rounded at one scale, as in training, its "
+                    f"result would be off by {lost / max(swing, 1e-30):.2g} times its swing. Put a Normalization, "
+                    "adapted to the training data, in front of it and train again; or leave quantize_aware out: "
+                    "convert gives each feature a scale of its own."
+                )
+
+
+def _twin(path: str, layer: keras.layers.Layer, ranges: dict[str, tuple[float, int]]) -> keras.layers.Layer | None:
+    """The layer that computes as the exported one does, or None where nothing is 8-bit."""
+    prefix = f"{path}/"
+    own = {name.removeprefix(prefix): value for name, value in ranges.items() if name.startswith(prefix)}
+    if type(layer) not in TWINS:
+        return None
+    config = {name: value for name, value in layer.get_config().items() if name not in ("lora_rank", "lora_alpha")}
+    return TWINS[type(layer)].from_config({**config, "ranges": own})
