@@ -389,7 +389,7 @@ class TestFolder:
 
 def test_sources_are_in_the_package():
     settings = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "keras_s4.tflite.custom_operator" in settings["packages"]
+    assert "keras_s4.tflite.flatbuffer.custom_operator" in settings["packages"]
     patterns = settings["package-data"]["keras_s4.tflite.flatbuffer.custom_operator"]
     packed = {path.name for pattern in patterns for path in custom_operator.LIBRARY.parent.glob(pattern)}
     assert packed == {path.name for path in custom_operator.LIBRARY.iterdir()}
