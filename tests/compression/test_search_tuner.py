@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import threading
 import time
 
 import keras_tuner
@@ -166,22 +167,42 @@ def test_keras_tuner_still_repeats_points_of_its_own(tmp_path):
 
 
 class Server:
-    """A chief's tuner whose worker never comes back."""
+    """A chief's tuner that serves until it is released, and whose worker never comes back."""
 
-    def __init__(self, serve=lambda: time.sleep(60)):
-        self.search = serve
+    def __init__(self, search=None):
+        self.released, self.is_done = threading.Event(), False
+        self.search = search or self.serve
         self.oracle = keras_tuner.oracles.RandomSearchOracle(hyperparameters=space())
         self.oracle.start_order, self.oracle.tuner_ids, self.oracle.ongoing_trials = ["0"], {"w"}, {"w": None}
 
+    def serve(self):
+        self.released.wait(20)
+        self.is_done = True
 
-def test_a_chief_does_not_wait_for_a_dead_worker_longer_than_its_limit():
-    distribution.lead(Server(), time.monotonic() + 0.5)
 
-
-def test_a_chief_leaves_when_all_workers_were_told():
+@pytest.fixture
+def server():
     server = Server()
+    yield server
+    server.released.set()
+
+
+def test_a_chief_does_not_wait_for_a_dead_worker_longer_than_its_limit(server):
+    distribution.lead(server, time.monotonic() + 0.3)
+    assert not server.is_done
+
+
+def test_a_chief_waits_for_a_worker_within_its_limit(server):
+    start = time.monotonic()
+    distribution.lead(server, start + 0.3)
+    assert time.monotonic() >= start + 0.3
+
+
+def test_a_chief_leaves_when_all_workers_were_told(server, monkeypatch):
+    monkeypatch.setattr(distribution, "FAREWELL", 0.0)
     server.oracle.tuner_ids, server.oracle.ongoing_trials = set(), {}
     distribution.lead(server, math.inf)
+    assert not server.is_done
 
 
 def test_a_chief_that_cannot_serve_says_so():
