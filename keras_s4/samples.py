@@ -101,6 +101,30 @@ def is_several(values: Any) -> bool:
     return all(hasattr(array, "__array__") and getattr(array, "ndim", 1) for array in values)
 
 
+def arrays_by_name(names: Sequence[str], data, owner: str) -> list:
+    """What Keras takes for several inputs, as a list in the order of `names`; a single array for a single input.
+
+    Raises:
+        ValueError: another number of arrays, or names that do not fit.
+    """
+    if isinstance(data, Mapping):
+        if set(data) != set(names):
+            raise ValueError(f"{owner} got inputs named {sorted(data)}; expected {list(names)}.")
+        return [data[name] for name in names]
+    arrays = list(data) if isinstance(data, (list, tuple)) and len(names) > 1 else [data]
+    if len(arrays) != len(names):
+        raise ValueError(
+            f"{owner} has {len(names)} inputs ({', '.join(names)}) and got {len(arrays)}; pass a list of arrays in "
+            "this order, or a dict by these names."
+        )
+    return arrays
+
+
+def as_list(value) -> list:
+    """One or several as several."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def _count(targets: Any, what: str) -> int:
     """How many targets there are; labels may be truth values."""
     array = targets if hasattr(targets, "shape") else np.asarray(targets)

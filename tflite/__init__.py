@@ -10,9 +10,9 @@ import importlib
 _NAMES = {
     "Analysis": "keras_s4.tflite.analysis",
     "analyse": "keras_s4.tflite.analysis",
-    "Formats": "keras_s4.tflite.analysis",
-    "compare_formats": "keras_s4.tflite.analysis",
-    "Converted": "keras_s4.tflite.conversion",
+    "Formats": "keras_s4.tflite.formats",
+    "compare_formats": "keras_s4.tflite.formats",
+    "Converted": "keras_s4.tflite.firmware",
     "convert": "keras_s4.tflite.conversion",
     "measure": "keras_s4.tflite.measuring",
     "Verification": "keras_s4.tflite.verification",

@@ -19,6 +19,7 @@ from keras_s4.tflite.program.operations import (
     Affine,
     DepthwiseProduct,
     DiagonalStep,
+    Embed,
     FullyConnected,
     Interpolate,
     Multiply,
@@ -168,3 +169,16 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
 
 def _bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * np.dtype(tensor.type).itemsize
+
+
+def facts_of_padding(program: Program) -> dict[str, Any]:
+    """What a firmware project must know of the padding that the Keras model masks; for the manifest.
+
+    `counted_steps` is after how many steps an average over time stops counting, None if there is none.
+    """
+    states = {state.before.name for state in program.states}
+    counts = [len(op.table.data) for op in program.operations if isinstance(op, Embed) and op.input.name in states]
+    return {
+        "on_the_device": "none: it is given the real steps of a sequence, and read after the last one",
+        "counted_steps": max(counts, default=None),
+    }

@@ -15,12 +15,12 @@ from keras import ops
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model, whole_number
 from keras_s4.compression.fingerprints import digest
-from keras_s4.samples import check_examples, is_several
+from keras_s4.samples import as_list, check_examples, is_several
 from keras_s4.scoring.heads import MULTI_LABEL, Head
 from keras_s4.scoring.outputs import by_output, heads_of, outputs_by_name
 from keras_s4.scoring.scores import against_targets
 from keras_s4.scoring.tokens import check_tokens_of
-from keras_s4.surgery.padding import as_list, mask_at, may_mask
+from keras_s4.surgery.padding import mask_at, may_mask
 
 LABELS, QUANTITIES = "labels", "quantities"
 _WHO = {LABELS: "accuracy_on", QUANTITIES: "error_on", None: "score_on"}

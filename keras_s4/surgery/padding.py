@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_s4.samples import as_list
 from keras_s4.surgery.graph import as_numbered, graph_of
 
 Tensor = Any
@@ -118,19 +119,6 @@ def padding_of(model: keras.Model) -> Padding | None:
     return None if padding.mask(as_tensors(model, [np.zeros(size) for size in sizes])) is None else padding
 
 
-def moved_to_the_front(array: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """The real steps of each sequence first, and behind them the last of them again and again.
-
-    Args:
-        array: `[B, L, ...]`.
-        real: bool `[B, L]`, with a real step in each sequence.
-    """
-    order = np.argsort(~real, axis=1, kind="stable")
-    places = np.minimum(np.arange(real.shape[1]), real.sum(axis=1, keepdims=True) - 1)
-    places = np.take_along_axis(order, places, axis=1)
-    return np.take_along_axis(array, places.reshape(*places.shape, *[1] * (array.ndim - 2)), axis=1)
-
-
 def places_of_real_steps(real: Tensor) -> Tensor:
     """In tensors, `[B, L]`: where the real steps of each sequence are, in order, and behind them where the others are.
 
@@ -147,62 +135,6 @@ def take_steps(sequences: Tensor, places: Tensor) -> Tensor:
     places = ops.reshape(places, (*ops.shape(places), *(1 for _ in sequences.shape[2:])))
     shape = (*ops.shape(places)[:2], *sequences.shape[2:])
     return ops.take_along_axis(sequences, ops.broadcast_to(places, shape), axis=1)
-
-
-def real_values(real: np.ndarray, count: int) -> np.ndarray:
-    """Which of the values of a signal belong to real steps, bool `[B, count]`.
-
-    Behind layers that drop steps, those of which all samples are real; sequences are padded at their end there.
-
-    Args:
-        real: of the samples, bool `[B, L]`.
-        count: values of the signal in L steps.
-    """
-    samples = real.shape[1]
-    if count == samples:
-        return real
-    periods = (period for period in range(2, samples) if count in (samples // period, -(-samples // period)))
-    lengths = real.sum(axis=1, keepdims=True)
-    return np.arange(count) < np.maximum(lengths // next(periods, samples), 1)
-
-
-def with_padding_filled(values: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Values `[B, L, ...]` with those at padded steps replaced by that of the real step before, or of the first."""
-    places = np.maximum.accumulate(np.where(real, np.arange(real.shape[1]), -1), axis=1)
-    places = np.where(places < 0, real.argmax(axis=1)[:, None], places)
-    return np.take_along_axis(values, places.reshape(*places.shape, *[1] * (values.ndim - 2)), axis=1)
-
-
-def held_between(values: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """What `moved_to_the_front` moved, at its own places again; a padded step has the value of the real one before it.
-
-    Args:
-        values: `[B, T, ...]`, of the real steps in order.
-        real: bool `[B, L]`.
-
-    Returns:
-        `[B, L, ...]`; zeros before the first real step.
-    """
-    counts = np.cumsum(real, axis=1)
-    places = np.maximum(counts - 1, 0).reshape(*real.shape, *[1] * (values.ndim - 2))
-    started = (counts > 0).reshape(places.shape)
-    return np.where(started, np.take_along_axis(values, places, axis=1), 0).astype(values.dtype)
-
-
-def without_padding(arrays: Sequence[np.ndarray], real: np.ndarray) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """The sequences by their own lengths.
-
-    Args:
-        arrays: `[B, L, ...]` each.
-        real: bool `[B, L]`.
-
-    Yields:
-        The numbers of all sequences of one length n, and their real steps `[b, n, ...]` of each array.
-    """
-    lengths = real.sum(axis=1)
-    for length in np.unique(lengths):
-        chosen = np.flatnonzero(lengths == length)
-        yield chosen, [moved_to_the_front(array[chosen], real[chosen])[:, :length] for array in arrays]
 
 
 def layers_within(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -357,11 +289,6 @@ def _tensors_in(description) -> list:
 def as_tensors(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[Tensor]:
     """Arrays in the types of a model's inputs."""
     return [ops.convert_to_tensor(array, source.dtype) for array, source in zip(arrays, model.inputs, strict=True)]
-
-
-def as_list(value) -> list:
-    """One or several as several."""
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _batches(arrays: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -12,15 +12,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_s4.surgery.padding import (
-    Padding,
-    as_list,
-    as_tensors,
-    call_layers,
-    layers_within,
-    mask_at,
-    moved_to_the_front,
-)
+from keras_s4.padded_sequences import move_real_steps_first
+from keras_s4.samples import as_list
+from keras_s4.surgery.padding import Padding, as_tensors, call_layers, layers_within, mask_at
 
 KINDS = {"end": "at the end of", "front": "in front of", "middle": "in the middle of"}
 # Sequences of each kind on which a model is asked.
@@ -77,7 +71,7 @@ class Proof:
         self.check(arrays, real)
         if "end" in self._proven:
             return
-        first = [moved_to_the_front(array[:1], real[:1]) for array in arrays]
+        first = [move_real_steps_first(array[:1], real[:1]) for array in arrays]
         length = first[0].shape[1]
         for value in _padding_values(self._padding.model):
             padded = [np.array(array, copy=True) for array in first]
@@ -92,7 +86,7 @@ class Proof:
         model = self._padding.model
         fixed = model.inputs[0].shape[0] or 1
         padded = [np.repeat(array, fixed, axis=0) for array in arrays]
-        alone = [moved_to_the_front(array, np.repeat(real, fixed, axis=0))[:, : real.sum()] for array in padded]
+        alone = [move_real_steps_first(array, np.repeat(real, fixed, axis=0))[:, : real.sum()] for array in padded]
         outputs = _in_order(model, model(_arguments(model, padded), training=False))
         streamed = call_layers(model, as_tensors(model, alone))
         for with_padding, without in zip(outputs, streamed, strict=True):
@@ -160,7 +154,7 @@ def trial_data(model: keras.Model) -> np.ndarray:
 def _at_real_steps(expected: np.ndarray, received: np.ndarray, real: np.ndarray) -> np.ndarray | None:
     """The outputs of a padded sequence at its real steps; None if they cannot be those of the sequence alone."""
     if expected.ndim > 2 and expected.shape[1] == real.shape[1] and received.shape[1] == real.sum():
-        expected = moved_to_the_front(expected, real)[:, : real.sum()]
+        expected = move_real_steps_first(expected, real)[:, : real.sum()]
     elif expected.ndim > 2 and real[0, : real.sum()].all():  # behind layers that drop steps
         expected = expected[:, : received.shape[1]]
     return expected if expected.shape == received.shape else None

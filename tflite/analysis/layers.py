@@ -16,12 +16,12 @@ from keras_s4.activation_names import activation_name
 from keras_s4.layers import S4Block
 from keras_s4.surgery.graph import as_numbered, graph_of
 from keras_s4.tflite.analysis.signal_to_noise import centred, input_arrays, power, real
-from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator.emulator import Emulator
-from keras_s4.tflite.padding import blocks_of, of_equal_length, real_steps_first
 from keras_s4.tflite.program.encoding import Encoding, encoded
 from keras_s4.tflite.program.fixed_point import RANGES
+from keras_s4.tflite.program.interface import Interface
 from keras_s4.tflite.program.operations import writes
+from keras_s4.tflite.program.own_lengths import count_blocks, group_by_length, keep_real_steps
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -38,7 +38,7 @@ _PRECISION = 2.0**-48
 _LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
-def layer_ratios(converted: Converted, model: keras.Model, x: Any) -> dict[str, float | None]:
+def layer_ratios(converted: Interface, model: keras.Model, x: Any) -> dict[str, float | None]:
     """The signal-to-noise ratio of each layer's output in dB, in the order in which the program computes them.
 
     The signal is what the Keras model's own layer gives in floating point on whole sequences; the noise is what the
@@ -82,16 +82,16 @@ def layer_ratios(converted: Converted, model: keras.Model, x: Any) -> dict[str, 
     return {path: _decibels(*powers[path]) for path in paths}
 
 
-def _parts(converted: Converted, arrays: list[np.ndarray], at_once: int) -> Iterator[list[np.ndarray]]:
+def _parts(converted: Interface, arrays: list[np.ndarray], at_once: int) -> Iterator[list[np.ndarray]]:
     """Some sequences at a time; of padded ones the real steps, those of one length together, of few lengths."""
     real = converted.real_steps(arrays)
     if real is None:
         real = np.ones(arrays[0].shape[:2], bool)
-    counts = blocks_of(real, converted.program.steps, converted.program.name) * converted.program.steps
+    counts = count_blocks(real, converted.program.steps, converted.program.name) * converted.program.steps
     lengths = np.unique(counts)
     lengths = lengths[:: -(-len(lengths) // LENGTHS)]
-    arrays = real_steps_first(arrays, real)
-    for rows in of_equal_length(counts, at_once):
+    arrays = keep_real_steps(arrays, real)
+    for rows in group_by_length(counts, at_once):
         if counts[rows[0]] in lengths:
             yield [array[rows, : counts[rows[0]]] for array in arrays]
 

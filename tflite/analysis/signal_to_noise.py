@@ -8,16 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.samples import real_array
+from keras_s4.padded_sequences import real_values
+from keras_s4.samples import arrays_by_name, real_array
 from keras_s4.surgery.cloning import dss_layers
 from keras_s4.surgery.layer_inputs import measure
-from keras_s4.surgery.padding import real_values
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
-from keras_s4.tflite.conversion import Arrays
-from keras_s4.tflite.lowering.calibration import arrays_by_name
 from keras_s4.tflite.program.encoding import encoded
 from keras_s4.tflite.program.fixed_point import RANGES
+from keras_s4.tflite.program.interface import Arrays
 from keras_s4.tflite.program.operations import DiagonalStep
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from rich import box
 from rich.table import Column, Table
 
+from keras_s4.tflite.analysis.layer_analysis import LayerAnalysis
 from keras_s4.tflite.analysis.states import CASES, States
-
-if TYPE_CHECKING:
-    from keras_s4.tflite.analysis import Analysis
 
 _STATE_HEADINGS = ("worst\ncase", "range", "data", "dead\nzone", "left of\nstart", "ideal", "pole\nerror")
 
 
-def layers(analysis: Analysis) -> Table:
+def tabulate_layers(found: Sequence[LayerAnalysis], predicted: float | None, measured: float | None) -> Table:
     """One row a layer, with the worst of its states in each column, and one for the model's output."""
     headings = (*_STATE_HEADINGS, "kernel\nerror", "SNR pre-\ndicted", "meas-\nured")
     table = _table(
         ("layer", *headings),
         title="Bits before a 16-bit state saturates; parts of the state; signal-to-noise ratios in dB",
     )
-    for layer in analysis.layers:
+    for layer in found:
         states = layer.states
         forgotten = states.worst(states.remembered)
         cells = [_number(states.headroom(case)[states.used].min(initial=np.inf)) for case in CASES]
@@ -33,11 +31,11 @@ def layers(analysis: Analysis) -> Table:
         cells += ["–" if states.kernel_error is None else _part(states.largest_kernel_error)]
         table.add_row(layer.name, *cells, _number(layer.predicted), _number(layer.measured))
     empty = [""] * (len(_STATE_HEADINGS) + 1)
-    table.add_row("output", *empty, _number(analysis.predicted), _number(analysis.measured))
+    table.add_row("output", *empty, _number(predicted), _number(measured))
     return table
 
 
-def states(layer: str, found: States) -> Table:
+def tabulate_states(layer: str, found: States) -> Table:
     """One row a state of a layer; those that no input reaches are left out."""
     table = _table(
         ("channel", "mode", "radius", *_STATE_HEADINGS, "rounding\nnoise"),
@@ -53,7 +51,7 @@ def states(layer: str, found: States) -> Table:
     return table
 
 
-def noise(parts: dict[str, float], rows: int) -> Table:
+def tabulate_noise(parts: dict[str, float], rows: int) -> Table:
     """The stages that cause most of the noise at the output."""
     table = _table(("stage", "part"), title="Where the noise of the output comes from")
     for name, part in list(parts.items())[:rows]:

@@ -70,7 +70,7 @@ class End:
     def steps_per_unit(self) -> str:
         """The reciprocal of the scale as a `float` literal where multiplying by it is exact, otherwise "".
 
-        That is the case for powers of two, and `float` then gives what `Converted.quantize` gives in `double`.
+        That is the case for powers of two, and `float` then gives what `Interface.quantize` gives in `double`.
         """
         fraction, exponent = math.frexp(self.scale)
         if fraction != 0.5 or abs(exponent) > 100 or self.tensor.type not in ("int8", "int16"):

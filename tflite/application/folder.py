@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from keras_s4.saved_folder import check_before, save_folder, with_record
 from keras_s4.tflite.application.custom import custom_application
@@ -11,10 +12,9 @@ from keras_s4.tflite.application.firmware import SOURCES as FIRMWARE_SOURCES
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.sources import SOURCES, render_sources
+from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.flatbuffer import Steps, check_steps
-
-if TYPE_CHECKING:
-    from keras_s4.tflite.conversion import Converted
+from keras_s4.tflite.program.program import Program
 
 # What the C files and functions of every saved folder are called, so that another model needs no other firmware.
 C_NAME = "model"
@@ -22,7 +22,7 @@ C_NAME = "model"
 MANIFEST, C_RECORD = "manifest.json", "files.json"
 
 
-def save(converted: Converted, folder: Path, dss: Steps = "operators") -> Path:
+def save(program: Program, tflite: bytes, manifest: Mapping[str, Any], folder: Path, dss: Steps = "operators") -> Path:
     """Writes the model, its manifest, its C source, golden vectors and two applications, whole or not at all.
 
     The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`.
@@ -33,16 +33,16 @@ def save(converted: Converted, folder: Path, dss: Steps = "operators") -> Path:
         NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255
             modes of a DSS layer.
     """
-    return save_folder(folder, folder_contents(converted, dss))
+    return save_folder(folder, folder_contents(program, tflite, manifest, dss))
 
 
-def save_c(converted: Converted, folder: Path) -> Path:
+def save_c(program: Program, folder: Path) -> Path:
     """Writes the C source alone, whole or not at all.
 
     Raises:
         ValueError, OSError, NotImplementedError: see `save`.
     """
-    return save_folder(folder, _c_files(converted))
+    return save_folder(folder, _c_files(program))
 
 
 def check_folder(folder: Path) -> None:
@@ -64,21 +64,23 @@ def check_c_folder(folder: Path) -> None:
     check_before(folder, names, C_RECORD)
 
 
-def folder_contents(converted: Converted, dss: Steps = "operators") -> dict[str, bytes]:
+def folder_contents(
+    program: Program, tflite: bytes, manifest: Mapping[str, Any], dss: Steps = "operators"
+) -> dict[str, bytes]:
     """The bytes of each file, by name; `manifest.json`, which holds the hashes of all others, is the last."""
     check_steps(dss)
-    program, golden = converted.program, golden_vectors(converted.program)
+    golden = golden_vectors(program)
     also_custom = dss == "custom"
-    sources = render_sources(program, converted.manifest, converted.tflite, golden, C_NAME, also_custom=also_custom)
-    firmware = render_firmware(program, converted.manifest, golden, C_NAME)
-    contents = {"model.tflite": converted.tflite, "golden.npz": golden.npz()}
+    sources = render_sources(program, manifest, tflite, golden, C_NAME, also_custom=also_custom)
+    firmware = render_firmware(program, manifest, golden, C_NAME)
+    contents = {"model.tflite": tflite, "golden.npz": golden.npz()}
     contents |= {name: text.encode() for name, text in sources.items()}
-    contents |= {f"c99/{name}": content for name, content in _c_files(converted).items()}
+    contents |= {f"c99/{name}": content for name, content in _c_files(program).items()}
     contents |= {f"firmware/{name}": text.encode() for name, text in firmware.items()}
     if also_custom:
-        custom = custom_application(program, converted.manifest, golden, C_NAME)
+        custom = custom_application(program, manifest, golden, C_NAME)
         contents |= {f"tflm_custom/{name}": content for name, content in custom.items()}
-    return with_record(contents, MANIFEST, converted.manifest)
+    return with_record(contents, MANIFEST, manifest)
 
 
 def _usual_names() -> list[str]:
@@ -88,6 +90,6 @@ def _usual_names() -> list[str]:
     return ["model.tflite", "golden.npz", *SOURCES, *c99, *firmware, MANIFEST]
 
 
-def _c_files(converted: Converted) -> dict[str, bytes]:
-    files = {name: text.encode() for name, text in converted.c_source(C_NAME).items()}
-    return with_record(files, C_RECORD, {"name": converted.program.name})
+def _c_files(program: Program) -> dict[str, bytes]:
+    files = {name: text.encode() for name, text in c_source(program, C_NAME).items()}
+    return with_record(files, C_RECORD, {"name": program.name})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_s4.brief import Brief
+from keras_s4.samples import arrays_by_name
 from keras_s4.surgery.graph import input_names
 from keras_s4.tflite.lowering.representative import checked_array
 from keras_s4.tflite.program.encoding import Encoding
@@ -76,25 +77,6 @@ def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarra
             "and as many steps, of every input."
         )
     return dict(zip(names, checked, strict=True))
-
-
-def arrays_by_name(names: Sequence[str], data, owner: str) -> list:
-    """What Keras takes for several inputs, as a list in the order of `names`; a single array for a single input.
-
-    Raises:
-        ValueError: another number of arrays, or names that do not fit.
-    """
-    if isinstance(data, Mapping):
-        if set(data) != set(names):
-            raise ValueError(f"{owner} got inputs named {sorted(data)}; expected {list(names)}.")
-        return [data[name] for name in names]
-    arrays = list(data) if isinstance(data, (list, tuple)) and len(names) > 1 else [data]
-    if len(arrays) != len(names):
-        raise ValueError(
-            f"{owner} has {len(names)} inputs ({', '.join(names)}) and got {len(arrays)}; pass a list of arrays in "
-            "this order, or a dict by these names."
-        )
-    return arrays
 
 
 def check_representative_data(model: keras.Model, data: np.ndarray) -> np.ndarray:

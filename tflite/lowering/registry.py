@@ -13,9 +13,9 @@ import keras
 import numpy as np
 
 from keras_s4.classes import known_class, otherwise
+from keras_s4.padded_sequences import real_values
 from keras_s4.streaming.streamer import broken_glu
 from keras_s4.surgery.layer_state import quantization_of
-from keras_s4.surgery.padding import real_values
 from keras_s4.tflite.lowering.calibration import Signal
 from keras_s4.tflite.lowering.units import Takes, settled
 from keras_s4.tflite.program.blocks import Latest

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_s4.samples import check_tokens, is_several, real_array
-from keras_s4.tflite.lowering.calibration import arrays_by_name
+from keras_s4.samples import arrays_by_name, check_tokens, is_several, real_array
 from keras_s4.tflite.program.program import Program, limits
 from keras_s4.tflite.program.tensors import Tensor
 

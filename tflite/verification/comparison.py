@@ -11,9 +11,9 @@ from keras_s4.brief import Brief
 from keras_s4.tflite import engines, runtimes
 from keras_s4.tflite.c99 import CRunner
 from keras_s4.tflite.c99.host import CompilerError
-from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator.emulator import Emulator
-from keras_s4.tflite.padding import held, of_equal_length, run_to_own_lengths
+from keras_s4.tflite.program.interface import Interface
+from keras_s4.tflite.program.own_lengths import group_by_length, hold_last, run_to_own_lengths
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.verification.first_difference import first_differing_tensor
 
@@ -57,7 +57,7 @@ class Comparison(Brief):
 
 
 def compare_engines(
-    converted: Converted, integers: list[np.ndarray], report: Progress, counts: np.ndarray | None = None
+    converted: Interface, integers: list[np.ndarray], report: Progress, counts: np.ndarray | None = None
 ) -> Comparison:
     """Runs a program on the emulator, TensorFlow Lite Micro, compiled C and TensorFlow's interpreter.
 
@@ -78,15 +78,15 @@ def compare_engines(
     difference, done = "", 0
     size, length = integers[0].shape[:2]
     counts = np.full(size, length) if counts is None else counts
-    groups = of_equal_length(counts, SEQUENCES_AT_ONCE)
+    groups = group_by_length(counts, SEQUENCES_AT_ONCE)
     for rows in groups:
         chunk = [array[rows, : counts[rows[0]]] for array in integers]
         trace = emulator.trace(chunk, record=names)
         expected = [trace.tensors[name] for name in names]
-        parts["emulator"].append([held(array, length) for array in expected[: len(program.outputs)]])
+        parts["emulator"].append([hold_last(array, length) for array in expected[: len(program.outputs)]])
         for engine, run in runners.items():
             outputs, states = run(chunk)
-            parts[engine].append([held(array, length) for array in outputs])
+            parts[engine].append([hold_last(array, length) for array in outputs])
             found = None if difference else first_difference(names, expected, [*outputs, *states], rows, TITLES[engine])
             if found:
                 sequence, step, difference = found
@@ -146,7 +146,7 @@ def first_difference(
     return place[0], step, f"{where}: emulator {ours}, {engine} {theirs}"
 
 
-def _runners(converted: Converted) -> tuple[dict[str, Runner], dict[str, str]]:
+def _runners(converted: Interface) -> tuple[dict[str, Runner], dict[str, str]]:
     """The engines that must be equal to the emulator, and why others are missing."""
     runners: dict[str, Runner] = {}
     missing = {engine: reason for engine in TITLES if (reason := engines.missing(engine))}
@@ -182,7 +182,7 @@ def _run_c(program: Program) -> Runner:
 
 
 def _second_opinion(
-    converted: Converted,
+    converted: Interface,
     integers: list[np.ndarray],
     counts: np.ndarray,
     report: Progress,

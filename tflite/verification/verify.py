@@ -9,16 +9,17 @@ import keras
 import numpy as np
 
 from keras_s4.checks import check_model
+from keras_s4.padded_sequences import fill_padding, real_values
+from keras_s4.samples import as_list
 from keras_s4.scoring import scores
 from keras_s4.scoring.heads import Head
 from keras_s4.scoring.outputs import checked_targets, outputs_by_name
 from keras_s4.streaming import StreamingModel
-from keras_s4.surgery.padding import as_list, real_values, with_padding_filled
 from keras_s4.tflite.analysis.layers import layer_ratios
-from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.flatbuffer.reader import read_summary
-from keras_s4.tflite.padding import blocks_of, real_steps_first
+from keras_s4.tflite.program.interface import Interface
 from keras_s4.tflite.program.output_steps import OutputSteps
+from keras_s4.tflite.program.own_lengths import count_blocks, keep_real_steps
 from keras_s4.tflite.program.samples import shape_of_sample
 from keras_s4.tflite.verification.comparison import Comparison, Integers, compare_engines
 from keras_s4.tflite.verification.result import OutputVerification, Verification
@@ -30,7 +31,7 @@ __all__ = ["OutputVerification", "Verification", "verify"]
 
 
 def verify(
-    converted: Converted,
+    converted: Interface,
     model: keras.Model,
     x: Any,
     y: Any = None,
@@ -46,7 +47,7 @@ def verify(
 
     How the outputs are compared follows from what they mean (see `keras_s4.scoring.heads.Head`): labels are counted,
     quantities have a signal-to-noise ratio. All steps of a sequence count, but for those that the model masks: each
-    padded sequence is run to its own length (see `Converted.real_steps`).
+    padded sequence is run to its own length (see `Interface.real_steps`).
 
     An engine that is not installed is left out, and the result says so.
 
@@ -116,7 +117,7 @@ def verify(
     )
 
 
-def _check_model(converted: Converted, model: keras.Model) -> None:
+def _check_model(converted: Interface, model: keras.Model) -> None:
     """Refuse another model than the one that was converted, as far as its inputs and outputs tell.
 
     Raises:
@@ -135,16 +136,16 @@ def _check_model(converted: Converted, model: keras.Model) -> None:
         )
 
 
-def _compared(converted: Converted, x: Any, real: np.ndarray | None, report: Progress) -> Comparison:
+def _compared(converted: Interface, x: Any, real: np.ndarray | None, report: Progress) -> Comparison:
     """All engines, each padded sequence to its own length."""
     if real is None:
         return compare_engines(converted, as_list(converted.quantize(x)), report)
-    integers = as_list(converted.quantize(real_steps_first(converted.samples(x), real)))
+    integers = as_list(converted.quantize(keep_real_steps(converted.samples(x), real)))
     program = converted.program
-    return compare_engines(converted, integers, report, blocks_of(real, program.steps, program.name))
+    return compare_engines(converted, integers, report, count_blocks(real, program.steps, program.name))
 
 
-def _sequences(converted: Converted, heads: Mapping[str, Head]) -> dict[str, bool]:
+def _sequences(converted: Interface, heads: Mapping[str, Head]) -> dict[str, bool]:
     """By output, whether it is a sequence."""
     steps = converted.output_steps or (OutputSteps(),) * len(heads)
     return {name: each.sequence for name, each in zip(heads, steps, strict=True)}
@@ -160,14 +161,14 @@ def _real_steps(
     }
 
 
-def _of_real_steps(converted: Converted, y: Any, real: np.ndarray | None) -> Any:
+def _of_real_steps(converted: Interface, y: Any, real: np.ndarray | None) -> Any:
     """The targets; of sequences those of padded steps, which do not count, are replaced by ones of real steps."""
     if real is None or y is None:
         return y
     flags = [each.sequence for each in converted.output_steps]
 
     def filled(array, sequence):
-        return with_padding_filled(np.asarray(array), real) if sequence and np.shape(array)[:2] == real.shape else array
+        return fill_padding(np.asarray(array), real) if sequence and np.shape(array)[:2] == real.shape else array
 
     if isinstance(y, Mapping):
         by_name = dict(zip(converted.output_names, flags, strict=False))
@@ -177,7 +178,7 @@ def _of_real_steps(converted: Converted, y: Any, real: np.ndarray | None) -> Any
     return filled(y, flags[0])
 
 
-def _streamed(converted: Converted, model: keras.Model, x: Any) -> np.ndarray:
+def _streamed(converted: Interface, model: keras.Model, x: Any) -> np.ndarray:
     """The outputs of the streaming model at the steps that Keras gives."""
     streaming = StreamingModel(model, converted.length)
     values = streaming.predict(_single(x), batch_size=64, verbose=0)
@@ -191,7 +192,7 @@ def _single(x: Any) -> Any:
 
 
 def _as_keras(
-    converted: Converted, names: list[str], integers: Integers, real: np.ndarray | None
+    converted: Interface, names: list[str], integers: Integers, real: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     return outputs_by_name(converted.outputs_of_keras(integers if len(integers) > 1 else integers[0], real), names)
 

@@ -24,7 +24,7 @@ from keras_s4.tflite.application import firmware, sources
 from keras_s4.tflite.application.folder import folder_contents
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.c99.names import camel_case, identifiers, printable
-from keras_s4.tflite.conversion import Converted
+from keras_s4.tflite.firmware import Converted
 from keras_s4.tflite.flatbuffer import to_tflite
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 from keras_s4.tflite.flatbuffer.reader import read_summary
@@ -445,14 +445,15 @@ def test_two_builds_of_a_model_are_saved_byte_identically():
     for _ in range(2):
         keras.utils.set_random_seed(0)
         model = models.classifier((20, 3), 2, channels=4, states=2, blocks=1)
-        contents.append(folder_contents(convert(model, data)))
+        exported = convert(model, data)
+        contents.append(folder_contents(exported.program, exported.tflite, exported.manifest))
     assert contents[0] == contents[1]
 
 
 def test_a_program_that_c_leaves_out_is_refused_and_not_saved(tmp_path):
     program = programs.single("diagonal_step")
     with pytest.raises(NotImplementedError, match="readouts of imaginary parts"):
-        Converted(program, to_tflite(program), None).save(tmp_path / "firmware")
+        Converted(program, to_tflite(program)).save(tmp_path / "firmware")
     assert not (tmp_path / "firmware").exists()
 
 

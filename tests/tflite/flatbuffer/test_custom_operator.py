@@ -17,8 +17,8 @@ from keras_s4.testing import programs
 from keras_s4.tflite.application.custom import reordered
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.c99.host import compiler
-from keras_s4.tflite.conversion import Converted
 from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.firmware import Converted
 from keras_s4.tflite.flatbuffer import check_tflite, custom_operator, read_summary, to_tflite
 from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_STEP
 from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, checksum
@@ -380,7 +380,7 @@ class TestFolder:
 
     def test_is_written_on_request_only(self, tmp_path):
         program = PROGRAMS["int8"]
-        converted = Converted(program, to_tflite(program), None)
+        converted = Converted(program, to_tflite(program))
         assert not (converted.save(tmp_path) / "tflm_custom").exists()
         with pytest.raises(ValueError, match="dss='fused'; expected one of"):
             converted.save(tmp_path / "other", "fused")

@@ -12,10 +12,11 @@ from rich import box
 from rich.table import Table
 
 from keras_s4.checks import check_model
+from keras_s4.padded_sequences import real_values
 from keras_s4.surgery.graph import graph_of
-from keras_s4.surgery.padding import real_values
 from keras_s4.tflite.analysis.signal_to_noise import ratio
-from keras_s4.tflite.conversion import Converted, convert
+from keras_s4.tflite.conversion import convert
+from keras_s4.tflite.firmware import Converted
 from keras_s4.tflite.lowering.calibration import check_representative_inputs
 from keras_s4.tflite.lowering.formats import layer_paths
 from keras_s4.tflite.lowering.representative import gather
