@@ -12,7 +12,6 @@ from targets import CORES, build, from_any_state, from_reset, run
 from targets.unicorn_core import Machine
 
 from keras_s4.tflite.c99 import c_source
-from keras_s4.tflite.program.operations import writes
 
 NAMES = [core.name for core in CORES.values() if core.in_unicorn]
 
@@ -89,7 +88,7 @@ class TestMeasuring:
         result = run(built, from_reset(built.program, 1, 2).inputs)
         assert sum(result.functions.values()) == sum(result.operations.values()) == result.instructions_per_step
         assert "?" not in result.functions
-        names = {f"{type(op).__name__}: {writes(op)[-1].name}" for op in built.program.operations}
+        names = {f"{type(op).__name__}: {op.writes()[-1].name}" for op in built.program.operations}
         assert set(result.operations) <= {"entry", *names}
         called = {name for name in names if re.match(r"DiagonalStep|FullyConnected", name)}
         assert called <= set(result.operations)

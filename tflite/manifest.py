@@ -15,24 +15,13 @@ import numpy as np
 from keras_s4.tflite import engines, runtimes
 from keras_s4.tflite.flatbuffer.reader import Summary, read_summary
 from keras_s4.tflite.program.encoding import Encoding
-from keras_s4.tflite.program.operations import (
-    Affine,
-    DepthwiseProduct,
-    DiagonalStep,
-    Embed,
-    FullyConnected,
-    Interpolate,
-    Multiply,
-    Normalize,
-)
+from keras_s4.tflite.program.operations import Embed
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
 # A `TfLiteTensor` on a 32-bit core; versions of TensorFlow Lite Micro differ in whether the measurement contains them.
 _BYTES_PER_END = 64
 _ARENA_ALIGNMENT = 16
-# Operations whose output has an axis of channels, behind others or alone.
-_IN_ROWS = (DepthwiseProduct, DiagonalStep, FullyConnected, Normalize)
 
 
 def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> dict[str, Any]:
@@ -123,27 +112,8 @@ def recommended_arena(summary: Summary, measured: int) -> dict[str, Any]:
 
 
 def multiply_accumulates(program: Program) -> int:
-    """Multiplications with a weight, or of two activations, for one sample: in a block, the mean over its steps.
-
-    A mode of a DSS layer costs eight: four for the pole, two for the input, two for the readout. Normalisation by the
-    root of an energy costs a square and a product for each value, and the weights of its tables.
-    """
-    total = 0
-    for operation in program.operations:
-        rows = math.prod(operation.output.shape[:-1]) if isinstance(operation, _IN_ROWS) else 1
-        match operation:
-            case FullyConnected():
-                total += rows * operation.weights.data.size
-            case DepthwiseProduct():
-                total += rows * operation.weights.data.size
-            case DiagonalStep():
-                total += rows * (8 * operation.decay.data.size + operation.feedthrough.data.size)
-            case Affine():
-                total += math.prod(operation.output.shape)
-            case Multiply() | Interpolate():
-                total += math.prod(operation.output.shape)
-            case Normalize():
-                total += 2 * math.prod(operation.output.shape) + rows * operation.weights.data.size
+    """Multiplications with a weight, or of two activations, for one sample: in a block, the mean over its steps."""
+    total = sum(operation.multiply_accumulates() for operation in program.operations)
     return -(-total // program.steps)
 
 

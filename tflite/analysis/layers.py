@@ -20,7 +20,6 @@ from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.program.encoding import Encoding, encoded
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.interface import Interface
-from keras_s4.tflite.program.operations import writes
 from keras_s4.tflite.program.own_lengths import count_blocks, group_by_length, keep_real_steps
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
@@ -61,7 +60,7 @@ def layer_ratios(converted: Interface, model: keras.Model, x: Any) -> dict[str, 
         where the layer's output is zero throughout.
     """
     program = converted.program
-    written = [tensor for operation in program.operations for tensor in writes(operation)]
+    written = [tensor for operation in program.operations for tensor in operation.writes()]
     arrays = [array[:SEQUENCES] for array in input_arrays(program, x)]
     at_once = _sequences_at_once(program, written, arrays[0].shape[1])
     powers: dict[str, np.ndarray] = {}

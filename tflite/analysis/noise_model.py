@@ -18,11 +18,9 @@ from keras_s4.tflite.analysis import real_arithmetic
 from keras_s4.tflite.analysis.real_arithmetic import Values
 from keras_s4.tflite.program.encoding import encoded
 from keras_s4.tflite.program.fixed_point import RANGES
-from keras_s4.tflite.program.operations import Accumulate, DiagonalStep, Window, reads
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
-_STATEFUL = (DiagonalStep, Accumulate, Window)
 # Features of an input up to which each is a stage of its own.
 MOST_FEATURES = 16
 
@@ -54,11 +52,11 @@ class NoiseModel:
         tensors = []
         for operation in program.operations:
             kind = type(operation)
-            if kind not in real_arithmetic.ROUNDED:
+            if kind not in real_arithmetic.RUNS:
                 raise NotImplementedError(f"there is no real arithmetic for {kind.__name__}.")
-            if not isinstance(operation, _STATEFUL) and states & {tensor.name for tensor in reads(operation)}:
+            if not operation.holds_state and states & {tensor.name for tensor in operation.reads()}:
                 raise NotImplementedError(f"{kind.__name__} reads a state: a recurrence that cannot run on sequences.")
-            tensors += [getattr(operation, name) for name in real_arithmetic.ROUNDED[kind]]
+            tensors += operation.rounds()
         # 32-bit tensors are exact, or so fine that their rounding does not matter.
         self.sources = [stage for tensor in program.inputs for stage in _stages_of_input(tensor)]
         self.stages = self.sources + [tensor.name for tensor in tensors if tensor.type != "int32"]

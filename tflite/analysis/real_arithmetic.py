@@ -1,6 +1,6 @@
 """The real numbers that the operations of a program stand for, on whole sequences `[B, L, ...]` in float64.
 
-One function for each kind of operation, registered with the fields whose tensors are rounded.
+One function for each kind of operation.
 """
 
 from __future__ import annotations
@@ -56,15 +56,13 @@ class Rounding(Protocol):
 
 Run = Callable[[Operation, Values, Rounding], None]
 RUNS: dict[type, Run] = {}
-ROUNDED: dict[type, tuple[str, ...]] = {}
 
 
-def real(*kinds: type, rounds: tuple[str, ...] = ()) -> Callable[[Run], Run]:
-    """Decorator: this function is the real arithmetic of operations of these kinds, which round these fields."""
+def real(*kinds: type[Operation]) -> Callable[[Run], Run]:
+    """Decorator: this function is the real arithmetic of operations of these kinds; it rounds what they round."""
 
     def add(run: Run) -> Run:
         RUNS.update(dict.fromkeys(kinds, run))
-        ROUNDED.update(dict.fromkeys(kinds, rounds))
         return run
 
     return add
@@ -75,14 +73,14 @@ def convolve(kernel: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     return scipy.signal.fftconvolve(inputs, kernel.T[None], axes=1)[:, : inputs.shape[1]]
 
 
-@real(FullyConnected, rounds=("output",))
+@real(FullyConnected)
 def fully_connected(operation: FullyConnected, values: Values, rounding: Rounding) -> None:
     """See `operations.FullyConnected`; so for the others."""
     result = values[operation.input.name] @ _constant(operation.weights).T + _constant(operation.bias)
     values[operation.output.name] = rounding.rounded(result, operation.output)
 
 
-@real(DepthwiseProduct, rounds=("output",))
+@real(DepthwiseProduct)
 def depthwise_product(operation: DepthwiseProduct, values: Values, rounding: Rounding) -> None:
     """The weights lie by step and output channel."""
     window = values[operation.input.name]
@@ -93,7 +91,7 @@ def depthwise_product(operation: DepthwiseProduct, values: Values, rounding: Rou
     values[operation.output.name] = rounding.rounded(result, operation.output)
 
 
-@real(Affine, rounds=("output",))
+@real(Affine)
 def affine(operation: Affine, values: Values, rounding: Rounding) -> None:
     """Gain and offset."""
     units = values[operation.input.name] / operation.input.scale
@@ -101,7 +99,7 @@ def affine(operation: Affine, values: Values, rounding: Rounding) -> None:
     values[operation.output.name] = rounding.rounded(result, operation.output)
 
 
-@real(DiagonalStep, rounds=("hidden", "partial", "output"))
+@real(DiagonalStep)
 def diagonal_step(step: DiagonalStep, values: Values, rounding: Rounding) -> None:
     """The kernel that the integers stand for, split where a device rounds."""
     u = values[step.input.name]
@@ -141,14 +139,14 @@ def lookup(operation: Lookup, values: Values, rounding: Rounding) -> None:
     values[output.name] = np.interp(places, np.arange(-128, 128), entries)
 
 
-@real(Squash, rounds=("output",))
+@real(Squash)
 def squash(operation: Squash, values: Values, rounding: Rounding) -> None:
     """The function itself, which the device's table follows closely."""
     function = {"sigmoid": scipy.special.expit, "tanh": np.tanh}[operation.function]
     values[operation.output.name] = rounding.rounded(function(values[operation.input.name]), operation.output)
 
 
-@real(Interpolate, rounds=("output",))
+@real(Interpolate)
 def interpolate(operation: Interpolate, values: Values, rounding: Rounding) -> None:
     """The lines, which are the function but for a unit or so."""
     slope = operation.slope
@@ -174,7 +172,7 @@ def multiply(operation: Multiply, values: Values, rounding: Rounding) -> None:
     values[operation.output.name] = a * b
 
 
-@real(Add, rounds=("output",))
+@real(Add)
 def add(operation: Add, values: Values, rounding: Rounding) -> None:
     """Gains are whole numbers, so that they may differ a little from the ratio of the scales."""
     a, b = _operands(operation, values)
@@ -228,7 +226,7 @@ def window_maximum(operation: WindowMaximum, values: Values, rounding: Rounding)
     values[operation.output.name] = array.reshape(*array.shape[:2], -1, operation.output.shape[0]).max(axis=-2)
 
 
-@real(Normalize, rounds=("coarse", "fine", "level", "root", "output"))
+@real(Normalize)
 def normalize(operation: Normalize, values: Values, rounding: Rounding) -> None:
     """The reciprocal root that the tables stand for, with straight lines between their entries."""
     x, level, root = values[operation.input.name], operation.level, operation.root
@@ -251,7 +249,7 @@ def accumulate(operation: Accumulate, values: Values, rounding: Rounding) -> Non
     values[operation.next_state.name] = units * operation.next_state.scale
 
 
-@real(Requantize, rounds=("output",))
+@real(Requantize)
 def requantize(operation: Requantize, values: Values, rounding: Rounding) -> None:
     """The same numbers in another type."""
     values[operation.output.name] = rounding.rounded(values[operation.input.name], operation.output)

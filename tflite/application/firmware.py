@@ -14,7 +14,6 @@ from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.emulator.emulator import Emulator
-from keras_s4.tflite.program.operations import Accumulate
 from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates" / "firmware"
@@ -56,7 +55,7 @@ class Recordings:
 
 def windows_of(program: Program, length: int | None) -> int:
     """Samples of the windows that a program averages over, 0 if it does not."""
-    return length if length and any(isinstance(operation, Accumulate) for operation in program.operations) else 0
+    return length if length and program.sums_over_time else 0
 
 
 def recordings_of(program: Program, length: int | None, golden: Golden) -> Recordings:

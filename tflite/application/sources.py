@@ -12,7 +12,6 @@ from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
-from keras_s4.tflite.program.operations import Accumulate
 from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,7 +60,7 @@ def render_sources(
         # Templates know the states that the application keeps; variables are the interpreter's.
         "states": [] if manifest["states_kept_as"] == "variables" else states,
         "variables": len(states) if manifest["states_kept_as"] == "variables" else 0,
-        "averages": any(isinstance(operation, Accumulate) for operation in program.operations),
+        "averages": program.sums_over_time,
         "registers_step": registers_step,
         "also_custom": also_custom,
         "model_lines": lines_of([f"0x{byte:02x}" for byte in tflite], BYTES_A_LINE),

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.c99.translation import INDENT, SMALL, Translation, saturated, scaled, scaled_once, translates
+from keras_s4.tflite.c99.registry import translates
+from keras_s4.tflite.c99.translation import INDENT, SMALL, Translation, saturated, scaled, scaled_once
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.fixed_point import Multiplier
 from keras_s4.tflite.program.operations import FullyConnected, Normalize

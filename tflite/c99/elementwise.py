@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.c99.translation import Translation, scaled_once, translates
-from keras_s4.tflite.emulator.arithmetic import same_scale
+from keras_s4.tflite.c99.registry import translates
+from keras_s4.tflite.c99.translation import Translation, scaled_once
 from keras_s4.tflite.program import fixed_point, sigmoid
 from keras_s4.tflite.program.operations import (
     Accumulate,
@@ -26,7 +26,7 @@ from keras_s4.tflite.program.tensors import Tensor
 SIGMOID_TABLE = "sigmoid in units of 2**-16"
 
 
-@translates(Affine)
+@translates(Affine, looks_up=True)
 def translate_affine(operation: Affine, source: Translation) -> None:
     """See `operations.Affine`."""
     x, gain, offset, output = operation.input, operation.gain, operation.offset, operation.output
@@ -40,7 +40,7 @@ def translate_affine(operation: Affine, source: Translation) -> None:
     source.elementwise(output, [x, gain, offset], value)
 
 
-@translates(Lookup)
+@translates(Lookup, inlined=True)
 def translate_lookup(operation: Lookup, source: Translation) -> None:
     """See `operations.Lookup`."""
     table = source.pointer(operation.table)
@@ -50,7 +50,7 @@ def translate_lookup(operation: Lookup, source: Translation) -> None:
     )
 
 
-@translates(Multiply)
+@translates(Multiply, inlined=True, inlines=True)
 def translate_multiply(operation: Multiply, source: Translation) -> None:
     """See `operations.Multiply`."""
     a, b = operation.a, operation.b
@@ -60,7 +60,7 @@ def translate_multiply(operation: Multiply, source: Translation) -> None:
     )
 
 
-@translates(Add)
+@translates(Add, inlines=True)
 def translate_add(operation: Add, source: Translation) -> None:
     """See `operations.Add`."""
 
@@ -89,11 +89,11 @@ def translate_extremum(operation: Maximum | Minimum, source: Translation) -> Non
     )
 
 
-@translates(Requantize)
+@translates(Requantize, looks_up=True)
 def translate_requantize(operation: Requantize, source: Translation) -> None:
     """See `operations.Requantize`."""
     x, output = operation.input, operation.output
-    if (x.type, x.zero_point) == (output.type, output.zero_point) and same_scale(x, output):
+    if operation.is_copy:
         source.copy(source.pointer(output), source.pointer(x), output)
         return
     largest = source.magnitude(x)

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
+from keras_s4.tflite.c99.registry import helper_of
 from keras_s4.tflite.c99.schedule import Schedule
 from keras_s4.tflite.c99.slots import Slot, share
-from keras_s4.tflite.program.operations import (
-    Accumulate,
-    Add,
-    Affine,
-    DiagonalStep,
-    Interpolate,
-    Lookup,
-    Maximum,
-    Minimum,
-    Multiply,
-    Normalize,
-    Operation,
-    Requantize,
-    Squash,
-    Window,
-    writes,
-)
+from keras_s4.tflite.program.operations import Operation
 from keras_s4.tflite.program.program import State
 from keras_s4.tflite.program.tensors import Tensor
-
-# Operations that update their own state where it lies.
-_STATEFUL = (Accumulate, DiagonalStep, Window)
-# Operations that write element i of the result after reading element i of each input, and no other.
-_ELEMENTWISE = (Add, Affine, Interpolate, Lookup, Maximum, Minimum, Multiply, Requantize, Squash)
-_INTERNAL = {DiagonalStep: ("hidden", "partial"), Normalize: ("coarse", "fine", "level", "part", "root")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,23 +55,19 @@ def place(
         if state.before.name in in_place:
             pointers.setdefault(state.after.name, name)
     # The caller may want no outputs: what the states need has to lie elsewhere.
-    last = {tensor.name for operation in program.operations[plan.outputs_from :] for tensor in writes(operation)}
+    last = {tensor.name for operation in program.operations[plan.outputs_from :] for tensor in operation.writes()}
     for tensor, name in zip(program.outputs, outputs, strict=True):
         if tensor.name in last:
             pointers.setdefault(tensor.name, name)
-    internal = {
-        getattr(operation, field).name
-        for operation in program.operations
-        for field in _INTERNAL.get(type(operation), ())
-    }
+    internal = {tensor.name for operation in program.operations for tensor in operation.internals()}
     extra: dict[int, list[Tensor]] = {}
     if shadows:
         extra[0] = list(shadows.values())
     helpers = {}
     for index, operation in enumerate(program.operations):
-        if tensor := _helper(operation):
+        if tensor := helper_of(operation):
             extra.setdefault(index, []).append(tensor)
-            helpers[operation.output.name] = tensor.name
+            helpers[operation.result.name] = tensor.name
     memory = share(plan, extra, {*pointers, *internal, *plan.never_stored})
     pointers |= {name: slot_name(index) for name, index in memory.slot_of.items()}
     before = [
@@ -107,36 +81,18 @@ def place(
     return Placement(pointers, memory.slots, before, after, {out: pointers[name] for out, name in helpers.items()})
 
 
-def _helper(operation: Operation) -> Tensor | None:
-    """What an operation needs an array for while it runs."""
-    if isinstance(operation, DiagonalStep):
-        return Tensor(f"{operation.output.name} (sums)", operation.feedthrough.shape, "int32")
-    return _joined_window(operation) if isinstance(operation, Window) else None
-
-
-def _joined_window(operation: Window) -> Tensor | None:
-    """The last inputs and the new ones in one array, where the output is anything else; None where it is just that."""
-    channels = operation.input.shape[-1]
-    kept = 0 if operation.state is None else math.prod(operation.state.shape)
-    size = kept + math.prod(operation.input.shape)
-    whole = operation.dilation == 1 and len(operation.output.shape) == 1 and math.prod(operation.output.shape) == size
-    if whole and math.prod(operation.input.shape) == channels:
-        return None
-    return Tensor(f"{operation.output.name} (joined)", (size,), operation.input.type)
-
-
 def _in_place(plan: Schedule, state: State) -> bool:
     """Whether the new state can be written over the old one."""
     program = plan.program
-    writers = [index for index, op in enumerate(program.operations) if state.after in writes(op)]
+    writers = [index for index, op in enumerate(program.operations) if state.after in op.writes()]
     readers = [index for index, tensors in enumerate(plan.reads) if state.before in tensors]
     if not writers or sum(other.after is state.after for other in program.states) > 1:
         return False
     (writer,) = writers
     operation: Operation = program.operations[writer]
-    if isinstance(operation, _STATEFUL) and operation.state is state.before:
+    if operation.holds_state and operation.state is state.before:
         return True
-    same_shape = isinstance(operation, _ELEMENTWISE) and operation.output.shape == state.before.shape
+    same_shape = operation.elementwise and operation.result.shape == state.before.shape
     return all(reader < writer or (reader == writer and same_shape) for reader in readers)
 
 
@@ -147,11 +103,7 @@ def _shadowed(plan: Schedule) -> dict[str, Tensor]:
     found = {}
     for state in program.states:
         readers = [index for index, tensors in enumerate(plan.reads) if state.before in tensors]
-        owners = [
-            index
-            for index, op in enumerate(program.operations)
-            if isinstance(op, _STATEFUL) and op.state is state.before
-        ]
+        owners = [index for index, op in enumerate(program.operations) if op.holds_state and op.state is state.before]
         if state.before.name in ends or (owners and max(readers) > owners[0]):
             found[state.before.name] = state.before
     return found

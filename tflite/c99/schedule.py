@@ -10,17 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from keras_s4.tflite.program.operations import (
-    Add,
-    Affine,
-    DiagonalStep,
-    Lookup,
-    Multiply,
-    Operation,
-    Requantize,
-    reads,
-    writes,
-)
+from keras_s4.tflite.c99.registry import translator_of
+from keras_s4.tflite.program.operations import Lookup, Operation
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -66,15 +57,15 @@ def _needed_for_states(program: Program) -> set[int]:
     wanted = {state.after.name for state in program.states}
     needed = set()
     for operation in reversed(program.operations):
-        if wanted & {tensor.name for tensor in writes(operation)}:
+        if wanted & {tensor.name for tensor in operation.writes()}:
             needed.add(id(operation))
-            wanted |= {tensor.name for tensor in reads(operation)}
+            wanted |= {tensor.name for tensor in operation.reads()}
     return needed
 
 
 def _read_once(program: Program) -> set[str]:
     """Names of tensors that one operation reads, in one place, and that leave the step nowhere."""
-    counts = Counter(tensor.name for operation in program.operations for tensor in reads(operation))
+    counts = Counter(tensor.name for operation in program.operations for tensor in operation.reads())
     ends = {tensor.name for tensor in (*program.outputs, *(state.after for state in program.states))}
     return {name for name, count in counts.items() if count == 1 and name not in ends}
 
@@ -85,7 +76,7 @@ def _tabulated(program: Program, outputs_from: int) -> dict[str, Lookup]:
     for index, (before, lookup) in enumerate(zip(program.operations, program.operations[1:], strict=False)):
         if not isinstance(lookup, Lookup) or index + 1 == outputs_from or lookup.input.name not in once:
             continue
-        if isinstance(before, (Affine, DiagonalStep, Requantize)) and before.output is lookup.input:
+        if translator_of(before).looks_up and before.result is lookup.input:
             found[lookup.input.name] = lookup
     return found
 
@@ -93,27 +84,24 @@ def _tabulated(program: Program, outputs_from: int) -> dict[str, Lookup]:
 def _inlined(program: Program, tabulated: dict[str, Lookup]) -> set[str]:
     once = _read_once(program)
     behind_loops = {lookup.output.name for lookup in tabulated.values()}
-    readers = {tensor.name: op for op in program.operations for tensor in reads(op)}
+    readers = {tensor.name: op for op in program.operations for tensor in op.reads()}
     found = set()
     for operation in program.operations:
-        if not isinstance(operation, (Lookup, Multiply)) or operation.output.name not in once - behind_loops:
+        output = operation.result
+        if not translator_of(operation).inlined or output.name not in once - behind_loops:
             continue
-        shapes = {tensor.shape for tensor in reads(operation) if tensor.data is None}
-        reader = readers[operation.output.name]
-        if isinstance(reader, (Add, Multiply)) and shapes == {operation.output.shape} == {reader.output.shape}:
-            found.add(operation.output.name)
+        shapes = {tensor.shape for tensor in operation.reads() if tensor.data is None}
+        reader = readers[output.name]
+        if translator_of(reader).inlines and shapes == {output.shape} == {reader.result.shape}:
+            found.add(output.name)
     return found
 
 
 def _reads_where_computed(program: Program, inlined: set[str]) -> list[list[Tensor]]:
-    makers = {op.output.name: op for op in program.operations if getattr(op, "output", None) is not None}
+    makers = {operation.result.name: operation for operation in program.operations}
 
-    def all_reads(operation: Operation) -> list[Tensor]:
-        direct = reads(operation)
-        return direct + [t for tensor in direct if tensor.name in inlined for t in all_reads(makers[tensor.name])]
+    def reads_of(operation: Operation) -> list[Tensor]:
+        direct = operation.reads()
+        return direct + [each for tensor in direct if tensor.name in inlined for each in reads_of(makers[tensor.name])]
 
-    writers = [getattr(op, "output", None) for op in program.operations]
-    return [
-        [] if output is not None and output.name in inlined else all_reads(op)
-        for op, output in zip(program.operations, writers, strict=True)
-    ]
+    return [[] if operation.result.name in inlined else reads_of(operation) for operation in program.operations]

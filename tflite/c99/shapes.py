@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.c99.translation import INDENT, Translation, translates
-from keras_s4.tflite.emulator.windows import positions_of
+from keras_s4.tflite.c99.registry import translates
+from keras_s4.tflite.c99.translation import INDENT, Translation
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import (
     Concatenate,
@@ -64,7 +64,18 @@ def translate_embed(operation: Embed, source: Translation) -> None:
         source.copy(to, f"&{table}[(uint32_t){token}[{row}] * {size}U]", operation.output, size)
 
 
-@translates(Window)
+def joined_inputs(operation: Window) -> Tensor | None:
+    """The last inputs and the new ones in one array, where the output is anything else; None where it is just that."""
+    channels = operation.input.shape[-1]
+    kept = 0 if operation.state is None else math.prod(operation.state.shape)
+    size = kept + math.prod(operation.input.shape)
+    whole = operation.dilation == 1 and len(operation.output.shape) == 1 and math.prod(operation.output.shape) == size
+    if whole and math.prod(operation.input.shape) == channels:
+        return None
+    return Tensor(f"{operation.output.name} (joined)", (size,), operation.input.type)
+
+
+@translates(Window, helper=joined_inputs)
 def translate_window(operation: Window, source: Translation) -> None:
     """See `operations.Window`. The state and the new inputs are joined, in the output where it is nothing else."""
     x, output = operation.input, operation.output
@@ -83,7 +94,7 @@ def translate_window(operation: Window, source: Translation) -> None:
 
 def _gather(operation: Window, joined: str, source: Translation) -> None:
     """The inputs that each output reads: equal steps along the taps, and from output to output."""
-    positions, channels = positions_of(operation), operation.input.shape[-1]
+    positions, channels = operation.positions(), operation.input.shape[-1]
     rows, taps = positions.shape
     start, tap, row = positions[0, 0], operation.dilation, operation.stride
     target = f"&{source.pointer(operation.output)}[(row * {taps}U + tap) * {channels}U]"

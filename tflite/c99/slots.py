@@ -10,7 +10,6 @@ import math
 from collections.abc import Collection
 
 from keras_s4.tflite.c99.schedule import Schedule
-from keras_s4.tflite.program.operations import writes
 from keras_s4.tflite.program.tensors import Tensor
 
 
@@ -49,7 +48,7 @@ def share(plan: Schedule, extra: dict[int, list[Tensor]], elsewhere: Collection[
     slots: list[Slot] = []
     slot_of: dict[str, int] = {}
     for index, operation in enumerate(plan.program.operations):
-        stored = [tensor for tensor in writes(operation) if tensor.name not in elsewhere]
+        stored = [tensor for tensor in operation.writes() if tensor.name not in elsewhere]
         for tensor in (*stored, *extra.get(index, ())):
             slot = _free_slot(slots, tensor, index)
             slot.size = max(slot.size, math.prod(tensor.shape))

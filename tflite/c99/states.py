@@ -6,15 +6,22 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.c99.translation import INDENT, Translation, translates
+from keras_s4.tflite.c99.registry import translates
+from keras_s4.tflite.c99.translation import INDENT, Translation
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.fixed_point import Multiplier
 from keras_s4.tflite.program.operations import DiagonalStep
+from keras_s4.tflite.program.tensors import Tensor
 
 STATE_LIMIT, MOST_MODES = 2**30, 255
 
 
-@translates(DiagonalStep)
+def sums_of_channels(operation: DiagonalStep) -> Tensor:
+    """Where the kernel leaves what it reads out of each channel."""
+    return Tensor(f"{operation.output.name} (sums)", operation.feedthrough.shape, "int32")
+
+
+@translates(DiagonalStep, looks_up=True, helper=sums_of_channels)
 def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> None:
     """See `operations.DiagonalStep`. A channel's modes lie side by side, real and imaginary part of each together."""
     check_supported(operation)

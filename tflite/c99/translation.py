@@ -10,29 +10,17 @@ import numpy as np
 
 from keras_s4.tflite.c99.names import identifiers, printable
 from keras_s4.tflite.c99.placement import Placement
+from keras_s4.tflite.c99.registry import translator_of
 from keras_s4.tflite.c99.schedule import Schedule
-from keras_s4.tflite.emulator.arithmetic import UNIT
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.fixed_point import Multiplier
+from keras_s4.tflite.program.fixed_point import UNIT, Multiplier
 from keras_s4.tflite.program.operations import Operation
 from keras_s4.tflite.program.tensors import Tensor
 
-Translate = Callable[[Operation, "Translation"], None]
 # What s4_scale_down and s4_to_int8_near take is smaller.
 SMALL = 2**30
 MOST_COUNTED = 2**16 - 1
-_TRANSLATIONS: dict[type, Translate] = {}
 INDENT = "    "
-
-
-def translates(*operations: type) -> Callable[[Translate], Translate]:
-    """Decorator: this function translates operations of these classes; it gets the operation and the translation."""
-
-    def add(function: Translate) -> Translate:
-        _TRANSLATIONS.update(dict.fromkeys(operations, function))
-        return function
-
-    return add
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +79,13 @@ class Translation:
 
     def translate(self, operation: Operation) -> None:
         """Append what an operation does, unless another one does it as well."""
-        output = getattr(operation, "output", None) or operation.next_state
+        output = operation.result
         if any(operation is lookup for lookup in self._plan.tabulated.values()):
             return
         if output.name not in self._plan.inlined:
             kind, layer = type(operation).__name__, printable(output.name)
             self.statements += ["", f"/* {kind}: {layer}, {describe(output)} */"]
-        _TRANSLATIONS[type(operation)](operation, self)
+        translator_of(operation).translate(operation, self)
 
     def pointer(self, tensor: Tensor) -> str:
         """The C expression of the array that holds a tensor; the definition of a constant is made on the way."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.fixed_point import RANGES, Multiplier
+from keras_s4.tflite.program.fixed_point import RANGES, UNIT
 from keras_s4.tflite.program.operations import Operation
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -15,15 +15,14 @@ Values = dict[str, np.ndarray]
 Run = Callable[[Values], None]
 Kernel = Callable[[Operation, "Arithmetic"], Run]
 
-UNIT = Multiplier(1 << 30, 1)
-_KERNELS: dict[type, Kernel] = {}
+KERNELS: dict[type, Kernel] = {}
 
 
 def kernel(*operations: type) -> Callable[[Kernel], Kernel]:
     """Decorator: this function compiles operations of these classes; it gets the operation and the arithmetic."""
 
     def add(function: Kernel) -> Kernel:
-        _KERNELS.update(dict.fromkeys(operations, function))
+        KERNELS.update(dict.fromkeys(operations, function))
         return function
 
     return add
@@ -31,7 +30,7 @@ def kernel(*operations: type) -> Callable[[Kernel], Kernel]:
 
 def compiled(operation: Operation, arithmetic: Arithmetic) -> Run:
     """A function that computes one step of an operation: it reads from and writes to a dictionary of tensors."""
-    return _KERNELS[type(operation)](operation, arithmetic)
+    return KERNELS[type(operation)](operation, arithmetic)
 
 
 class Arithmetic:
@@ -85,8 +84,3 @@ class Arithmetic:
             return fixed_point.requantize(accumulator, multiplier, output.type, output.zero_point)
 
         return rescale
-
-
-def same_scale(a: Tensor, b: Tensor) -> bool:
-    """Whether integers of one tensor mean the same in the other, but for the zero point."""
-    return fixed_point.rescale_multiplier(a.scale, b.scale) == UNIT

@@ -1,4 +1,4 @@
-"""Products with a matrix, and gains per channel."""
+"""Products with a matrix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.operations import Affine, FullyConnected
+from keras_s4.tflite.program.operations import FullyConnected
 
 
 @kernel(FullyConnected)
@@ -30,18 +30,5 @@ def compile_fully_connected(operation: FullyConnected, arithmetic: Arithmetic) -
         # The kernel's accumulator has 32 bits.
         wrapped = accumulator.astype(np.int32)
         values[output.name] = fixed_point.requantize(wrapped, multiplier, output.type, output.zero_point)
-
-    return run
-
-
-@kernel(Affine)
-def compile_affine(operation: Affine, arithmetic: Arithmetic) -> Run:
-    """See `operations.Affine`."""
-    rescale = arithmetic.rescaler(operation.accumulator_scale, operation.output)
-    gain, offset = arithmetic.wide(operation.gain.data), arithmetic.wide(operation.offset.data)
-
-    def run(values: Values):
-        accumulator = arithmetic.wide(values[operation.input.name], operation.input.zero_point) * gain + offset
-        values[operation.output.name] = rescale(arithmetic.guard(accumulator, f"{operation.output.name} (accumulator)"))
 
     return run

@@ -1,12 +1,25 @@
-"""Operations on each element: tables, products, sums, the larger and the smaller, other scales."""
+"""Operations on each element: tables, gains, products, sums, the larger and the smaller, other scales."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel, same_scale
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
 from keras_s4.tflite.program import sigmoid
-from keras_s4.tflite.program.operations import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
+from keras_s4.tflite.program.operations import Add, Affine, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
+
+
+@kernel(Affine)
+def compile_affine(operation: Affine, arithmetic: Arithmetic) -> Run:
+    """See `operations.Affine`."""
+    rescale = arithmetic.rescaler(operation.accumulator_scale, operation.output)
+    gain, offset = arithmetic.wide(operation.gain.data), arithmetic.wide(operation.offset.data)
+
+    def run(values: Values):
+        accumulator = arithmetic.wide(values[operation.input.name], operation.input.zero_point) * gain + offset
+        values[operation.output.name] = rescale(arithmetic.guard(accumulator, f"{operation.output.name} (accumulator)"))
+
+    return run
 
 
 @kernel(Lookup)
@@ -79,7 +92,7 @@ def compile_add(operation: Add, arithmetic: Arithmetic) -> Run:
 def compile_requantize(operation: Requantize, arithmetic: Arithmetic) -> Run:
     """See `operations.Requantize`."""
     input, output = operation.input, operation.output
-    if (input.type, input.zero_point) == (output.type, output.zero_point) and same_scale(input, output):
+    if operation.is_copy:
         return lambda values: values.update({output.name: values[input.name]})
     rescale = arithmetic.rescaler(input.scale, output)
 

@@ -7,9 +7,8 @@ import numpy as np
 from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import Normalize
+from keras_s4.tflite.program.operations.normalize import ROOT_OFFSET
 from keras_s4.tflite.program.tensors import Tensor
-
-ROOT_OFFSET = 1 << 15
 
 
 @kernel(Normalize)

@@ -16,7 +16,7 @@ def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
     """See `operations.Window`."""
     input, state, output = operation.input, operation.state, operation.output
     rows = math.prod(input.shape[:-1])
-    positions = positions_of(operation)
+    positions = operation.positions()
 
     def run(values: Values):
         batch = len(values[input.name])
@@ -27,15 +27,6 @@ def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
             values[operation.next_state.name] = window[:, rows:].reshape(batch, -1)
 
     return run
-
-
-def positions_of(operation: Window) -> np.ndarray:
-    """Which inputs each output reads, `[R / stride, K]`, counted from the first of the state."""
-    channels = operation.input.shape[-1]
-    taps = np.arange(1 - operation.output.shape[-1] // channels, 1) * operation.dilation
-    outputs = np.arange(math.prod(operation.output.shape[:-1])) * operation.stride
-    kept = 0 if operation.state is None else operation.state.shape[0] // channels
-    return kept + operation.offset + outputs[:, None] + taps
 
 
 @kernel(DepthwiseProduct)

@@ -1,16 +1,43 @@
-"""Operations on each element: tables, products, sums, the larger and the smaller, other scales."""
+"""Operations on each element: tables, gains, products, sums, the larger and the smaller, other scales."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer.writer import Quantization
 from keras_s4.tflite.program import fixed_point, sigmoid
-from keras_s4.tflite.program.operations import Add, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
+from keras_s4.tflite.program.operations import Add, Affine, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 
 # MAXIMUM and MINIMUM of CMSIS-NN take no more.
 _MOST_AXES = 4
+
+
+@expands(Affine)
+def expand_affine(operation: Affine, file: Expansion) -> None:
+    """See `operations.Affine`."""
+    input, gain = operation.input, operation.gain.data.astype(np.int64)
+    offset = operation.offset.data - input.zero_point * gain
+    x = file.plain(input)
+    shape = file.shape(x)
+    # One constant for each value is the faster operator; broadcasting serves where there are several rows.
+    constants = shape if math.prod(shape) == gain.size else gain.shape
+    uniform = bool(np.all(offset == offset[0]))
+
+    def write(output: int) -> int:
+        if np.all(gain == 1) and uniform:
+            return file.cast(file.index[input.name], output) if input.type != "int32" else file.retag(x, output)
+        if np.all(gain == 1):
+            return file.binary("ADD", x, file.constant(offset, constants), output)
+        factor = file.constant(gain, constants)
+        if uniform:
+            return file.binary("MUL", x, factor, output)
+        return file.binary("ADD", file.binary("MUL", x, factor), file.constant(offset, constants), output)
+
+    zero_point = -int(offset[0]) if uniform else 0
+    file.round_to(operation.output, operation.accumulator_scale, zero_point, shape, write)
 
 
 @expands(Lookup)
@@ -104,8 +131,8 @@ def expand_requantize(operation: Requantize, file: Expansion) -> None:
     """See `operations.Requantize`."""
     input, output = operation.input, operation.output
     index = file.index[input.name]
-    unit = fixed_point.rescale_multiplier(input.scale, output.scale) == fixed_point.quantize_multiplier(1.0)
-    if unit and (input.type, input.zero_point) == (output.type, output.zero_point):
+    unit = fixed_point.rescale_multiplier(input.scale, output.scale) == fixed_point.UNIT
+    if operation.is_copy:
         if file.state_ends.isdisjoint((input.name, output.name)):
             file.index[output.name] = index
         else:  # the ends of a state carry no scale

@@ -10,19 +10,19 @@ from keras_s4.tflite.flatbuffer.operators.table import LARGEST_CONCATENATION, TE
 from keras_s4.tflite.flatbuffer.variables import StateVariables
 from keras_s4.tflite.flatbuffer.writer import ModelWriter, Quantization
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.operations import Operation, Requantize, reads
+from keras_s4.tflite.program.operations import Operation, Requantize
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
 Expand = Callable[[Operation, "Expansion"], None]
-_EXPANSIONS: dict[type, Expand] = {}
+EXPANSIONS: dict[type, Expand] = {}
 
 
 def expands(*operations: type) -> Callable[[Expand], Expand]:
     """Decorator: this function writes operations of these classes; it gets the operation and the expansion."""
 
     def add(function: Expand) -> Expand:
-        _EXPANSIONS.update(dict.fromkeys(operations, function))
+        EXPANSIONS.update(dict.fromkeys(operations, function))
         return function
 
     return add
@@ -52,7 +52,7 @@ class Expansion:
         state_shapes: Mapping[str, tuple[int, ...]] | None = None,
     ):
         self.program = program
-        self._expansions = _EXPANSIONS | dict(others or {})
+        self._expansions = EXPANSIONS | dict(others or {})
         self._state_shapes = dict(state_shapes or {})
         self._variables = StateVariables(program.states if variables else (), self)
         self._explicit_states = () if variables else program.states
@@ -68,7 +68,7 @@ class Expansion:
         ends = [self.declare(tensor, self.end_shape(tensor), tensor.name) for tensor in inputs]
         self._variables.initialize()
         for operation in self.program.operations:
-            self._variables.read(reads(operation))
+            self._variables.read(operation.reads())
             self._expansions[type(operation)](operation, self)
             self._variables.assign()
         self._variables.finish()
@@ -216,7 +216,7 @@ class Expansion:
             tagged = write(self.integers(shape, Quantization((float(scale),), zero_point)))
             self.writer.operator("QUANTIZE", [tagged], self.declare(output, shape))
             return
-        if fixed_point.rescale_multiplier(scale, output.scale) != fixed_point.quantize_multiplier(1.0):
+        if fixed_point.rescale_multiplier(scale, output.scale) != fixed_point.UNIT:
             raise ValueError(
                 f"{output.name!r} is int32 with scale {output.scale}, and its accumulator has scale {scale}; no "
                 "operator rounds int32 to int32. Give both the same scale, or make the tensor int16."
@@ -242,7 +242,7 @@ def _rescaled_only(program: Program) -> set[str]:
     """The int32 tensors that nothing but `Requantize` reads: they may carry their scale from the start."""
     ends = {tensor.name for tensor in program.outputs} | {state.after.name for state in program.states}
     others = {
-        t.name for operation in program.operations if not isinstance(operation, Requantize) for t in reads(operation)
+        t.name for operation in program.operations if not isinstance(operation, Requantize) for t in operation.reads()
     }
     rescaled = {operation.input.name for operation in program.operations if isinstance(operation, Requantize)}
     return rescaled - others - ends

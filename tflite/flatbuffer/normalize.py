@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.emulator.normalize import ROOT_OFFSET
 from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
 from keras_s4.tflite.program.operations import Normalize
+from keras_s4.tflite.program.operations.normalize import ROOT_OFFSET
 from keras_s4.tflite.program.tensors import Tensor
 
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.emulator.windows import positions_of
 from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
 from keras_s4.tflite.flatbuffer.writer import Quantization
 from keras_s4.tflite.program.operations import DepthwiseProduct, Window, WindowMaximum
@@ -18,7 +17,7 @@ def expand_window(operation: Window, file: Expansion) -> None:
     input, state, output = operation.input, operation.state, operation.output
     channels, size = input.shape[-1], math.prod(input.shape)
     tag = quantization(input)
-    positions = positions_of(operation)
+    positions = operation.positions()
     window = file.reshape(file.index[input.name], (1, size)) if len(input.shape) > 1 else file.shaped(input)
     if state is not None:
         kept = file.copy(file.index[state.name], tag)

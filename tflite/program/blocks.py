@@ -31,27 +31,18 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 
-from keras_s4.tflite.program.operations import (
-    Accumulate,
-    Concatenate,
-    DiagonalStep,
-    Operation,
-    Reshape,
-    Slice,
-    Window,
-    reads,
-    writes,
-)
+from keras_s4.tflite.program.operations import Concatenate, Operation, Reshape, Slice, Window
+from keras_s4.tflite.program.operations.operation import read, written
 from keras_s4.tflite.program.program import Program, State
 from keras_s4.tflite.program.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Latest:
+class Latest(Operation):
     """`q_out = q_in` of the last step of a block: a value without time axis. `in_blocks` leaves none in a program."""
 
-    input: Tensor
-    output: Tensor
+    input: Tensor = read()
+    output: Tensor = written()
 
 
 def in_blocks(program: Program, steps: int) -> Program:
@@ -84,7 +75,7 @@ def _without_latest(program: Program) -> Program:
         if isinstance(operation, Latest):
             same[operation.output.name] = same.get(operation.input.name, operation.input)
         else:
-            operations.append(_with_tensors(operation, lambda tensor: same.get(tensor.name, tensor)))
+            operations.append(operation.with_tensors(lambda tensor: same.get(tensor.name, tensor)))
     outputs = tuple(same.get(tensor.name, tensor) for tensor in program.outputs)
     return dataclasses.replace(program, operations=tuple(operations), outputs=outputs)
 
@@ -138,17 +129,17 @@ class _Unrolling:
         whole = {tensor.name for tensor in self._program.outputs}
         for group in reversed(self._groups):
             for operation in group:
-                written = {tensor.name for tensor in writes(operation)}
                 if isinstance(operation, Latest):
                     continue
-                if self._has_memory(group) or isinstance(operation, Window) or written & whole:
-                    read = {tensor.name for tensor in reads(operation)}
+                writes = {tensor.name for tensor in operation.writes()}
+                if self._has_memory(group) or operation.holds_state or writes & whole:
+                    reads = {tensor.name for tensor in operation.reads()}
                     # A state's values between the steps of a block are those behind the steps.
-                    whole |= read | {self._after[name].name for name in read if name in self._after} - written
+                    whole |= reads | {self._after[name].name for name in reads if name in self._after} - writes
         return whole
 
     def _has_memory(self, group: list[Operation]) -> bool:
-        return len(group) > 1 or any(tensor.name in self._ends for tensor in writes(group[0]))
+        return len(group) > 1 or any(tensor.name in self._ends for tensor in group[0].writes())
 
     def _add_group(self, group: list[Operation]) -> None:
         operation = group[0]
@@ -156,11 +147,11 @@ class _Unrolling:
             self._rows[operation.output.name, 0] = self._last(operation.input)
         elif isinstance(operation, Window) and self._knows_blocks(group):
             self._add_window(operation)
-        elif isinstance(operation, (Accumulate, DiagonalStep)) and self._knows_blocks(group):
+        elif operation.holds_state and self._knows_blocks(group):
             self._add(operation, lambda t: t if t.name in self._after else self._block(t), self._new_block)
         elif self._has_memory(group):
             self._unroll(group)
-        elif any(tensor.name in self._whole for tensor in writes(operation)):
+        elif any(tensor.name in self._whole for tensor in operation.writes()):
             self._add(operation, self._block, self._new_block)
         else:
             self._add(operation, self._last, lambda tensor: self._new_row(tensor, self._counts[tensor.name] - 1))
@@ -172,7 +163,7 @@ class _Unrolling:
 
     def _unroll(self, group: list[Operation]) -> None:
         """The operations once for each row."""
-        for index in range(self._counts[writes(group[0])[0].name]):
+        for index in range(self._counts[group[0].writes()[0].name]):
             for operation in group:
                 self._add(
                     operation,
@@ -211,9 +202,9 @@ class _Unrolling:
 
     def _add(self, operation: Operation, read: Callable[[Tensor], Tensor], write: Callable[[Tensor], Tensor]) -> None:
         """The operation on the tensors that stand for those that it reads and writes."""
-        written = {tensor.name for tensor in writes(operation)}
+        writes = {tensor.name for tensor in operation.writes()}
         self._operations.append(
-            _with_tensors(operation, lambda tensor: write(tensor) if tensor.name in written else read(tensor))
+            operation.with_tensors(lambda tensor: write(tensor) if tensor.name in writes else read(tensor))
         )
 
     def _new_block(self, tensor: Tensor) -> Tensor:
@@ -281,17 +272,6 @@ class _Unrolling:
         return self._blocks[tensor.name]
 
 
-def _with_tensors(operation: Operation, other: Callable[[Tensor], Tensor]) -> Operation:
-    """The operation on other tensors; constants stay."""
-
-    def replaced(value):
-        if isinstance(value, tuple):
-            return tuple(replaced(each) for each in value)
-        return other(value) if isinstance(value, Tensor) and value.data is None else value
-
-    return type(operation)(*(replaced(getattr(operation, field.name)) for field in dataclasses.fields(operation)))
-
-
 def _with_shape(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor if tensor.shape == shape else dataclasses.replace(tensor, shape=shape)
 
@@ -311,9 +291,8 @@ def _count_rows(program: Program, steps: int) -> dict[str, int]:
         if isinstance(operation, Latest):
             counts[operation.output.name] = 1
             continue
-        stride = operation.stride if isinstance(operation, Window) else 1
-        tensors = [tensor for tensor in (*reads(operation), *writes(operation)) if tensor.data is None]
-        links.append([(t.name, stride if stride > 1 and t is operation.output else 1) for t in tensors])
+        tensors = [tensor for tensor in (*operation.reads(), *operation.writes()) if tensor.data is None]
+        links.append([(t.name, operation.stride if t is operation.result else 1) for t in tensors])
     known = -1
     while len(counts) > known:
         known = len(counts)
@@ -336,8 +315,8 @@ def _count_rows(program: Program, steps: int) -> dict[str, int]:
 def _tensors(program: Program) -> Iterable[Tensor]:
     yield from program.inputs
     for operation in program.operations:
-        yield from reads(operation)
-        yield from writes(operation)
+        yield from operation.reads()
+        yield from operation.writes()
     for state in program.states:
         yield from (state.before, state.after)
 
@@ -347,7 +326,7 @@ def _groups_in_order(program: Program) -> list[list[Operation]]:
 
     Whoever reads a state depends on whoever writes it, since a block needs the state before each of its steps.
     """
-    writers = {tensor.name: index for index, op in enumerate(program.operations) for tensor in writes(op)}
+    writers = {tensor.name: index for index, op in enumerate(program.operations) for tensor in op.writes()}
     after = {state.before.name: state.after.name for state in program.states}
 
     def writer(name: str) -> int | None:
@@ -355,7 +334,7 @@ def _groups_in_order(program: Program) -> list[list[Operation]]:
             name = after.get(name, name)
         return writers.get(name)
 
-    sources = [{writer(tensor.name) for tensor in reads(op)} - {None} for op in program.operations]
+    sources = [{writer(tensor.name) for tensor in op.reads()} - {None} for op in program.operations]
     # All that an operation depends on, as bits.
     needs = [sum(1 << source for source in each) for each in sources]
     indices = range(len(needs))

@@ -34,6 +34,10 @@ class Multiplier(NamedTuple):
         return np.ldexp(np.float64(self.mantissa), np.asarray(self.shift) - 31)
 
 
+# 1.0, as it is stored.
+UNIT = Multiplier(1 << 30, 1)
+
+
 def quantize_multiplier(real: float | np.ndarray) -> Multiplier:
     """Store real multipliers as mantissas and shifts.
 

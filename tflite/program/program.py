@@ -3,7 +3,7 @@
 A program computes one step: it reads one sample and the states, and writes the outputs and the next states. Or it does
 so for a block of several steps at once (see `blocks.py`): its tensors then have a leading axis, one row a step.
 Every number that a back-end needs is in here. All of it is exact integer arithmetic, written in the docstrings of the
-operations (`operations.py`), and a back-end that differs in one bit is wrong.
+operations (`operations/`), and a back-end that differs in one bit is wrong.
 """
 
 from __future__ import annotations
@@ -15,20 +15,7 @@ import numpy as np
 
 from keras_s4.brief import Brief
 from keras_s4.tflite.program.encoding import Encoding
-from keras_s4.tflite.program.operations import (
-    Add,
-    Concatenate,
-    Embed,
-    Maximum,
-    Minimum,
-    Multiply,
-    Operation,
-    Reshape,
-    Slice,
-    reads,
-    tensors_of,
-    writes,
-)
+from keras_s4.tflite.program.operations import Accumulate, Embed, Operation
 from keras_s4.tflite.program.tensors import Tensor
 
 
@@ -74,15 +61,19 @@ class Program(Brief):
         """The activation of the first output."""
         return self.output_activations[0] if self.output_activations else "linear"
 
+    @property
+    def sums_over_time(self) -> bool:
+        """Whether it sums over the steps of a window, whose number then stands in its constants."""
+        return any(isinstance(operation, Accumulate) for operation in self.operations)
+
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor once, in the order in which the operations name them."""
         seen: set[int] = set()
         for operation in self.operations:
-            for field in dataclasses.fields(operation):
-                for tensor in tensors_of(getattr(operation, field.name)):
-                    if id(tensor) not in seen:
-                        seen.add(id(tensor))
-                        yield tensor
+            for tensor in operation.tensors():
+                if id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield tensor
 
     def check(self) -> None:
         """Check what every back-end relies on: names, the order of operations, their axes, and equal ends of states.
@@ -100,12 +91,12 @@ class Program(Brief):
                 )
         known = {tensor.name for tensor in self.inputs} | {state.before.name for state in self.states}
         for operation in self.operations:
-            for tensor in reads(operation):
+            for tensor in operation.reads():
                 if tensor.data is None and tensor.name not in known:
                     kind = type(operation).__name__
                     raise ValueError(f"{kind} reads {tensor.name!r} before it is written; reorder the operations.")
-            known |= {tensor.name for tensor in writes(operation)}
-            _check_axes(operation)
+            known |= {tensor.name for tensor in operation.writes()}
+            operation.check()
         for tensor in (*self.outputs, *(state.after for state in self.states)):
             if tensor.name not in known:
                 raise ValueError(f"No operation of program {self.name!r} writes {tensor.name!r}.")
@@ -113,22 +104,6 @@ class Program(Brief):
             ends = [(end.shape, end.type, end.scale, end.zero_point) for end in (state.before, state.after)]
             if ends[0] != ends[1]:
                 raise ValueError(f"State {state.before.name!r} starts a step as {ends[0]} and ends it as {ends[1]}.")
-
-
-def _check_axes(operation: Operation) -> None:
-    """Refuse to join tensors of different numbers of axes: back-ends put a batch, or the steps of a block, in front.
-
-    Raises:
-        ValueError: see `Program.check`.
-    """
-    if not isinstance(operation, (Add, Multiply, Maximum, Minimum)):
-        return
-    a, b = operation.a, operation.b
-    if len(b.shape) > len(a.shape) or (len(b.shape) < len(a.shape) and b.data is None):
-        raise ValueError(
-            f"{type(operation).__name__} joins {a.name!r} of shape {list(a.shape)} and {b.name!r} of shape "
-            f"{list(b.shape)}; give them equally many axes with a Reshape."
-        )
 
 
 def limits(program: Program, tensor: Tensor) -> tuple[int, int]:
@@ -143,6 +118,6 @@ def rows_of_tables(program: Program, tensor: Tensor) -> list[int]:
     """How many rows the tables have whose row numbers an input holds; of a block, a table may read a part of it."""
     moved = {tensor.name}
     for operation in program.operations:
-        if isinstance(operation, (Concatenate, Reshape, Slice)) and moved & {read.name for read in reads(operation)}:
-            moved.add(operation.output.name)
+        if operation.moves_values and moved & {tensor.name for tensor in operation.reads()}:
+            moved.add(operation.result.name)
     return [len(op.table.data) for op in program.operations if isinstance(op, Embed) and op.input.name in moved]

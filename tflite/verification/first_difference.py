@@ -17,7 +17,7 @@ from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.flatbuffer.expansion import Expansion
 from keras_s4.tflite.flatbuffer.reader import read_summary
 from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, checksum
-from keras_s4.tflite.program.operations import Operation, writes
+from keras_s4.tflite.program.operations import Operation
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 from keras_s4.tflite.runtimes import TflmRunner
@@ -125,5 +125,5 @@ def tensors_of_file(tflite: bytes, program: Program) -> dict[str, int]:
 def _written(program: Program) -> Iterator[tuple[Operation, Tensor]]:
     """Each operation with each tensor that it writes."""
     for operation in program.operations:
-        for tensor in writes(operation):
+        for tensor in operation.writes():
             yield operation, tensor

@@ -9,7 +9,7 @@ from keras_s4.testing.programs import SINGLE, random_inputs, single
 from keras_s4.tflite import verify
 from keras_s4.tflite.flatbuffer import to_tflite
 from keras_s4.tflite.program.blocks import in_blocks
-from keras_s4.tflite.program.operations import Affine, DiagonalStep, FullyConnected, Requantize, writes
+from keras_s4.tflite.program.operations import Affine, DiagonalStep, FullyConnected, Requantize
 from keras_s4.tflite.verification.first_difference import first_differing_tensor, tensors_of_file
 
 
@@ -97,7 +97,7 @@ def test_tensors_of_a_file_are_those_of_the_emulator(name, states):
     """An equal program has no differing tensor inside: each is found in the file, under its own name."""
     program = single(name)
     tflite, inputs = to_tflite(program, states), random_inputs(program, 1, 3)
-    computed = {tensor.name for operation in program.operations for tensor in writes(operation)}
+    computed = {tensor.name for operation in program.operations for tensor in operation.writes()}
     hidden = {operation.hidden.name for operation in program.operations if isinstance(operation, DiagonalStep)}
     as_they_are = {
         operation.output.name

@@ -1,0 +1,81 @@
+"""Diagonal steps of DSS layers, and running sums."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from keras_s4.tflite.program.operations.operation import Operation, internal, read, written
+from keras_s4.tflite.program.tensors import Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DiagonalStep(Operation):
+    """One step of a DSS layer in delta form; the state is `[2, N, H]` (real part, imaginary part).
+
+    In a block of R steps `input`, `hidden`, `partial` and `output` have a leading axis of R, and the steps follow each
+    other: `state` is the one before the first of them, `next_state` the one after the last.
+
+    ::
+
+        h       = requantize(state, s_state / s_hidden)                      int16, s_hidden / s_state is 2**15
+        y       = requantize_reduced(sum_{k, n} h[k, n, :] * readout[k, n, :], s_hidden * s_readout / s_partial)  int16
+        q_out   = requantize(y * partial_gain + u * feedthrough, accumulator_scale / s_out) + zero_point_out
+        next_re = clamp(state_re + input_gain_re * u + decay * h_re - rotation * h_im)
+        next_im = clamp(state_im + input_gain_im * u + decay * h_im + rotation * h_re)
+
+    The readout is taken from the *old* state (`readout` holds 2 Re(c pole), -2 Im(c pole); `feedthrough` holds
+    d + 2 Re(c b)), which saves a rounding. `decay + i rotation` is `pole - 1` on a grid of 2**-15.
+
+    Args:
+        input: u, int16 `[H]`.
+        state: the state before the step, int32 `[2, N, H]`.
+        next_state: the state after the step, int32, same shape and scale.
+        decay: int32 `[N, H]`, scale 2**-15.
+        rotation: int32 `[N, H]`, scale 2**-15.
+        input_gain: int32 `[2, N, H]`, scale `s_state / s_input`.
+        hidden: the rounded state, int16 `[2, N, H]`.
+        readout: int8 `[2, N, H]`, one scale a channel.
+        partial: the readout's sum, int16 `[H]`.
+        partial_gain: a power of two.
+        feedthrough: int32 `[H]`, scale `accumulator_scale / s_input`.
+        accumulator_scale: `s_partial / partial_gain`.
+        output: int8 or int16 `[H]`.
+        limit: `clamp` keeps the next state from `-limit` to `limit - 1`; 0 where no input can bring it there, and
+            nothing is clamped. At a `limit` of `s_hidden / s_state * 2**15`, where h saturates too, the sums before it
+            stay below 1.5 times the limit and the input's term: a stable pole turns the state, but does not stretch it.
+    """
+
+    input: Tensor = read()
+    state: Tensor = read()
+    next_state: Tensor = written()
+    decay: Tensor = read()
+    rotation: Tensor = read()
+    input_gain: Tensor = read()
+    hidden: Tensor = internal(rounded=True)
+    readout: Tensor = read()
+    partial: Tensor = internal(rounded=True)
+    partial_gain: int
+    feedthrough: Tensor = read()
+    accumulator_scale: float
+    output: Tensor = written(rounded=True)
+    limit: int = 0
+
+    holds_state = True
+
+    def multiply_accumulates(self) -> int:
+        """A mode costs eight: four for the pole, two for the input, two for the readout."""
+        return self.rows * (8 * self.decay.data.size + self.feedthrough.data.size)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Accumulate(Operation):
+    """`next_state = state + (q_in - zero_point_in)`: the running sum of pooling over time, int32 `[H]`.
+
+    Of a block, `input` is `[R, H]`, and all its rows are added.
+    """
+
+    input: Tensor = read()
+    state: Tensor = read()
+    next_state: Tensor = written()
+
+    holds_state = True
