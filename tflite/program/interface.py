@@ -10,7 +10,6 @@ import numpy as np
 
 from keras_s4.samples import as_list
 from keras_s4.tflite.program.encoding import encoded
-from keras_s4.tflite.program.operations import Accumulate
 from keras_s4.tflite.program.output_steps import OutputSteps
 from keras_s4.tflite.program.own_lengths import put_back
 from keras_s4.tflite.program.program import Program
@@ -59,8 +58,7 @@ class Interface:
     @property
     def window(self) -> int | None:
         """Steps that each sequence must have, since an average divides by them; None if any number will do."""
-        averages = any(isinstance(operation, Accumulate) for operation in self.program.operations)
-        return self.length if averages else None
+        return self.length if self.program.sums_over_time else None
 
     @property
     def least_steps(self) -> int:
