@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from targets.budgets import Budgets
+from budgets import Budgets
 
 from keras_s4.testing.programs import model
 

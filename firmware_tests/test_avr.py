@@ -8,9 +8,9 @@ import dataclasses
 import re
 
 import pytest
-from targets import avr, from_any_state, from_reset
 
 from keras_s4.testing.programs import SINGLE, single
+from keras_s4.testing.targets import avr, from_any_state, from_reset
 from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors

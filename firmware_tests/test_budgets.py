@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from targets.budgets import Budgets
+from budgets import Budgets
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import functools
 
 import numpy as np
 import pytest
-from targets import CORES, build, from_any_state, from_reset, run
-from targets.qemu import boot, qemu
-from targets.toolchains import gcc
+
+from keras_s4.testing.targets import CORES, build, from_any_state, from_reset, run
+from keras_s4.testing.targets.qemu import boot, qemu
+from keras_s4.testing.targets.toolchains import gcc
 
 
 @pytest.fixture(scope="module", autouse=True)

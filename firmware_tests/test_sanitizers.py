@@ -5,10 +5,10 @@ states with other bytes than any step would leave.
 import dataclasses
 
 import pytest
-from targets import from_any_state, from_reset
-from targets.sanitizers import build_hostile, run_hostile, sanitizing_compiler, with_gaps
 
 from keras_s4.testing.programs import single
+from keras_s4.testing.targets import from_any_state, from_reset
+from keras_s4.testing.targets.sanitizers import build_hostile, run_hostile, sanitizing_compiler, with_gaps
 from keras_s4.tflite.c99 import c_source
 
 # Those that the random model and the classifier do without.

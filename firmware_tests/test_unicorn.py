@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 import unicorn
-from targets import CORES, build, from_any_state, from_reset, run
-from targets.unicorn_core import Machine
 
+from keras_s4.testing.targets import CORES, build, from_any_state, from_reset, run
+from keras_s4.testing.targets.unicorn_core import Machine
 from keras_s4.tflite.c99 import c_source
 
 NAMES = [core.name for core in CORES.values() if core.in_unicorn]

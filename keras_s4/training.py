@@ -9,7 +9,7 @@ import keras
 from keras_s4.augmentation import RandomWindows
 from keras_s4.optimizers import slow_poles
 
-# For the smartwatch recordings; how they were chosen is told in scripts/reproduce_smartwatch.py.
+# For the smartwatch recordings; how they were chosen is told in scripts/reproduce/smartwatch.py.
 EPOCHS = 50
 RETRAIN_EPOCHS = 20
 LEARNING_RATE = 1e-2

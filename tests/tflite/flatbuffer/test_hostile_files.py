@@ -5,10 +5,10 @@ import dataclasses
 import flatbuffers
 import numpy as np
 import pytest
-from file_mutations import changed, mended, places_of, put, records_of, take
-from soak_files import COMPUTED, REFUSED, mutated, outcome, soak
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
+from keras_s4.testing.file_mutations import changed, mended, places_of, put, records_of, take
+from keras_s4.testing.hostile_files import COMPUTED, REFUSED, mutate_file, outcome_of, try_mutations
 from keras_s4.testing.programs import model, single
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.flatbuffer import check_tflite, to_tflite
@@ -29,14 +29,14 @@ def sound():
 
 
 def test_sound_files_are_computed(sound):
-    assert {name: outcome(data) for name, data in sound.items()} == {
+    assert {name: outcome_of(data) for name, data in sound.items()} == {
         name: REFUSED if name == "custom" else COMPUTED for name in sound
     }
 
 
 @pytest.mark.parametrize("start", range(0, 400, MUTATIONS))
 def test_mutations_are_refused_or_computed(sound, start):
-    found = soak(sound, list(range(start, start + MUTATIONS)))
+    found = try_mutations(sound, list(range(start, start + MUTATIONS)))
     assert [row for row in found if row[-1] not in (REFUSED, COMPUTED)] == []
     assert sum(row[-1] == REFUSED for row in found) > MUTATIONS // 4
 
@@ -45,17 +45,17 @@ def test_unchecked_some_of_them_end_the_process(sound, monkeypatch):
     """Which shows what the check is for, and that such an end would be seen."""
     ends = set()
     for seed in range(120):
-        name, _, data = mutated(sound, seed)
+        name, _, data = mutate_file(sound, seed)
         if name == "custom":
             continue
         summary = check_tflite(sound[name])
         monkeypatch.setattr(runtimes, "check_tflite", lambda data, summary=summary: summary)
-        ends.add(outcome(data))
+        ends.add(outcome_of(data))
     assert ends & {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE"}
 
 
 def test_mutations_are_the_same_each_time(sound):
-    assert mutated(sound, 7) == mutated(sound, 7)
+    assert mutate_file(sound, 7) == mutate_file(sound, 7)
 
 
 class TestOutcome:
@@ -74,7 +74,7 @@ class TestOutcome:
     )
     def test_is_told(self, monkeypatch, body, expected):
         monkeypatch.setattr("keras_s4.tflite.runtimes.TflmRunner", body)
-        assert outcome(b"", patience=1) == expected
+        assert outcome_of(b"", patience=1) == expected
 
 
 def test_every_number_of_the_structure_may_be_anything(sound):
@@ -221,7 +221,7 @@ class TestRefusals:
             return graph
 
         data = self.file(single("lookup"), further)
-        assert outcome(data) == REFUSED
+        assert outcome_of(data) == REFUSED
         runner = TflmRunner(data)
         with pytest.raises(ValueError, match=r"cannot compute this step .*; is a token number outside its table?"):
             runner.step(np.zeros(runner.summary.tensors[runner.summary.inputs[0]].shape[1:], np.int8))

@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
-from soak_export import UNLIKE, compared, kinds_of, slow_layer
 
 from keras_s4.testing.architectures import Architect, random_model
+from keras_s4.testing.comparison import UNLIKE, compare_readers, kinds_of
+from keras_s4.testing.slow_layers import slow_layer
 from keras_s4.tflite import convert
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.runtimes import TflmRunner
@@ -11,10 +12,10 @@ from keras_s4.tflite.runtimes import TflmRunner
 
 @pytest.mark.parametrize("seed", range(1000, 1006))
 def test_emulator_and_tflm_agree_on_random_models_that_are_near_keras(seed):
-    """The long run is `scripts/soak_export.py`."""
-    agree, ratios = compared(*random_model(seed))
-    assert agree
-    assert min(ratios) > UNLIKE
+    """The long run is `scripts/soak/export.py`."""
+    compared = compare_readers(*random_model(seed))
+    assert compared.agree
+    assert min(compared.ratios) > UNLIKE
 
 
 def test_same_seed_gives_the_same_model():

@@ -1,0 +1,126 @@
+"""Generated C on an AVR of 8 bits, whose `int` has 16: Debian's avr-gcc, and simavr, which runs the image."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from keras_s4.testing.targets.toolchains import STRICT, C
+from keras_s4.testing.targets.vectors import Vectors, vector_header
+from keras_s4.tflite.c99 import c_source
+from keras_s4.tflite.c99.rendering import render
+from keras_s4.tflite.c99.sources import interface_of
+from keras_s4.tflite.program.program import Program
+
+NAME = "model"
+# Of those that simavr knows, the one with most RAM: 16 KB, where avr-gcc puts constants as well.
+CHIP = "atmega1284p"
+# Whatever leaves the 16 bits of `int` ends the run. No function of a library is needed for that.
+TRAPS = ("-fsanitize=signed-integer-overflow", "-fsanitize-undefined-trap-on-error")
+_LINE = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@functools.cache
+def avr_gcc() -> str:
+    """The compiler, with its C library.
+
+    Raises:
+        RuntimeError: it is not installed.
+    """
+    path = shutil.which("avr-gcc")
+    if path is None:
+        raise RuntimeError("avr-gcc is not installed: apt-get install gcc-avr avr-libc.")
+    probe = subprocess.run([path, "-E", "-include", "avr/io.h", "-"], input="", capture_output=True, text=True)
+    if probe.returncode:
+        raise RuntimeError("avr-gcc has no C library: apt-get install avr-libc.")
+    return path
+
+
+@functools.cache
+def simavr() -> str:
+    """The emulator.
+
+    Raises:
+        RuntimeError: it is not installed.
+    """
+    path = shutil.which("simavr")
+    if path is None:
+        raise RuntimeError("simavr is not installed: apt-get install simavr.")
+    return path
+
+
+def run_vectors(
+    program: Program, vectors: Vectors, folder: Path, sources: dict[str, str] | None = None, traps: bool = False
+) -> dict[str, int]:
+    """Compile the C of a program, run vectors on the simulated chip, and compare there.
+
+    Args:
+        program: the integer program.
+        vectors: that must come out.
+        folder: an empty one for all files.
+        sources: other C than `c_source(program, "model")`.
+        traps: compile so that a sum or product that leaves its type ends the run.
+
+    Returns:
+        "wrong", bytes of outputs and final states that differ; "steps", how many ran.
+
+    Raises:
+        RuntimeError: a tool is missing, the compiler refuses, or the image ended without a report, as after a trap.
+    """
+    model = c_source(program, NAME) if sources is None else sources
+    main = render(C / "avr.c.jinja", name=NAME, **vars(interface_of(program)))
+    # Vectors lie in flash, as RAM is short.
+    header = vector_header(program, vectors).replace("static const ", "static const __flash ")
+    harness = {"main.c": main, "vectors.h": header, "console.c": (C / "avr_console.c").read_text()}
+    return _report(run_image(build_image(model, harness, folder, TRAPS if traps else ())))
+
+
+def build_image(model: dict[str, str], harness: dict[str, str], folder: Path, flags: tuple[str, ...] = ()) -> Path:
+    """Compile and link; the model with all warnings as errors.
+
+    Raises:
+        RuntimeError: the compiler is missing or refuses.
+    """
+    for name, text in {**model, **harness}.items():
+        (folder / name).write_text(text)
+    command, objects = [avr_gcc(), f"-mmcu={CHIP}", "-Os"], []
+    for files, options in ((model, (*STRICT, "-pedantic", *flags)), (harness, ("-std=gnu99", "-Wall", "-Werror"))):
+        for name in sorted(name for name in files if name.endswith(".c")):
+            objects.append(name.replace(".c", ".o"))
+            _execute([*command, *options, "-c", name, "-o", objects[-1]], folder)
+    _execute([*command, *objects, "-o", "image.elf"], folder)
+    return folder / "image.elf"
+
+
+def run_image(image: Path, timeout: float = 120) -> str:
+    """What an image sends over its serial line until it sleeps for good.
+
+    Raises:
+        RuntimeError: simavr is missing, or the image does not end.
+    """
+    command = [simavr(), "-m", CHIP, "-f", "16000000", str(image)]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{shlex.join(command)} has not ended after {timeout} s: {error.stdout!r}") from None
+    lines = _COLOURS.sub("", result.stdout + result.stderr).splitlines()
+    # simavr shows the end of a line as a dot.
+    return "\n".join(line.removesuffix(".") for line in lines)
+
+
+def _report(text: str) -> dict[str, int]:
+    values = {name: int(value) for name, value in _LINE.findall(text)}
+    if set(values) != {"wrong", "steps"}:
+        raise RuntimeError(f"{CHIP}: {text}")
+    return values
+
+
+def _execute(command: list[str], folder: Path) -> None:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{shlex.join(command)} failed:\n{result.stderr}")

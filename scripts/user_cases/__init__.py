@@ -1,1 +1,0 @@
-"""Models, data and habits of users, each a case with a known right answer; see `scripts/try_user_cases.py`."""
