@@ -13,7 +13,7 @@ from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.flatbuffer import read_summary, to_tflite
 from keras_s4.tflite.flatbuffer.custom_operator import library_files
-from keras_s4.tflite.flatbuffer.custom_operator.expansion import state_shapes
+from keras_s4.tflite.flatbuffer.custom_operator.expansion import state_shapes_of
 from keras_s4.tflite.program.program import Program, State
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -51,7 +51,7 @@ def custom_application(program: Program, manifest: dict[str, Any], golden: Golde
 
 def _as_in_the_file(program: Program) -> Program:
     """The program whose states have the shapes of the file; its operations are as they were."""
-    shapes = state_shapes(program)
+    shapes = state_shapes_of(program)
 
     def reshaped(tensor: Tensor) -> Tensor:
         return dataclasses.replace(tensor, shape=shapes[tensor.name][1:]) if tensor.name in shapes else tensor
@@ -62,7 +62,7 @@ def _as_in_the_file(program: Program) -> Program:
 
 def reordered(golden: Golden, program: Program) -> Golden:
     """Golden vectors with the axes of the states of DSS layers in the order of the file."""
-    shapes = state_shapes(program)
+    shapes = state_shapes_of(program)
     states = [
         np.swapaxes(values, -1, -3) if state.before.name in shapes else values
         for values, state in zip(golden.states, program.states, strict=True)

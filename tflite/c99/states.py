@@ -9,11 +9,10 @@ import numpy as np
 from keras_s4.tflite.c99.registry import translates
 from keras_s4.tflite.c99.translation import INDENT, Translation
 from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.diagonal_kernel import check_supported, plain_modes
 from keras_s4.tflite.program.fixed_point import Multiplier
 from keras_s4.tflite.program.operations import DiagonalStep
 from keras_s4.tflite.program.tensors import Tensor
-
-STATE_LIMIT, MOST_MODES = 2**30, 255
 
 
 def sums_of_channels(operation: DiagonalStep) -> Tensor:
@@ -87,12 +86,6 @@ def _modes(operation: DiagonalStep) -> np.ndarray:
     return np.array(modes, dtype=object)
 
 
-def plain_modes(operation: DiagonalStep) -> np.ndarray:
-    """How many modes of each channel, the first ones, have a decay of 16 bits."""
-    wide = operation.decay.data < -(2**15)
-    return np.where(wide.any(axis=0), wide.argmax(axis=0), len(wide))
-
-
 def _bits_above(operation: DiagonalStep) -> int:
     """By how many bits the sum of any channel's readout can be shifted to the left."""
     largest = 2**15 * int(np.abs(operation.readout.data.astype(np.int64)).sum(axis=(0, 1)).max())
@@ -116,27 +109,3 @@ def partial_mantissas(operation: DiagonalStep, left: int = 0) -> np.ndarray | No
 def _partial_multiplier(operation: DiagonalStep) -> Multiplier:
     scales = np.broadcast_to(operation.readout.scale, operation.state.shape[-1:])
     return fixed_point.product_multiplier(operation.hidden.scale, scales, operation.partial.scale)
-
-
-def check_supported(operation: DiagonalStep) -> None:
-    """Refuse what the kernels leave out: of what lowerings make, layers of more modes than a byte counts.
-
-    Raises:
-        NotImplementedError: which it is.
-    """
-    state, hidden = operation.state, operation.hidden
-    decay, rotation = operation.decay.data, operation.rotation.data
-    reasons = {
-        "readouts of imaginary parts": np.any(operation.readout.data[1]),
-        "a hidden state of other units than 2**15 of the state's": fixed_point.rescale_multiplier(
-            state.scale, hidden.scale
-        )
-        != Multiplier(1 << 30, -14),
-        f"more than {MOST_MODES} modes": state.shape[1] > MOST_MODES,
-        "poles outside the unit circle": np.any(np.abs(rotation) >= 2**15) or np.any((decay > 0) | (decay < -(2**16))),
-        "another limit than 2**30": operation.limit not in (0, STATE_LIMIT),
-    }
-    if found := [reason for reason, holds in reasons.items() if holds]:
-        raise NotImplementedError(
-            f"The C kernels of DSS layers do not know {', '.join(found)} ({operation.output.name!r}); use the .tflite."
-        )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from keras_s4.tflite.flatbuffer.operators.table import LARGEST_CONCATENATION, TENSOR_TYPES
-from keras_s4.tflite.flatbuffer.variables import StateVariables
 from keras_s4.tflite.flatbuffer.writer import ModelWriter, Quantization
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import Operation, Requantize
@@ -47,37 +46,34 @@ class Expansion:
     def __init__(
         self,
         program: Program,
-        variables: bool = False,
-        others: Mapping[type, Expand] | None = None,
-        state_shapes: Mapping[str, tuple[int, ...]] | None = None,
+        variables: bool,
+        others: Mapping[type, Expand],
+        state_shapes: Mapping[str, tuple[int, ...]],
     ):
         self.program = program
-        self._expansions = EXPANSIONS | dict(others or {})
-        self._state_shapes = dict(state_shapes or {})
-        self._variables = StateVariables(program.states if variables else (), self)
+        self._expansions = EXPANSIONS | dict(others)
+        self._state_shapes = state_shapes
         self._explicit_states = () if variables else program.states
         self.writer = ModelWriter()
         self.index: dict[str, int] = {}
         self.derived: dict[tuple[str, int], int] = {}
         self.rescaled_only = _rescaled_only(program)
         self.state_ends = {end.name for state in program.states for end in (state.before, state.after)}
+        inputs = [*program.inputs, *(state.before for state in self._explicit_states)]
+        self._inputs = [self.declare(tensor, self.end_shape(tensor), tensor.name) for tensor in inputs]
 
-    def write(self) -> bytes:
-        """The bytes of the file."""
-        inputs = [*self.program.inputs, *(state.before for state in self._explicit_states)]
-        ends = [self.declare(tensor, self.end_shape(tensor), tensor.name) for tensor in inputs]
-        self._variables.initialize()
-        for operation in self.program.operations:
-            self._variables.read(operation.reads())
-            self._expansions[type(operation)](operation, self)
-            self._variables.assign()
-        self._variables.finish()
+    def expand(self, operation: Operation) -> None:
+        """Write the operators of an operation."""
+        self._expansions[type(operation)](operation, self)
+
+    def finish(self) -> bytes:
+        """The bytes of the file, once all operations are expanded."""
         outputs: list[int] = []
         for tensor in [*self.program.outputs, *(state.after for state in self._explicit_states)]:
             index = self.index[tensor.name]
             # Two ends of the model must not be one tensor.
-            outputs.append(self.copy(index) if index in ends or index in outputs else index)
-        return self.writer.finish(ends, outputs)
+            outputs.append(self.copy(index) if index in self._inputs or index in outputs else index)
+        return self.writer.finish(self._inputs, outputs)
 
     def shape(self, index: int) -> tuple[int, ...]:
         """The shape of a tensor of the file."""

@@ -17,7 +17,7 @@ How operations become operators:
 - Of a program for blocks of steps, tensors are `[1, rows, ..]`. A DSS layer repeats for each row what changes its
   state.
 - A sum of squares is BATCH_MATMUL of a row with itself, whose accumulator has 64 bits.
-- On request each step of a DSS layer is one custom operator; see `custom_operator`.
+- On request each step of a DSS layer is one custom operator, in a variant of the file; see `custom_operator`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from keras_s4.checks import choice
+from keras_s4.tflite.flatbuffer.custom_operator.expansion import expand_step, state_shapes_of
 from keras_s4.tflite.flatbuffer.expansion import Expansion
 from keras_s4.tflite.flatbuffer.reader import check_tflite
+from keras_s4.tflite.flatbuffer.variables import StateVariables
 from keras_s4.tflite.program.operations import DiagonalStep
 from keras_s4.tflite.program.program import Program
 
@@ -61,15 +63,23 @@ def to_tflite(program: Program, states: States = "inputs", dss: Steps = "operato
     check_states(states)
     check_steps(dss)
     program.check()
-    if dss == "custom":
-        # The C back-end is needed for this only.
-        from keras_s4.tflite.flatbuffer.custom_operator.expansion import expand_step, state_shapes
+    data = expand(program, states, dss).finish()
+    check_tflite(data)
+    return data
 
-        others = {DiagonalStep: expand_step}
-        file = Expansion(program, states == "variables", others, state_shapes(program)).write()
-    else:
-        file = Expansion(program, variables=states == "variables").write()
-    check_tflite(file)
+
+def expand(program: Program, states: States = "inputs", dss: Steps = "operators") -> Expansion:
+    """All operations of a program as operators, in a file under construction; see `to_tflite` for the arguments."""
+    custom = dss == "custom"
+    others, state_shapes = ({DiagonalStep: expand_step}, state_shapes_of(program)) if custom else ({}, {})
+    file = Expansion(program, states == "variables", others, state_shapes)
+    variables = StateVariables(program.states if states == "variables" else (), file)
+    variables.initialize()
+    for operation in program.operations:
+        variables.read(operation.reads())
+        file.expand(operation)
+        variables.assign()
+    variables.finish()
     return file
 
 

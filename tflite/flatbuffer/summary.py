@@ -11,7 +11,6 @@ import numpy as np
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
 from keras_s4.tflite.flatbuffer.operators.options import Option
 from keras_s4.tflite.flatbuffer.operators.table import BY_CODE, CUSTOM_STEP, TENSOR_TYPES
-from keras_s4.tflite.flatbuffer.variable_checks import Variable
 
 TYPE_NAMES = {0: "float32", 1: "float16", 10: "float64", **{code: name for name, code in TENSOR_TYPES.items()}}
 _TYPE_SIZES = {
@@ -86,6 +85,16 @@ class Subgraph:
     tensors: tuple[TensorSummary, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """A state that the interpreter keeps: its name, and its shape, type and size in the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    bytes: int
 
 
 @dataclasses.dataclass(frozen=True)

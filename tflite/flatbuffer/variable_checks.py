@@ -5,21 +5,7 @@ A runtime that reads a variable before it has a value, or one whose name another
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from keras_s4.tflite.flatbuffer.reader import Subgraph, TensorSummary
-
-
-@dataclasses.dataclass(frozen=True)
-class Variable:
-    """A state that the interpreter keeps: its name, and its shape, type and size in the file."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: str
-    bytes: int
+from keras_s4.tflite.flatbuffer.summary import Subgraph, TensorSummary, Variable
 
 
 def variables_of(main: Subgraph, initializer: Subgraph | None) -> tuple[Variable, ...]:

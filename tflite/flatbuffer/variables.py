@@ -15,16 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_s4.tflite.flatbuffer.expansion import Expansion
 from keras_s4.tflite.flatbuffer.writer import ModelWriter
 from keras_s4.tflite.program.program import State
 from keras_s4.tflite.program.tensors import Tensor
-
-if TYPE_CHECKING:
-    from keras_s4.tflite.flatbuffer.expansion import Expansion
 
 # Bytes of zeros from which BROADCAST_TO takes less room in the file than the zeros.
 _LARGE = 512

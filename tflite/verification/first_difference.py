@@ -14,7 +14,7 @@ import numpy as np
 from flatbuffers.table import Table
 
 from keras_s4.tflite.emulator.emulator import Emulator
-from keras_s4.tflite.flatbuffer.expansion import Expansion
+from keras_s4.tflite.flatbuffer.export import expand
 from keras_s4.tflite.flatbuffer.reader import read_summary
 from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, checksum
 from keras_s4.tflite.program.operations import Operation
@@ -105,8 +105,8 @@ def tensors_of_file(tflite: bytes, program: Program) -> dict[str, int]:
         ValueError: the file has other operators than such a program.
     """
     summary = read_summary(tflite)
-    expansion = Expansion(program, variables=bool(summary.variables))
-    expansion.write()
+    expansion = expand(program, "variables" if summary.variables else "inputs")
+    expansion.finish()
     operators = expansion.writer.operators
     if [record.operator.name for record in operators] != list(summary.operators):
         raise ValueError(

@@ -23,15 +23,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keras_s4.tflite.c99.sources import LIBRARY as C_LIBRARY
+from keras_s4.tflite.program import diagonal_kernel
 
 LIBRARY = Path(__file__).parent / "library"
 _OWN = ("keras_s4_dss_op.cc", "keras_s4_dss_op.h")
-_KERNEL = ("keras_s4_arithmetic.h", "keras_s4_diagonal.c", "keras_s4_diagonal.h")
 
 
 def library_files() -> dict[str, str]:
     """The text of the operator's C++ files and of the kernel's C files, by name."""
     return {name: (LIBRARY / name).read_text() for name in _OWN} | {
-        name: (C_LIBRARY / name).read_text() for name in _KERNEL
+        name: (diagonal_kernel.LIBRARY / name).read_text() for name in diagonal_kernel.FILES
     }

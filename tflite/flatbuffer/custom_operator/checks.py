@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from keras_s4.tflite.flatbuffer.custom_operator.expansion import LAYOUT_VERSION
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
+from keras_s4.tflite.program.diagonal_kernel import MOST_MODES
 
 _FORMAT = "<8i"
-MOST_CHANNELS, MOST_MODES = 2**16 - 1, 255
+MOST_CHANNELS = 2**16 - 1
 
 
 def check_step(inputs: Sequence[Operand], outputs: Sequence[Operand], options: bytes) -> None:

@@ -6,16 +6,16 @@ import struct
 
 import numpy as np
 
-from keras_s4.tflite.c99.states import check_supported, plain_modes
 from keras_s4.tflite.flatbuffer.expansion import Expansion
 from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.diagonal_kernel import check_supported, plain_modes
 from keras_s4.tflite.program.operations import DiagonalStep
 from keras_s4.tflite.program.program import Program
 
 LAYOUT_VERSION = 1
 
 
-def state_shapes(program: Program) -> dict[str, tuple[int, ...]]:
+def state_shapes_of(program: Program) -> dict[str, tuple[int, ...]]:
     """The shape `[1, H, N, 2]` of both ends of the states of DSS layers, by name."""
     shapes = {}
     for operation in program.operations:
