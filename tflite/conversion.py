@@ -91,12 +91,12 @@ def convert(
     samples = next(iter(data.values())).shape[1]
     builder = ProgramBuilder(length, _trained_ranges(model), activations, samples, real)
     if len(data) == 1:
-        sources = [_input("input", graph, graph.inputs[0], *data.values(), activations, real)]
+        sources = [_read_input("input", graph, graph.inputs[0], *data.values(), activations, real)]
     else:
         named = zip(data.items(), graph.inputs, strict=True)
-        sources = [_input(name, graph, key, array, activations, real) for (name, array), key in named]
+        sources = [_read_input(name, graph, key, array, activations, real) for (name, array), key in named]
     read = [each for each in sources if isinstance(each, Source)]
-    sources = _signals(sources, builder)
+    sources = _encode_inputs(sources, builder)
     found = warnings_of(read, [signal for signal in sources if signal.tensor.type == "int16"], taken)
     results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
     results = [builder.settled(result, "nothing") for result in results]
@@ -122,7 +122,7 @@ def convert(
         tflite=to_tflite(program, states),
         length=length,
         output_steps=ends,
-        output_names=_names_of_outputs(model),
+        output_names=_output_names(model),
         padded=padded,
         warnings=found,
     )
@@ -167,13 +167,13 @@ def _remedy_of_windows(steps: int, period: int, length: int) -> str:
     )
 
 
-def _names_of_outputs(model: keras.Model) -> tuple[str, ...]:
+def _output_names(model: keras.Model) -> tuple[str, ...]:
     """The keys of a model that gives a dict, in the order in which its graph has them."""
     described = {} if isinstance(model, keras.Sequential) else model.get_config()["output_layers"]
     return tuple(described) if isinstance(described, dict) else ()
 
 
-def _input(
+def _read_input(
     name: str, graph: Graph, key: TensorKey, data: np.ndarray, activations: Activations, real: np.ndarray | None
 ) -> Signal | Source:
     """An input of the model: samples, or the signal of token numbers as int32 `[1]` where an Embedding reads them.
@@ -195,7 +195,7 @@ def _input(
     return source_of(name, graph, key, data, AMPLE_HEADROOM if ample else HEADROOM, real)
 
 
-def _signals(inputs: list[Signal | Source], builder: ProgramBuilder) -> list[Signal]:
+def _encode_inputs(inputs: list[Signal | Source], builder: ProgramBuilder) -> list[Signal]:
     """The inputs with the encodings chosen."""
     chosen = iter(encode([each for each in inputs if isinstance(each, Source)]))
     signals = [next(chosen) if isinstance(each, Source) else each for each in inputs]

@@ -19,7 +19,7 @@ Engine = Literal["tflm", "c", "emulator"]
 Run = Callable[[np.ndarray | list[np.ndarray]], np.ndarray | tuple[np.ndarray, ...]]
 
 
-def missing(engine: Engine) -> str:
+def why_missing(engine: Engine) -> str:
     """Why this computer cannot run an engine, "" if it can."""
     try:
         if engine == "tflm":
@@ -31,7 +31,7 @@ def missing(engine: Engine) -> str:
     return ""
 
 
-def chosen(engine: Engine | None, program: Program, tflite: bytes) -> Run:
+def choose_engine(engine: Engine | None, program: Program, tflite: bytes) -> Run:
     """The function that runs streams of integers on an engine.
 
     Args:
@@ -44,8 +44,8 @@ def chosen(engine: Engine | None, program: Program, tflite: bytes) -> Run:
         ImportError, CompilerError: it is not installed.
         NotImplementedError: "c" for a program that C leaves out.
     """
-    if engine is None and missing("tflm"):
-        return _without_tflm(program)
+    if engine is None and why_missing("tflm"):
+        return _run_without_tflm(program)
     match "tflm" if engine is None else engine if isinstance(engine, str) else None:
         case "tflm":
             return runtimes.TflmRunner(tflite).run
@@ -58,7 +58,7 @@ def chosen(engine: Engine | None, program: Program, tflite: bytes) -> Run:
     )
 
 
-def _without_tflm(program: Program) -> Run:
+def _run_without_tflm(program: Program) -> Run:
     """Compiled C, or else the emulator; a warning says which."""
     note = "TensorFlow Lite Micro is not installed; the program runs as {}, which gives the same integers."
     try:

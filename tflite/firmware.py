@@ -100,7 +100,7 @@ class Converted(Interface):
             TypeError, ValueError: see `quantize`; another engine.
             ImportError, CompilerError: the engine that was asked for is not installed.
         """
-        run = engines.chosen(engine, self.program, self.tflite)
+        run = engines.choose_engine(engine, self.program, self.tflite)
         real = self.real_steps(x)
         if real is None:
             integers = self.quantize(x)

@@ -75,7 +75,7 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 
 def _arena(tflite: bytes) -> tuple[int | None, str]:
     """The least arena on this computer, and a phrase that says where it was measured; None where it cannot be."""
-    if engines.missing("tflm"):
+    if engines.why_missing("tflm"):
         return None, "not measured: TensorFlow Lite Micro is not installed on the computer that wrote this"
     where = f"the host, {platform.machine()}, whose pointers are longer than a microcontroller's"
     return runtimes.measure_arena(tflite), where

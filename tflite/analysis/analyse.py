@@ -12,8 +12,7 @@ from keras_s4.surgery.cloning import dss_layers
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis.layer_analysis import LayerAnalysis
 from keras_s4.tflite.analysis.result import Analysis
-from keras_s4.tflite.analysis.signal_to_noise import Comparison, axes_of_output, input_arrays
-from keras_s4.tflite.analysis.signal_to_noise import real as real_numbers
+from keras_s4.tflite.analysis.signal_to_noise import Comparison, axes_of_output, dequantize, input_arrays
 from keras_s4.tflite.analysis.states import analyse_states
 from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.lowering.input_encoding import coarse_features
@@ -58,29 +57,29 @@ def analyse(
     if isinstance(converted, Program):
         converted = Interface(program=converted, tflite=b"", length=None)
     program = converted.program
-    arrays = _checked(data, program)
-    layers = {_layer_name(step): step for step in program.operations if isinstance(step, DiagonalStep)}
-    wanted = {} if model is None else _wanted(model, layers)
+    arrays = _check_data(data, program)
+    layers = {_name_layer(step): step for step in program.operations if isinstance(step, DiagonalStep)}
+    wanted = {} if model is None else _trained_systems(model, layers)
     output = program.outputs[0]
     names = {output.name, *(tensor.name for step in layers.values() for tensor in (step.input, step.output))}
     real = converted.real_steps(arrays)
-    padded = arrays if real is None else _padded_at_the_end(arrays, real)
+    padded = arrays if real is None else _move_padding_to_the_end(arrays, real)
     arrays = keep_real_steps(arrays, real)
     first = None if real is None else np.sort(real, axis=1)[:, ::-1]
-    traced, overflow = _emulated(program, converted.quantize(arrays if len(arrays) > 1 else arrays[0]), names)
+    traced, overflow = _emulate(program, converted.quantize(arrays if len(arrays) > 1 else arrays[0]), names)
     few = [[array[:NOISE_SEQUENCES] for array in each] for each in (arrays, padded)]
     comparison = Comparison(program, few[0], model, None if first is None else first[:NOISE_SEQUENCES], few[1])
     samples = arrays[0].shape[1]
     rows = []
     for name, step in layers.items():
-        received, given = (_in_steps(traced[tensor.name], 1) for tensor in (step.input, step.output))
+        received, given = (_join_blocks(traced[tensor.name], 1) for tensor in (step.input, step.output))
         # Behind layers that drop steps a window has fewer of them.
         length = (converted.length or samples) * received.shape[1] // samples
         counting = None if first is None else real_values(first, received.shape[1])
         states = analyse_states(step, received, wanted.get(name), length, steps, counting)
         ratios = comparison.layer(name, step, given[:NOISE_SEQUENCES])
-        rows.append(LayerAnalysis(name, states, *ratios, float(np.abs(real_numbers(step.output, given)).max())))
-    ratios = comparison.output(_in_steps(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
+        rows.append(LayerAnalysis(name, states, *ratios, float(np.abs(dequantize(step.output, given)).max())))
+    ratios = comparison.output(_join_blocks(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
     coarse = [
         sentence
         for array, source in zip(arrays, program.inputs, strict=True)
@@ -93,13 +92,13 @@ def analyse(
     return Analysis(tuple(rows), *ratios, noise, overflow, comparison.missing, comparison.sources, tuple(coarse))
 
 
-def _padded_at_the_end(arrays: list[np.ndarray], real: np.ndarray) -> list[np.ndarray]:
+def _move_padding_to_the_end(arrays: list[np.ndarray], real: np.ndarray) -> list[np.ndarray]:
     """Sequences whose padding is moved behind their real steps."""
     order = np.argsort(~real, axis=1, kind="stable")
     return [np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), axis=1) for array in arrays]
 
 
-def _in_steps(integers: np.ndarray, axes: int) -> np.ndarray:
+def _join_blocks(integers: np.ndarray, axes: int) -> np.ndarray:
     """The rows of blocks `[B, L / T, T, ...]` one after the other, `[B, L, ...]`; single steps as they are.
 
     Args:
@@ -109,7 +108,7 @@ def _in_steps(integers: np.ndarray, axes: int) -> np.ndarray:
     return integers.reshape(len(integers), -1, *integers.shape[integers.ndim - axes :])
 
 
-def _checked(data: Arrays, program: Program) -> list[np.ndarray]:
+def _check_data(data: Arrays, program: Program) -> list[np.ndarray]:
     """The arrays for all inputs, in the program's order."""
     arrays = [real_array(array, "analyse got data", finite=False) for array in input_arrays(program, data)]
     for array, source in zip(arrays, program.inputs, strict=True):
@@ -138,11 +137,11 @@ def _check_input(data: np.ndarray, source: Tensor, program: Program) -> None:
         )
 
 
-def _layer_name(step: DiagonalStep) -> str:
+def _name_layer(step: DiagonalStep) -> str:
     return step.state.name.removesuffix("/before").removesuffix("/state")
 
 
-def _wanted(model: keras.Model, layers: dict[str, DiagonalStep]) -> dict[str, DiagonalSystem]:
+def _trained_systems(model: keras.Model, layers: dict[str, DiagonalStep]) -> dict[str, DiagonalSystem]:
     """The trained systems of a program's DSS layers."""
     systems = {name: layer.system() for name, layer in dss_layers(model).items()}
     for name, step in layers.items():
@@ -155,7 +154,7 @@ def _wanted(model: keras.Model, layers: dict[str, DiagonalStep]) -> dict[str, Di
     return systems
 
 
-def _emulated(program: Program, integers: np.ndarray, names: set[str]) -> tuple[dict[str, np.ndarray], str]:
+def _emulate(program: Program, integers: np.ndarray, names: set[str]) -> tuple[dict[str, np.ndarray], str]:
     """Integers of tensors on the data, and what would wrap in 32 bits."""
     try:
         return Emulator(program, check_overflow=True).trace(integers, record=names).tensors, ""

@@ -15,7 +15,7 @@ import numpy as np
 from keras_s4.activation_names import activation_name
 from keras_s4.layers import S4Block
 from keras_s4.surgery.graph import as_numbered, graph_of
-from keras_s4.tflite.analysis.signal_to_noise import centred, input_arrays, power, real
+from keras_s4.tflite.analysis.signal_to_noise import centre, dequantize, input_arrays, power
 from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.program.encoding import Encoding, encoded
 from keras_s4.tflite.program.fixed_point import RANGES
@@ -64,7 +64,7 @@ def layer_ratios(converted: Interface, model: keras.Model, x: Any) -> dict[str, 
     arrays = [array[:SEQUENCES] for array in input_arrays(program, x)]
     at_once = _sequences_at_once(program, written, arrays[0].shape[1])
     powers: dict[str, np.ndarray] = {}
-    for part in _parts(converted, arrays, at_once):
+    for part in _cut_into_batches(converted, arrays, at_once):
         walk = _Walk({tensor.name: tensor for tensor in written}, program.encodings)
         walk.run(model, part)
         names = [output.tensor.name for output in walk.outputs.values()]
@@ -81,7 +81,7 @@ def layer_ratios(converted: Interface, model: keras.Model, x: Any) -> dict[str, 
     return {path: _decibels(*powers[path]) for path in paths}
 
 
-def _parts(converted: Interface, arrays: list[np.ndarray], at_once: int) -> Iterator[list[np.ndarray]]:
+def _cut_into_batches(converted: Interface, arrays: list[np.ndarray], at_once: int) -> Iterator[list[np.ndarray]]:
     """Some sequences at a time; of padded ones the real steps, those of one length together, of few lengths."""
     real = converted.real_steps(arrays)
     if real is None:
@@ -115,9 +115,9 @@ class _LayerOutput:
     clipped: bool
     encoding: Encoding | None = None
 
-    def compared(self, integers: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    def compare(self, integers: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """The layer's numbers and those of the tensor's integers, of the same steps; None if they have other axes."""
-        wanted, received = self.values, real(self.tensor, integers)
+        wanted, received = self.values, dequantize(self.tensor, integers)
         shape, per_step = wanted.shape[1:], self.tensor.shape
         if shape == per_step:
             received = received[:, -1]
@@ -129,9 +129,9 @@ class _LayerOutput:
         else:
             return None
         if self.softmax:
-            return centred(np.log(np.maximum(wanted, _LEAST_PROBABILITY))), centred(received)
+            return centre(np.log(np.maximum(wanted, _LEAST_PROBABILITY))), centre(received)
         if self.clipped:
-            wanted = np.clip(wanted, *(real(self.tensor, np.array(limit)) for limit in RANGES[self.tensor.type]))
+            wanted = np.clip(wanted, *(dequantize(self.tensor, np.array(limit)) for limit in RANGES[self.tensor.type]))
         return encoded(self.encoding, wanted), received
 
 

@@ -96,27 +96,31 @@ class Comparison:
         else:
             reference = encoded(self._program.encodings.get(step.output.name), reference)
         if reference is not None:
-            reference = np.clip(reference, *(real(step.output, np.array(limit)) for limit in RANGES[step.output.type]))
-        pairs = self._noisy.get(step.output.name), real(step.output, emulated)
-        return tuple(ratio(self._counting(reference), self._counting(values)) for values in pairs)
+            reference = np.clip(
+                reference, *(dequantize(step.output, np.array(limit)) for limit in RANGES[step.output.type])
+            )
+        pairs = self._noisy.get(step.output.name), dequantize(step.output, emulated)
+        return tuple(ratio(self._select_counting(reference), self._select_counting(values)) for values in pairs)
 
     def output(self, emulated: np.ndarray) -> tuple[float | None, float | None]:
         """The same of the program's first output."""
         tensor = self._program.outputs[0]
-        reference = self._reference()
+        reference = self._select_reference()
         noisy = self._noisy.get(tensor.name)
-        return ratio(reference, self._compared(noisy)), ratio(reference, self._compared(real(tensor, emulated)))
+        return ratio(reference, self._select_compared(noisy)), ratio(
+            reference, self._select_compared(dequantize(tensor, emulated))
+        )
 
     def noise_by_stage(self) -> dict[str, float]:
         """Parts of the noise at the output by the stage that causes it, the largest first."""
         if self.missing:
             return {}
         tensor = self._program.outputs[0]
-        exact = self._compared(self._exact[tensor.name])
-        powers = {COEFFICIENTS: power(exact - self._reference())}
+        exact = self._select_compared(self._exact[tensor.name])
+        powers = {COEFFICIENTS: power(exact - self._select_reference())}
         for stage in self._noise_model.stages:
             alone = self._noise_model.run(self._inputs, [stage])[tensor.name]
-            powers[stage] = power(self._compared(alone) - exact)
+            powers[stage] = power(self._select_compared(alone) - exact)
         total = max(sum(powers.values()), _TINY)
         ordered = sorted(powers.items(), key=lambda item: -item[1])
         return {stage: part / total for stage, part in ordered}
@@ -130,32 +134,32 @@ class Comparison:
     def _softmax(self) -> bool:
         return self._program.output_activation == "softmax"
 
-    def _compared(self, values: np.ndarray | None) -> np.ndarray | None:
+    def _select_compared(self, values: np.ndarray | None) -> np.ndarray | None:
         """Outputs of all steps `[B, L, ...]` as they are compared: of the steps that the model gives, the last ones."""
         if values is None or self._output is None:
             return None
         if not self._at_end:
-            values = self._counting(values[:, values.shape[1] - self._output.shape[1] :])
+            values = self._select_counting(values[:, values.shape[1] - self._output.shape[1] :])
         elif self._real is None:
             values = values[:, -1]
         else:
             last = real_values(self._real, values.shape[1]).sum(axis=1) - 1
             values = values[np.arange(len(values)), last]
-        return self._scores(values)
+        return self._centre_scores(values)
 
-    def _reference(self) -> np.ndarray | None:
+    def _select_reference(self) -> np.ndarray | None:
         """What the outputs are compared with."""
-        return self._scores(self._output if self._at_end else self._counting(self._output))
+        return self._centre_scores(self._output if self._at_end else self._select_counting(self._output))
 
-    def _counting(self, values: np.ndarray | None) -> np.ndarray | None:
+    def _select_counting(self, values: np.ndarray | None) -> np.ndarray | None:
         """Of values `[B, L, ...]` those of real steps, `[N, ...]`."""
         if values is None or self._real is None:
             return values
         return values[real_values(self._real, values.shape[1])]
 
-    def _scores(self, values: np.ndarray | None) -> np.ndarray | None:
+    def _centre_scores(self, values: np.ndarray | None) -> np.ndarray | None:
         """A softmax ignores the mean of its arguments, so that what differs in it is no noise."""
-        return centred(values) if self._softmax and values is not None else values
+        return centre(values) if self._softmax and values is not None else values
 
 
 def input_arrays(program: Program, data: Arrays) -> list[np.ndarray]:
@@ -177,7 +181,7 @@ def axes_of_output(program: Program) -> int:
     return len(program.outputs[0].shape) - (rows > 1)
 
 
-def centred(scores: np.ndarray) -> np.ndarray:
+def centre(scores: np.ndarray) -> np.ndarray:
     """The arguments of a softmax less their mean, `[..., C]`."""
     return scores - scores.mean(axis=-1, keepdims=True)
 
@@ -194,7 +198,7 @@ def ratio(reference: np.ndarray | None, received: np.ndarray | None) -> float | 
     return float(10.0 * np.log10(max(power(reference), _TINY) / max(power(received - reference), _TINY)))
 
 
-def real(tensor: Tensor, integers: np.ndarray) -> np.ndarray:
+def dequantize(tensor: Tensor, integers: np.ndarray) -> np.ndarray:
     """The real numbers that a tensor's integers stand for."""
     return (integers.astype(np.float64) - tensor.zero_point) * tensor.scale
 

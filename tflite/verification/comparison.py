@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_s4.brief import Brief
+from keras_s4.samples import as_list
 from keras_s4.tflite import engines, runtimes
 from keras_s4.tflite.c99 import CRunner
 from keras_s4.tflite.c99.host import CompilerError
@@ -15,7 +16,7 @@ from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.program.interface import Interface
 from keras_s4.tflite.program.own_lengths import group_by_length, hold_last, run_to_own_lengths
 from keras_s4.tflite.program.program import Program
-from keras_s4.tflite.verification.first_difference import first_differing_tensor
+from keras_s4.tflite.verification.first_difference import find_differing_tensor
 
 Progress = Callable[[str, int, int], None]
 Integers = Sequence[np.ndarray]
@@ -72,7 +73,7 @@ def compare_engines(
     """
     program = converted.program
     emulator = Emulator(program, check_overflow=True)
-    runners, missing = _runners(converted)
+    runners, missing = _make_runners(converted)
     names = [tensor.name for tensor in (*program.outputs, *(state.after for state in program.states))]
     parts: dict[str, list[Integers]] = {name: [] for name in ("emulator", *runners)}
     difference, done = "", 0
@@ -87,12 +88,16 @@ def compare_engines(
         for engine, run in runners.items():
             outputs, states = run(chunk)
             parts[engine].append([hold_last(array, length) for array in outputs])
-            found = None if difference else first_difference(names, expected, [*outputs, *states], rows, TITLES[engine])
+            found = (
+                None
+                if difference
+                else find_first_difference(names, expected, [*outputs, *states], rows, TITLES[engine])
+            )
             if found:
                 sequence, step, difference = found
                 if engine == "tflm":
                     inside = [array[sequence] for array in chunk]
-                    difference += f". {first_differing_tensor(converted.tflite, program, inside, step)}"
+                    difference += f". {find_differing_tensor(converted.tflite, program, inside, step)}"
         done += len(rows)
         report("tflm", done, size)
     order = np.argsort(np.concatenate(groups))
@@ -118,7 +123,7 @@ def compare_engines(
     )
 
 
-def first_difference(
+def find_first_difference(
     names: list[str], expected: list[np.ndarray], received: list[np.ndarray], rows: Sequence[int], engine: str
 ) -> tuple[int, int, str] | None:
     """The earliest step, over these sequences, at which a tensor differs.
@@ -146,10 +151,10 @@ def first_difference(
     return place[0], step, f"{where}: emulator {ours}, {engine} {theirs}"
 
 
-def _runners(converted: Interface) -> tuple[dict[str, Runner], dict[str, str]]:
+def _make_runners(converted: Interface) -> tuple[dict[str, Runner], dict[str, str]]:
     """The engines that must be equal to the emulator, and why others are missing."""
     runners: dict[str, Runner] = {}
-    missing = {engine: reason for engine in TITLES if (reason := engines.missing(engine))}
+    missing = {engine: reason for engine in TITLES if (reason := engines.why_missing(engine))}
     if "tflm" not in missing:
         runners["tflm"] = _run_tflm(converted.tflite)
     if "c" not in missing:
@@ -166,7 +171,7 @@ def _run_tflm(tflite: bytes) -> Runner:
 
     def run(chunk: list[np.ndarray]):
         outputs, states = runner.run(chunk, keep_states=True) if explicit else (runner.run(chunk), ())
-        return _listed(outputs), list(states)
+        return as_list(outputs), list(states)
 
     return run
 
@@ -176,7 +181,7 @@ def _run_c(program: Program) -> Runner:
 
     def run(chunk: list[np.ndarray]):
         outputs, states = runner.run(chunk, keep_states=True)
-        return _listed(outputs), list(states)
+        return as_list(outputs), list(states)
 
     return run
 
@@ -196,8 +201,4 @@ def _second_opinion(
         return []
     few = [array[:TENSORFLOW_SEQUENCES] for array in integers]
     report("tensorflow", 0, len(few[0]))
-    return run_to_own_lengths(lambda part: _listed(runner.run(part)), few, counts[: len(few[0])], len(few[0]))
-
-
-def _listed(outputs: np.ndarray | tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+    return run_to_own_lengths(lambda part: as_list(runner.run(part)), few, counts[: len(few[0])], len(few[0]))

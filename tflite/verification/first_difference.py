@@ -26,7 +26,7 @@ from keras_s4.tflite.runtimes import TflmRunner
 _SUBGRAPHS, _DESCRIPTION, _OUTPUTS = (4 + 2 * slot for slot in (2, 3, 2))
 
 
-def first_differing_tensor(tflite: bytes, program: Program, sequence: Sequence[np.ndarray], last: int) -> str:
+def find_differing_tensor(tflite: bytes, program: Program, sequence: Sequence[np.ndarray], last: int) -> str:
     """The first operation, over the steps of one sequence, whose output is another on TensorFlow Lite Micro.
 
     Args:
@@ -45,7 +45,7 @@ def first_differing_tensor(tflite: bytes, program: Program, sequence: Sequence[n
     summary = read_summary(tflite)
     # The outputs and explicit states of the file are outputs already.
     inner = [index for index in dict.fromkeys(found.values()) if index not in summary.outputs]
-    opened = TflmRunner(with_more_outputs(tflite, inner))
+    opened = TflmRunner(add_outputs(tflite, inner))
     emulator, states = Emulator(program), None
     count = len(summary.outputs) - len(summary.states)
     for step in range(last + 1):
@@ -71,7 +71,7 @@ def first_differing_tensor(tflite: bytes, program: Program, sequence: Sequence[n
     return "No tensor inside differs, as far as the file has them"
 
 
-def with_more_outputs(tflite: bytes, tensors: Sequence[int]) -> bytes:
+def add_outputs(tflite: bytes, tensors: Sequence[int]) -> bytes:
     """The file with more outputs, between those of its program and its explicit states.
 
     A longer list of outputs is put at the end of the file, and the reference to the old one points to it.

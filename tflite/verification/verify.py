@@ -75,7 +75,7 @@ def verify(
     x = arrays[0] if len(arrays) == 1 else x
     _check_model(converted, model)
     real = converted.real_steps(x)
-    heads, targets = checked_targets(model, x, _of_real_steps(converted, y, real), task, WHO)
+    heads, targets = checked_targets(model, x, _fill_targets(converted, y, real), task, WHO)
     whole = outputs_by_name(model.predict(x, verbose=0), list(heads))
     for name, values in whole.items():
         if not np.isfinite(values).all():
@@ -83,19 +83,21 @@ def verify(
     found = {"keras": whole}
     if len(program.inputs) == len(program.outputs) == 1:
         report("streamed", 0, len(_first(whole)))
-        found["streamed"] = dict.fromkeys(whole, _streamed(converted, model, x))
-    compared = _compared(converted, x, real, report)
-    found |= {stage: _as_keras(converted, list(heads), values, real) for stage, values in compared.outputs.items()}
+        found["streamed"] = dict.fromkeys(whole, _stream(converted, model, x))
+    compared = _run_engines(converted, x, real, report)
+    found |= {
+        stage: _convert_to_keras(converted, list(heads), values, real) for stage, values in compared.outputs.items()
+    }
     device = _first(found[compared.judge])
     if real is not None:
-        sequences = _sequences(converted, heads)
-        found = {stage: _real_steps(values, real, sequences) for stage, values in found.items()}
-        targets, whole = _real_steps(targets, real, sequences), found["keras"]
+        sequences = _find_sequences(converted, heads)
+        found = {stage: _take_real_steps(values, real, sequences) for stage, values in found.items()}
+        targets, whole = _take_real_steps(targets, real, sequences), found["keras"]
     outputs = tuple(
         OutputVerification(
             name,
             head,
-            {stage: _figures(head, values[name], whole[name], targets[name]) for stage, values in found.items()},
+            {stage: _score(head, values[name], whole[name], targets[name]) for stage, values in found.items()},
         )
         for name, head in heads.items()
     )
@@ -136,7 +138,7 @@ def _check_model(converted: Interface, model: keras.Model) -> None:
         )
 
 
-def _compared(converted: Interface, x: Any, real: np.ndarray | None, report: Progress) -> Comparison:
+def _run_engines(converted: Interface, x: Any, real: np.ndarray | None, report: Progress) -> Comparison:
     """All engines, each padded sequence to its own length."""
     if real is None:
         return compare_engines(converted, as_list(converted.quantize(x)), report)
@@ -145,13 +147,13 @@ def _compared(converted: Interface, x: Any, real: np.ndarray | None, report: Pro
     return compare_engines(converted, integers, report, count_blocks(real, program.steps, program.name))
 
 
-def _sequences(converted: Interface, heads: Mapping[str, Head]) -> dict[str, bool]:
+def _find_sequences(converted: Interface, heads: Mapping[str, Head]) -> dict[str, bool]:
     """By output, whether it is a sequence."""
     steps = converted.output_steps or (OutputSteps(),) * len(heads)
     return {name: each.sequence for name, each in zip(heads, steps, strict=True)}
 
 
-def _real_steps(
+def _take_real_steps(
     values: Mapping[str, np.ndarray | None], real: np.ndarray, sequences: Mapping[str, bool]
 ) -> dict[str, np.ndarray | None]:
     """Of outputs, or targets, that are sequences the real steps of all, one after the other `[N, ...]`."""
@@ -161,43 +163,43 @@ def _real_steps(
     }
 
 
-def _of_real_steps(converted: Interface, y: Any, real: np.ndarray | None) -> Any:
+def _fill_targets(converted: Interface, y: Any, real: np.ndarray | None) -> Any:
     """The targets; of sequences those of padded steps, which do not count, are replaced by ones of real steps."""
     if real is None or y is None:
         return y
     flags = [each.sequence for each in converted.output_steps]
 
-    def filled(array, sequence):
+    def fill(array, sequence):
         return fill_padding(np.asarray(array), real) if sequence and np.shape(array)[:2] == real.shape else array
 
     if isinstance(y, Mapping):
         by_name = dict(zip(converted.output_names, flags, strict=False))
-        return {name: filled(array, by_name.get(name, False)) for name, array in y.items()}
+        return {name: fill(array, by_name.get(name, False)) for name, array in y.items()}
     if isinstance(y, (list, tuple)) and len(flags) > 1:
-        return [filled(array, flag) for array, flag in zip(y, flags, strict=False)]
-    return filled(y, flags[0])
+        return [fill(array, flag) for array, flag in zip(y, flags, strict=False)]
+    return fill(y, flags[0])
 
 
-def _streamed(converted: Interface, model: keras.Model, x: Any) -> np.ndarray:
+def _stream(converted: Interface, model: keras.Model, x: Any) -> np.ndarray:
     """The outputs of the streaming model at the steps that Keras gives."""
     streaming = StreamingModel(model, converted.length)
-    values = streaming.predict(_single(x), batch_size=64, verbose=0)
+    values = streaming.predict(_only_array(x), batch_size=64, verbose=0)
     sequence = bool(converted.output_steps) and converted.output_steps[0].sequence
     return values[:, streaming.phase :: streaming.period] if sequence else values[:, -1]
 
 
-def _single(x: Any) -> Any:
+def _only_array(x: Any) -> Any:
     """The array for the only input."""
     return keras.tree.flatten(x)[0] if isinstance(x, (Mapping, list, tuple)) else x
 
 
-def _as_keras(
+def _convert_to_keras(
     converted: Interface, names: list[str], integers: Integers, real: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     return outputs_by_name(converted.outputs_of_keras(integers if len(integers) > 1 else integers[0], real), names)
 
 
-def _figures(head: Head, values: np.ndarray, whole: np.ndarray, targets: np.ndarray | None) -> dict[str, float | None]:
+def _score(head: Head, values: np.ndarray, whole: np.ndarray, targets: np.ndarray | None) -> dict[str, float | None]:
     """The figures of one stage at one output; it may have run the first sequences only."""
     figures = scores.against_reference(head, values, whole[: len(values)])
     return figures if targets is None else {**scores.against_targets(head, values, targets[: len(values)]), **figures}

@@ -10,7 +10,7 @@ from keras_s4.tflite import verify
 from keras_s4.tflite.flatbuffer import to_tflite
 from keras_s4.tflite.program.blocks import in_blocks
 from keras_s4.tflite.program.operations import Affine, DiagonalStep, FullyConnected, Requantize
-from keras_s4.tflite.verification.first_difference import first_differing_tensor, tensors_of_file
+from keras_s4.tflite.verification.first_difference import find_differing_tensor, tensors_of_file
 
 
 def changed(program, index, field, by):
@@ -73,7 +73,7 @@ def test_first_tensor_inside_is_named(converted, test_windows, kind, field, by, 
     """The emulator runs a program with one changed constant, which changes all that follows."""
     program, sequence = converted.program, [converted.quantize(test_windows[0])[0]]
     place = max(index for index, operation in enumerate(program.operations) if isinstance(operation, kind))
-    found = first_differing_tensor(to_tflite(program, states), changed(program, place, field, by), sequence, 59)
+    found = find_differing_tensor(to_tflite(program, states), changed(program, place, field, by), sequence, 59)
     name = re.escape(program.operations[place].output.name)
     assert re.match(rf"The first tensor that differs is {name}\[\d+\] at step 0, which {kind.__name__} writes", found)
 
@@ -86,9 +86,9 @@ def test_search_ends_at_the_step_of_the_first_difference(converted, test_windows
     weights = program.operations[place].weights
     other = changed(program, place, "weights", np.where(weights.data > 0, -1, 1).astype(np.int8))
     tflite = to_tflite(program)
-    assert "encoder/product" in first_differing_tensor(tflite, other, [sequence], 8)
-    assert "at step 6, which FullyConnected" in first_differing_tensor(tflite, other, [sequence], 8)
-    assert first_differing_tensor(tflite, other, [sequence], 5).startswith("No tensor inside differs")
+    assert "encoder/product" in find_differing_tensor(tflite, other, [sequence], 8)
+    assert "at step 6, which FullyConnected" in find_differing_tensor(tflite, other, [sequence], 8)
+    assert find_differing_tensor(tflite, other, [sequence], 5).startswith("No tensor inside differs")
 
 
 @pytest.mark.parametrize("states", ["inputs", "variables"])
@@ -106,14 +106,14 @@ def test_tensors_of_a_file_are_those_of_the_emulator(name, states):
     }
     assert computed - set(tensors_of_file(tflite, program)) <= hidden | as_they_are
     sequence = [array[0] for array in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-    assert first_differing_tensor(tflite, program, sequence, 2).startswith("No tensor inside differs")
+    assert find_differing_tensor(tflite, program, sequence, 2).startswith("No tensor inside differs")
 
 
 def test_tensors_of_a_block_are_those_of_the_emulator(converted, test_windows):
     program = in_blocks(converted.program, 4)
     sequence = [converted.quantize(test_windows[0])[0].reshape(15, 4, 3)]
     assert "block_2/dss/partial" in tensors_of_file(to_tflite(program), program)
-    assert first_differing_tensor(to_tflite(program), program, sequence, 14).startswith("No tensor inside differs")
+    assert find_differing_tensor(to_tflite(program), program, sequence, 14).startswith("No tensor inside differs")
 
 
 def test_a_file_of_another_program_cannot_be_looked_into():
