@@ -14,8 +14,7 @@ import pytest
 from keras_s4 import models
 from keras_s4.tflite import convert, engines, runtimes
 from keras_s4.tflite.c99 import host
-from keras_s4.tflite.verification import comparison
-from keras_s4.tflite.verification import verify as verification
+from keras_s4.tflite.verification import comparison, verify
 
 HIDING = '''
 import sys
@@ -177,7 +176,7 @@ def test_without_tensorflow_its_row_is_left_out(exported, monkeypatch):
 
     model, x, *_ = exported
     monkeypatch.setattr(comparison.runtimes, "TensorFlowRunner", missing)
-    verified = verification.verify(convert(model, x), model, x)
+    verified = verify(convert(model, x), model, x)
     assert set(verified.agreement) == {"keras", "streamed", "emulator", "tflm", "c"}
     assert "tensorflow was not run: TensorFlow is not installed" in str(verified)
 

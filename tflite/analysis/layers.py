@@ -71,7 +71,7 @@ def layer_ratios(converted: Interface, model: keras.Model, x: Any) -> dict[str, 
         integers = converted.quantize(part if len(part) > 1 else part[0])
         traced = Emulator(program).trace(integers, record=names).tensors
         for path, output in walk.outputs.items():
-            pair = output.compared(traced[output.tensor.name])
+            pair = output.compare(traced[output.tensor.name])
             if pair is not None:
                 signal, received = pair
                 found = np.array([power(signal), power(received - signal)]) * signal.size

@@ -16,7 +16,7 @@ from keras_s4.tflite.analysis import layer_ratios
 from keras_s4.tflite.analysis import layers as analysis_layers
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program.operations import FullyConnected
-from keras_s4.tflite.verification.verify import Verification
+from keras_s4.tflite.verification.stages import Verification
 
 LENGTH, FEATURES = 24, 3
 

@@ -161,7 +161,7 @@ def test_without_targets_the_device_is_compared_with_keras():
 def test_labels_are_refused_before_anything_runs(y, error, message, monkeypatch):
     model = chain(layers.GRU(5), layers.Dense(3, "softmax"))
     converted = convert(model, X)
-    monkeypatch.setattr("keras_s4.tflite.verification.verify.compare_engines", lambda *arguments: pytest.fail("it ran"))
+    monkeypatch.setattr("keras_s4.tflite.verification.stages.compare_engines", lambda *arguments: pytest.fail("it ran"))
     with pytest.raises(error, match=message):
         converted.verify(model, X, y)
 
