@@ -112,6 +112,7 @@ def convert(
         operations=tuple(builder.operations),
         output_activations=tuple(result.activation for result in results),
         encodings=builder.encodings,
+        layers=builder.layers,
     )
     program = in_blocks(program, steps)
     ends = tuple(OutputSteps(result.has_time, result.phase) for result in results)

@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 
+from keras_s4.tflite.c99.expressions import Expression, add, add_multiples, multiply
 from keras_s4.tflite.c99.registry import translates
-from keras_s4.tflite.c99.translation import Translation, scaled_once
-from keras_s4.tflite.program import fixed_point, sigmoid
+from keras_s4.tflite.c99.translation import Translation
+from keras_s4.tflite.program import sigmoid
 from keras_s4.tflite.program.operations import (
-    Accumulate,
     Add,
     Affine,
-    Interpolate,
     Lookup,
     Maximum,
     Minimum,
@@ -21,75 +20,71 @@ from keras_s4.tflite.program.operations import (
     Requantize,
     Squash,
 )
-from keras_s4.tflite.program.tensors import Tensor
-
-SIGMOID_TABLE = "sigmoid in units of 2**-16"
 
 
-@translates(Affine, looks_up=True)
+@translates(Affine, does="gain * input + offset", looks_up=True)
 def translate_affine(operation: Affine, source: Translation) -> None:
     """See `operations.Affine`."""
     x, gain, offset, output = operation.input, operation.gain, operation.offset, operation.output
-
-    def value(i: str, g: str, o: str) -> str:
-        product = f"s4_multiply({source.element(x, i)}, {source.element(gain, g)})"
-        total = f"s4_add({product}, {source.element(offset, o)})" if np.any(offset.data) else product
-        return source.stored(total, operation.accumulator_scale, output, largest)
-
     largest = source.magnitude(x) * source.magnitude(gain) + source.magnitude(offset)
+
+    def value(i: str, g: str, o: str) -> Expression:
+        total = multiply(source.element(x, i), source.element(gain, g))
+        if np.any(offset.data):
+            total = add(total, source.element(offset, o))
+        return source.rescaled(total, operation.accumulator_scale, output, largest)
+
     source.elementwise(output, [x, gain, offset], value)
 
 
-@translates(Lookup, inlined=True)
+@translates(Lookup, does="a function by its table", inlined=True)
 def translate_lookup(operation: Lookup, source: Translation) -> None:
     """See `operations.Lookup`."""
-    table = source.pointer(operation.table)
-    whole = 128 + operation.input.zero_point
-    source.elementwise(
-        operation.output, [operation.input], lambda i: f"{table}[{source.element(operation.input, i)} + {whole}]"
-    )
+    x, table = operation.input, source.pointer(operation.table)
+
+    def value(i: str) -> Expression:
+        # The table begins with what belongs to the least integer, whatever the zero point is.
+        return Expression(f"{table}[{source.element(x, i).plus(128 + x.zero_point)}]")
+
+    source.elementwise(operation.output, [x], value)
 
 
-@translates(Multiply, inlined=True, inlines=True)
+@translates(Multiply, does="product", inlined=True, inlines=True)
 def translate_multiply(operation: Multiply, source: Translation) -> None:
     """See `operations.Multiply`."""
     a, b = operation.a, operation.b
     source.largest[operation.output.name] = min(source.magnitude(a) * source.magnitude(b), 2**31)
     source.elementwise(
-        operation.output, [a, b], lambda i, j: f"s4_multiply({source.element(a, i)}, {source.element(b, j)})"
+        operation.output, [a, b], lambda i, j: multiply(source.element(a, i), source.element(b, j))
     )
 
 
-@translates(Add, inlines=True)
+@translates(Add, does=lambda operation: "difference" if operation.gain_b < 0 else "sum", inlines=True)
 def translate_add(operation: Add, source: Translation) -> None:
     """See `operations.Add`."""
+    a, b, gain_a, gain_b = operation.a, operation.b, operation.gain_a, operation.gain_b
+    largest = source.magnitude(a) * abs(gain_a) + source.magnitude(b) * abs(gain_b)
 
-    def term(tensor: Tensor, index: str, gain: int) -> str:
-        value = source.element(tensor, index)
-        return value if gain == 1 else f"s4_multiply({value}, {gain})"
+    def value(i: str, j: str) -> Expression:
+        total = add_multiples(source.element(a, i), gain_a, source.element(b, j), gain_b)
+        return source.rescaled(total, operation.accumulator_scale, operation.output, largest)
 
-    largest = source.magnitude(operation.a) * abs(operation.gain_a) + source.magnitude(operation.b) * abs(
-        operation.gain_b
-    )
-
-    def value(i: str, j: str) -> str:
-        a, b = term(operation.a, i, operation.gain_a), term(operation.b, j, operation.gain_b)
-        return source.stored(f"s4_add({a}, {b})", operation.accumulator_scale, operation.output, largest)
-
-    source.elementwise(operation.output, [operation.a, operation.b], value)
+    source.elementwise(operation.output, [a, b], value)
 
 
-@translates(Maximum, Minimum)
+@translates(Maximum, Minimum, does=lambda operation: type(operation).__name__.lower())
 def translate_extremum(operation: Maximum | Minimum, source: Translation) -> None:
     """See `operations.Maximum` and `operations.Minimum`."""
-    function = "s4_maximum" if isinstance(operation, Maximum) else "s4_minimum"
+    function = f"s4_{type(operation).__name__.lower()}"
     a, b = operation.a, operation.b
-    source.elementwise(
-        operation.output, [a, b], lambda i, j: f"{function}({source.element(a, i)}, {source.element(b, j)})"
-    )
+
+    def value(i: str, j: str) -> Expression:
+        return Expression(f"{function}({source.element(a, i)}, {source.element(b, j)})")
+
+    source.elementwise(operation.output, [a, b], value)
 
 
-@translates(Requantize, looks_up=True)
+@translates(Requantize, does=lambda operation: "copy" if operation.is_copy else "in other units", looks_up=True)
 def translate_requantize(operation: Requantize, source: Translation) -> None:
     """See `operations.Requantize`."""
     x, output = operation.input, operation.output
@@ -97,55 +92,15 @@ def translate_requantize(operation: Requantize, source: Translation) -> None:
         source.copy(source.pointer(output), source.pointer(x), output)
         return
     largest = source.magnitude(x)
-    source.elementwise(output, [x], lambda i: source.stored(source.element(x, i), x.scale, output, largest))
+    source.elementwise(output, [x], lambda i: source.rescaled(source.element(x, i), x.scale, output, largest))
 
 
-@translates(Accumulate)
-def translate_accumulate(operation: Accumulate, source: Translation) -> None:
-    """See `operations.Accumulate`; the rows of a block one after the other."""
-    x, total = operation.input, operation.next_state
-    size = math.prod(total.shape)
-    for row in range(math.prod(x.shape) // size):
-        start = f" + {row * size}U" if row else ""
-        # The sums of the steps of a block are tensors of their own where all of them are read.
-        before = source.pointer(total if row else operation.state)
-        source.elementwise(
-            total,
-            [total],
-            lambda i, start=start, before=before: f"s4_add({before}[{i}], {source.element(x, i + start)})",
-        )
-
-
-@translates(Squash)
+@translates(Squash, does=lambda operation: operation.function)
 def translate_squash(operation: Squash, source: Translation) -> None:
     """See `operations.Squash`."""
     sigmoid.check_scales(operation.input, operation.output)
-    table = source.placement.pointers.get(SIGMOID_TABLE)
-    if table is None:
-        table = source.array(SIGMOID_TABLE, sigmoid.sigmoid_table(), "uint16_t", note="at multiples of 1/24")
-        source.placement.pointers[SIGMOID_TABLE] = table
+    note = "at multiples of 1/24, in units of 2**-16"
+    table = source.share("sigmoid table", sigmoid.sigmoid_table(), "uint16_t", note)
     factor = 3 << sigmoid.INPUT_SCALES.index(operation.input.scale)
     ends = source.pointer(operation.input), source.pointer(operation.output)
-    source.call("gates", f"s4_{operation.function}", table, str(factor), *ends, _count(operation.output))
-
-
-@translates(Interpolate)
-def translate_interpolate(operation: Interpolate, source: Translation) -> None:
-    """See `operations.Interpolate`."""
-    x, slope, output = operation.input, operation.slope, operation.output
-    mantissa, shift = scaled_once(fixed_point.product_multiplier(slope.scale, x.scale, output.scale))
-    lines = source.struct(
-        "s4_lines",
-        f"{output.name} lines",
-        slope=source.pointer(slope),
-        offset=source.pointer(operation.offset),
-        offset_gain=operation.offset_gain,
-        mantissa=mantissa,
-        shift=f"{shift}U",
-        row_shift=f"{16 - (slope.data.size.bit_length() - 1)}U",
-    )
-    source.call("gates", "s4_interpolate", lines, source.pointer(x), source.pointer(output), _count(output))
-
-
-def _count(tensor: Tensor) -> str:
-    return f"{math.prod(tensor.shape)}U"
+    source.call("gates", f"s4_{operation.function}", table, factor, *ends, f"{math.prod(operation.output.shape)}U")

@@ -17,10 +17,11 @@ import numpy as np
 from keras_s4.files import temporary_folder
 from keras_s4.tflite.c99.layout import StateLayout
 from keras_s4.tflite.c99.rendering import render
-from keras_s4.tflite.c99.sources import TEMPLATES, c_source, interface_of
+from keras_s4.tflite.c99.files import TEMPLATES, c_source
+from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.program.program import Program
 
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Werror", "-pedantic")
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror", "-pedantic")
 # Of a shared library: on Windows all code is position-independent, and gcc warns of the flag.
 SHARED, SUFFIX = (("-shared",), ".dll") if os.name == "nt" else (("-shared", "-fPIC"), ".so")
 NAME = "model"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_s4.tflite.c99.sources import states_in_modes
+from keras_s4.tflite.c99.interface import states_in_modes
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 

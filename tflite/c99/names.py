@@ -23,8 +23,8 @@ _FUNCTIONS = """
     nearbyint offsetof pow printf putchar puts realloc remainder rindex rint round scanf signbit significand sin
     sinh sqrt stderr stdin stdout strcat strchr strcmp strcpy strlen strncmp strncpy strstr tan tanh tolower toupper
     trunc unix y0 y1 yn int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t ptrdiff_t intptr_t
-    uintptr_t null eof channel largest model_data model_reset model_state model_step nothing root row start state
-    tap
+    uintptr_t null eof accumulator channel entry largest model_data model_reset model_state model_step nothing partial
+    root row start state tap
 """
 _TAKEN = frozenset((_KEYWORDS + _FUNCTIONS).split())
 # Loop counters and working memory of generated C; functions, types and macros of its kernels.
@@ -71,6 +71,11 @@ def _stem(name: str) -> str:
     if stem[0].isdigit() or stem.lower() in _TAKEN or _OURS.fullmatch(stem):
         stem = f"tensor_{stem}"
     return stem[:_LONGEST].rstrip("_")
+
+
+def short_name(tensor: str) -> str:
+    """The name of a tensor without the word for what its layer makes in the end: `head` for `head/product`."""
+    return re.sub(r"/(output|product)(?=\[|$)", "", tensor)
 
 
 def file_stem(name: str) -> str:

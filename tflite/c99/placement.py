@@ -24,6 +24,7 @@ class Placement:
         after: the same behind the last one.
         helpers: by the name of an output, the array that its operation works in: where a `Window` is put together, and
             where a `DiagonalStep` leaves the sums of its channels.
+        working_memory: C expressions of the arrays of the working memory.
     """
 
     pointers: dict[str, str]
@@ -31,6 +32,7 @@ class Placement:
     before: list[tuple[Tensor, str, str]]
     after: list[tuple[Tensor, str, str]]
     helpers: dict[str, str]
+    working_memory: frozenset[str]
 
 
 def place(
@@ -78,7 +80,9 @@ def place(
     ends = [*zip(program.outputs, outputs, strict=True)]
     ends += [(state.after, name) for state, name in zip(program.states, states, strict=True)]
     after = [(tensor, to, pointers[tensor.name]) for tensor, to in ends if pointers[tensor.name] != to]
-    return Placement(pointers, memory.slots, before, after, {out: pointers[name] for out, name in helpers.items()})
+    helpers = {output: pointers[name] for output, name in helpers.items()}
+    arrays = frozenset(slot_name(index) for index in range(len(memory.slots)))
+    return Placement(pointers, memory.slots, before, after, helpers, arrays)
 
 
 def _in_place(plan: Schedule, state: State) -> bool:

@@ -18,6 +18,7 @@ class Translator:
 
     Args:
         translate: appends statements and constants.
+        does: what an operation does, for a comment; or a function that says so of an operation.
         looks_up: whether the elements of the output are stored one by one, by `Translation.assignment`, so that a table
             behind them can be looked up in the same loop.
         inlined: whether an element can be computed where it is read, and is then stored nowhere.
@@ -27,10 +28,15 @@ class Translator:
     """
 
     translate: Translate
+    does: str | Callable[..., str]
     looks_up: bool = False
     inlined: bool = False
     inlines: bool = False
     helper: Callable[[Operation], Tensor | None] | None = None
+
+    def describe(self, operation: Operation) -> str:
+        """What an operation does."""
+        return self.does if isinstance(self.does, str) else self.does(operation)
 
 
 TRANSLATORS: dict[type[Operation], Translator] = {}
@@ -38,6 +44,7 @@ TRANSLATORS: dict[type[Operation], Translator] = {}
 
 def translates(
     *operations: type[Operation],
+    does: str | Callable[..., str],
     looks_up: bool = False,
     inlined: bool = False,
     inlines: bool = False,
@@ -46,7 +53,7 @@ def translates(
     """Decorator: this function translates operations of these classes; see `Translator` for the arguments."""
 
     def add(function: Translate) -> Translate:
-        TRANSLATORS.update(dict.fromkeys(operations, Translator(function, looks_up, inlined, inlines, helper)))
+        TRANSLATORS.update(dict.fromkeys(operations, Translator(function, does, looks_up, inlined, inlines, helper)))
         return function
 
     return add

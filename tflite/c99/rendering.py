@@ -7,9 +7,14 @@ from typing import Any
 
 import jinja2
 
+from keras_s4.tflite.c99.columns import paragraphs_within_columns, within_columns
+
 
 def render(template: Path, **context: Any) -> str:
-    """A template with its variables filled in, as plain text; a variable that is missing is an error."""
+    """A template with its variables filled in; a variable that is missing is an error.
+
+    The lines of C, C++ and Markdown have at most 120 columns.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
         undefined=jinja2.StrictUndefined,
@@ -18,4 +23,8 @@ def render(template: Path, **context: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # C and Markdown, not HTML
     )
-    return environment.get_template(template.name).render(context)
+    text = environment.get_template(template.name).render(context)
+    kind = Path(template.stem).suffix
+    if kind in (".c", ".h", ".cc"):
+        return within_columns(text)
+    return paragraphs_within_columns(text) if kind == ".md" else text

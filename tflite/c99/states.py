@@ -1,17 +1,20 @@
-"""Diagonal steps of DSS layers."""
+"""Diagonal steps of DSS layers, and running sums."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from keras_s4.tflite.c99.expressions import Expression, add, address_of, index_of, multiply
+from keras_s4.tflite.c99.names import short_name
 from keras_s4.tflite.c99.registry import translates
-from keras_s4.tflite.c99.translation import INDENT, Translation
+from keras_s4.tflite.c99.translation import Translation
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.diagonal_kernel import check_supported, plain_modes
 from keras_s4.tflite.program.fixed_point import Multiplier
-from keras_s4.tflite.program.operations import DiagonalStep
+from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
 from keras_s4.tflite.program.tensors import Tensor
 
 
@@ -20,62 +23,66 @@ def sums_of_channels(operation: DiagonalStep) -> Tensor:
     return Tensor(f"{operation.output.name} (sums)", operation.feedthrough.shape, "int32")
 
 
-@translates(DiagonalStep, looks_up=True, helper=sums_of_channels)
+@translates(DiagonalStep, does="a step of its modes, read out", looks_up=True, helper=sums_of_channels)
 def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> None:
     """See `operations.DiagonalStep`. A channel's modes lie side by side, real and imaginary part of each together."""
     check_supported(operation)
-    layer = source.struct(
+    x, output = operation.input, operation.output
+    _, modes, channels = operation.state.shape
+    name, constants = short_name(output.name), source.constants
+    layer = constants.struct(
         "s4_diagonal",
-        f"{operation.output.name} layer",
-        constants=source.array(
-            f"{operation.output.name} modes", _modes(operation), "int32_t", note="channels, modes", words=4
-        ),
-        plain=source.array(f"{operation.output.name} plain modes", plain_modes(operation), "uint8_t"),
-        channels=f"{operation.state.shape[-1]}U",
-        modes=f"{operation.state.shape[1]}U",
+        output.name,
+        constants=constants.array(f"{name} modes", _modes(operation), "int32_t", note="channels, modes", words=4),
+        plain=constants.array(f"{name} plain modes", plain_modes(operation), "uint8_t", note="modes, the first ones, whose decay has 16 bits"),
+        channels=f"{channels}U",
+        modes=f"{modes}U",
         clamped=int(operation.limit > 0),
     )
-    _step_and_rescale(operation, source, layer)
-
-
-def _step_and_rescale(operation: DiagonalStep, source: Translation, layer: str) -> None:
-    """A call, and a loop over the channels of its result; both in a loop over the rows of a block."""
-    channels, x, output = operation.state.shape[-1], operation.input, operation.output
-    sums = source.placement.helpers[output.name]
-    rows = math.prod(x.shape) // channels
-    row = f"row * {channels}U" if rows > 1 else ""
-    origin = f"&{source.pointer(x)}[{row}]" if row else source.pointer(x)
-    partial = f"s4_multiply({_partial(operation, f'{sums}[i]', source)}, {operation.partial_gain})"
-    index = f"{row} + i" if row else "i"
-    direct = f"s4_multiply({source.pointer(x)}[{index}], {source.element(operation.feedthrough, 'i')})"
-    total = f"s4_add({partial}, {direct})" if np.any(operation.feedthrough.data) else partial
+    sums = source.helper(operation, "sums")
+    read_out = _partial_sum(operation, sums, source)
     largest = 2**15 * (abs(operation.partial_gain) + source.magnitude(operation.feedthrough))
-    value = source.stored(total, operation.accumulator_scale, output, largest)
-    source.kernels.add("diagonal")
-    lines = [
-        f"s4_diagonal_step({layer}, {source.pointer(operation.state)}, {origin}, {sums});",
-        f"for (uint32_t i = 0; i < {channels}U; ++i) {{",
-        f"{INDENT}{source.assignment(output, index, value)}",
-        "}",
-    ]
-    if row:
-        lines = [f"for (uint32_t row = 0; row < {rows}U; ++row) {{", *(INDENT + line for line in lines), "}"]
-    source.statements += lines
+    with source.loop("row", math.prod(x.shape) // channels) as row:
+        origin = address_of(source.pointer(x), (row, channels))
+        source.call("diagonal", "s4_diagonal_step", layer, source.pointer(operation.state), origin, sums)
+        with source.loop("i", channels) as i:
+            index = index_of((row, channels), (i, 1))
+            partial = source.name_long("partial", read_out(i))
+            total = multiply(partial, Expression(constant=operation.partial_gain))
+            if np.any(operation.feedthrough.data):
+                direct = multiply(source.element(x, index), source.element(operation.feedthrough, i))
+                total = add(total, direct)
+            source.assign(output, index, source.rescaled(total, operation.accumulator_scale, output, largest))
 
 
-def _partial(operation: DiagonalStep, total: str, source: Translation) -> str:
-    """The readout's sum as int16."""
-    name = operation.partial.name
+@translates(Accumulate, does="running sum")
+def translate_accumulate(operation: Accumulate, source: Translation) -> None:
+    """See `operations.Accumulate`; the rows of a block one after the other."""
+    x, total = operation.input, operation.next_state
+    size = math.prod(total.shape)
+    # The sums of the steps of a block are tensors of their own where all of them are read.
+    before = operation.state
+    for row in range(math.prod(x.shape) // size):
+        with source.loop("i", size) as i:
+            addend = source.element(x, index_of((i, 1), first=row * size))
+            source.assign(total, i, add(source.element(before, i), addend))
+        before = total
+
+
+def _partial_sum(operation: DiagonalStep, sums: str, source: Translation) -> Callable[[str], Expression]:
+    """What is read out of a channel as int16, from the sum over its modes; a function of the channel's index."""
+    name = short_name(operation.partial.name)
     for left in range(_bits_above(operation) + 1):
         mantissas = partial_mantissas(operation, left)
         if mantissas is not None:
-            array = source.array(f"{name} mantissa", mantissas, "int32_t")
-            shifted = f"{total} * {2**left}" if left else total
-            return f"s4_saturate_16(s4_multiply_high({shifted}, {array}[i]))"
+            array = source.constants.array(f"{name} mantissas", mantissas, "int32_t")
+            doubled = f" * {2**left}" if left else ""
+            return lambda i: Expression(f"s4_saturate_16(s4_multiply_high({sums}[{i}]{doubled}, {array}[{i}]))")
     multiplier = _partial_multiplier(operation)
-    mantissa = source.array(f"{name} mantissa", fixed_point.reduced_mantissa(multiplier.mantissa), "int16_t")
-    shift = source.array(f"{name} shift", 15 - np.asarray(multiplier.shift), "uint8_t")
-    return f"s4_saturate_16(s4_scale_once({total}, {mantissa}[i], {shift}[i]))"
+    mantissas = fixed_point.reduced_mantissa(multiplier.mantissa)
+    array = source.constants.array(f"{name} mantissas", mantissas, "int16_t")
+    shifts = source.constants.array(f"{name} shifts", 15 - np.asarray(multiplier.shift), "uint8_t")
+    return lambda i: Expression(f"s4_saturate_16(s4_scale_once({sums}[{i}], {array}[{i}], {shifts}[{i}]))")
 
 
 def _modes(operation: DiagonalStep) -> np.ndarray:

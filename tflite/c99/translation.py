@@ -1,55 +1,38 @@
-"""The C source under construction: what the translations of all operations share, and which function does which."""
+"""The C source under construction: its statements, and what the translations of all operations share."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_s4.tflite.c99.names import identifiers, printable
+from keras_s4.tflite.c99.broadcasting import loops_over
+from keras_s4.tflite.c99.columns import comment
+from keras_s4.tflite.c99.constants import Constants, describe
+from keras_s4.tflite.c99.expressions import (
+    SMALL,
+    Expression,
+    index_of,
+    saturated,
+    scaled,
+    smallest_type,
+)
+from keras_s4.tflite.c99.names import printable, short_name
 from keras_s4.tflite.c99.placement import Placement
 from keras_s4.tflite.c99.registry import translator_of
 from keras_s4.tflite.c99.schedule import Schedule
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.fixed_point import UNIT, Multiplier
+from keras_s4.tflite.program.fixed_point import UNIT
 from keras_s4.tflite.program.operations import Operation
 from keras_s4.tflite.program.tensors import Tensor
 
-# What s4_scale_down and s4_to_int8_near take is smaller.
-SMALL = 2**30
-MOST_COUNTED = 2**16 - 1
 INDENT = "    "
-
-
-@dataclasses.dataclass(frozen=True)
-class Constant:
-    """A definition at the top of the C file: an array, or a struct of a kernel.
-
-    Args:
-        type: of an element, `int8_t` for example, or the struct's name.
-        name: the identifier.
-        size: elements of the array; None for a struct.
-        comment: what it is.
-        values: initialisers; of a struct with the names of the fields.
-    """
-
-    type: str
-    name: str
-    size: int | None
-    comment: str
-    values: list[str]
-
-    @property
-    def columns(self) -> int:
-        """How many values go on a line."""
-        return max(1, 100 // max(len(value) + 2 for value in self.values))
-
-    @property
-    def is_array(self) -> bool:
-        """Whether it is an array."""
-        return self.size is not None
+# An expression of more columns gets a name, so that the statement stays readable.
+_LONG = 64
+_LOCAL = re.compile(r"(const )?int32_t \w")
 
 
 class Translation:
@@ -58,11 +41,11 @@ class Translation:
     Args:
         placement: where the tensors lie.
         plan: the order of the operations, and which become one loop.
-        taken: names that no constant may have.
+        taken: identifiers of functions and arguments, which nothing else may have.
 
     Attributes:
-        constants: in the order of their definition.
-        statements: the lines of the step, without indentation.
+        constants: arrays and structs at the top of the C file.
+        statements: the lines of the step's body.
         kernels: the names of the kernel files that are called.
         largest: the magnitude that no value of an int32 tensor exceeds, by name, where it is known.
     """
@@ -70,12 +53,14 @@ class Translation:
     def __init__(self, placement: Placement, plan: Schedule, taken: Sequence[str] = ()):
         self.placement = placement
         self._plan = plan
-        self._inlined: dict[str, Callable[[str], str]] = {}
-        self.constants: list[Constant] = []
+        self._inlined: dict[str, Callable[[str], Expression]] = {}
+        self._pointers = dict(placement.pointers)
+        self._depth = 1
+        self._layer = ""
+        self.constants = Constants(list(taken))
         self.statements: list[str] = []
         self.kernels: set[str] = set()
         self.largest: dict[str, int] = {}
-        self._names = list(taken)
 
     def translate(self, operation: Operation) -> None:
         """Append what an operation does, unless another one does it as well."""
@@ -83,75 +68,121 @@ class Translation:
         if any(operation is lookup for lookup in self._plan.tabulated.values()):
             return
         if output.name not in self._plan.inlined:
-            kind, layer = type(operation).__name__, printable(output.name)
-            self.statements += ["", f"/* {kind}: {layer}, {describe(output)} */"]
+            self._announce(operation)
+            for tensor in operation.writes():
+                lookup = self._plan.tabulated.get(tensor.name)
+                self.declare(tensor if lookup is None else lookup.output)
         translator_of(operation).translate(operation, self)
+
+    def line(self, text: str) -> None:
+        """Append a line at the present indentation."""
+        self.statements.append(INDENT * self._depth + text)
+
+    def separate(self) -> None:
+        """Append an empty line, but not at the start of a scope."""
+        if self.statements and not self.statements[-1].endswith("{"):
+            self.statements.append("")
+
+    @contextlib.contextmanager
+    def scope(self, header: str) -> Iterator[None]:
+        """Put what follows into the braces behind a header, such as `if (x != NULL)`."""
+        self.line(f"{header} {{")
+        self._depth += 1
+        yield
+        self._depth -= 1
+        self.line("}")
+
+    @contextlib.contextmanager
+    def loop(self, counter: str, end: int | str, start: int | str = 0, step: int = 1) -> Iterator[str]:
+        """Put what follows into a loop; gives the counter, or "0" without a loop where it runs once.
+
+        Without one there are braces where what follows has variables.
+
+        Args:
+            counter: identifier.
+            end: what the counter stays below.
+            start: its first value.
+            step: from value to value.
+        """
+        if start == 0 and isinstance(end, int) and end <= step:
+            first = len(self.statements)
+            yield "0"
+            body = self.statements[first:]
+            if any(_LOCAL.match(line.removeprefix(INDENT * self._depth)) for line in body):
+                del self.statements[first:]
+                self.line("{")
+                self.statements += [INDENT + line for line in body]
+                self.line("}")
+            return
+        last = f"{end}U" if isinstance(end, int) else end
+        advance = f"++{counter}" if step == 1 else f"{counter} += {step}U"
+        with self.scope(f"for (uint32_t {counter} = {start}; {counter} < {last}; {advance})"):
+            yield counter
+
+    @contextlib.contextmanager
+    def loops(self, counts: Sequence[int]) -> Iterator[list[str]]:
+        """Nested loops; gives their counters, outermost first."""
+        names = ["i"] if len(counts) == 1 else [f"i{depth}" for depth in range(len(counts))]
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(self.loop(*each)) for each in zip(names, counts, strict=True)]
+
+    def call(self, kernel: str, function: str, *arguments: object) -> None:
+        """Call a function of a kernel file."""
+        self.kernels.add(kernel)
+        self.line(f"{function}({', '.join(map(str, arguments))});")
+
+    def copy(self, to: str, source: str, tensor: Tensor, size: int | None = None) -> None:
+        """Copy an array, or its first elements."""
+        count = math.prod(tensor.shape) if size is None else size
+        if count == 1:
+            self.line(f"{_first_of(to)} = {_first_of(source)};")
+        else:
+            self.line(f"(void)memcpy({to}, {source}, {count}U * sizeof({tensor.type}_t));")
+
+    def name_long(self, name: str, value: Expression) -> Expression:
+        """A long expression as a constant of the innermost scope, a short one as it is."""
+        if len(str(value)) <= _LONG:
+            return value
+        self.line(f"const int32_t {name} = {value};")
+        return Expression(name)
+
+    def declare(self, tensor: Tensor) -> None:
+        """Name the array of the working memory that holds a tensor from now on."""
+        place = self._pointers.get(tensor.name)
+        if place in self.placement.working_memory:
+            self._pointers[tensor.name] = self._alias(short_name(tensor.name), tensor.type, place)
+
+    def helper(self, operation: Operation, name: str) -> str | None:
+        """The array that an operation works in, under a name that says what for; None if it has none."""
+        place = self.placement.helpers.get(operation.result.name)
+        if place is None:
+            return None
+        tensor = translator_of(operation).helper(operation)
+        return self._alias(f"{short_name(operation.result.name)} {name}", tensor.type, place)
 
     def pointer(self, tensor: Tensor) -> str:
         """The C expression of the array that holds a tensor; the definition of a constant is made on the way."""
-        if tensor.data is not None and tensor.name not in self.placement.pointers:
-            self.placement.pointers[tensor.name] = self.array(tensor.name, tensor.data, f"{tensor.type}_t", tensor)
-        return self.placement.pointers[tensor.name]
+        return self._pointer(tensor, f"{tensor.type}_t")
 
-    def array(
-        self, name: str, values: np.ndarray, type: str, like: Tensor | None = None, note: str = "", words: int = 1
-    ) -> str:
-        """Define an array; returns its name.
+    def share(self, name: str, values: np.ndarray, type: str, note: str = "") -> str:
+        """An array that operations of several layers read, defined when the first one asks for it."""
+        if name not in self._pointers:
+            self._pointers[name] = self.constants.array(name, values, type, note=note)
+        return self._pointers[name]
 
-        Args:
-            name: what it holds, with the layer's name in front.
-            values: whole numbers, or initialisers as text.
-            type: of an element in C.
-            like: a tensor whose shape and scale are worth a comment.
-            note: what else is.
-            words: elements of the array that one of the values makes.
-        """
-        identifier = self._identifier(name)
-        shape = list(values.shape) if like is None else list(like.shape)
-        scale = "" if like is None else f", {_scale(like)}"
-        comment = f"{printable(name)}: {shape}{scale}{f', {note}' if note else ''}"
-        literals = [value if isinstance(value, str) else _literal(int(value)) for value in values.ravel().tolist()]
-        self.constants.append(Constant(type, identifier, values.size * words, comment, literals))
-        return identifier
-
-    def struct(self, type: str, name: str, **fields: object) -> str:
-        """Define the constants of a kernel; returns a pointer to them.
-
-        Raises:
-            NotImplementedError: a count, which has "U" behind it, is beyond the 16 bits that kernels have for it.
-        """
-        for field, value in fields.items():
-            if str(value).endswith("U") and int(str(value)[:-1]) > MOST_COUNTED:
-                raise NotImplementedError(
-                    f"{printable(name)}: the C kernels count {field} to {MOST_COUNTED:,}, and here are "
-                    f"{int(str(value)[:-1]):,}; use the .tflite."
-                )
-        identifier = self._identifier(name)
-        values = [f".{field} = {value}" for field, value in fields.items()]
-        self.constants.append(Constant(type, identifier, None, printable(name), values))
-        return f"&{identifier}"
-
-    def narrow(self, tensor: Tensor) -> str:
-        """As `pointer` of a constant, but in the smallest type that holds its values."""
-        if tensor.name not in self.placement.pointers:
-            kind = smallest_type(tensor.data)
-            self.placement.pointers[tensor.name] = self.array(tensor.name, tensor.data, kind, tensor)
-        return self.placement.pointers[tensor.name]
-
-    def element(self, tensor: Tensor, index: str) -> str:
+    def element(self, tensor: Tensor, index: str) -> Expression:
         """An element as int32, without its zero point."""
         if tensor.data is not None:
             values = np.unique(tensor.data)
-            return (
-                _literal(int(values[0]) - tensor.zero_point) if values.size == 1 else f"{self.narrow(tensor)}[{index}]"
-            )
+            if values.size == 1:
+                return Expression(constant=int(values[0]) - tensor.zero_point)
+            # In the smallest type that holds the values.
+            return Expression(f"{self._pointer(tensor, smallest_type(tensor.data))}[{index}]", -tensor.zero_point)
         if tensor.name in self._inlined:
-            value = self._inlined[tensor.name](index)
-        else:
-            value = f"{self.pointer(tensor)}[{index}]"
-        return f"({value} - {_literal(tensor.zero_point)})" if tensor.zero_point else value
+            return self._inlined[tensor.name](index).plus(-tensor.zero_point)
+        return Expression(f"{self.pointer(tensor)}[{index}]", -tensor.zero_point)
 
-    def elementwise(self, output: Tensor, inputs: Sequence[Tensor], value: Callable[..., str]) -> None:
+    def elementwise(self, output: Tensor, inputs: Sequence[Tensor], value: Callable[..., Expression]) -> None:
         """A loop over the elements of `output`, with numpy's broadcasting of the inputs.
 
         Args:
@@ -162,20 +193,18 @@ class Translation:
         if output.name in self._plan.inlined:
             self._inlined[output.name] = lambda index: value(*[index] * len(inputs))
             return
-        dimensions, strides = loops_over(output.shape, [tensor.shape for tensor in inputs])
-        for depth, size in enumerate(dimensions):
-            index = f"i{depth}" if len(dimensions) > 1 else "i"
-            self.statements.append(f"{INDENT * depth}for (uint32_t {index} = 0; {index} < {size}U; ++{index}) {{")
-        whole, *others = [_index(row, len(dimensions)) for row in strides]
-        inner = INDENT * len(dimensions)
-        self.statements.append(f"{inner}{self.assignment(output, whole, value(*others))}")
-        self.statements += [f"{INDENT * depth}}}" for depth in reversed(range(len(dimensions)))]
+        counts, strides = loops_over(output.shape, [tensor.shape for tensor in inputs])
+        with self.loops(counts) as counters:
+            whole, *others = [index_of(*zip(counters, row, strict=True)) for row in strides]
+            self.assign(output, whole, value(*others))
 
-    def assignment(self, output: Tensor, index: str, value: str) -> str:
-        """The statement that stores an element, through the table that follows if one does."""
+    def assign(self, output: Tensor, index: str, value: Expression) -> None:
+        """Store an element, through the table that follows if one does."""
         if lookup := self._plan.tabulated.get(output.name):
-            return f"{self.pointer(lookup.output)}[{index}] = {self.pointer(lookup.table)}[{value} + 128];"
-        return f"{self.pointer(output)}[{index}] = {value};"
+            entry = self.name_long("entry", value.plus(128))
+            self.line(f"{self.pointer(lookup.output)}[{index}] = {self.pointer(lookup.table)}[{entry}];")
+        else:
+            self.line(f"{self.pointer(output)}[{index}] = {value};")
 
     def magnitude(self, tensor: Tensor) -> int:
         """What no value of a tensor exceeds, less its zero point."""
@@ -185,12 +214,12 @@ class Translation:
             return self.largest.get(tensor.name, 2**31)
         return int(-np.iinfo(tensor.type).min) + abs(tensor.zero_point)
 
-    def stored(self, value: str, scale: float, output: Tensor, largest: int) -> str:
+    def rescaled(self, value: Expression, scale: float, output: Tensor, largest: int) -> Expression:
         """The element of `output` for an int32 accumulator of a scale: rescaled, rounded and saturated.
 
         Args:
-            value: an expression.
-            scale: of one unit of it.
+            value: accumulator.
+            scale: real value of one unit of it.
             output: where it goes.
             largest: the magnitude that it does not exceed; 2**31 if it may be anything, and may have wrapped.
         """
@@ -199,118 +228,35 @@ class Translation:
             self.largest[output.name] = min(largest, 2**31)
             return value
         near = largest < SMALL and multiplier.shift <= 0
+        value = self.name_long("accumulator", value)
         return saturated(scaled(value, multiplier, largest), output, near)
 
-    def copy(self, to: str, source: str, tensor: Tensor, size: int | None = None) -> None:
-        """Copy an array, or its first elements."""
-        count = math.prod(tensor.shape) if size is None else size
-        self.statements.append(f"(void)memcpy({to}, {source}, {count}U * sizeof({tensor.type}_t));")
+    def _announce(self, operation: Operation) -> None:
+        """Comments: the Keras layer where one begins, and what the operation does."""
+        output = operation.result
+        layer = self._plan.program.layer_of(output.name)
+        if layer and layer != self._layer:
+            self.separate()
+            title = f"{printable(layer)} ({self._plan.program.layers[layer]})"
+            self.statements += comment(f"---- {title} ----", INDENT * self._depth)
+        self._layer = layer
+        lookup = self._plan.tabulated.get(output.name)
+        behind = "" if lookup is None else f", then {printable(lookup.output.name)} by its table"
+        self.separate()
+        text = f"{printable(output.name)}: {translator_of(operation).describe(operation)}; {describe(output)}{behind}"
+        self.statements += comment(text, INDENT * self._depth)
 
-    def call(self, kernel: str, function: str, *arguments: str) -> None:
-        """Call a function of a kernel file."""
-        self.kernels.add(kernel)
-        self.statements.append(f"{function}({', '.join(arguments)});")
+    def _alias(self, name: str, type: str, place: str) -> str:
+        identifier = self.constants.identifier(name)
+        self.line(f"{type}_t *const {identifier} = {place};")
+        return identifier
 
-    def _identifier(self, name: str) -> str:
-        self._names.append(name)
-        return identifiers(self._names)[-1]
-
-
-def scaled(value: str, multiplier: Multiplier, largest: int) -> str:
-    """An expression times a multiplier, in the shortest way that gives what `s4_scale` does.
-
-    Args:
-        value: an expression.
-        multiplier: stored as mantissa and shift.
-        largest: the magnitude that the value does not exceed.
-    """
-    mantissa, shift = int(multiplier.mantissa), int(multiplier.shift)
-    if (mantissa, shift) == UNIT and largest < SMALL:
-        return value
-    if mantissa == UNIT.mantissa and shift < 0 and largest < 2**31 - 2 ** (1 - shift):
-        return f"s4_halve({value}, {1 - shift}U)"
-    if shift < 0 and largest < SMALL:
-        return f"s4_scale_down({value}, {mantissa}, {-shift}U)"
-    return f"s4_scale({value}, {mantissa}, {shift})"
+    def _pointer(self, tensor: Tensor, type: str) -> str:
+        if tensor.data is not None and tensor.name not in self._pointers:
+            self._pointers[tensor.name] = self.constants.array(tensor.name, tensor.data, type, tensor)
+        return self._pointers[tensor.name]
 
 
-def scaled_once(multiplier: Multiplier) -> tuple[int, int]:
-    """Mantissa and shift for `s4_scale_once`."""
-    return int(fixed_point.reduced_mantissa(multiplier.mantissa)), 15 - int(multiplier.shift)
-
-
-def saturated(value: str, output: Tensor, near: bool = False) -> str:
-    """An int32 expression as an element of `output`; `near` if it is no larger than `SMALL`."""
-    match output.type:
-        case "int8":
-            return f"s4_to_int8{'_near' if near else ''}({value}, {_literal(output.zero_point)})"
-        case "int16":
-            return f"s4_to_int16({value})"
-    return value
-
-
-def smallest_type(values: np.ndarray) -> str:
-    """The C type that holds whole numbers in the fewest bytes."""
-    for type in ("int8", "int16", "int32"):
-        if np.all(values == values.astype(type)):
-            return f"{type}_t"
-    return "int64_t"
-
-
-def describe(tensor: Tensor) -> str:
-    """Type, shape and scale of a tensor, for a comment."""
-    zero = f", zero point {tensor.zero_point}" if tensor.zero_point else ""
-    return f"{tensor.type}{list(tensor.shape)}, {_scale(tensor)}{zero}"
-
-
-def loops_over(shape: tuple[int, ...], others: Sequence[tuple[int, ...]]) -> tuple[list[int], list[list[int]]]:
-    """The fewest nested loops over an array, and the strides of all arrays in them.
-
-    Args:
-        shape: of the array that is written.
-        others: shapes that broadcast to it.
-
-    Returns:
-        The counts of the loops, outermost first; for the array and each other its stride in every loop.
-    """
-    rows = [_strides(other, shape) for other in (shape, *others)]
-    counts, kept = [shape[-1]], [[row[-1]] for row in rows]
-    for axis in reversed(range(len(shape) - 1)):
-        if all(row[axis] == strides[0] * counts[0] for row, strides in zip(rows, kept, strict=True)):
-            counts[0] *= shape[axis]
-            continue
-        counts.insert(0, shape[axis])
-        for row, strides in zip(rows, kept, strict=True):
-            strides.insert(0, row[axis])
-    return counts, kept
-
-
-def _strides(shape: tuple[int, ...], whole: tuple[int, ...]) -> list[int]:
-    """Of an array of `shape` that is broadcast to `whole`."""
-    padded = (1,) * (len(whole) - len(shape)) + shape
-    strides, step = [], 1
-    for size in reversed(padded):
-        strides.insert(0, 0 if size == 1 else step)
-        step *= size
-    return strides
-
-
-def _index(strides: list[int], depth: int) -> str:
-    names = [f"i{position}" for position in range(depth)] if depth > 1 else ["i"]
-    terms = [
-        name if stride == 1 else f"{name} * {stride}U" for name, stride in zip(names, strides, strict=True) if stride
-    ]
-    return " + ".join(terms) or "0"
-
-
-def _scale(tensor: Tensor) -> str:
-    scales = np.unique(tensor.scale)
-    if scales.size > 1:
-        return f"scales {scales[0]:.6g} to {scales[-1]:.6g}"
-    fraction, exponent = math.frexp(float(scales[0]))
-    return f"scale 2**{exponent - 1}" if fraction == 0.5 else f"scale {float(scales[0]):.9g}"
-
-
-def _literal(value: int) -> str:
-    """A constant of C; the least of 32 bits has no literal."""
-    return "INT32_MIN" if value == -(2**31) else str(value)
+def _first_of(pointer: str) -> str:
+    """What a pointer of `address_of` points to."""
+    return pointer.removeprefix("&") if pointer.startswith("&") else f"{pointer}[0]"

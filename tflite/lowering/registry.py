@@ -43,6 +43,7 @@ class ProgramBuilder:
         window: values of a window that reach the layer that is being lowered, fewer than `length` behind layers that
             drop steps; None if the length is not known.
         period: samples after which the pattern of steps that layers drop repeats.
+        layers: class of each layer so far, by the path that the names of its tensors begin with.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ProgramBuilder:
         self.operations: list[Operation | Latest] = []
         self.states: list[State] = []
         self.encodings: dict[str, Encoding] = {}
+        self.layers: dict[str, str] = {}
         self.calls: Counter[keras.layers.Layer] = Counter()
         self._latest: dict[str, Tensor] = {}
         self._settled: dict[tuple, Signal] = {}
@@ -80,6 +82,10 @@ class ProgramBuilder:
             yield
         finally:
             self._prefix = before
+
+    def name_layer(self, layer: keras.layers.Layer) -> None:
+        """Notes what layer the tensors that begin with its name come from."""
+        self.layers[self._prefix + layer.name] = type(layer).__name__
 
     @contextlib.contextmanager
     def lowering(self, name: str) -> Iterator[None]:
@@ -266,6 +272,7 @@ def lower(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuild
     builder.calls[layer] += 1
     again = builder.inside(f"call_{builder.calls[layer]}") if builder.calls[layer] > 1 else contextlib.nullcontext()
     with again, builder.lowering(layer.name), builder.reading(inputs[0]):
+        builder.name_layer(layer)
         result = lowering(layer, inputs, builder)
     if isinstance(layer, keras.Model):
         return result  # its layers have seen to what follows

@@ -44,6 +44,8 @@ class Program(Brief):
             one. Empty: one of each.
         encodings: of tensors whose features have units of their own what their values stand for, by name: the host
             encodes such inputs. An output has none.
+        layers: class of each Keras layer, by the path that the names of its tensors begin with; what the layers are
+            called is all that a reader may take from it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Program(Brief):
     steps: int = 1
     output_rows: tuple[int, ...] = ()
     encodings: Mapping[str, Encoding] = dataclasses.field(default_factory=dict)
+    layers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def output_activation(self) -> str:
@@ -65,6 +68,10 @@ class Program(Brief):
     def sums_over_time(self) -> bool:
         """Whether it sums over the steps of a window, whose number then stands in its constants."""
         return any(isinstance(operation, Accumulate) for operation in self.operations)
+
+    def layer_of(self, tensor: str) -> str:
+        """The path of the Keras layer that the tensor of a name came from, "" where that is not known."""
+        return max((path for path in self.layers if f"{tensor}/".startswith(f"{path}/")), key=len, default="")
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor once, in the order in which the operations name them."""

@@ -18,8 +18,9 @@ from keras_s4.testing.targets.toolchains import TOOLCHAINS, C
 from keras_s4.testing.targets.vectors import Vectors, vector_header
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.c99.layout import StateLayout
+from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
-from keras_s4.tflite.c99.sources import interface_of
+from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.program.program import Program
 
 NAME = "model"
@@ -109,7 +110,8 @@ class Image:
         return dict(sorted(((n, s) for n, s in self.symbols.items() if n in names), key=lambda item: item[1].address))
 
     def operation_at(self, address: int) -> str:
-        """What the step does at an address inside of its function: the comment above the statement, without types.
+        """What the step does at an address inside of its function: class and result of the operation, as a comment names
+        it above the statements.
 
         Where the compiler has mixed statements, it is that of the line that the debugging information names.
         """
@@ -137,11 +139,14 @@ class Image:
 
     @functools.cached_property
     def _comments(self) -> tuple[list[int], list[str]]:
+        """The rows of the C file where operations begin, and their names, one more for what is before the first."""
+        operations = {printable(op.result.name): type(op).__name__ for op in self.program.operations}
         rows, names = [], ["entry"]
         for row, text in enumerate(self.sources[f"{NAME}.c"].splitlines(), 1):
-            if found := re.fullmatch(r" +/\* (.*) \*/", text):
+            found = re.fullmatch(r" +/?\* ([^:]+): .*", text)
+            if found and found[1] in operations:
                 rows.append(row)
-                names.append(found[1].split(",")[0])
+                names.append(f"{operations[found[1]]}: {found[1]}")
         return rows, names
 
     @functools.cached_property

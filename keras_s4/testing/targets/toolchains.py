@@ -15,7 +15,7 @@ from pathlib import Path
 from keras_s4.testing.targets.cores import Core
 
 C = Path(__file__).parent / "c"
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Werror")
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 FLAGS = ("-O2", "-g", "-ffunction-sections", "-fdata-sections", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 # So that code of the test calls nothing of a library, whose size would count as the model's.
 HARNESS_FLAGS = ("-O1", "-g", "-std=gnu99", "-Wall", "-Wextra", "-Werror", "-fno-builtin")

@@ -13,7 +13,7 @@ from unicorn import arm_const
 
 from keras_s4.testing.targets.cores import Core
 from keras_s4.testing.targets.image import Image
-from keras_s4.tflite.c99.sources import interface_of
+from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.program.tensors import Tensor
 
 _RAM, _STACK, _PAGE = 1 << 20, 1 << 14, 1 << 12

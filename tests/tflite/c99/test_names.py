@@ -11,7 +11,7 @@ from keras_s4.testing.programs import SINGLE, Builder, model, single
 from keras_s4.tflite.c99 import CRunner, c_source
 from keras_s4.tflite.c99.host import STRICT, compiler
 from keras_s4.tflite.c99.names import camel_case, check_file_stem, file_stem, identifiers
-from keras_s4.tflite.c99.sources import LIBRARY
+from keras_s4.tflite.c99.files import LIBRARY
 from keras_s4.tflite.emulator import Emulator
 
 KERNELS = sorted(path.stem for path in LIBRARY.iterdir())
@@ -76,7 +76,7 @@ def test_inputs_may_have_any_name(kind, name):
     """Those of the loops, types and functions of the generated code among them."""
     program = renamed(single(kind, 1, lowered=True), name)
     text = "".join(c_source(program, "model").values())
-    arguments = re.search(r"model_step\(model_state \*state, (.*)\);", text)[1]
+    arguments = re.search(r"model_step\(model_state \*state, ([^)]*)\);", text)[1]
     assert not re.search(rf"\b{name}\[", arguments)
 
 

@@ -11,10 +11,10 @@
 #include <arm_acle.h>
 
 /*
- * The rounded state in the upper 16 bits. The emulator rounds x / 2**15 twice: ties upwards to 2**-1, then the rest with
- * ties away from zero, which is floor((x + 16385) / 2**15) from 0 upwards and floor((x + 16383) / 2**15) below. Twice
- * the numerator fits 32 bits but for states that saturate, so the saturating sum does both; x >> 30 without sign is 3
- * for the negative numbers that do not saturate.
+ * The rounded state in the upper 16 bits. The emulator rounds x / 2**15 twice: ties upwards to 2**-1, then the rest
+ * with ties away from zero, which is floor((x + 16385) / 2**15) from 0 upwards and floor((x + 16383) / 2**15) below.
+ * Twice the numerator fits 32 bits but for states that saturate, so the saturating sum does both; x >> 30 without sign
+ * is 3 for the negative numbers that do not saturate.
  */
 static inline int32_t hidden_above(int32_t x)
 {
@@ -58,7 +58,8 @@ S4_INLINE pair look_at_pair(const int32_t *from)
 }
 
 /* One mode: its state and the pointers move on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const int32_t **constants, int32_t **state, int32_t input, int plain, int clamp, int32_t sum)
+S4_INLINE int32_t step_mode(const int32_t **constants, int32_t **state, int32_t input, int plain, int clamp,
+                            int32_t sum)
 {
     const pair now = look_at_pair(*state);
     const pair gain = take_pair(constants);
@@ -87,7 +88,8 @@ static inline int32_t hidden(int32_t x)
 }
 
 /* One mode: its state and the pointers move on; returns `sum` and what the mode reads out before. */
-S4_INLINE int32_t step_mode(const int32_t **constants, int32_t **state, int32_t input, int plain, int clamp, int32_t sum)
+S4_INLINE int32_t step_mode(const int32_t **constants, int32_t **state, int32_t input, int plain, int clamp,
+                            int32_t sum)
 {
     const int32_t *mode = *constants; /* gains, pole, readout */
     int32_t *now = *state;

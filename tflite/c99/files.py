@@ -1,0 +1,101 @@
+"""The C files of a program: a header, a source, and the kernels that it calls."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+# Each of these modules registers translations.
+from keras_s4.tflite.c99 import dense, elementwise, interpolate, normalize, shapes, states, windows  # noqa: F401
+from keras_s4.tflite.c99.interface import interface_of
+from keras_s4.tflite.c99.names import check_file_stem, file_stem, printable
+from keras_s4.tflite.c99.placement import place
+from keras_s4.tflite.c99.rendering import render
+from keras_s4.tflite.c99.schedule import Schedule, schedule
+from keras_s4.tflite.c99.translation import Translation
+from keras_s4.tflite.program.program import Program
+
+LIBRARY = Path(__file__).parent / "library"
+TEMPLATES = Path(__file__).parent / "templates"
+ALWAYS = ("keras_s4_arithmetic.h",)
+
+
+def c_source(program: Program, name: str | None = None) -> dict[str, str]:
+    """C99 that computes a program bit for bit, without interpreter, heap, globals or floating point.
+
+    Args:
+        program: the integer program.
+        name: what the functions and the first two files are called; when omitted the program's name, with "model_"
+            in front where that is taken.
+
+    Returns:
+        The text of each file, by name: `NAME.h` with the state struct, which the caller owns, and `NAME_reset` and
+        `NAME_step`; `NAME.c`; the kernels `keras_s4_*.h` and `.c` that this program calls.
+
+    Raises:
+        ValueError: `name` is no identifier of C, or taken: by its headers, for example, or by files of this package.
+        NotImplementedError: an operation in a form that the kernels leave out.
+    """
+    name = file_stem(program.name) if name is None else name
+    check_file_stem(name)
+    interface = interface_of(program)
+    taken = [f"{name}_{end}" for end in ("reset", "state", "step")]
+    arguments = [field.name for field in (*interface.inputs, *interface.outputs)]
+    if clash := set(taken) & set(arguments):
+        raise ValueError(f"Received name={name!r}, but {min(clash)!r} is an input or output already; choose another.")
+    plan = schedule(program)
+    placement = place(
+        plan,
+        [field.name for field in interface.inputs],
+        [field.name for field in interface.outputs],
+        [f"state->{field.name}" for field in interface.states],
+        lambda index: f"state->{_slot_name(index)}",
+    )
+    # Constants must not have the names of arguments, which would hide them.
+    translation = Translation(placement, plan, [*taken, *arguments])
+    _translate_step(translation, plan, [field.name for field in interface.outputs])
+    context = {
+        "name": name,
+        "title": printable(program.name),
+        "steps": program.steps,
+        **vars(interface),
+        "slots": [(_slot_name(index), slot.type, slot.size) for index, slot in enumerate(placement.slots)],
+        "constants": translation.constants.definitions,
+        "statements": translation.statements,
+        "unused": not any("state->" in statement for statement in translation.statements),
+        "kernels": sorted(translation.kernels),
+    }
+    model = {f"{name}.{end}": render(TEMPLATES / f"model.{end}.jinja", **context) for end in "hc"}
+    return {**model, **_library(translation.kernels)}
+
+
+def _translate_step(source: Translation, plan: Schedule, outputs: list[str]) -> None:
+    """All operations, what only outputs need last, if they are wanted; and copies of what lies elsewhere."""
+    for tensor, _, origin in source.placement.before:
+        source.declare(tensor)
+        source.copy(source.pointer(tensor), origin, tensor)
+    for operation in plan.program.operations[: plan.outputs_from]:
+        source.translate(operation)
+    late, copies = plan.program.operations[plan.outputs_from :], source.placement.after
+    if late or any(to in outputs for _, to, _ in copies):
+        source.separate()
+        with source.scope(f"if ({outputs[0]} != NULL)"):
+            for operation in late:
+                source.translate(operation)
+            source.separate()
+            for tensor, to, _ in copies:
+                if to in outputs:
+                    source.copy(to, source.pointer(tensor), tensor)
+    for tensor, to, _ in copies:
+        if to not in outputs:
+            source.copy(to, source.pointer(tensor), tensor)
+
+
+def _slot_name(index: int) -> str:
+    letter = string.ascii_lowercase[index % 26]
+    return f"work_{letter}{index // 26 or ''}"
+
+
+def _library(kernels: set[str]) -> dict[str, str]:
+    names = [*ALWAYS, *(f"keras_s4_{kernel}.{end}" for kernel in sorted(kernels) for end in "hc")]
+    return {name: (LIBRARY / name).read_text() for name in names}
