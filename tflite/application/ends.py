@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from keras_s4.tflite.c99.names import camel_case, identifiers, printable
+from keras_s4.tflite.c99.interface import interface_names
+from keras_s4.tflite.c99.names import camel_case, printable
 from keras_s4.tflite.program.encoding import Encoding
 from keras_s4.tflite.program.program import Program, limits
 from keras_s4.tflite.program.tensors import Tensor
@@ -16,12 +17,12 @@ class End:
     """An input, output or state as the templates need it.
 
     Args:
-        tensor: of the program.
+        tensor: what it holds.
         integers: the least and the largest that it may hold.
-        field: its name in a C++ struct.
+        field: name in structs of C and C++, and of the argument in C.
         activation: what is left to do for an output once it is a real number: "linear" or "softmax".
         rows: values of a sequence in an output.
-        encoding: of an input whose features have units of their own, otherwise None.
+        encoding: units and offsets of an input whose features have their own, otherwise None.
     """
 
     tensor: Tensor
@@ -119,7 +120,7 @@ def ends_of(program: Program) -> tuple[list[End], list[End], list[End]]:
     rows = [1] * len(tensors)
     for index, count in enumerate(program.output_rows, len(program.inputs)):
         rows[index] = count
-    fields = identifiers(tensor.name for tensor in tensors)
+    fields = interface_names(program)
     integers = [limits(program, tensor) for tensor in tensors]
     encodings = [program.encodings.get(tensor.name) for tensor in program.inputs]
     encodings += [None] * (len(tensors) - len(encodings))

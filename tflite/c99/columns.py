@@ -60,9 +60,7 @@ def _filled(text: str, prefix: str) -> list[str]:
 
 def _directive(line: str) -> list[str]:
     """A macro over several lines, each but the last with a backslash."""
-    lines = textwrap.wrap(
-        line, COLUMNS - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
+    lines = textwrap.wrap(line, COLUMNS - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
     return [f"{part} \\" for part in lines[:-1]] + lines[-1:]
 
 

@@ -54,9 +54,7 @@ def translate_multiply(operation: Multiply, source: Translation) -> None:
     """See `operations.Multiply`."""
     a, b = operation.a, operation.b
     source.largest[operation.output.name] = min(source.magnitude(a) * source.magnitude(b), 2**31)
-    source.elementwise(
-        operation.output, [a, b], lambda i, j: multiply(source.element(a, i), source.element(b, j))
-    )
+    source.elementwise(operation.output, [a, b], lambda i, j: multiply(source.element(a, i), source.element(b, j)))
 
 
 @translates(Add, does=lambda operation: "difference" if operation.gain_b < 0 else "sum", inlines=True)

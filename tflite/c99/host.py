@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_s4.files import temporary_folder
-from keras_s4.tflite.c99.layout import StateLayout
-from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.c99.files import TEMPLATES, c_source
 from keras_s4.tflite.c99.interface import interface_of
+from keras_s4.tflite.c99.layout import StateLayout
+from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.program.program import Program
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror", "-pedantic")

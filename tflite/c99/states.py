@@ -30,11 +30,12 @@ def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> Non
     x, output = operation.input, operation.output
     _, modes, channels = operation.state.shape
     name, constants = short_name(output.name), source.constants
+    of_16_bits = "modes, the first ones, whose decay has 16 bits"
     layer = constants.struct(
         "s4_diagonal",
         output.name,
         constants=constants.array(f"{name} modes", _modes(operation), "int32_t", note="channels, modes", words=4),
-        plain=constants.array(f"{name} plain modes", plain_modes(operation), "uint8_t", note="modes, the first ones, whose decay has 16 bits"),
+        plain=constants.array(f"{name} plain modes", plain_modes(operation), "uint8_t", note=of_16_bits),
         channels=f"{channels}U",
         modes=f"{modes}U",
         clamped=int(operation.limit > 0),

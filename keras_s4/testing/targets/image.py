@@ -17,10 +17,10 @@ from keras_s4.testing.targets.cores import Core
 from keras_s4.testing.targets.toolchains import TOOLCHAINS, C
 from keras_s4.testing.targets.vectors import Vectors, vector_header
 from keras_s4.tflite.c99 import c_source
+from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.c99.layout import StateLayout
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
-from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.program.program import Program
 
 NAME = "model"
@@ -110,10 +110,10 @@ class Image:
         return dict(sorted(((n, s) for n, s in self.symbols.items() if n in names), key=lambda item: item[1].address))
 
     def operation_at(self, address: int) -> str:
-        """What the step does at an address inside of its function: class and result of the operation, as a comment names
-        it above the statements.
+        """What the step does at an address inside of its function: class and result of the operation.
 
-        Where the compiler has mixed statements, it is that of the line that the debugging information names.
+        The comment above its statements names the result. Where the compiler has mixed statements, it is the operation
+        of the line that the debugging information names.
         """
         addresses, lines = self._lines
         line = lines[max(0, bisect.bisect_right(addresses, address) - 1)]

@@ -15,8 +15,8 @@ from keras_s4.testing.targets.toolchains import C
 from keras_s4.testing.targets.vectors import Vectors, vector_header
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.c99.host import STRICT
-from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.c99.interface import interface_of
+from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.program.program import Program
 
 NAME = "model"

@@ -8,9 +8,9 @@ import numpy as np
 
 from keras_s4.testing.targets.toolchains import C
 from keras_s4.tflite.application.golden import golden_vectors
+from keras_s4.tflite.c99.interface import interface_of, states_in_modes
 from keras_s4.tflite.c99.layout import StateLayout
 from keras_s4.tflite.c99.rendering import render
-from keras_s4.tflite.c99.interface import interface_of, states_in_modes
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program.program import Program
 

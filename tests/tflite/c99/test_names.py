@@ -9,9 +9,9 @@ import pytest
 
 from keras_s4.testing.programs import SINGLE, Builder, model, single
 from keras_s4.tflite.c99 import CRunner, c_source
+from keras_s4.tflite.c99.files import LIBRARY
 from keras_s4.tflite.c99.host import STRICT, compiler
 from keras_s4.tflite.c99.names import camel_case, check_file_stem, file_stem, identifiers
-from keras_s4.tflite.c99.files import LIBRARY
 from keras_s4.tflite.emulator import Emulator
 
 KERNELS = sorted(path.stem for path in LIBRARY.iterdir())
