@@ -5,11 +5,11 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_s4.layers.low_rank.recurrent import LowRankCell, LowRankRNN
+from keras_s4.layers.low_rank.recurrent import LowRankRNN, SingleStateCell
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
-class LowRankGRUCell(LowRankCell, keras.layers.GRUCell):
+class LowRankGRUCell(SingleStateCell, keras.layers.GRUCell):
     """One step of `LowRankGRU`; the arguments are the same, but those that concern sequences.
 
     Input and state: `[B, F]` and `[B, units]`. Output and next state: `[B, units]` both.
@@ -17,18 +17,7 @@ class LowRankGRUCell(LowRankCell, keras.layers.GRUCell):
 
     gates = 3
 
-    def call(self, inputs, states, training=False):
-        """One step.
-
-        Args:
-            inputs: `[B, F]`.
-            states: `[B, units]`, or a list of it.
-            training: whether dropout acts.
-
-        Returns:
-            outputs `[B, units]` and the next state, in a list if it came in one.
-        """
-        hidden = states[0] if keras.tree.is_nested(states) else states
+    def _next_state(self, inputs, hidden, training):
         inputs_z, inputs_r, inputs_h = self._input_gates(inputs, training)
         if self.reset_after:
             recurrent = self._recurrent_product(hidden, training, range(3))
@@ -43,8 +32,7 @@ class LowRankGRUCell(LowRankCell, keras.layers.GRUCell):
             recurrent_h = reset * recurrent_h
         else:
             recurrent_h = self._recurrent_product(reset * hidden, training, range(2, 3))
-        outputs = update * hidden + (1 - update) * self.activation(inputs_h + recurrent_h)
-        return outputs, [outputs] if keras.tree.is_nested(states) else outputs
+        return update * hidden + (1 - update) * self.activation(inputs_h + recurrent_h)
 
     def _bias_shape(self):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)

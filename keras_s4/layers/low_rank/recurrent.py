@@ -105,6 +105,25 @@ class LowRankCell(LowRankWeights):
         return slice(first_gate * self.units, end * self.units)
 
 
+class SingleStateCell(LowRankCell):
+    """A `LowRankCell` whose output is its state."""
+
+    def call(self, inputs, states, training=False):
+        """One step.
+
+        Args:
+            inputs: `[B, F]`.
+            states: `[B, units]`, or a list of it.
+            training: whether dropout acts.
+
+        Returns:
+            outputs `[B, units]` and the next state, in a list if it came in one.
+        """
+        is_list = keras.tree.is_nested(states)
+        outputs = self._next_state(inputs, states[0] if is_list else states, training)
+        return outputs, [outputs] if is_list else outputs
+
+
 class LowRankRNN(keras.layers.RNN):
     """A layer that runs a cell of low rank over sequences, and is created with the arguments of its cell.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.layers.low_rank.recurrent import LowRankCell, LowRankRNN
+from keras_s4.layers.low_rank.recurrent import LowRankRNN, SingleStateCell
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
-class LowRankSimpleRNNCell(LowRankCell, keras.layers.SimpleRNNCell):
+class LowRankSimpleRNNCell(SingleStateCell, keras.layers.SimpleRNNCell):
     """One step of `LowRankSimpleRNN`; the arguments are the same, but those that concern sequences.
 
     Input and state: `[B, F]` and `[B, units]`. Output and next state: `[B, units]` both.
@@ -16,23 +16,11 @@ class LowRankSimpleRNNCell(LowRankCell, keras.layers.SimpleRNNCell):
 
     gates = 1
 
-    def call(self, inputs, states, training=False):
-        """One step.
-
-        Args:
-            inputs: `[B, F]`.
-            states: `[B, units]`, or a list of it.
-            training: whether dropout acts.
-
-        Returns:
-            outputs `[B, units]` and the next state, in a list if it came in one.
-        """
-        hidden = states[0] if keras.tree.is_nested(states) else states
+    def _next_state(self, inputs, hidden, training):
         outputs = self._input_product(inputs, training) + self._recurrent_product(hidden, training, range(1))
         if self.bias is not None:
             outputs = outputs + self.bias
-        outputs = self.activation(outputs)
-        return outputs, [outputs] if keras.tree.is_nested(states) else outputs
+        return self.activation(outputs)
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
