@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_s4.testing.manners import AttachMask
+
 
 class Task(NamedTuple):
     """A layer, what it is called with, and what its outputs are multiplied with to get one number to differentiate."""
@@ -42,21 +44,6 @@ class Answer(NamedTuple):
     input_gradient: np.ndarray | None
     weight_gradients: list[np.ndarray | None]
     updated_weights: list[np.ndarray]  # those that are not trained, after the call
-
-
-class AttachMask(keras.layers.Layer):
-    """Attaches a constant mask to its inputs, whatever they hold; `keras.layers.Masking` looks for a value in them."""
-
-    def __init__(self, mask):
-        super().__init__()
-        self.supports_masking = True
-        self.mask = mask
-
-    def call(self, inputs):
-        return inputs
-
-    def compute_mask(self, inputs, previous_mask=None):
-        return ops.convert_to_tensor(self.mask)
 
 
 def task_of(layer, inputs, cotangents, mask=None, training=True, module=None) -> Task:

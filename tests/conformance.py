@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_s4.testing.manners import AttachMask, ReceivedMask, with_padding
+
 
 def shake(layer, seed=1, size=0.1):
     """Moves every weight away from its initial value, so that none is 0 or 1 by accident; variances stay positive."""
@@ -27,22 +29,6 @@ def assert_close(actual, expected, tolerance, name=""):
     actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
     scale = np.abs(expected).max(initial=0.0)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale, err_msg=name)
-
-
-def with_padding(inputs, mask, padding):
-    """Inputs `[B, L, ...]` with other values at the masked steps."""
-    return np.where(mask.reshape(*mask.shape, *[1] * (inputs.ndim - 2)), inputs, padding).astype(inputs.dtype)
-
-
-class ReceivedMask(keras.layers.Layer):
-    """Returns the mask that reaches it, or -1 for each sequence if none does."""
-
-    def __init__(self):
-        super().__init__()
-        self.supports_masking = True
-
-    def call(self, inputs, mask=None):
-        return -ops.ones(ops.shape(inputs)[:1]) if mask is None else ops.cast(mask, "float32")
 
 
 class LayerConformance:
@@ -185,7 +171,7 @@ class LayerConformance:
     def test_compiled_outputs_equal_eager_ones(self, layer, padded, jit_compile):
         """With a mask if the layer takes one: it is trained without below, and each compilation takes seconds."""
         inputs, mask, _ = padded
-        layers = [backends.AttachMask(mask), layer] if self.masks else [layer]
+        layers = [AttachMask(mask), layer] if self.masks else [layer]
         model = self.as_model(*layers, length=self.input_shape[1])
         expected = ops.convert_to_numpy(model(inputs))
         model.compile(jit_compile=jit_compile)
@@ -263,7 +249,7 @@ class LayerConformance:
     def test_mask_passes_on(self, layer, padded, needs_masks):
         """As far as there are steps to mask: outputs without time have no mask."""
         inputs, mask, _ = padded
-        received = self.as_model(backends.AttachMask(mask), layer, ReceivedMask())(inputs)
+        received = self.as_model(AttachMask(mask), layer, ReceivedMask())(inputs)
         np.testing.assert_array_equal(received, mask if self.keeps_time else -np.ones(len(mask)))
 
     @pytest.mark.parametrize("garbage", [False, True])
@@ -271,7 +257,7 @@ class LayerConformance:
         inputs, mask, lengths = padded
         if not garbage:
             inputs = with_padding(inputs, mask, 0)
-        outputs = ops.convert_to_numpy(self.as_model(backends.AttachMask(mask), layer)(inputs))
+        outputs = ops.convert_to_numpy(self.as_model(AttachMask(mask), layer)(inputs))
         for row, length in enumerate(lengths):
             alone = ops.convert_to_numpy(layer(inputs[row : row + 1, :length]))[0]
             actual = outputs[row, :length] if self.keeps_time else outputs[row]
