@@ -18,7 +18,7 @@ from keras_s4.tflite.flatbuffer.writer import (
     SubgraphRecord,
     TensorRecord,
     checksum,
-    serialized,
+    serialize,
 )
 
 EXTREMES = (0, 1, -1, 2, 3, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**20, 2**30, 2**31 - 1, -(2**31), 10**9)
@@ -121,7 +121,7 @@ def rewrite(data: bytes, others: list[bytes], random: np.random.Generator) -> by
         change = CHANGES[int(random.integers(len(CHANGES)))]
         records[index] = change(records[index], buffers, random)
     try:
-        return serialized(records, buffers)
+        return serialize(records, buffers)
     except Exception:  # the writer cannot write everything, such as sizes beyond its types
         return flip_bits(data, others, random)
 

@@ -76,14 +76,14 @@ class NoiseModel:
         """
         self._rounded = frozenset(rounded)
         values = {
-            source.name: self._encoded(np.asarray(array, np.float64), source)
+            source.name: self._encode(np.asarray(array, np.float64), source)
             for source, array in zip(self._program.inputs, inputs, strict=True)
         }
         for operation in self._program.operations:
             real_arithmetic.RUNS[type(operation)](operation, values, self)
         return values
 
-    def _encoded(self, real: np.ndarray, source: Tensor) -> np.ndarray:
+    def _encode(self, real: np.ndarray, source: Tensor) -> np.ndarray:
         """An input as the host gives it, in the features whose rounding is wanted."""
         values = encoded(self._program.encodings.get(source.name), real)
         stages = _stages_of_input(source)
@@ -94,20 +94,20 @@ class NoiseModel:
         given = (integers - source.zero_point) * source.scale
         return np.where(wanted if len(wanted) > 1 else True, given, values)
 
-    def rounded(self, values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    def round(self, values: np.ndarray, tensor: Tensor) -> np.ndarray:
         """Values in the range of a tensor, with the noise of their rounding if it is wanted."""
         low, high = ((limit - tensor.zero_point) * tensor.scale for limit in RANGES[tensor.type])
         clipped = np.clip(values, low, high)
         if not self.is_rounded(tensor):
             return clipped
         # What lies beyond the range ends at a limit, which is no rounding.
-        return np.where(values == clipped, clipped + tensor.scale * self.noise(values.shape), clipped)
+        return np.where(values == clipped, clipped + tensor.scale * self.draw_noise(values.shape), clipped)
 
     def is_rounded(self, tensor: Tensor) -> bool:
         """Whether the rounding of a tensor is modelled in this run."""
         return tensor.name in self._rounded
 
-    def noise(self, shape: tuple[int, ...]) -> np.ndarray:
+    def draw_noise(self, shape: tuple[int, ...]) -> np.ndarray:
         """Rounding errors in units."""
         return self._random.uniform(-0.5, 0.5, shape)
 

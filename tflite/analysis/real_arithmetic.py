@@ -44,13 +44,13 @@ Values = dict[str, np.ndarray]
 class Rounding(Protocol):
     """What becomes of values that a device rounds."""
 
-    def rounded(self, values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    def round(self, values: np.ndarray, tensor: Tensor) -> np.ndarray:
         """Values as a tensor holds them."""
 
     def is_rounded(self, tensor: Tensor) -> bool:
         """Whether there is an error."""
 
-    def noise(self, shape: tuple[int, ...]) -> np.ndarray:
+    def draw_noise(self, shape: tuple[int, ...]) -> np.ndarray:
         """Errors in units."""
 
 
@@ -77,7 +77,7 @@ def convolve(kernel: np.ndarray, inputs: np.ndarray) -> np.ndarray:
 def fully_connected(operation: FullyConnected, values: Values, rounding: Rounding) -> None:
     """See `operations.FullyConnected`; so for the others."""
     result = values[operation.input.name] @ _constant(operation.weights).T + _constant(operation.bias)
-    values[operation.output.name] = rounding.rounded(result, operation.output)
+    values[operation.output.name] = rounding.round(result, operation.output)
 
 
 @real(DepthwiseProduct)
@@ -88,7 +88,7 @@ def depthwise_product(operation: DepthwiseProduct, values: Values, rounding: Rou
     steps = window.reshape(*window.shape[:-1], len(weights), -1)
     repeated = np.repeat(steps, weights.shape[-1] // steps.shape[-1], axis=-1)
     result = (repeated * weights).sum(axis=-2) + _constant(operation.bias)
-    values[operation.output.name] = rounding.rounded(result, operation.output)
+    values[operation.output.name] = rounding.round(result, operation.output)
 
 
 @real(Affine)
@@ -96,7 +96,7 @@ def affine(operation: Affine, values: Values, rounding: Rounding) -> None:
     """Gain and offset."""
     units = values[operation.input.name] / operation.input.scale
     result = (units * operation.gain.data + operation.offset.data) * operation.accumulator_scale
-    values[operation.output.name] = rounding.rounded(result, operation.output)
+    values[operation.output.name] = rounding.round(result, operation.output)
 
 
 @real(DiagonalStep)
@@ -109,8 +109,8 @@ def diagonal_step(step: DiagonalStep, values: Values, rounding: Rounding) -> Non
     read = convolve(kernel, u)
     if rounding.is_rounded(step.hidden):
         read = read + _rounding_of_states(step, u.shape, rounding)
-    values[step.partial.name] = rounding.rounded(read, step.partial)
-    values[step.output.name] = rounding.rounded(values[step.partial.name] + direct, step.output)
+    values[step.partial.name] = rounding.round(read, step.partial)
+    values[step.output.name] = rounding.round(values[step.partial.name] + direct, step.output)
 
 
 def _rounding_of_states(step: DiagonalStep, shape: tuple[int, ...], rounding: Rounding) -> np.ndarray:
@@ -125,7 +125,7 @@ def _rounding_of_states(step: DiagonalStep, shape: tuple[int, ...], rounding: Ro
     for mode in range(poles.shape[1]):
         pole = poles[:, mode, None]
         response = np.concatenate([np.ones_like(pole), (pole - 1.0) * pole ** np.arange(shape[1] - 1)], axis=1)
-        error = rounding.noise(shape) + 1j * rounding.noise(shape)
+        error = rounding.draw_noise(shape) + 1j * rounding.draw_noise(shape)
         total += (weights[:, mode].conj() * convolve(response, error)).real
     return total
 
@@ -143,7 +143,7 @@ def lookup(operation: Lookup, values: Values, rounding: Rounding) -> None:
 def squash(operation: Squash, values: Values, rounding: Rounding) -> None:
     """The function itself, which the device's table follows closely."""
     function = {"sigmoid": scipy.special.expit, "tanh": np.tanh}[operation.function]
-    values[operation.output.name] = rounding.rounded(function(values[operation.input.name]), operation.output)
+    values[operation.output.name] = rounding.round(function(values[operation.input.name]), operation.output)
 
 
 @real(Interpolate)
@@ -154,7 +154,7 @@ def interpolate(operation: Interpolate, values: Values, rounding: Rounding) -> N
     rows = np.clip((places + 2.0**15) * len(slope.data) / 2.0**16, 0, len(slope.data) - 1).astype(np.int64)
     units = places * slope.data[rows] + operation.offset.data[rows].astype(np.float64) * operation.offset_gain
     result = units * operation.input.scale * slope.scale
-    values[operation.output.name] = rounding.rounded(result, operation.output)
+    values[operation.output.name] = rounding.round(result, operation.output)
 
 
 @real(Embed)
@@ -177,7 +177,7 @@ def add(operation: Add, values: Values, rounding: Rounding) -> None:
     """Gains are whole numbers, so that they may differ a little from the ratio of the scales."""
     a, b = _operands(operation, values)
     units = a / operation.a.scale * operation.gain_a + b / operation.b.scale * operation.gain_b
-    values[operation.output.name] = rounding.rounded(units * operation.accumulator_scale, operation.output)
+    values[operation.output.name] = rounding.round(units * operation.accumulator_scale, operation.output)
 
 
 @real(Maximum, Minimum)
@@ -231,15 +231,15 @@ def normalize(operation: Normalize, values: Values, rounding: Rounding) -> None:
     """The reciprocal root that the tables stand for, with straight lines between their entries."""
     x, level, root = values[operation.input.name], operation.level, operation.root
     energy = (x**2).sum(axis=-1, keepdims=True)
-    coarse, fine = (rounding.rounded(energy, tensor) for tensor in (operation.coarse, operation.fine))
+    coarse, fine = (rounding.round(energy, tensor) for tensor in (operation.coarse, operation.fine))
     sums = coarse / operation.coarse.scale * operation.coarse_gain.data
     sums = sums + fine / operation.fine.scale * operation.fine_gain.data
-    places = rounding.rounded(sums, level) / level.scale + level.zero_point
+    places = rounding.round(sums, level) / level.scale + level.zero_point
     tables = operation.table.data.reshape(-1, 256).astype(np.float64)
     parts = [np.interp(places[..., j], np.arange(-128, 128), table) for j, table in enumerate(tables)]
     total = (np.stack(parts, axis=-1) * operation.weights.data[0]).sum(axis=-1, keepdims=True) + operation.bias.data
-    reciprocal = (rounding.rounded(total, root) / root.scale + 2.0**15) * operation.root_scale
-    values[operation.output.name] = rounding.rounded(x * reciprocal, operation.output)
+    reciprocal = (rounding.round(total, root) / root.scale + 2.0**15) * operation.root_scale
+    values[operation.output.name] = rounding.round(x * reciprocal, operation.output)
 
 
 @real(Accumulate)
@@ -252,7 +252,7 @@ def accumulate(operation: Accumulate, values: Values, rounding: Rounding) -> Non
 @real(Requantize)
 def requantize(operation: Requantize, values: Values, rounding: Rounding) -> None:
     """The same numbers in another type."""
-    values[operation.output.name] = rounding.rounded(values[operation.input.name], operation.output)
+    values[operation.output.name] = rounding.round(values[operation.input.name], operation.output)
 
 
 def _constant(tensor: Tensor) -> np.ndarray:

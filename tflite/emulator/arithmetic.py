@@ -18,7 +18,7 @@ Kernel = Callable[[Operation, "Arithmetic"], Run]
 KERNELS: dict[type, Kernel] = {}
 
 
-def kernel(*operations: type) -> Callable[[Kernel], Kernel]:
+def compiles(*operations: type) -> Callable[[Kernel], Kernel]:
     """Decorator: this function compiles operations of these classes; it gets the operation and the arithmetic."""
 
     def add(function: Kernel) -> Kernel:
@@ -28,7 +28,7 @@ def kernel(*operations: type) -> Callable[[Kernel], Kernel]:
     return add
 
 
-def compiled(operation: Operation, arithmetic: Arithmetic) -> Run:
+def compile_operation(operation: Operation, arithmetic: Arithmetic) -> Run:
     """A function that computes one step of an operation: it reads from and writes to a dictionary of tensors."""
     return KERNELS[type(operation)](operation, arithmetic)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, compiles
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import FullyConnected
 
 
-@kernel(FullyConnected)
+@compiles(FullyConnected)
 def compile_fully_connected(operation: FullyConnected, arithmetic: Arithmetic) -> Run:
     """See `operations.FullyConnected`."""
     input, output = operation.input, operation.output

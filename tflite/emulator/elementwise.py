@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, compiles
 from keras_s4.tflite.program import sigmoid
 from keras_s4.tflite.program.operations import Add, Affine, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
 
 
-@kernel(Affine)
+@compiles(Affine)
 def compile_affine(operation: Affine, arithmetic: Arithmetic) -> Run:
     """See `operations.Affine`."""
     rescale = arithmetic.rescaler(operation.accumulator_scale, operation.output)
@@ -22,7 +22,7 @@ def compile_affine(operation: Affine, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Lookup)
+@compiles(Lookup)
 def compile_lookup(operation: Lookup, arithmetic: Arithmetic) -> Run:
     """See `operations.Lookup`."""
     table = operation.table.data
@@ -33,7 +33,7 @@ def compile_lookup(operation: Lookup, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Squash)
+@compiles(Squash)
 def compile_squash(operation: Squash, arithmetic: Arithmetic) -> Run:
     """See `operations.Squash`."""
     function = {"sigmoid": sigmoid.sigmoid_int16, "tanh": sigmoid.tanh_int16}[operation.function]
@@ -46,7 +46,7 @@ def compile_squash(operation: Squash, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Multiply)
+@compiles(Multiply)
 def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
     """See `operations.Multiply`."""
     a, b, output = operation.a, operation.b, operation.output
@@ -58,7 +58,7 @@ def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Maximum, Minimum)
+@compiles(Maximum, Minimum)
 def compile_extremum(operation: Maximum | Minimum, arithmetic: Arithmetic) -> Run:
     """See `operations.Maximum` and `operations.Minimum`."""
     choose = np.maximum if isinstance(operation, Maximum) else np.minimum
@@ -72,7 +72,7 @@ def compile_extremum(operation: Maximum | Minimum, arithmetic: Arithmetic) -> Ru
     return run
 
 
-@kernel(Add)
+@compiles(Add)
 def compile_add(operation: Add, arithmetic: Arithmetic) -> Run:
     """See `operations.Add`."""
     a, b, output = operation.a, operation.b, operation.output
@@ -88,7 +88,7 @@ def compile_add(operation: Add, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Requantize)
+@compiles(Requantize)
 def compile_requantize(operation: Requantize, arithmetic: Arithmetic) -> Run:
     """See `operations.Requantize`."""
     input, output = operation.input, operation.output

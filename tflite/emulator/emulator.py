@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from keras_s4.brief import Brief
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Values, compiled
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Values, compile_operation
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
@@ -54,7 +54,7 @@ class Emulator:
         self.program = program
         self._arithmetic = Arithmetic(check_overflow)
         self.peaks = self._arithmetic.peaks
-        self._kernels = [compiled(operation, self._arithmetic) for operation in program.operations]
+        self._kernels = [compile_operation(operation, self._arithmetic) for operation in program.operations]
 
     def initial_states(self, batch: int) -> tuple[np.ndarray, ...]:
         """The states at the start and after a reset: zeros `[B, ...]`."""
@@ -76,7 +76,7 @@ class Emulator:
             ValueError: when shapes do not fit or a value is outside the range of its tensor's type.
             OverflowError: with `check_overflow`, where 32 bits would wrap.
         """
-        values = self._values(self._checked(inputs, 1), states)
+        values = self._compute(self._as_arrays(inputs, 1), states)
         return self._ends(values)
 
     def run(self, inputs: Arrays) -> np.ndarray | tuple[np.ndarray, ...]:
@@ -112,7 +112,7 @@ class Emulator:
         Raises:
             ValueError: when a name to record is unknown; otherwise as `step`.
         """
-        sequences = self._checked(inputs, 2)
+        sequences = self._as_arrays(inputs, 2)
         names = self._recordable() if record is None else list(record)
         if unknown := set(names) - set(self._recordable()):
             raise ValueError(
@@ -125,7 +125,7 @@ class Emulator:
         kept: dict[str, np.ndarray] = {}
         self._arithmetic.steps_done = 0
         for index in range(length):
-            values = self._values([sequence[:, index] for sequence in sequences], states)
+            values = self._compute([sequence[:, index] for sequence in sequences], states)
             outputs, states = self._ends(values)
             for key, value in [*((n, values[n]) for n in names), *((i, v) for i, v in enumerate(outputs))]:
                 if key not in kept:
@@ -142,7 +142,7 @@ class Emulator:
     def _recordable(self) -> list[str]:
         return [tensor.name for tensor in self.program.tensors() if tensor.data is None]
 
-    def _checked(self, inputs: Arrays, leading: int) -> list[np.ndarray]:
+    def _as_arrays(self, inputs: Arrays, leading: int) -> list[np.ndarray]:
         """The inputs as a list, their shapes and values checked; `leading` axes come before the tensor's own."""
         arrays = [inputs] if isinstance(inputs, np.ndarray) else [np.asarray(value) for value in inputs]
         tensors = self.program.inputs
@@ -154,7 +154,7 @@ class Emulator:
             raise ValueError(f"Received inputs of shapes {[array.shape for array in arrays]}; batch or length differ.")
         return [array.astype(tensor.type) for array, tensor in zip(arrays, tensors, strict=True)]
 
-    def _values(self, inputs: list[np.ndarray], states: Sequence[np.ndarray] | None) -> Values:
+    def _compute(self, inputs: list[np.ndarray], states: Sequence[np.ndarray] | None) -> Values:
         states = self.initial_states(len(inputs[0])) if states is None else states
         if len(states) != len(self.program.states):
             raise ValueError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, compiles
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import Interpolate
 
 
-@kernel(Interpolate)
+@compiles(Interpolate)
 def compile_interpolate(operation: Interpolate, arithmetic: Arithmetic) -> Run:
     """See `operations.Interpolate`."""
     input, output, slope = operation.input, operation.output, operation.slope

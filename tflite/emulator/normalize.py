@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, compiles
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import Normalize
 from keras_s4.tflite.program.operations.normalize import ROOT_OFFSET
 from keras_s4.tflite.program.tensors import Tensor
 
 
-@kernel(Normalize)
+@compiles(Normalize)
 def compile_normalize(operation: Normalize, arithmetic: Arithmetic) -> Run:
     """See `operations.Normalize`."""
     input, level, root, output = operation.input, operation.level, operation.root, operation.output
@@ -22,7 +22,7 @@ def compile_normalize(operation: Normalize, arithmetic: Arithmetic) -> Run:
     offsets = 256 * np.arange(level.shape[-1]) + 128
     weights, bias = operation.weights.data[0].astype(np.int64), operation.bias.data.astype(np.int64)
 
-    def energy_in(tensor: Tensor, energy: np.ndarray) -> np.ndarray:
+    def measure_energy(tensor: Tensor, energy: np.ndarray) -> np.ndarray:
         multiplier = fixed_point.product_multiplier(input.scale, input.scale, tensor.scale)
         if arithmetic.check_overflow:
             arithmetic.guard(energy * multiplier.real, f"{tensor.name} (before saturation)")
@@ -31,7 +31,7 @@ def compile_normalize(operation: Normalize, arithmetic: Arithmetic) -> Run:
     def run(values: Values):
         q = values[input.name]
         energy = (q.astype(np.int64) ** 2).sum(axis=-1, keepdims=True)
-        coarse, fine = energy_in(operation.coarse, energy), energy_in(operation.fine, energy)
+        coarse, fine = measure_energy(operation.coarse, energy), measure_energy(operation.fine, energy)
         levels = to_level(arithmetic.wide(coarse) * coarse_gain + arithmetic.wide(fine) * fine_gain)
         parts = operation.table.data[levels + offsets]
         sums = (parts * weights).sum(axis=-1, keepdims=True) + bias

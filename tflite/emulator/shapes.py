@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, compiles
 from keras_s4.tflite.program.operations import Concatenate, Embed, Reshape, Slice
 
 
-@kernel(Concatenate)
+@compiles(Concatenate)
 def compile_concatenate(operation: Concatenate, arithmetic: Arithmetic) -> Run:
     """See `operations.Concatenate`."""
 
@@ -18,7 +18,7 @@ def compile_concatenate(operation: Concatenate, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Reshape)
+@compiles(Reshape)
 def compile_reshape(operation: Reshape, arithmetic: Arithmetic) -> Run:
     """See `operations.Reshape`."""
     input, output = operation.input, operation.output
@@ -30,7 +30,7 @@ def compile_reshape(operation: Reshape, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Slice)
+@compiles(Slice)
 def compile_slice(operation: Slice, arithmetic: Arithmetic) -> Run:
     """See `operations.Slice`."""
     part = slice(operation.start, operation.start + operation.output.shape[-1])
@@ -41,7 +41,7 @@ def compile_slice(operation: Slice, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(Embed)
+@compiles(Embed)
 def compile_embed(operation: Embed, arithmetic: Arithmetic) -> Run:
     """See `operations.Embed`; where a device fails, this raises a `ValueError`."""
     input, table = operation.input, operation.table.data

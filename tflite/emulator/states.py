@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, compiles
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.fixed_point import Multiplier
 from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
 
 
-@kernel(DiagonalStep)
+@compiles(DiagonalStep)
 def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Run:
     """See `operations.DiagonalStep`."""
     step = operation
@@ -58,7 +58,7 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
     return run
 
 
-@kernel(Accumulate)
+@compiles(Accumulate)
 def compile_accumulate(operation: Accumulate, arithmetic: Arithmetic) -> Run:
     """See `operations.Accumulate`."""
     input, after = operation.input, operation.next_state

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, kernel
+from keras_s4.tflite.emulator.arithmetic import Arithmetic, Run, Values, compiles
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import DepthwiseProduct, Window, WindowMaximum
 
 
-@kernel(Window)
+@compiles(Window)
 def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
     """See `operations.Window`."""
     input, state, output = operation.input, operation.state, operation.output
@@ -29,7 +29,7 @@ def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
     return run
 
 
-@kernel(DepthwiseProduct)
+@compiles(DepthwiseProduct)
 def compile_depthwise_product(operation: DepthwiseProduct, arithmetic: Arithmetic) -> Run:
     """See `operations.DepthwiseProduct`."""
     input, output = operation.input, operation.output
@@ -48,7 +48,7 @@ def compile_depthwise_product(operation: DepthwiseProduct, arithmetic: Arithmeti
     return run
 
 
-@kernel(WindowMaximum)
+@compiles(WindowMaximum)
 def compile_window_maximum(operation: WindowMaximum, arithmetic: Arithmetic) -> Run:
     """See `operations.WindowMaximum`."""
     channels = operation.output.shape[-1]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
+from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization_of
 from keras_s4.tflite.flatbuffer.writer import Quantization
 from keras_s4.tflite.program.operations import FullyConnected
 
@@ -16,7 +16,7 @@ def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
     """See `operations.FullyConnected`."""
     input, weights, output = operation.input, operation.weights, operation.output
     scale_bias = float(np.float32(input.scale) * np.float32(weights.scale))
-    filter = file.writer.tensor(weights.shape, weights.type, quantization(weights), weights.data)
+    filter = file.writer.tensor(weights.shape, weights.type, quantization_of(weights), weights.data)
     bias = file.writer.tensor(
         operation.bias.shape,
         "int32" if input.type == "int8" else "int64",
@@ -25,4 +25,4 @@ def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
     )
     operands = [file.index[input.name], filter, bias]
     shape = math.prod(output.shape[:-1]), output.shape[-1]
-    file.in_shape(output, shape, lambda index: file.writer.operator("FULLY_CONNECTED", operands, index))
+    file.write_in_shape(output, shape, lambda index: file.writer.operator("FULLY_CONNECTED", operands, index))

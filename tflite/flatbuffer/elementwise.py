@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
+from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization_of
 from keras_s4.tflite.flatbuffer.writer import Quantization
 from keras_s4.tflite.program import fixed_point, sigmoid
 from keras_s4.tflite.program.operations import Add, Affine, Lookup, Maximum, Minimum, Multiply, Requantize, Squash
@@ -20,8 +20,8 @@ def expand_affine(operation: Affine, file: Expansion) -> None:
     """See `operations.Affine`."""
     input, gain = operation.input, operation.gain.data.astype(np.int64)
     offset = operation.offset.data - input.zero_point * gain
-    x = file.plain(input)
-    shape = file.shape(x)
+    x = file.widen(input)
+    shape = file.shape_of(x)
     # One constant for each value is the faster operator; broadcasting serves where there are several rows.
     constants = shape if math.prod(shape) == gain.size else gain.shape
     uniform = bool(np.all(offset == offset[0]))
@@ -30,11 +30,11 @@ def expand_affine(operation: Affine, file: Expansion) -> None:
         if np.all(gain == 1) and uniform:
             return file.cast(file.index[input.name], output) if input.type != "int32" else file.retag(x, output)
         if np.all(gain == 1):
-            return file.binary("ADD", x, file.constant(offset, constants), output)
-        factor = file.constant(gain, constants)
+            return file.combine("ADD", x, file.new_constant(offset, constants), output)
+        factor = file.new_constant(gain, constants)
         if uniform:
-            return file.binary("MUL", x, factor, output)
-        return file.binary("ADD", file.binary("MUL", x, factor), file.constant(offset, constants), output)
+            return file.combine("MUL", x, factor, output)
+        return file.combine("ADD", file.combine("MUL", x, factor), file.new_constant(offset, constants), output)
 
     zero_point = -int(offset[0]) if uniform else 0
     file.round_to(operation.output, operation.accumulator_scale, zero_point, shape, write)
@@ -44,9 +44,9 @@ def expand_affine(operation: Affine, file: Expansion) -> None:
 def expand_lookup(operation: Lookup, file: Expansion) -> None:
     """See `operations.Lookup`."""
     input, output = operation.input, operation.output
-    position = file.once("position", input, lambda: file.offset(file.plain(input), 128))
-    table = file.writer.tensor((256,), "int8", quantization(output), operation.table.data)
-    file.writer.operator("GATHER", [table, position], file.declare(output, file.shape(position)))
+    position = file.derive_once("position", input, lambda: file.add_constant(file.widen(input), 128))
+    table = file.writer.tensor((256,), "int8", quantization_of(output), operation.table.data)
+    file.writer.operator("GATHER", [table, position], file.declare(output, file.shape_of(position)))
 
 
 @expands(Squash)
@@ -56,39 +56,39 @@ def expand_squash(operation: Squash, file: Expansion) -> None:
     sigmoid.check_scales(input, output)
     index = file.index[input.name]
     name = {"sigmoid": "LOGISTIC", "tanh": "TANH"}[operation.function]
-    file.writer.operator(name, [index], file.declare(output, file.shape(index)))
+    file.writer.operator(name, [index], file.declare(output, file.shape_of(index)))
 
 
 @expands(Multiply)
 def expand_multiply(operation: Multiply, file: Expansion) -> None:
     """See `operations.Multiply`."""
-    a, b, output = file.centred(operation.a), file.centred(operation.b), operation.output
-    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    a, b, output = file.centre(operation.a), file.centre(operation.b), operation.output
+    shape = np.broadcast_shapes(file.shape_of(a), file.shape_of(b))
     if output.name in file.rescaled_only:
-        file.index[output.name] = file.integers(shape, Quantization((float(output.scale),)))
+        file.index[output.name] = file.new_integers(shape, Quantization((float(output.scale),)))
     else:
         file.declare(output, shape)
-    file.binary("MUL", a, b, file.index[output.name])
+    file.combine("MUL", a, b, file.index[output.name])
 
 
 @expands(Maximum, Minimum)
 def expand_extremum(operation: Maximum | Minimum, file: Expansion) -> None:
     """See `operations.Maximum` and `operations.Minimum`."""
-    a, b, output = file.centred(operation.a), operation.b, operation.output
+    a, b, output = file.centre(operation.a), operation.b, operation.output
     constant = b.data is not None
-    b = file.constant(b.data, b.shape) if constant else file.centred(b)
-    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    b = file.new_constant(b.data, b.shape) if constant else file.centre(b)
+    shape = np.broadcast_shapes(file.shape_of(a), file.shape_of(b))
     tag = Quantization((float(output.scale),)) if output.name in file.rescaled_only else None
     name = type(operation).__name__.upper()
     if len(shape) <= _MOST_AXES:
-        file.index[output.name] = file.integers(shape, tag) if tag else file.declare(output, shape)
+        file.index[output.name] = file.new_integers(shape, tag) if tag else file.declare(output, shape)
         file.writer.operator(name, [a, b], file.index[output.name])
         return
-    shapes = joined_axes(file.shape(a), file.shape(b))
+    shapes = joined_axes(file.shape_of(a), file.shape_of(b))
     a = file.reshape(a, shapes[0])
-    b = file.constant(operation.b.data, shapes[1]) if constant else file.reshape(b, shapes[1])
-    joined = file.writer.operator(name, [a, b], file.integers(np.broadcast_shapes(*shapes)))
-    file.index[output.name] = file.integers(shape, tag) if tag else file.declare(output, shape)
+    b = file.new_constant(operation.b.data, shapes[1]) if constant else file.reshape(b, shapes[1])
+    joined = file.writer.operator(name, [a, b], file.new_integers(np.broadcast_shapes(*shapes)))
+    file.index[output.name] = file.new_integers(shape, tag) if tag else file.declare(output, shape)
     file.reshape(joined, shape, file.index[output.name])
 
 
@@ -112,17 +112,17 @@ def joined_axes(*shapes: tuple[int, ...]) -> list[tuple[int, ...]]:
 def expand_add(operation: Add, file: Expansion) -> None:
     """See `operations.Add`."""
     a, b = (
-        file.times(file.plain(operation.a), operation.gain_a),
-        file.times(file.plain(operation.b), operation.gain_b),
+        file.multiply_by(file.widen(operation.a), operation.gain_a),
+        file.multiply_by(file.widen(operation.b), operation.gain_b),
     )
     zero_point = operation.a.zero_point * operation.gain_a + operation.b.zero_point * operation.gain_b
-    shape = np.broadcast_shapes(file.shape(a), file.shape(b))
+    shape = np.broadcast_shapes(file.shape_of(a), file.shape_of(b))
     file.round_to(
         operation.output,
         operation.accumulator_scale,
         zero_point,
         shape,
-        lambda output: file.binary("ADD", a, b, output),
+        lambda output: file.combine("ADD", a, b, output),
     )
 
 
@@ -136,15 +136,15 @@ def expand_requantize(operation: Requantize, file: Expansion) -> None:
         if file.state_ends.isdisjoint((input.name, output.name)):
             file.index[output.name] = index
         else:  # the ends of a state carry no scale
-            file.reshape(index, file.end_shape(output), file.declare(output, file.end_shape(output)))
+            file.reshape(index, file.shape_of_end(output), file.declare(output, file.shape_of_end(output)))
     elif output.type == "int32":
-        file.round_to(output, input.scale, 0, file.shape(index), lambda to: file.retag(file.centred(input), to))
+        file.round_to(output, input.scale, 0, file.shape_of(index), lambda to: file.retag(file.centre(input), to))
     elif (input.type, output.type) != ("int8", "int16"):
         tagged = file.writer.tensors[index].quantization is not None
         source = index if tagged else file.copy(index, Quantization((float(input.scale),)))
-        file.writer.operator("QUANTIZE", [source], file.declare(output, file.shape(index)))
+        file.writer.operator("QUANTIZE", [source], file.declare(output, file.shape_of(index)))
     elif unit and not input.zero_point:
-        file.cast(index, file.declare(output, file.shape(index)))
+        file.cast(index, file.declare(output, file.shape_of(index)))
     else:
         # TensorFlow's interpreter has no QUANTIZE from int8 to int16.
-        file.round_to(output, input.scale, input.zero_point, file.shape(index), lambda to: file.cast(index, to))
+        file.round_to(output, input.scale, input.zero_point, file.shape_of(index), lambda to: file.cast(index, to))

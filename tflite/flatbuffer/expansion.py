@@ -60,7 +60,7 @@ class Expansion:
         self.rescaled_only = _rescaled_only(program)
         self.state_ends = {end.name for state in program.states for end in (state.before, state.after)}
         inputs = [*program.inputs, *(state.before for state in self._explicit_states)]
-        self._inputs = [self.declare(tensor, self.end_shape(tensor), tensor.name) for tensor in inputs]
+        self._inputs = [self.declare(tensor, self.shape_of_end(tensor), tensor.name) for tensor in inputs]
 
     def expand(self, operation: Operation) -> None:
         """Write the operators of an operation."""
@@ -75,15 +75,15 @@ class Expansion:
             outputs.append(self.copy(index) if index in self._inputs or index in outputs else index)
         return self.writer.finish(self._inputs, outputs)
 
-    def shape(self, index: int) -> tuple[int, ...]:
+    def shape_of(self, index: int) -> tuple[int, ...]:
         """The shape of a tensor of the file."""
         return self.writer.tensors[index].shape
 
-    def type(self, index: int) -> str:
+    def type_of(self, index: int) -> str:
         """The type of a tensor of the file."""
         return self.writer.tensors[index].type
 
-    def end_shape(self, tensor: Tensor) -> tuple[int, ...]:
+    def shape_of_end(self, tensor: Tensor) -> tuple[int, ...]:
         """The shape of an input or a state in the file.
 
         States of int32 have four axes, as convolutions give them: what is added to one then never has another shape.
@@ -96,36 +96,36 @@ class Expansion:
     def declare(self, tensor: Tensor, shape: Sequence[int] | None = None, name: str = "") -> int:
         """The tensor of the file for a tensor of the program; ends of states, and int32 but inputs, carry no scale."""
         plain = tensor.name in self.state_ends or (tensor.type == "int32" and tensor not in self.program.inputs)
-        scale = None if plain else quantization(tensor)
+        scale = None if plain else quantization_of(tensor)
         keep = {end.name for end in (*self.program.outputs, *(state.after for state in self._explicit_states))}
         name = name or (tensor.name if tensor.name in keep else "")
         self.index[tensor.name] = self.writer.tensor(shape or (1, *tensor.shape), tensor.type, scale, name=name)
         return self.index[tensor.name]
 
-    def constant(self, data: np.ndarray, shape: Sequence[int], type: str = "int32") -> int:
+    def new_constant(self, data: np.ndarray, shape: Sequence[int], type: str = "int32") -> int:
         """A new constant without scale."""
         return self.writer.tensor(shape, type, data=np.asarray(data).reshape(shape))
 
-    def integers(self, shape: Sequence[int], tag: Quantization | None = None) -> int:
+    def new_integers(self, shape: Sequence[int], tag: Quantization | None = None) -> int:
         """A new int32 tensor, without scale unless `tag` gives one."""
         return self.writer.tensor(shape, "int32", tag)
 
-    def once(self, kind: str, tensor: Tensor, build: Callable[[], int]) -> int:
+    def derive_once(self, kind: str, tensor: Tensor, build: Callable[[], int]) -> int:
         """What was derived from a tensor before is not computed again."""
         key = kind, self.index[tensor.name]
         if key not in self.derived:
             self.derived[key] = build()
         return self.derived[key]
 
-    def binary(self, operator: str, a: int, b: int, output: int | None = None) -> int:
+    def combine(self, operator: str, a: int, b: int, output: int | None = None) -> int:
         """int32 ADD or MUL into `output`, or into a new tensor without scale."""
         if output is None:
-            output = self.integers(np.broadcast_shapes(self.shape(a), self.shape(b)))
+            output = self.new_integers(np.broadcast_shapes(self.shape_of(a), self.shape_of(b)))
         return self.writer.operator(operator, [a, b], output)
 
     def cast(self, index: int, output: int) -> int:
         """The same integers in the type of `output`."""
-        types = TENSOR_TYPES[self.type(index)], TENSOR_TYPES[self.type(output)]
+        types = TENSOR_TYPES[self.type_of(index)], TENSOR_TYPES[self.type_of(output)]
         return self.writer.operator("CAST", [index], output, input_type=types[0], output_type=types[1])
 
     def copy(self, index: int, tag: Quantization | None = None) -> int:
@@ -141,12 +141,12 @@ class Expansion:
             output = self.writer.tensor(shape, record.type, record.quantization)
         return self.writer.operator("RESHAPE", [index], output, new_shape=tuple(shape))
 
-    def shaped(self, tensor: Tensor) -> int:
+    def restore_shape(self, tensor: Tensor) -> int:
         """The tensor in its own shape behind a batch axis, whatever axes of size 1 the file's tensor has."""
         index, shape = self.index[tensor.name], (1, *tensor.shape)
-        return index if self.shape(index) == shape else self.reshape(index, shape)
+        return index if self.shape_of(index) == shape else self.reshape(index, shape)
 
-    def in_shape(self, output: Tensor, shape: Sequence[int], write: Callable[[int], object]) -> None:
+    def write_in_shape(self, output: Tensor, shape: Sequence[int], write: Callable[[int], object]) -> None:
         """Let `write` compute the output in another shape, in which an operator wants it.
 
         Several axes then get the shape that whoever reads them expects.
@@ -154,7 +154,7 @@ class Expansion:
         if len(output.shape) == 1:
             write(self.declare(output, shape))
             return
-        computed = self.writer.tensor(shape, output.type, quantization(output))
+        computed = self.writer.tensor(shape, output.type, quantization_of(output))
         write(computed)
         self.reshape(computed, (1, *output.shape), self.declare(output))
 
@@ -162,8 +162,8 @@ class Expansion:
         self, index: int, begin: Sequence[int], strides: Sequence[int], output: int, end: Sequence[int] | None = None
     ) -> int:
         """Every so many elements along each axis, from `begin` to before `end`, by default the last."""
-        ends = (begin, end or self.shape(index), strides)
-        ends = [self.constant(np.array(values), (len(begin),)) for values in ends]
+        ends = (begin, end or self.shape_of(index), strides)
+        ends = [self.new_constant(np.array(values), (len(begin),)) for values in ends]
         return self.writer.operator("STRIDED_SLICE", [index, *ends], output)
 
     def concatenate(self, parts: list[int], axis: int, output: int | None = None) -> int:
@@ -178,38 +178,38 @@ class Expansion:
             return self.concatenate([self.concatenate(group, axis), *parts], axis, output)
         if output is None:
             record = self.writer.tensors[parts[0]]
-            size = sum(self.shape(index)[axis] for index in parts)
+            size = sum(self.shape_of(index)[axis] for index in parts)
             shape = (*record.shape[:axis], size, *record.shape[axis + 1 :])
             output = self.writer.tensor(shape, record.type, record.quantization)
         return self.writer.operator("CONCATENATION", parts, output, axis=axis)
 
-    def plain(self, tensor: Tensor) -> int:
+    def widen(self, tensor: Tensor) -> int:
         """The stored integers in int32."""
         index = self.index[tensor.name]
         if tensor.type == "int32":
             return index
-        return self.once("plain", tensor, lambda: self.cast(index, self.integers(self.shape(index))))
+        return self.derive_once("plain", tensor, lambda: self.cast(index, self.new_integers(self.shape_of(index))))
 
-    def centred(self, tensor: Tensor) -> int:
+    def centre(self, tensor: Tensor) -> int:
         """The stored integers less their zero point, in int32."""
         if not tensor.zero_point:
-            return self.plain(tensor)
-        return self.once("centred", tensor, lambda: self.offset(self.plain(tensor), -tensor.zero_point))
+            return self.widen(tensor)
+        return self.derive_once("centred", tensor, lambda: self.add_constant(self.widen(tensor), -tensor.zero_point))
 
-    def offset(self, index: int, value: int) -> int:
+    def add_constant(self, index: int, value: int) -> int:
         """The integers plus a constant."""
-        return self.binary("ADD", index, self.constant(np.array([value]), (1,)))
+        return self.combine("ADD", index, self.new_constant(np.array([value]), (1,)))
 
-    def times(self, index: int, factor: int) -> int:
+    def multiply_by(self, index: int, factor: int) -> int:
         """The integers times a constant."""
-        return index if factor == 1 else self.binary("MUL", index, self.constant(np.array([factor]), (1,)))
+        return index if factor == 1 else self.combine("MUL", index, self.new_constant(np.array([factor]), (1,)))
 
     def round_to(
         self, output: Tensor, scale: float, zero_point: int, shape: Sequence[int], write: Callable[[int], int]
     ):
         """Let `write` compute an accumulator of this scale and zero point, and round it to `output`."""
         if output.type != "int32":
-            tagged = write(self.integers(shape, Quantization((float(scale),), zero_point)))
+            tagged = write(self.new_integers(shape, Quantization((float(scale),), zero_point)))
             self.writer.operator("QUANTIZE", [tagged], self.declare(output, shape))
             return
         if fixed_point.rescale_multiplier(scale, output.scale) != fixed_point.UNIT:
@@ -218,17 +218,17 @@ class Expansion:
                 "operator rounds int32 to int32. Give both the same scale, or make the tensor int16."
             )
         if zero_point:
-            constant = self.constant(np.array([-zero_point]), (1,))
-            self.binary("ADD", write(self.integers(shape)), constant, self.declare(output, shape))
+            constant = self.new_constant(np.array([-zero_point]), (1,))
+            self.combine("ADD", write(self.new_integers(shape)), constant, self.declare(output, shape))
         else:
             write(self.declare(output, shape))
 
     def retag(self, index: int, output: int) -> int:
         """The same integers in `output`, which may carry another scale."""
-        return self.writer.operator("RESHAPE", [index], output, new_shape=self.shape(index))
+        return self.writer.operator("RESHAPE", [index], output, new_shape=self.shape_of(index))
 
 
-def quantization(tensor: Tensor, dimension: int = 0) -> Quantization:
+def quantization_of(tensor: Tensor, dimension: int = 0) -> Quantization:
     """What the file says of a tensor's scale; of a constant with several, `dimension` is their axis."""
     scales = np.atleast_1d(np.asarray(tensor.scale, np.float64))
     return Quantization(tuple(float(scale) for scale in scales), tensor.zero_point, dimension)

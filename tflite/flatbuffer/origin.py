@@ -46,7 +46,7 @@ def check_origin(data: bytes, fields: tuple[int, ...]) -> Table:
             raise ValueError(
                 f"damaged .tflite: no checksum of keras-s4 in its description {text[:40]!r}; export it again."
             )
-        raise ValueError(_foreign(data, text))
+        raise ValueError(_describe_foreign(data, text))
     root = root_of(data, "model", fields)
     found = text[-_DIGITS:].decode("latin-1")
     expected = checksum(data, root.start(3) + len(DESCRIPTION))
@@ -67,7 +67,7 @@ def _was_ours(data: bytes, text: bytes) -> bool:
     return near or ours in data
 
 
-def _foreign(data: bytes, text: bytes) -> str:
+def _describe_foreign(data: bytes, text: bytes) -> str:
     """What is told of another converter's file.
 
     Raises:

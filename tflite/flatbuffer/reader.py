@@ -63,7 +63,7 @@ def check_tflite(data: bytes) -> Summary:
     buffers = [buffer.bytes(0, alignment=16) for buffer in root.tables(4, "buffer", _BUFFER)]
     if sum(map(len, buffers)) > len(data):
         raise ValueError("damaged .tflite: its constants overlap.")
-    subgraphs = [_subgraph(graph, codes, buffers) for graph in graphs]
+    subgraphs = [_read_subgraph(graph, codes, buffers) for graph in graphs]
     for subgraph in subgraphs:
         _check_sizes(subgraph)
         _check_ends(subgraph)
@@ -92,8 +92,8 @@ def _operator_of(table: Table) -> Operator:
     return BY_CODE[code]
 
 
-def _subgraph(graph: Table, codes: list[Operator], buffers: list[bytes]) -> Subgraph:
-    tensors = _tensors(graph, buffers)
+def _read_subgraph(graph: Table, codes: list[Operator], buffers: list[bytes]) -> Subgraph:
+    tensors = _read_tensors(graph, buffers)
     operators, inputs, outputs, arguments, options = [], [], [], [], []
     for table in graph.tables(3, "operator", _OPERATOR):
         index = table.scalar(0, "I")
@@ -102,9 +102,9 @@ def _subgraph(graph: Table, codes: list[Operator], buffers: list[bytes]) -> Subg
         operators.append(codes[index].name)
         inputs.append(table.numbers(1, "int32", most=LARGEST_CONCATENATION))
         outputs.append(table.numbers(2, "int32", most=2))
-        options.append(_options(table, codes[index]))
+        options.append(_read_options(table, codes[index]))
         argument = {"VAR_HANDLE": "shared_name", "CALL_ONCE": "subgraph"}.get(operators[-1])
-        arguments.append(options[-1][argument] if argument else _custom_options(table, codes[index]))
+        arguments.append(options[-1][argument] if argument else _read_custom_options(table, codes[index]))
     ends = (graph.numbers(slot, "int32", most=len(tensors)) for slot in (1, 2))
     lists = (tuple(entries) for entries in (operators, inputs, outputs, arguments, options))
     subgraph = Subgraph(*lists, tensors, *ends)
@@ -114,7 +114,7 @@ def _subgraph(graph: Table, codes: list[Operator], buffers: list[bytes]) -> Subg
     return subgraph
 
 
-def _options(table: Table, operator: Operator) -> dict[str, Option]:
+def _read_options(table: Table, operator: Operator) -> dict[str, Option]:
     """What a file says of an operator's options."""
     fields = FIELDS.get(operator.name, ())
     options = table.child(4, f"{operator.name}'s options", {field.slot for field in fields})
@@ -132,7 +132,7 @@ def _options(table: Table, operator: Operator) -> dict[str, Option]:
     }
 
 
-def _custom_options(table: Table, operator: Operator) -> bytes | None:
+def _read_custom_options(table: Table, operator: Operator) -> bytes | None:
     if operator is CUSTOM_STEP:
         return bytes(table.numbers(5, "uint8", most=2**8))
     if table.has(5):
@@ -140,23 +140,23 @@ def _custom_options(table: Table, operator: Operator) -> bytes | None:
     return None
 
 
-def _tensors(graph: Table, buffers: list[bytes]) -> tuple[TensorSummary, ...]:
+def _read_tensors(graph: Table, buffers: list[bytes]) -> tuple[TensorSummary, ...]:
     tensors, scales = [], 0
     for table in graph.tables(0, "tensor", _TENSOR):
-        tensors.append(_tensor(table, buffers))
+        tensors.append(_read_tensor(table, buffers))
         scales += len(tensors[-1].scales)
         if scales > MOST_SCALES:
             raise ValueError(f"damaged .tflite: its tensors have more than {MOST_SCALES} scales.")
     return tuple(tensors)
 
 
-def _tensor(table: Table, buffers: list[bytes]) -> TensorSummary:
+def _read_tensor(table: Table, buffers: list[bytes]) -> TensorSummary:
     shape = table.numbers(0, "int32", most=MOST_AXES)
     code, buffer, name = table.scalar(1, "b"), table.scalar(2, "I"), table.text(3)
     if code not in TYPE_NAMES or buffer >= len(buffers) or any(size < 1 for size in shape):
         raise ValueError(f"damaged .tflite: tensor {name!r} of type {code}, shape {list(shape)} and buffer {buffer}.")
     data, type = buffers[buffer], TYPE_NAMES[code]
-    scales, zero_points, dimension = _quantization(table, name, shape, type)
+    scales, zero_points, dimension = _read_quantization(table, name, shape, type)
     zeros = bool(data) and not data.strip(b"\0")
     tensor = TensorSummary(name, shape, type, scales, zero_points, len(data), zeros, dimension, data)
     if data and (type == "resource" or len(data) != tensor.bytes):
@@ -166,7 +166,7 @@ def _tensor(table: Table, buffers: list[bytes]) -> TensorSummary:
     return tensor
 
 
-def _quantization(table: Table, name: str, shape: tuple[int, ...], type: str) -> tuple:
+def _read_quantization(table: Table, name: str, shape: tuple[int, ...], type: str) -> tuple:
     """Scales, zero points and the axis of several scales of a tensor."""
     quantization = table.child(4, "quantization", _QUANTIZATION)
     if quantization is None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
+from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization_of
 from keras_s4.tflite.flatbuffer.writer import Quantization
 from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
 
@@ -16,15 +16,15 @@ def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
     """See `operations.DiagonalStep`. Of a block, the state takes one step after the other, the output all at once."""
     step, shape = operation, (1, *operation.state.shape)
     channels = shape[-1]
-    u, state = file.plain(step.input), file.index[step.state.name]
-    inputs = _rows(u, channels, file) if len(step.input.shape) > 1 else [u]
-    readout = file.writer.tensor(shape, "int8", quantization(step.readout, 3), step.readout.data.reshape(shape))
-    bias = file.constant(np.zeros(channels), (channels,), "int64")
+    u, state = file.widen(step.input), file.index[step.state.name]
+    inputs = _split_rows(u, channels, file) if len(step.input.shape) > 1 else [u]
+    readout = file.writer.tensor(shape, "int8", quantization_of(step.readout, 3), step.readout.data.reshape(shape))
+    bias = file.new_constant(np.zeros(channels), (channels,), "int64")
     partials = []
     for position, row in enumerate(inputs):
-        hidden = file.writer.tensor(shape, "int16", quantization(step.hidden))
+        hidden = file.writer.tensor(shape, "int16", quantization_of(step.hidden))
         file.writer.operator("QUANTIZE", [file.copy(state, Quantization((float(step.state.scale),)))], hidden)
-        partial = file.writer.tensor((1, 1, 1, channels), "int16", quantization(step.partial))
+        partial = file.writer.tensor((1, 1, 1, channels), "int16", quantization_of(step.partial))
         partials.append(file.writer.operator("DEPTHWISE_CONV_2D", [hidden, readout, bias], partial))
         last = position == len(inputs) - 1
         state = _add_next_state(step, row, state, hidden, file.declare(step.next_state) if last else None, file)
@@ -34,50 +34,50 @@ def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
         file.reshape(joined, (1, *step.partial.shape), file.declare(step.partial))
 
     def write(output: int) -> int:
-        total = file.plain(step.partial)
-        gain = file.constant(np.array([step.partial_gain]), (1,))
+        total = file.widen(step.partial)
+        gain = file.new_constant(np.array([step.partial_gain]), (1,))
         if not np.any(step.feedthrough.data):
-            return file.retag(total, output) if step.partial_gain == 1 else file.binary("MUL", total, gain, output)
-        direct = file.binary("MUL", u, file.constant(step.feedthrough.data, (1, channels)))
-        total = total if step.partial_gain == 1 else file.binary("MUL", total, gain)
-        return file.binary("ADD", total, direct, output)
+            return file.retag(total, output) if step.partial_gain == 1 else file.combine("MUL", total, gain, output)
+        direct = file.combine("MUL", u, file.new_constant(step.feedthrough.data, (1, channels)))
+        total = total if step.partial_gain == 1 else file.combine("MUL", total, gain)
+        return file.combine("ADD", total, direct, output)
 
-    file.round_to(step.output, step.accumulator_scale, 0, file.shape(file.index[step.partial.name]), write)
+    file.round_to(step.output, step.accumulator_scale, 0, file.shape_of(file.index[step.partial.name]), write)
 
 
 @expands(Accumulate)
 def expand_accumulate(operation: Accumulate, file: Expansion) -> None:
     """See `operations.Accumulate`. The rows of a block are added to each other by halves."""
-    state, added = file.index[operation.state.name], file.centred(operation.input)
+    state, added = file.index[operation.state.name], file.centre(operation.input)
     if len(operation.input.shape) > len(operation.next_state.shape):
-        added = _sum_of_rows(added, file)
-    file.binary("ADD", state, added, file.declare(operation.next_state, file.shape(state)))
+        added = _add_rows(added, file)
+    file.combine("ADD", state, added, file.declare(operation.next_state, file.shape_of(state)))
 
 
-def _rows(index: int, channels: int, file: Expansion) -> list[int]:
+def _split_rows(index: int, channels: int, file: Expansion) -> list[int]:
     """The rows of a block, `[1, H]` each."""
-    count = math.prod(file.shape(index)) // channels
-    flat, type = file.reshape(index, (1, count * channels)), file.type(index)
+    count = math.prod(file.shape_of(index)) // channels
+    flat, type = file.reshape(index, (1, count * channels)), file.type_of(index)
     return [
         file.slice(flat, (0, start), (1, 1), file.writer.tensor((1, channels), type), (1, start + channels))
         for start in range(0, count * channels, channels)
     ]
 
 
-def _sum_of_rows(index: int, file: Expansion) -> int:
+def _add_rows(index: int, file: Expansion) -> int:
     """The sum of int32 rows `[1, R, ..]` as `[1, 1, ..]`."""
-    _, count, *rest = file.shape(index)
+    _, count, *rest = file.shape_of(index)
     if count == 1:
         return index
     half = count // 2
 
     def part(start: int, end: int) -> int:
-        into = file.integers((1, end - start, *rest))
+        into = file.new_integers((1, end - start, *rest))
         zeros, ones = (0,) * len(rest), (1,) * len(rest)
         return file.slice(index, (0, start, *zeros), (1, 1, *ones), into, (1, end, *rest))
 
-    total = _sum_of_rows(file.binary("ADD", part(0, half), part(half, 2 * half)), file)
-    return file.binary("ADD", total, part(count - 1, count)) if count % 2 else total
+    total = _add_rows(file.combine("ADD", part(0, half), part(half, 2 * half)), file)
+    return file.combine("ADD", total, part(count - 1, count)) if count % 2 else total
 
 
 def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: int | None, file: Expansion) -> int:
@@ -86,27 +86,27 @@ def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: i
     rotation = step.rotation.data
     terms = []
     if np.any(step.input_gain.data):
-        terms.append(lambda: file.binary("MUL", u, file.constant(step.input_gain.data, shape)))
-    terms.append(lambda: file.binary("MUL", _wide(hidden, file), file.constant(step.decay.data, flat)))
+        terms.append(lambda: file.combine("MUL", u, file.new_constant(step.input_gain.data, shape)))
+    terms.append(lambda: file.combine("MUL", _widen(hidden, file), file.new_constant(step.decay.data, flat)))
     if np.any(rotation):
         signed = np.stack([-rotation, rotation])
-        terms.append(lambda: file.binary("MUL", _swapped(hidden, file), file.constant(signed, shape)))
+        terms.append(lambda: file.combine("MUL", _swap_rows(hidden, file), file.new_constant(signed, shape)))
     for position, term in enumerate(terms):
         last = position == len(terms) - 1 and not step.limit
-        state = file.binary("ADD", state, term(), into if last else None)
+        state = file.combine("ADD", state, term(), into if last else None)
     if not step.limit:
         return state
-    below = file.binary("MINIMUM", state, file.constant(np.array([step.limit - 1]), (1,)))
-    return file.binary("MAXIMUM", below, file.constant(np.array([-step.limit]), (1,)), into)
+    below = file.combine("MINIMUM", state, file.new_constant(np.array([step.limit - 1]), (1,)))
+    return file.combine("MAXIMUM", below, file.new_constant(np.array([-step.limit]), (1,)), into)
 
 
-def _wide(index: int, file: Expansion) -> int:
-    return file.cast(index, file.integers(file.shape(index)))
+def _widen(index: int, file: Expansion) -> int:
+    return file.cast(index, file.new_integers(file.shape_of(index)))
 
 
-def _swapped(hidden: int, file: Expansion) -> int:
+def _swap_rows(hidden: int, file: Expansion) -> int:
     """The two rows of the hidden state swapped, then widened to int32: in this order it takes less memory."""
-    axis = file.constant(np.array([1]), (1,))
+    axis = file.new_constant(np.array([1]), (1,))
     record = file.writer.tensors[hidden]
     swapped = file.writer.tensor(record.shape, record.type, record.quantization)
-    return file.cast(file.writer.operator("REVERSE_V2", [hidden, axis], swapped), file.integers(record.shape))
+    return file.cast(file.writer.operator("REVERSE_V2", [hidden, axis], swapped), file.new_integers(record.shape))

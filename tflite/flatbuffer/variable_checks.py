@@ -22,7 +22,7 @@ def variables_of(main: Subgraph, initializer: Subgraph | None) -> tuple[Variable
         ValueError: "damaged .tflite: ..." where that is not so.
     """
     variables = []
-    for name, uses in _uses(main).items():
+    for name, uses in _uses_of(main).items():
         if [operator for operator, _ in uses] != ["READ_VARIABLE", "ASSIGN_VARIABLE"]:
             found = ", ".join(operator for operator, _ in uses) or "nothing"
             raise ValueError(
@@ -37,7 +37,7 @@ def variables_of(main: Subgraph, initializer: Subgraph | None) -> tuple[Variable
     return tuple(variables)
 
 
-def _uses(graph: Subgraph) -> dict[str, list[tuple[str, int]]]:
+def _uses_of(graph: Subgraph) -> dict[str, list[tuple[str, int]]]:
     """For each variable, the operators that read or assign it, each with the index of the tensor with the value."""
     names: dict[int, str] = {}
     uses: dict[str, list[tuple[str, int]]] = {}
@@ -72,7 +72,7 @@ def _check_call(main: Subgraph, initializer: Subgraph | None, needed: bool) -> N
 
 
 def _check_initializer(graph: Subgraph, variables: list[Variable]) -> None:
-    uses, zeros = _uses(graph), {index for index, tensor in enumerate(graph.tensors) if tensor.zeros}
+    uses, zeros = _uses_of(graph), {index for index, tensor in enumerate(graph.tensors) if tensor.zeros}
     for operator, inputs, outputs in zip(graph.operators, graph.operator_inputs, graph.operator_outputs, strict=True):
         if operator == "BROADCAST_TO" and inputs[0] in zeros:
             zeros |= set(outputs)

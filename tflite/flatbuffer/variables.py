@@ -49,18 +49,18 @@ class StateVariables:
         first = self._file.writer.subgraph()
         zeros: dict[tuple, int] = {}
         for state in self._unread.values():
-            kind = self._file.end_shape(state.before), state.before.type
+            kind = self._file.shape_of_end(state.before), state.before.type
             if kind not in zeros:
-                zeros[kind] = _zeros(first, *kind)
-            first.operator("ASSIGN_VARIABLE", [_handle(first, state), zeros[kind]])
+                zeros[kind] = _add_zeros(first, *kind)
+            first.operator("ASSIGN_VARIABLE", [_add_handle(first, state), zeros[kind]])
 
     def read(self, tensors: Iterable[Tensor]) -> None:
         """Read the states among these tensors that were not read yet."""
         for tensor in tensors:
             if tensor.name not in self._unread:
                 continue
-            self._handles[tensor.name] = _handle(self._file.writer, self._unread.pop(tensor.name))
-            value = self._file.declare(tensor, self._file.end_shape(tensor))
+            self._handles[tensor.name] = _add_handle(self._file.writer, self._unread.pop(tensor.name))
+            value = self._file.declare(tensor, self._file.shape_of_end(tensor))
             self._file.writer.operator("READ_VARIABLE", [self._handles[tensor.name]], value)
 
     def assign(self) -> None:
@@ -77,11 +77,11 @@ class StateVariables:
         self.assign()
 
 
-def _handle(writer: ModelWriter, state: State) -> int:
+def _add_handle(writer: ModelWriter, state: State) -> int:
     return writer.operator("VAR_HANDLE", [], writer.tensor((1,), "resource"), shared_name=state.before.name)
 
 
-def _zeros(writer: ModelWriter, shape: tuple[int, ...], type: str) -> int:
+def _add_zeros(writer: ModelWriter, shape: tuple[int, ...], type: str) -> int:
     if math.prod(shape) * np.dtype(type).itemsize < _LARGE:
         return writer.tensor(shape, type, data=np.zeros(shape))
     one = (1,) * len(shape)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization
+from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization_of
 from keras_s4.tflite.flatbuffer.writer import Quantization
 from keras_s4.tflite.program.operations import DepthwiseProduct, Window, WindowMaximum
 
@@ -16,9 +16,9 @@ def expand_window(operation: Window, file: Expansion) -> None:
     """See `operations.Window`."""
     input, state, output = operation.input, operation.state, operation.output
     channels, size = input.shape[-1], math.prod(input.shape)
-    tag = quantization(input)
+    tag = quantization_of(input)
     positions = operation.positions()
-    window = file.reshape(file.index[input.name], (1, size)) if len(input.shape) > 1 else file.shaped(input)
+    window = file.reshape(file.index[input.name], (1, size)) if len(input.shape) > 1 else file.restore_shape(input)
     if state is not None:
         kept = file.copy(file.index[state.name], tag)
         size += state.shape[0]
@@ -42,11 +42,11 @@ def _read_window(operation: Window, positions: np.ndarray, window: int, file: Ex
     """
     output, channels = operation.output, operation.input.shape[-1]
     count, taps = positions.shape
-    if np.array_equal(positions.ravel(), np.arange(file.shape(window)[1] // channels)):
+    if np.array_equal(positions.ravel(), np.arange(file.shape_of(window)[1] // channels)):
         file.reshape(window, (1, *output.shape), file.declare(output))
         return
-    rows = file.reshape(window, (1, file.shape(window)[1] // channels, channels))
-    tag = quantization(operation.input)
+    rows = file.reshape(window, (1, file.shape_of(window)[1] // channels, channels))
+    tag = quantization_of(operation.input)
 
     def cut(places: np.ndarray, stride: int, into: int | None = None) -> int:
         if into is None:
@@ -72,12 +72,12 @@ def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> No
     channels = input.shape[-1] // steps
     rows = math.prod(output.shape[:-1])
     image = file.reshape(file.index[input.name], (rows, steps, 1, channels))
-    filter = file.writer.tensor((1, steps, 1, size), "int8", quantization(weights, 3), weights.data[None, :, None])
+    filter = file.writer.tensor((1, steps, 1, size), "int8", quantization_of(weights, 3), weights.data[None, :, None])
     scales = np.float32(input.scale) * np.broadcast_to(np.asarray(weights.scale, np.float32), size)
     bias_scales = Quantization(tuple(float(scale) for scale in scales))
     bias = file.writer.tensor((size,), "int64", bias_scales, operation.bias.data)
     options = {"depth_multiplier": size // channels}
-    file.in_shape(
+    file.write_in_shape(
         output,
         (rows, 1, 1, size),
         lambda index: file.writer.operator("DEPTHWISE_CONV_2D", [image, filter, bias], index, **options),
@@ -90,7 +90,7 @@ def expand_window_maximum(operation: WindowMaximum, file: Expansion) -> None:
     channels, rows = operation.output.shape[-1], math.prod(operation.output.shape[:-1])
     steps = operation.input.shape[-1] // channels
     image = file.reshape(file.index[operation.input.name], (1, rows, steps, channels))
-    file.in_shape(
+    file.write_in_shape(
         operation.output,
         (1, rows, 1, channels),
         lambda index: file.writer.operator("MAX_POOL_2D", [image], index, width=steps),

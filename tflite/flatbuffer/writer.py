@@ -159,7 +159,7 @@ class ModelWriter:
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """Write the file; the same calls give the same bytes."""
         subgraphs = [self._record(inputs, outputs), *(writer._record((), ()) for writer in self._subgraphs)]
-        return serialized(subgraphs, self._buffers)
+        return serialize(subgraphs, self._buffers)
 
     def _record(self, inputs: Sequence[int], outputs: Sequence[int]) -> SubgraphRecord:
         """The subgraph with its tensors in the order in which they are written.
@@ -183,7 +183,7 @@ class ModelWriter:
         return SubgraphRecord([self.tensors[index] for index in order], operators, *ends)
 
 
-def serialized(subgraphs: list[SubgraphRecord], buffers: list[bytes]) -> bytes:
+def serialize(subgraphs: list[SubgraphRecord], buffers: list[bytes]) -> bytes:
     """The file of these subgraphs, whatever is in them, with its checksum; the first buffer is empty."""
     return _Serializer(buffers).model(subgraphs)
 

@@ -107,11 +107,11 @@ class _Unrolling:
         inputs = tuple(self._new_block(tensor) for tensor in program.inputs)
         for group in self._groups:
             self._add_group(group)
-        outputs = tuple(self._block(tensor) for tensor in program.outputs)
+        outputs = tuple(self._join_rows(tensor) for tensor in program.outputs)
         states = [
             self._resized[state.before.name]
             if state.before.name in self._resized
-            else State(state.before, self._last(state.after))
+            else State(state.before, self._take_last(state.after))
             for state in program.states
         ]
         return dataclasses.replace(
@@ -144,17 +144,17 @@ class _Unrolling:
     def _add_group(self, group: list[Operation]) -> None:
         operation = group[0]
         if isinstance(operation, Latest):
-            self._rows[operation.output.name, 0] = self._last(operation.input)
+            self._rows[operation.output.name, 0] = self._take_last(operation.input)
         elif isinstance(operation, Window) and self._knows_blocks(group):
             self._add_window(operation)
         elif operation.holds_state and self._knows_blocks(group):
-            self._add(operation, lambda t: t if t.name in self._after else self._block(t), self._new_block)
+            self._add(operation, lambda t: t if t.name in self._after else self._join_rows(t), self._new_block)
         elif self._has_memory(group):
             self._unroll(group)
         elif any(tensor.name in self._whole for tensor in operation.writes()):
-            self._add(operation, self._block, self._new_block)
+            self._add(operation, self._join_rows, self._new_block)
         else:
-            self._add(operation, self._last, lambda tensor: self._new_row(tensor, self._counts[tensor.name] - 1))
+            self._add(operation, self._take_last, lambda tensor: self._new_row(tensor, self._counts[tensor.name] - 1))
 
     def _knows_blocks(self, group: list[Operation]) -> bool:
         """Whether nobody else reads the state between the steps of a block."""
@@ -167,7 +167,7 @@ class _Unrolling:
             for operation in group:
                 self._add(
                     operation,
-                    lambda tensor, index=index: self._row(tensor, index),
+                    lambda tensor, index=index: self._take_row(tensor, index),
                     lambda tensor, index=index: self._new_row(tensor, index),
                 )
 
@@ -191,7 +191,7 @@ class _Unrolling:
         self._operations.append(
             dataclasses.replace(
                 window,
-                input=self._block(window.input),
+                input=self._join_rows(window.input),
                 state=state and state.before,
                 next_state=state and state.after,
                 output=output,
@@ -224,15 +224,15 @@ class _Unrolling:
             self._rows[tensor.name, index] = tensor
         return self._rows[tensor.name, index]
 
-    def _last(self, tensor: Tensor) -> Tensor:
-        return self._row(tensor, self._counts[tensor.name] - 1)
+    def _take_last(self, tensor: Tensor) -> Tensor:
+        return self._take_row(tensor, self._counts[tensor.name] - 1)
 
-    def _row(self, tensor: Tensor, index: int) -> Tensor:
+    def _take_row(self, tensor: Tensor, index: int) -> Tensor:
         """A row, cut from the others if need be; a state before a step is the one after the step before."""
         if tensor.name in self._after:
-            return self._row(self._after[tensor.name], index - 1) if index else tensor
+            return self._take_row(self._after[tensor.name], index - 1) if index else tensor
         if (tensor.name, index) not in self._rows:
-            flat, size = self._flattened(tensor), math.prod(tensor.shape)
+            flat, size = self._flatten(tensor), math.prod(tensor.shape)
             row = self._new_row(tensor, index)
             if len(tensor.shape) == 1:
                 self._operations.append(Slice(flat, index * size, row))
@@ -241,7 +241,7 @@ class _Unrolling:
                 self._operations += [Slice(flat, index * size, cut), Reshape(cut, row)]
         return self._rows[tensor.name, index]
 
-    def _flattened(self, tensor: Tensor) -> Tensor:
+    def _flatten(self, tensor: Tensor) -> Tensor:
         """All rows, one after the other in one axis."""
         if tensor.name not in self._flat:
             block = self._blocks[tensor.name]
@@ -250,13 +250,13 @@ class _Unrolling:
             self._flat[tensor.name] = flat
         return self._flat[tensor.name]
 
-    def _block(self, tensor: Tensor) -> Tensor:
+    def _join_rows(self, tensor: Tensor) -> Tensor:
         """All rows, joined if need be."""
         count = self._counts[tensor.name]
         if count == 1:
-            return self._row(tensor, 0)
+            return self._take_row(tensor, 0)
         if tensor.name not in self._blocks:
-            rows = [self._row(tensor, index) for index in range(count)]
+            rows = [self._take_row(tensor, index) for index in range(count)]
             if len(tensor.shape) != 1:
                 flat = [
                     dataclasses.replace(row, name=f"{row.name}[flat]", shape=(math.prod(row.shape),)) for row in rows

@@ -46,14 +46,14 @@ def sigmoid_int16(q: np.ndarray, scale: float) -> np.ndarray:
         int16 of scale 2**-15, not negative.
     """
     place = q.astype(np.int64) * _factor(scale)
-    magnitude = _interpolated(np.abs(place), 9, 0x7FFF << 10)
+    magnitude = _interpolate(np.abs(place), 9, 0x7FFF << 10)
     return ((np.where(place >= 0, magnitude + 512, (1 << 25) - magnitude + 511)) >> 10).astype(np.int16)
 
 
 def tanh_int16(q: np.ndarray, scale: float) -> np.ndarray:
     """TANH; arguments and result as for `sigmoid_int16`, the result of both signs."""
     place = q.astype(np.int64) * _factor(scale)
-    magnitude = _interpolated(np.abs(place), 8, 0xFFFF << 8) - (1 << 23)
+    magnitude = _interpolate(np.abs(place), 8, 0xFFFF << 8) - (1 << 23)
     return ((np.where(place >= 0, magnitude + 128, -magnitude + 127)) >> 8).astype(np.int16)
 
 
@@ -74,7 +74,7 @@ def _factor(scale: float) -> int:
     return 3 << INPUT_SCALES.index(scale)
 
 
-def _interpolated(place: np.ndarray, bits: int, beyond: int) -> np.ndarray:
+def _interpolate(place: np.ndarray, bits: int, beyond: int) -> np.ndarray:
     """The table at `place / 2**bits`, times `2**bits`; `beyond` at its end."""
     table = sigmoid_table()
     index = np.minimum(place >> bits, _LAST - 1)

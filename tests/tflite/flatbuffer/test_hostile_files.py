@@ -12,7 +12,7 @@ from keras_s4.testing.hostile_files import COMPUTED, REFUSED, mutate_file, outco
 from keras_s4.testing.programs import model, single
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.flatbuffer import check_tflite, to_tflite
-from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, Quantization, TensorRecord, serialized
+from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, Quantization, TensorRecord, serialize
 from keras_s4.tflite.runtimes import TflmRunner
 
 MUTATIONS = 40
@@ -109,7 +109,7 @@ class TestRefusals:
         summary = check_tflite(to_tflite(program))
         buffers = [b""]
         graph = records_of(summary, buffers)
-        return serialized([change(graph, buffers) or graph], buffers)
+        return serialize([change(graph, buffers) or graph], buffers)
 
     def tensors(self, change, kind="lookup"):
         """The file with other tensors."""
@@ -158,7 +158,7 @@ class TestRefusals:
             records_of(check_tflite(to_tflite(single("lookup"))), [b""]),
             tensors=[TensorRecord((3000,), "int8", many, 0, "")] * 3000,
         )
-        data = serialized([graph], [b""])
+        data = serialize([graph], [b""])
         assert len(data) < 200_000
         assert "more than 4194304 scales" in refusal(data)
 
@@ -194,7 +194,7 @@ class TestRefusals:
         words = np.frombuffer(graph.operators[index].custom_options, np.int32).copy()
         words[word] = value
         graph.operators[index] = dataclasses.replace(graph.operators[index], custom_options=words.tobytes())
-        assert message in refusal(serialized([graph], buffers))
+        assert message in refusal(serialize([graph], buffers))
 
     def test_constants_of_the_custom_operator(self, sound):
         buffers = [b""]
@@ -204,7 +204,7 @@ class TestRefusals:
             changed = list(buffers)
             place = graph.tensors[operator.inputs[input]].buffer
             changed[place] = b"\xff" * len(buffers[place])
-            assert "more plain modes than modes, or shifts outside" in refusal(serialized([graph], changed))
+            assert "more plain modes than modes, or shifts outside" in refusal(serialize([graph], changed))
 
     def test_options_of_another_operator(self, sound):
         data = sound["embed"]

@@ -38,14 +38,14 @@ def expand_step(operation: DiagonalStep, file: Expansion) -> None:
     inputs = [
         file.index[operation.input.name],
         file.index[operation.state.name],
-        file.constant(modes, modes.shape),
-        file.constant(plain_modes(operation), (channels,), "uint8"),
-        file.constant(fixed_point.reduced_mantissa(partial.mantissa), (channels,)),
-        file.constant(15 - np.asarray(partial.shift), (channels,), "uint8"),
-        file.constant(operation.feedthrough.data, (channels,)),
+        file.new_constant(modes, modes.shape),
+        file.new_constant(plain_modes(operation), (channels,), "uint8"),
+        file.new_constant(fixed_point.reduced_mantissa(partial.mantissa), (channels,)),
+        file.new_constant(15 - np.asarray(partial.shift), (channels,), "uint8"),
+        file.new_constant(operation.feedthrough.data, (channels,)),
     ]
-    output = file.declare(operation.output, file.shape(inputs[0]))
-    state = file.declare(operation.next_state, file.shape(inputs[1]))
+    output = file.declare(operation.output, file.shape_of(inputs[0]))
+    state = file.declare(operation.next_state, file.shape_of(inputs[1]))
     file.writer.custom_step(inputs, [output, state], options_of(operation))
 
 

@@ -13,9 +13,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from keras_s4.tflite.flatbuffer.operators.operands import Call
-from keras_s4.tflite.flatbuffer.operators.options import Option
-from keras_s4.tflite.flatbuffer.operators.shapes import (
+from keras_s4.tflite.flatbuffer.operators.conditions import (
     ACCUMULATOR_BITS,
     LARGEST_SHIFT,
     bias_fits,
@@ -30,6 +28,8 @@ from keras_s4.tflite.flatbuffer.operators.shapes import (
     reverses_neighbours,
     sums_fit,
 )
+from keras_s4.tflite.flatbuffer.operators.operands import Call
+from keras_s4.tflite.flatbuffer.operators.options import Option
 
 
 @dataclasses.dataclass(frozen=True)
