@@ -66,9 +66,9 @@ class Figure:
 
     @property
     def measured(self) -> str:
-        """The value with its unit; whole numbers in full."""
-        whole = float(self.value).is_integer() and abs(self.value) < 1e12
-        return f"{self.value:,.0f}{self.unit}" if whole else f"{self.value:.4g}{self.unit}"
+        """The value with its unit: whole and large numbers in full, others with four digits."""
+        in_full = float(self.value).is_integer() or 1e3 <= abs(self.value) < 1e12
+        return f"{self.value:,.0f}{self.unit}" if in_full else f"{self.value:.4g}{self.unit}"
 
 
 @dataclasses.dataclass(frozen=True)

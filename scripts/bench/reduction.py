@@ -27,7 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from keras_s4.reduction import Reduction, hankel_singular_values
+from keras_s4.reduction import METHODS, Reduction, hankel_singular_values
 from keras_s4.reduction.balanced import balanced_realization
 from keras_s4.systems import DiagonalSystem
 from keras_s4.testing.experiment import Experiment, Figure, Measurement, finished_parts
@@ -159,8 +159,23 @@ def compute(
 
 
 def tables(record: dict[str, Any]) -> list[Table]:
-    """Errors of all methods, where they were measured."""
-    return tables_of_errors(record["details"]["errors"]["errors"]) if "errors" in record["details"] else []
+    """Errors and processor time of all methods, and what was reduced, as far as they were measured."""
+    details = record["details"]
+    found = tables_of_errors(details["errors"]["errors"]) if "errors" in details else []
+    if "speed" in details:
+        seconds = Table("method and rank (pairs)", "seconds", title="256 channels x 64 states, one core")
+        for name, value in details["speed"]["seconds"].items():
+            seconds.add_row(name, f"{value:.3g}")
+        found.append(seconds)
+    counts = Table("part", "systems", "reductions", "largest (error - bound) / sigma 1", title="What was reduced")
+    if "bounds" in details:
+        bounds = details["bounds"]
+        numbers = (f"{bounds[key]:,}" for key in ("systems", "reductions"))
+        counts.add_row("balanced, every rank", *numbers, f"{bounds['largest_excess']:.2g}")
+    if "methods" in details:
+        systems = details["methods"]["systems"]
+        counts.add_row("every method, a random rank", f"{systems:,}", f"{systems * len(METHODS):,}", "")
+    return [*found, counts] if counts.row_count else found
 
 
 EXPERIMENT = Experiment(

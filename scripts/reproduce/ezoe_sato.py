@@ -168,11 +168,15 @@ def verdict(claim: str, compared: dict) -> str:
 def tables(record: dict[str, Any]) -> list[Table]:
     """Accuracies, and the claims with their verdicts."""
     stages = ("original", "truncated", "ours", "small_short", "small_long", "large_long")
-    accuracies = Table("task", *stages, title="Test accuracy, mean and deviation over seeds, in percent")
+    accuracies = Table(
+        "task", "parameters, large and small", *stages, title="Test accuracy, mean and deviation over seeds, in percent"
+    )
     claims = Table("task", "claim", "against", "points", "effect", "p (t)", "p (Wilcoxon)", "verdict", title="Claims")
     for result in record["tasks"].values():
         values = {stage: 100 * np.array([run[stage] for run in result["runs"]]) for stage in stages}
-        accuracies.add_row(result["title"], *(f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" for v in values.values()))
+        parameters = " and ".join(f"{count:,}" for count in result["parameters"].values())
+        means = (f"{each.mean():.2f} ± {each.std(ddof=1):.2f}" for each in values.values())
+        accuracies.add_row(result["title"], parameters, *means)
         found = comparisons(result)
         for claim, rival, description in RIVALS:
             it = found[rival]

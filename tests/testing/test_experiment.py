@@ -42,6 +42,7 @@ class TestFigure:
         figure = Figure("", 316_000.0, at_least=1.0, at_most=3.5, unit=" B")
         assert figure.measured == "316,000 B" and figure.target == "at least 1 B and at most 3.5 B"
         assert Figure("", 1.23456e-7).measured == "1.235e-07"
+        assert Figure("", 73_054.7653).measured == "73,055" and Figure("", 12.3456).measured == "12.35"
 
 
 @pytest.fixture
