@@ -77,6 +77,41 @@ def classifier(
     return keras.Model(inputs, outputs, name=name)
 
 
+def regressor(
+    input_shape: tuple[int | None, int],
+    outputs: int,
+    channels: int = 32,
+    states: int = 32,
+    blocks: int = 2,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+    *,
+    pooling: str = "average",
+    dss: Mapping[str, Any] | None = None,
+    name: str = "regressor",
+) -> keras.Model:
+    """Quantities of a whole sequence: encoder, S4 blocks, pooling over time, Dense.
+
+    Args:
+        input_shape: `(L, features)` of one sequence; L may be None.
+        outputs: T, how many quantities.
+        channels, states, blocks, activation, dropout, pooling, dss: see `classifier`.
+        name: of the model.
+
+    Returns:
+        A model from `[B, L, features]` to `[B, T]`.
+
+    Raises:
+        ValueError: a size below 1, an unknown pooling, or arguments that do not belong together.
+    """
+    maker = "regressor"
+    (outputs,) = _sizes(maker, outputs=outputs)
+    choice(pooling, f"{maker} got pooling=", POOLINGS)
+    inputs, hidden = _body(maker, input_shape, channels, states, blocks, activation, dropout, None, False, None, dss)
+    pooled = POOLINGS[pooling](name="pooling")(hidden)
+    return keras.Model(inputs, keras.layers.Dense(outputs, name="head")(pooled), name=name)
+
+
 def sequence_to_sequence(
     input_shape: tuple[int | None, ...],
     outputs: int,

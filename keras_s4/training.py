@@ -1,12 +1,11 @@
-"""How a classifier is trained: AdamW with warm-up and cosine decay, label smoothing, no decay of poles."""
+"""How models are trained: AdamW with warm-up and cosine decay, label smoothing, no decay of poles."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_s4.augmentation import RandomWindows
 from keras_s4.optimizers import slow_poles
 
 # For the smartwatch recordings; how they were chosen is told in scripts/reproduce/smartwatch.py.
@@ -44,6 +43,38 @@ def compile_classifier(
     Returns:
         The model.
     """
+    model.compile(
+        _optimizer(steps, learning_rate, weight_decay, pole_rate),
+        SmoothedCrossentropy(label_smoothing),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=jit_compile,
+    )
+    return model
+
+
+def compile_regressor(
+    model: keras.Model,
+    steps: int,
+    learning_rate: float = LEARNING_RATE,
+    weight_decay: float = 0.05,
+    jit_compile: bool = True,
+    pole_rate: float = 1.0,
+) -> keras.Model:
+    """Compiles a model of quantities for a training of a known length; the arguments are those of `compile_classifier`.
+
+    Returns:
+        The model, with the mean squared error as its loss.
+    """
+    model.compile(
+        _optimizer(steps, learning_rate, weight_decay, pole_rate),
+        keras.losses.MeanSquaredError(),
+        metrics=[keras.metrics.RootMeanSquaredError(name="rmse")],
+        jit_compile=jit_compile,
+    )
+    return model
+
+
+def _optimizer(steps: int, learning_rate: float, weight_decay: float, pole_rate: float) -> keras.optimizers.Optimizer:
     warmup = max(1, steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 10,
@@ -54,25 +85,30 @@ def compile_classifier(
     )
     optimizer = slow_poles(keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0), pole_rate)
     optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
-    model.compile(
-        optimizer,
-        SmoothedCrossentropy(label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile=jit_compile,
-    )
-    return model
+    return optimizer
 
 
 def fit_windows(
     model: keras.Model,
-    windows: RandomWindows,
+    windows: keras.utils.PyDataset,
     epochs: int,
     learning_rate: float = LEARNING_RATE,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     jit_compile: bool = True,
+    compile_model: Callable[..., keras.Model] = compile_classifier,
 ) -> keras.callbacks.History:
-    """Trains a classifier on random windows; the arguments are those of `compile_classifier` and `fit`."""
-    compile_classifier(model, epochs * len(windows), learning_rate, jit_compile=jit_compile)
+    """Trains a model on batches of windows.
+
+    Args:
+        model: from windows to class probabilities, or to what `compile_model` compiles it for.
+        windows: batches, as those of `keras_s4.augmentation`.
+        epochs: of the training.
+        learning_rate: the largest.
+        callbacks: see `keras.Model.fit`.
+        jit_compile: by XLA.
+        compile_model: `compile_classifier`, or `compile_regressor` for quantities.
+    """
+    compile_model(model, epochs * len(windows), learning_rate, jit_compile=jit_compile)
     return model.fit(windows, epochs=epochs, verbose=0, callbacks=list(callbacks))
 
 

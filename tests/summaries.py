@@ -1,5 +1,7 @@
 """A made-up summary of the demo: what the report and the command show."""
 
+from tasks import sines
+
 from keras_s4.job.settings import Settings
 
 ROW = {
@@ -15,8 +17,9 @@ ROW = {
 POINT = {"accuracy": 0.5, "tflite_bytes": 12345}
 SUMMARY = {
     "settings": Settings().figures(),
-    "classes": ["A", "B"],
-    "subjects": {"train": [1], "validation": [2], "test": [3, 4]},
+    "task": sines(classes=("A", "B"), meanings={"A": "a <wave>"}).figures(),
+    "metric": {"score": "accuracy", "likeness": "agreement"},
+    "groups": {"train": [1], "validation": [2], "test": [3, 4]},
     "test_windows": 2,
     "ranks": {"block_1/dss": {"full": 4, "kept": 1}},
     "table": [{"row": "Keras trained", **ROW}, {"row": "TFLM", **ROW, "parameters": None}],

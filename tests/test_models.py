@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from conformance import shake
 
-from keras_s4.models import classifier, forecaster, sequence_to_sequence
+from keras_s4.models import classifier, forecaster, regressor, sequence_to_sequence
 from keras_s4.streaming import StreamingModel
 
 STEPS, FEATURES, CLASSES = 32, 3, 2
-OUTPUTS = {classifier: "classes", sequence_to_sequence: "outputs", forecaster: "horizon"}
+OUTPUTS = {classifier: "classes", regressor: "outputs", sequence_to_sequence: "outputs", forecaster: "horizon"}
 
 
 def slow_or_fast(count=128, seed=0):
@@ -92,6 +92,8 @@ def small(maker, size, input_shape=(None, FEATURES), **arguments):
         (classifier, {"classes": 2, "pooling": "max"}, (2,)),
         (classifier, {"classes": 2, "pooling": "last"}, (2,)),
         (sequence_to_sequence, {"outputs": 5}, ("L", 5)),
+        (regressor, {"outputs": 3}, (3,)),
+        (regressor, {"outputs": 1, "pooling": "last"}, (1,)),
         (forecaster, {"horizon": 4}, (4, FEATURES)),
         (forecaster, {"horizon": 4, "features": 2}, (4, 2)),
         (forecaster, {"horizon": 4, "every_step": True}, ("L", 4, FEATURES)),
@@ -108,7 +110,11 @@ def test_output_shapes(maker, arguments, output_shape, length):
 
 @pytest.mark.parametrize(
     ("maker", "arguments", "head"),
-    [(sequence_to_sequence, {"outputs": 5}, 5), (forecaster, {"horizon": 4, "features": 2}, 8)],
+    [
+        (sequence_to_sequence, {"outputs": 5}, 5),
+        (regressor, {"outputs": 5}, 5),
+        (forecaster, {"horizon": 4, "features": 2}, 8),
+    ],
 )
 def test_parameter_counts(maker, arguments, head):
     expected = classifier((STEPS, FEATURES), head, channels=4, states=2)
@@ -127,7 +133,9 @@ def test_models_of_tokens(maker, size):
     assert not maker((STEPS,), size, vocabulary=11, mask_zero=False).get_layer("encoder").mask_zero
 
 
-@pytest.mark.parametrize(("maker", "size"), [(classifier, 2), (sequence_to_sequence, 2), (forecaster, 2)])
+@pytest.mark.parametrize(
+    ("maker", "size"), [(classifier, 2), (regressor, 2), (sequence_to_sequence, 2), (forecaster, 2)]
+)
 def test_arguments_reach_every_dss_layer(maker, size):
     dss = {"kernel": "softmax", "bidirectional": True, "residue_initializer": keras.initializers.RandomNormal()}
     model = maker((STEPS, FEATURES), size, channels=4, states=2, activation="tanh", dropout=0.3, dss=dss)

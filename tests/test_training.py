@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_s4 import models, training
-from keras_s4.augmentation import RandomWindows
+from keras_s4.augmentation import RandomWindows, ShuffledWindows
 from keras_s4.datasets import Recordings
 
 
@@ -26,6 +26,16 @@ def test_classifier_learns_from_random_windows(recordings):
     history = training.fit_windows(model, windows, epochs=12, jit_compile=False)
     assert history.history["loss"][-1] < history.history["loss"][0]
     assert model.evaluate(*recordings.windows(80, 40), verbose=0)[1] > 0.9
+
+
+def test_regressor_learns_from_shuffled_windows(recordings):
+    """The speed of the rotation."""
+    keras.utils.set_random_seed(0)
+    quantities = Recordings(recordings.signals, recordings.labels - 0.5, recordings.subjects)
+    model = models.regressor((80, 6), outputs=1, channels=8, states=4, blocks=1, dropout=0.0)
+    windows = ShuffledWindows(quantities, length=80, hop=20, batch_size=10)
+    training.fit_windows(model, windows, 30, jit_compile=False, compile_model=training.compile_regressor)
+    assert model.evaluate(*quantities.windows(80, 40), verbose=0)[1] < 0.25
 
 
 def test_poles_and_offsets_are_not_decayed():

@@ -18,7 +18,7 @@ DEFAULTS = Settings()
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/smartwatch"),
-    fold: Annotated[int, typer.Option(min=0, max=4, help="Which people are kept for the test.")] = DEFAULTS.fold,
+    fold: Annotated[int, typer.Option(min=0, max=4, help="Which people are kept for the test.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another training.")] = DEFAULTS.seed,
     channels: Annotated[int, typer.Option(min=1, help="Width of the model.")] = DEFAULTS.channels,
     states: Annotated[
@@ -43,12 +43,13 @@ def demo(
     like: the same command continues.
     """
     with one_message(out):
-        settings = Settings(fold, seed, channels, states, blocks, fraction, epochs, retrain_epochs)
+        settings = Settings(seed, channels, states, blocks, fraction, epochs, retrain_epochs)
         files.check_places({}, {}, out=out)
         with console().status("Starting TensorFlow ..."), quiet_start():
+            from keras_s4 import datasets
             from keras_s4.job import pipeline
         with Bars({name: stage.title for name, stage in pipeline.STAGES.items()}) as bars:
-            summary = pipeline.run(out, settings, bars.update, restart)
+            summary = pipeline.run(datasets.smartwatch_task(fold), out, settings, bars.update, restart)
         _show(summary, out)
 
 
@@ -70,5 +71,5 @@ def _show(summary: dict[str, Any], out: Path) -> None:
         table.add_row(*row)
     show_table(table)
     style = None if summary["comparison"]["bit_exact"] else "bold red"
-    console().print(report.verdict(summary), style=style, soft_wrap=False)
+    console().print(report.state_verdict(summary), style=style, soft_wrap=False)
     console().print(f"Firmware: {out / 'firmware'}\nFigures:  {out / 'report.html'}")

@@ -176,7 +176,7 @@ def write_figure(path: Path | None, figure) -> None:
     from keras_s4 import plots
 
     if path is not None:
-        write_bytes(_followed(path), plots.drawn(figure, _kind_of_figure(path)))
+        write_bytes(_followed(path), plots.draw(figure, _kind_of_figure(path)))
 
 
 def _kind_of_figure(path: Path) -> str:

@@ -80,7 +80,7 @@ def tune(
             found, tuned = _searched(original, arrays, parts, by, trials, epochs, budgets, seed, method, out)
         contents = {"model.keras": model_bytes(tuned), "tuning.json": json_bytes(found.figures())}
         if by == By.RANK_TUNING:
-            contents[FIGURE] = plots.drawn(found.figure())
+            contents[FIGURE] = plots.draw(found.figure())
         save_folder(out, with_record(contents, RECORD, {}))
         files.write_json(json, found.figures())
         show_table(found.table())

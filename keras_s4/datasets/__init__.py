@@ -1,17 +1,18 @@
-"""Real training data that installed packages bring along. Always split by subject, never by window."""
+"""Real training data that installed packages bring along, as arrays and as Tasks; split by subject, never by window."""
 
-from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist
-from keras_s4.datasets.recordings import (
+from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task
+from keras_s4.datasets.shoulder_exercises import (
     FOLDS,
     SMARTWATCH_CLASSES,
     SMARTWATCH_RATE,
-    Labelled,
-    Recordings,
     smartwatch,
     smartwatch_recordings,
     smartwatch_split,
+    smartwatch_task,
 )
-from keras_s4.datasets.speech import KEYWORD_RATE, KEYWORDS, keywords
+from keras_s4.datasets.speech import KEYWORD_RATE, KEYWORDS, keywords, keywords_task
+from keras_s4.datasets.task import Metric, Sensor, Splits, Task
+from keras_s4.recordings import Labelled, Recordings
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
@@ -21,10 +22,17 @@ __all__ = [
     "SMARTWATCH_CLASSES",
     "SMARTWATCH_RATE",
     "Labelled",
+    "Metric",
     "Recordings",
+    "Sensor",
+    "Splits",
+    "Task",
     "fashion_mnist",
+    "fashion_mnist_task",
     "keywords",
+    "keywords_task",
     "smartwatch",
     "smartwatch_recordings",
     "smartwatch_split",
+    "smartwatch_task",
 ]

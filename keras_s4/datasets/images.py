@@ -6,9 +6,12 @@ import gzip
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from keras_s4.datasets.recordings import Labelled
+from keras_s4.checks import choice
+from keras_s4.datasets.task import Sensor, Splits, Task
+from keras_s4.recordings import Labelled, Recordings
 
 FASHION_MNIST_CLASSES = (
     "T-shirt",
@@ -59,12 +62,31 @@ def fashion_mnist(order: str = "pixels", folder: Path | str | None = None) -> tu
     return (x[:kept], y[:kept]), (x[kept:], y[kept:]), (x_test, y_test)
 
 
+def fashion_mnist_task(order: str = "pixels") -> Task:
+    """Fashion-MNIST as a task; see `fashion_mnist`."""
+    choice(order, "fashion_mnist_task got order=", SHAPES)
+    length, features = SHAPES[order]
+    axes = tuple(f"column {column}" for column in range(1, features + 1)) if features > 1 else ("",)
+    return Task(
+        name=f"fashion-mnist-{order}",
+        title="Ten kinds of clothes told apart",
+        purpose=f"to recognise which of ten kinds of clothes a picture shows, from its {order} one after the other",
+        read=lambda: Splits(*(_each_by_itself(*part) for part in fashion_mnist(order))),
+        length=length,
+        hop=length,
+        sensors=(Sensor("brightness", axes),),
+        classes=FASHION_MNIST_CLASSES,
+    )
+
+
+def _each_by_itself(x: np.ndarray, y: np.ndarray) -> Recordings:
+    return Recordings(list(x), y, np.arange(len(x)))
+
+
 def _images(folder: Path | str | None) -> tuple[Labelled, Labelled]:
     """Images `[W, 28, 28]` of bytes and their labels, for training and test."""
     folder = folder or os.environ.get(FOLDER_VARIABLE) or (INSTALLED if INSTALLED.is_dir() else None)
     if folder is None:
-        import keras
-
         return keras.datasets.fashion_mnist.load_data()
     return tuple(
         (

@@ -10,7 +10,8 @@ import subprocess
 import numpy as np
 import scipy.signal
 
-from keras_s4.datasets.recordings import Labelled
+from keras_s4.datasets.task import Sensor, Splits, Task
+from keras_s4.recordings import Labelled, Recordings
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "one", "two")
 KEYWORD_RATE = 16_000
@@ -49,6 +50,35 @@ def keywords(frames: bool = True, utterances: int = 4, seed: int = 0) -> tuple[L
         ValueError: fewer than one utterance.
         RuntimeError: espeak-ng failed; what it said.
     """
+    splits = _spoken_splits(frames, utterances, seed)
+    return tuple((np.stack(recordings.signals), recordings.labels) for recordings in splits)
+
+
+def keywords_task(frames: bool = True, utterances: int = 4, seed: int = 0) -> Task:
+    """The keywords as a task; the arguments are those of `keywords`, and it takes minutes to speak them."""
+    choices = {"frames": frames, "utterances": utterances, "words_seed": seed}
+    return Task(
+        name="keywords",
+        title="Twelve synthetic words told apart",
+        purpose="to recognise which of twelve words a speech synthesiser says, from "
+        + ("the energies in 20 bands every 20 ms" if frames else "its sound"),
+        read=lambda: _spoken_splits(frames, utterances, seed),
+        length=SAMPLES // FRAME if frames else SAMPLES,
+        hop=SAMPLES // FRAME if frames else SAMPLES,
+        sensors=(
+            Sensor("energy", tuple(f"band {band}" for band in range(1, BANDS + 1)))
+            if frames
+            else Sensor("sound", ("",)),
+        ),
+        classes=KEYWORDS,
+        rate=KEYWORD_RATE / FRAME if frames else KEYWORD_RATE,
+        group="speaker",
+        choices=choices,
+    )
+
+
+def _spoken_splits(frames: bool, utterances: int, seed: int) -> Splits:
+    """The words of all speakers; every seventh speaker is for validation, and every seventh for the test."""
     if utterances < 1:
         raise ValueError(f"keywords got utterances={utterances}; expected at least 1.")
     parts: tuple[list, list, list] = ([], [], [])
@@ -56,8 +86,15 @@ def keywords(frames: bool = True, utterances: int = 4, seed: int = 0) -> tuple[L
     with concurrent.futures.ThreadPoolExecutor() as pool:  # espeak-ng runs in processes of its own
         jobs = [(index, pool.submit(_speaker, speaker, index, utterances, frames, seed)) for index, speaker in speakers]
         for index, job in jobs:
-            parts[{SPLIT - 2: 1, SPLIT - 1: 2}.get(index % SPLIT, 0)].append(job.result())
-    return tuple((np.concatenate([x for x, _ in part]), np.concatenate([y for _, y in part])) for part in parts)
+            parts[{SPLIT - 2: 1, SPLIT - 1: 2}.get(index % SPLIT, 0)].append((index, *job.result()))
+    return Splits(*map(_of_speakers, parts))
+
+
+def _of_speakers(spoken: list[tuple[int, np.ndarray, np.ndarray]]) -> Recordings:
+    """All utterances of some speakers, who are numbered."""
+    signals = [signal for _, x, _ in spoken for signal in x]
+    labels = np.concatenate([y for _, _, y in spoken])
+    return Recordings(signals, labels, np.repeat([index for index, *_ in spoken], [len(y) for _, _, y in spoken]))
 
 
 def speaker_variants() -> list[tuple[int, str]]:

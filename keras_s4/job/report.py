@@ -12,7 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_s4 import plots
-from keras_s4.datasets import SMARTWATCH_RATE
+from keras_s4.job.figures import confusion_matrix, score_against_size, streamed_recording
+
+# More groups than these are counted, not listed.
+LISTED_GROUPS = 20
 
 
 def _percent(value: float) -> str:
@@ -23,11 +26,15 @@ def _whole(value: int) -> str:
     return f"{value:,}"
 
 
-# Key of a row, heading, and how a value is shown.
-COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("row", "", str),
-    ("accuracy", "accuracy", _percent),
-    ("agreement", "equal labels", _percent),
+Column = tuple[str, str, Callable[[Any], str]]
+# By key: heading, and how a value is shown.
+SCORES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "accuracy": ("accuracy", _percent),
+    "agreement": ("equal labels", _percent),
+    "rmse": ("RMSE", "{:.4g}".format),
+    "snr": ("SNR in dB", "{:.1f}".format),
+}
+SIZES: tuple[Column, ...] = (
     ("parameters", "parameters", _whole),
     ("states", "DSS states", _whole),
     ("tflite_bytes", "bytes", _whole),
@@ -36,24 +43,21 @@ COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("multiply_accumulates", "MACs per step", _whole),
 )
 
-EXERCISES = {
-    "PEN": "pendulum",
-    "ABD": "abduction",
-    "FEL": "forward elevation",
-    "IR": "internal rotation",
-    "ER": "external rotation",
-    "TRAP": "trapezius extension",
-    "ROW": "upright row",
-}
+
+def columns(summary: dict[str, Any]) -> tuple[Column, ...]:
+    """Of the table: the key of a row, its heading, and how a value is shown."""
+    keys = (summary["metric"]["score"], summary["metric"]["likeness"])
+    return ("row", "", str), *((key, *SCORES[key]) for key in keys), *SIZES
 
 
 def table_cells(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the table as text; what does not apply is a dash."""
-    rows = [["–" if row[key] is None else show(row[key]) for key, _, show in COLUMNS] for row in summary["table"]]
-    return [heading for _, heading, _ in COLUMNS], rows
+    shown = columns(summary)
+    rows = [["–" if row[key] is None else show(row[key]) for key, _, show in shown] for row in summary["table"]]
+    return [heading for _, heading, _ in shown], rows
 
 
-def verdict(summary: dict[str, Any]) -> str:
+def state_verdict(summary: dict[str, Any]) -> str:
     """Whether the engines agree, and how far TensorFlow's interpreter is off, in two sentences; what was not run."""
     found = summary["comparison"]
     missing = found.get("missing", {})
@@ -66,9 +70,12 @@ def verdict(summary: dict[str, Any]) -> str:
     else:
         sentences = ["The emulator was compared with no other engine."]
     if "tensorflow" not in missing:
+        likeness = summary["metric"]["likeness"]
+        heading, show = SCORES[likeness]
+        value = found[likeness]["tensorflow"]
         sentences.append(
-            f"TensorFlow's reference interpreter, on the first {found['tensorflow_sequences']} windows: equal labels "
-            f"{found['agreement']['tensorflow']:.1%}, outputs within {found['tensorflow_difference']} of the others'."
+            f"TensorFlow's reference interpreter, on the first {found['tensorflow_sequences']} windows: {heading} "
+            f"{'–' if value is None else show(value)}, outputs within {found['tensorflow_difference']} of the others'."
         )
     return " ".join([*sentences, *(f"Not run: {stage} ({reason})" for stage, reason in missing.items())])
 
@@ -77,14 +84,13 @@ def render(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> st
     """The page as HTML that needs no other file and no script.
 
     Args:
-        summary: what `pipeline.summarize` returns.
+        summary: what `summarize` returns.
         spectra: what `spectrum.json` holds.
         stream: `stream.npz`.
 
     Raises:
         ValueError: `stream` is damaged; the message names it.
     """
-    recording = _read_stream(stream)
     headings, rows = table_cells(summary)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -95,32 +101,54 @@ def render(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> st
     )
     return environment.get_template("report.html").render(
         summary=summary,
+        task=summary["task"],
+        window=describe_window(summary["task"]),
+        groups={split: _listed(members, summary["task"]["group"]) for split, members in summary["groups"].items()},
+        score=SCORES[summary["metric"]["score"]][0],
         headings=headings,
         rows=rows,
-        verdict=verdict(summary),
-        exercises=EXERCISES,
-        figures={
-            "spectra": _image(plots.spectra(spectra)),
-            "size": _image(plots.accuracy_against_size(summary["tradeoff"])),
-            "confusion": _image(plots.confusion_matrix(summary["confusion"], summary["classes"])),
-            "stream": _image(
-                plots.streamed_recording(
-                    recording["signal"],
-                    recording["probabilities"],
-                    int(recording["label"]),
-                    summary["classes"],
-                    SMARTWATCH_RATE,
-                    int(recording["window"]),
-                )
-            ),
-        },
+        verdict=state_verdict(summary),
+        figures={name: _image(figure) for name, figure in _figures(summary, spectra, _read_stream(stream)).items()},
     )
+
+
+def describe_window(task: dict[str, Any]) -> str:
+    """How long a window is: "10 seconds", or "28 steps" where steps are not in time."""
+    if task["rate"] is None:
+        return f"{task['length']:,} steps"
+    seconds = task["length"] / task["rate"]
+    return f"{seconds:g} second{'' if seconds == 1 else 's'}" if seconds >= 1 else f"{1000 * seconds:g} milliseconds"
+
+
+def _figures(summary: dict[str, Any], spectra: dict[str, Any], recording: dict[str, np.ndarray]) -> dict[str, Figure]:
+    figures = {
+        "spectra": plots.spectra(spectra),
+        "size": score_against_size(summary["tradeoff"], summary["metric"]["score"]),
+        "stream": streamed_recording(
+            recording["signal"],
+            recording["outputs"],
+            recording["label"],
+            summary["task"],
+        ),
+    }
+    if summary["confusion"] is not None:
+        figures["confusion"] = confusion_matrix(summary["confusion"], summary["task"]["classes"])
+    return figures
+
+
+def _listed(members: list[Any], group: str | None) -> str:
+    """Who or what a split holds, in words."""
+    if group is None:
+        return ""
+    if len(members) > LISTED_GROUPS:
+        return f"{len(members):,} {group}s"
+    return ", ".join(map(str, members))
 
 
 def _read_stream(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as content:
-            return {name: content[name] for name in ("signal", "probabilities", "label", "window")}
+            return {name: content[name] for name in ("signal", "outputs", "label")}
     except Exception as error:  # zipfile and numpy each have errors of their own
         raise ValueError(
             f"{path} is damaged ({error}). Delete it and start again: what is missing is computed anew."
@@ -129,4 +157,4 @@ def _read_stream(path: Path) -> dict[str, np.ndarray]:
 
 def _image(figure: Figure) -> str:
     """A figure as a data URL; as an image of its own, so that names inside it cannot clash."""
-    return "data:image/svg+xml;base64," + base64.b64encode(plots.drawn(figure)).decode()
+    return "data:image/svg+xml;base64," + base64.b64encode(plots.draw(figure)).decode()

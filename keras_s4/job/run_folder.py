@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,12 @@ import keras
 
 from keras_s4.compression.fingerprints import differing
 from keras_s4.files import digest, digest_of, explained, json_bytes, locked, write_bytes
-from keras_s4.job.settings import Settings
-from keras_s4.saved_folder import recorded
 
 RECORD = "settings.json"
 WORK = ".keras-s4"
-# Files of a run that are no results: they are written again and again.
-SECONDS = "seconds.json"
-UNCHECKED = (RECORD, SECONDS)
+# Files of a run that are no results, but notes about it.
+SECONDS, RECORDINGS = "seconds.json", "recordings.json"
+UNCHECKED = (RECORD, SECONDS, RECORDINGS)
 
 
 class RunFolder:
@@ -33,7 +31,7 @@ class RunFolder:
 
     Args:
         path: of the folder; created if missing.
-        settings: of the run.
+        settings: of the run, all that its results depend on; JSON-ready.
         names: the files that the run will write.
         restart: remove what an earlier run wrote here.
 
@@ -43,9 +41,9 @@ class RunFolder:
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, path: Path, settings: Settings, names: Iterable[str], restart: bool = False):
+    def __init__(self, path: Path, settings: Mapping[str, Any], names: Iterable[str], restart: bool = False):
         self.path = Path(path)
-        self._settings = settings.figures()
+        self._settings = json.loads(json_bytes(settings))
         self._hashes: dict[str, str] = {}
         record = self._read_record()
         if record and restart:
@@ -55,7 +53,7 @@ class RunFolder:
         if record:
             self._check_settings(record["settings"])
         self._files: list[str] = record["files"] if record else []
-        self._hashes = record["hashes"] if record else {}
+        self._hashes = record.get("hashes", {}) if record else {}
         self._refuse_foreign(name for name in self._files if name not in self._hashes and name not in UNCHECKED)
         for name in self._hashes:
             self._check(name)
@@ -241,21 +239,20 @@ class RunFolder:
                 f"{self.path / RECORD} is damaged, so it is not known which files of this folder are the run's. Choose "
                 "another folder with --out, or delete this one."
             )
-        return record if "hashes" in record else record | {"hashes": self._adopted(record["files"])}
-
-    def _adopted(self, files: list[str]) -> dict[str, str]:
-        """Hashes for a run of an earlier version, which noted none: of the firmware those in its own record."""
-        there = {name: digest_of(self.path / name) for name in files if self.has(name) and name not in UNCHECKED}
-        saved = {
-            f"firmware/{name}": sha256 for name, sha256 in recorded(self.path / "firmware", "manifest.json").items()
-        }
-        return there | saved
+        return record
 
     def _write_record(self) -> None:
         self.write_note(RECORD, {"settings": self._settings, "files": self._files, "hashes": self._hashes})
 
     def _check_settings(self, there: dict[str, Any]) -> None:
         asked = self._settings
+        unknown = [name for name in asked if name not in there]
+        if unknown:
+            raise ValueError(
+                f"{self.path} holds a run of an earlier version, or of another kind: it says nothing of "
+                f"{', '.join(unknown)}. Choose another folder with --out, or remove the files of that run with "
+                "--restart."
+            )
         others = differing(asked, there)
         if others:
             found = ", ".join(f"{name}={there.get(name)!r}" for name in others)

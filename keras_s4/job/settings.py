@@ -1,4 +1,4 @@
-"""What a run of the main job can be asked for. Imports nothing heavy, so that `keras-s4 --help` is quick."""
+"""What a run of the job can be asked for, whatever its task. Imports nothing heavy: `keras-s4 --help` reads it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the main job is asked for.
+    """What the job is asked for.
 
     Args:
-        fold: which subjects are held out for the test, 0 to 4.
         seed: of weights, windows and dropout, at least 0.
         channels: H, width of the blocks.
         states: N, complex modes per channel of the full model.
@@ -25,7 +24,6 @@ class Settings:
         ValueError: a value of another type or out of range, by name.
     """
 
-    fold: int = 0
     seed: int = 0
     channels: int = 32
     states: int = 32
@@ -36,14 +34,11 @@ class Settings:
     batch_size: int = 32
 
     def __post_init__(self):
-        lowest = {"fold": 0, "seed": 0}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            least = lowest.get(field.name, 1)
+            least = 0 if field.name == "seed" else 1
             if field.name != "fraction" and (type(value) is not int or value < least):
                 raise ValueError(f"Settings got {field.name}={value!r}; expected a whole number of at least {least}.")
-        if self.fold > 4:
-            raise ValueError(f"Settings got fold={self.fold}; expected a whole number from 0 to 4.")
         if type(self.fraction) not in (int, float) or not 0.0 < self.fraction <= 1.0:
             raise ValueError(f"Settings got fraction={self.fraction!r}; expected a number above 0 and at most 1.")
 

@@ -1,4 +1,4 @@
-"""The classification tasks of the scripts in `scripts/reproduce/`, and the training of small models on them.
+"""How the scripts in `scripts/reproduce/` train small models on the tasks of `keras_s4.datasets`.
 
 A model is compiled once and trained many times: XLA needs as long to compile a training step as a run has steps.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_s4 import datasets, models
-from keras_s4.augmentation import RandomWindows
 from keras_s4.compression import accuracy_on
+from keras_s4.datasets import Splits, Task
 
 Arrays = tuple[np.ndarray, np.ndarray]
 # Gradient steps that Keras runs in one go; every training has a multiple of it.
@@ -21,36 +22,47 @@ STEPS_AT_ONCE = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """A data set, and how a model for it is built and trained.
+class Recipe:
+    """How models for a task are built and trained.
 
     Args:
-        name: of the task.
+        name: of the task, for the command line.
         title: printed.
-        input_shape: `(L, features)`.
-        classes: C.
+        task: what is learned; of the smartwatch recordings with the people of a fold held out.
         channels: H of the models, of two S4 blocks.
         batch_size: B.
         steps: gradient steps of a training.
         dropout: of the models.
         tested: how many of the validation or test sequences are used, the first ones.
+        folds: into which the recordings can be split.
     """
 
     name: str
     title: str
-    input_shape: tuple[int, int]
-    classes: int
+    task: Callable[[int], Task]
     channels: int
     batch_size: int
     steps: int
     dropout: float
     tested: int = 10_000
+    folds: int = 1
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """`(L, features)`."""
+        return self.task(0).input_shape
+
+    @property
+    def classes(self) -> int:
+        """C."""
+        return len(self.task(0).classes)
 
     def batches(self, seed: int, steps: int) -> Arrays:
         """What a training of so many gradient steps sees, in order."""
-        if self.name == "smartwatch":
-            return _augmented_windows(self.recordings(seed)[0], seed, steps, self.batch_size)
-        x, y = self.arrays()[0]
+        task = self.task(self.fold(seed))
+        if task.augment is not None:
+            return _augmented_windows(task, seed, steps, self.batch_size)
+        x, y = task.windows("train")
         random = np.random.default_rng(seed)
         epochs = -(-steps * self.batch_size // len(x))
         order = np.concatenate([random.permutation(len(x)) for _ in range(epochs)])[: steps * self.batch_size]
@@ -58,32 +70,47 @@ class Task:
 
     def evaluation(self, part: str, seed: int = 0) -> Arrays:
         """The "validation" or the "test" data; of the smartwatch, that of the people of fold `seed`."""
-        index = {"validation": 1, "test": 2}[part]
-        if self.name == "smartwatch":
-            return self.recordings(seed)[index].windows()
-        x, y = self.arrays()[index]
+        x, y = self.task(self.fold(seed)).windows(part)
         return x[: self.tested], y[: self.tested]
 
     def arrays(self) -> tuple[Arrays, Arrays, Arrays]:
-        """The data for training, validation and test; of all tasks but the smartwatch's."""
-        return _keywords() if self.name == "keywords" else datasets.fashion_mnist(self.name)
+        """The windows for training, validation and test of the first fold."""
+        return tuple(self.task(0).windows(split) for split in ("train", "validation", "test"))
 
     def fold(self, seed: int) -> int:
         """Which split of the data a seed has: of the smartwatch recordings its fold, otherwise always the same."""
-        return seed % datasets.FOLDS if self.name == "smartwatch" else 0
+        return seed % self.folds
 
-    def recordings(self, seed: int):
-        """The smartwatch recordings for training, validation and test, by person."""
-        return datasets.smartwatch_split(self.fold(seed))
+    def recordings(self, seed: int) -> Splits:
+        """The recordings for training, validation and test; those of the smartwatch by person."""
+        return self.task(self.fold(seed)).splits
 
+
+@functools.cache
+def _pixels(fold: int) -> Task:
+    return datasets.fashion_mnist_task("pixels")
+
+
+@functools.cache
+def _rows(fold: int) -> Task:
+    return datasets.fashion_mnist_task("rows")
+
+
+@functools.cache
+def _keywords(fold: int) -> Task:
+    """Spoken once a process: it takes minutes."""
+    return datasets.keywords_task()
+
+
+_smartwatch = functools.cache(datasets.smartwatch_task)
 
 TASKS = {
-    task.name: task
-    for task in (
-        Task("pixels", "Fashion-MNIST by pixel", (784, 1), 10, 16, 50, 200, 0.0, tested=5_000),
-        Task("rows", "Fashion-MNIST by row", (28, 28), 10, 16, 50, 1500, 0.0),
-        Task("smartwatch", "Smartwatch", (500, 6), 7, 16, 32, 300, 0.1),
-        Task("keywords", "Synthetic keywords", (50, 20), 12, 24, 50, 1500, 0.1),
+    recipe.name: recipe
+    for recipe in (
+        Recipe("pixels", "Fashion-MNIST by pixel", _pixels, 16, 50, 200, 0.0, tested=5_000),
+        Recipe("rows", "Fashion-MNIST by row", _rows, 16, 50, 1500, 0.0),
+        Recipe("smartwatch", "Smartwatch", _smartwatch, 16, 32, 300, 0.1, folds=datasets.FOLDS),
+        Recipe("keywords", "Synthetic keywords", _keywords, 24, 50, 1500, 0.1),
     )
 }
 
@@ -92,12 +119,12 @@ class Trainer:
     """One compiled model of a state size, for any number of trainings.
 
     Args:
-        task: what it learns.
+        recipe: of the task that it learns.
         states: N, modes a channel.
     """
 
-    def __init__(self, task: Task, states: int):
-        self.task = task
+    def __init__(self, recipe: Recipe, states: int):
+        self.recipe = recipe
         self.states = states
         self.model = self._build()
         self.rate = _WarmupCosine()
@@ -125,8 +152,8 @@ class Trainer:
         for variable in self.model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         self.rate.begin(steps, learning_rate)
-        x, y = self.task.batches(seed, steps)
-        self.model.fit(x, y, batch_size=self.task.batch_size, shuffle=False, verbose=0, callbacks=[self.rate])
+        x, y = self.recipe.batches(seed, steps)
+        self.model.fit(x, y, batch_size=self.recipe.batch_size, shuffle=False, verbose=0, callbacks=[self.rate])
         return self.model
 
     def holding(self, model: keras.Model) -> keras.Model:
@@ -135,14 +162,14 @@ class Trainer:
         return self.model
 
     def _build(self) -> keras.Model:
-        task = self.task
+        recipe = self.recipe
         # Poles for every channel, as in the reduced models: equal sizes have equal numbers of parameters.
         return models.classifier(
-            task.input_shape,
-            task.classes,
-            task.channels,
+            recipe.input_shape,
+            recipe.classes,
+            recipe.channels,
             self.states,
-            dropout=task.dropout,
+            dropout=recipe.dropout,
             dss={"per_channel_poles": True},
         )
 
@@ -166,14 +193,9 @@ def accuracy(model: keras.Model, data: Arrays) -> float:
     return accuracy_on(*data, batch_size=500)(model)
 
 
-@functools.cache
-def _keywords() -> tuple[Arrays, Arrays, Arrays]:
-    """Spoken once a process: it takes minutes."""
-    return datasets.keywords()
-
-
-def _augmented_windows(recordings, seed: int, steps: int, batch_size: int) -> Arrays:
-    windows = RandomWindows(recordings, windows=steps * batch_size, batch_size=batch_size, seed=seed)
+def _augmented_windows(task: Task, seed: int, steps: int, batch_size: int) -> Arrays:
+    recordings = task.splits.train
+    windows = task.augment(recordings, task.length, windows=steps * batch_size, batch_size=batch_size, seed=seed)
     parts = [windows[index] for index in range(steps)]
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 

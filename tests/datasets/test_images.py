@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from keras_s4.datasets import FASHION_MNIST_CLASSES, fashion_mnist, images
+from keras_s4.datasets import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task, images
 
 COUNTS = {"train": 10_005, "t10k": 7}
 
@@ -80,6 +80,18 @@ def test_damaged_file_is_named(folder, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=r"t10k-images-idx3-ubyte.gz is damaged.*Download it again"):
         fashion_mnist(folder=folder)
+
+
+@pytest.mark.parametrize("order", ["pixels", "rows"])
+def test_the_task_has_the_same_sequences(folder, monkeypatch, order):
+    monkeypatch.setenv(images.FOLDER_VARIABLE, str(folder))
+    task = fashion_mnist_task(order)
+    for split, (x, y) in zip(("train", "validation", "test"), fashion_mnist(order), strict=True):
+        assert x.shape[1:] == task.input_shape
+        for found, wanted in zip(task.windows(split), (x, y), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(ValueError, match="order="):
+        fashion_mnist_task("columns")
 
 
 def test_ten_classes():

@@ -24,6 +24,18 @@ def test_speakers_are_in_one_part_each_and_words_in_all(few_speakers):
 
 
 @spoken
+@pytest.mark.parametrize("frames", [True, False])
+def test_the_task_has_the_same_words_by_speaker(few_speakers, frames):
+    task = speech.keywords_task(frames, utterances=1)
+    for split, (x, y) in zip(("train", "validation", "test"), speech.keywords(frames, utterances=1), strict=True):
+        assert x.shape[1:] == task.input_shape
+        for found, wanted in zip(task.windows(split), (x, y), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert [sorted(set(part.subjects)) for part in task.splits] == [[0, 1, 2, 3, 4], [5], [6]]
+    assert task.rate * len(speech.KEYWORDS) > 0 and task.input_shape[0] / task.rate == 1.0
+
+
+@spoken
 def test_frames_are_those_of_the_sound_and_repeatable(few_speakers):
     (sound, y), *_ = speech.keywords(frames=False, utterances=1)
     (frames, same_y), *_ = speech.keywords(utterances=1)

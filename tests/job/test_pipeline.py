@@ -5,37 +5,23 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from tasks import CLASSES, make_recordings, sines
 
-from keras_s4 import datasets, training
-from keras_s4.datasets import Recordings
-from keras_s4.job import pipeline, report, stages
+from keras_s4 import training
+from keras_s4.augmentation import RandomWindows
+from keras_s4.job import pipeline, report
 from keras_s4.job.run_folder import RunFolder
 from keras_s4.job.settings import Settings
 from keras_s4.tflite import runtimes
 
-LENGTH, CLASSES = 60, 7
 SETTINGS = Settings(channels=4, states=4, blocks=1, epochs=2, retrain_epochs=1, batch_size=8)
-
-
-def small_recordings(subjects, seed):
-    """One recording a class and subject: sines whose frequency is the class."""
-    random = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(CLASSES), len(subjects))
-    times = np.arange(200)[:, None]
-    signals = [
-        np.sin(times * (0.05 + 0.1 * label) + random.uniform(0, 6, 6)) + 0.1 * random.normal(size=(200, 6))
-        for label in labels
-    ]
-    return Recordings([signal.astype(np.float32) for signal in signals], labels, np.tile(subjects, CLASSES))
+TASK = sines(augment=RandomWindows)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_job():
-    """Short windows of small recordings, and no XLA, which would compile longer than such a training lasts."""
+def no_xla():
+    """It would compile longer than such a training lasts."""
     with pytest.MonkeyPatch.context() as patch:
-        parts = tuple(small_recordings(subjects, seed) for seed, subjects in enumerate(([1, 2], [3], [4])))
-        patch.setattr(datasets, "smartwatch_split", lambda fold: parts)
-        patch.setattr(stages, "LENGTH", LENGTH)
         patch.setattr(training, "fit_windows", functools.partial(training.fit_windows, jit_compile=False))
         yield
 
@@ -43,7 +29,7 @@ def small_job():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    return folder, pipeline.run(folder, SETTINGS)
+    return folder, pipeline.run(TASK, folder, SETTINGS)
 
 
 @pytest.fixture
@@ -83,8 +69,9 @@ def test_table_holds_what_was_measured(finished):
     assert sum(map(sum, summary["confusion"])) == summary["test_windows"]
     correct = sum(summary["confusion"][index][index] for index in range(CLASSES))
     assert correct / summary["test_windows"] == pytest.approx(rows["TFLM"]["accuracy"])
-    assert summary["settings"] == SETTINGS.figures()
-    assert not set(summary["subjects"]["train"]) & set(summary["subjects"]["test"])
+    assert summary["settings"] == {"fold": 0, **SETTINGS.figures()}
+    assert summary["groups"] == {"train": [1, 2], "validation": [3], "test": [4]}
+    assert summary["task"]["classes"] == list(TASK.classes)
     assert {"python", "keras", "tensorflow", "tflite-micro", "keras-s4"} <= set(summary["versions"])
 
 
@@ -97,15 +84,15 @@ def test_without_tflm_the_job_runs_to_its_end(copied, monkeypatch):
     folder, summary = copied
     monkeypatch.setattr(runtimes, "load_tflm", missing)
     (folder / "sizes.json").unlink()
-    again = pipeline.run(folder, SETTINGS)
+    again = pipeline.run(TASK, folder, SETTINGS)
     rows = {row["row"]: row for row in again["table"]}
     assert list(rows)[-2:] == ["emulator", "C99"]
     assert rows["C99"]["accuracy"] == rows["emulator"]["accuracy"]
     assert rows["Keras retrained"]["arena_bytes"] is None
     assert again["confusion"] == summary["confusion"]
     assert again["comparison"]["bit_exact"]
-    assert "Emulator and C are equal" in report.verdict(again)
-    assert "tflm (There is no wheel for this computer.)" in report.verdict(again)
+    assert "Emulator and C are equal" in report.state_verdict(again)
+    assert "tflm (There is no wheel for this computer.)" in report.state_verdict(again)
     assert "C99" in (folder / "report.html").read_text()
 
 
@@ -121,7 +108,7 @@ def test_second_run_computes_nothing(finished, monkeypatch):
     folder, summary = finished
     monkeypatch.setattr(training, "fit_windows", lambda *_: pytest.fail("trained again"))
     before = results(folder)
-    assert pipeline.run(folder, SETTINGS) == json.loads(json.dumps(summary))
+    assert pipeline.run(TASK, folder, SETTINGS) == json.loads(json.dumps(summary))
     after = results(folder)
     assert {path for path in before if before[path] != after[path]} <= {folder / "settings.json"}
 
@@ -148,12 +135,12 @@ def test_run_interrupted_in_every_stage_ends_with_the_same_result(finished, tmp_
     seen = {stage: {} for stage in places}
     for stage, place in places.items():
         with pytest.raises(KeyboardInterrupt):
-            pipeline.run(tmp_path, SETTINGS, interrupt_at(stage, place, seen[stage]))
+            pipeline.run(TASK, tmp_path, SETTINGS, interrupt_at(stage, place, seen[stage]))
         assert not (tmp_path / pipeline.STAGES[stage].results[-1]).exists()
     # Two epochs of 9 batches; interrupted in the second, the training goes on at its beginning.
     assert seen["reduce"]["train"] == [0, *range(10, 19), 1]
     assert seen["report"]["train"] == [1]
-    again = pipeline.run(tmp_path, SETTINGS)
+    again = pipeline.run(TASK, tmp_path, SETTINGS)
     for name in ("table", "confusion", "tradeoff", "ranks"):
         assert again[name] == summary[name]
     assert again["manifest"]["sha256"] == summary["manifest"]["sha256"]
@@ -166,14 +153,14 @@ def test_interrupted_training_that_is_damaged_names_the_folder(tmp_path):
     (tmp_path / ".keras-s4" / "trained").mkdir(parents=True)
     (tmp_path / ".keras-s4" / "trained" / "latest.weights.h5").write_bytes(b"half")
     with pytest.raises(ValueError, match=r"trained cannot be continued .*Delete that folder"):
-        pipeline.run(tmp_path, SETTINGS)
+        pipeline.run(TASK, tmp_path, SETTINGS)
 
 
 def test_computing_a_stage_again_renews_those_after_it(copied):
     folder, _ = copied
     before = results(folder)
     (folder / "sizes.json").unlink()
-    pipeline.run(folder, SETTINGS)
+    pipeline.run(TASK, folder, SETTINGS)
     renewed = {path.name for path, time in results(folder).items() if before[path] != time}
     assert {"model.tflite", "sizes.json", "verification.json", "tradeoff.json", "summary.json"} <= renewed
     assert not {"trained.keras", "reduced.keras", "spectrum.json", "retrained.keras"} & renewed
@@ -189,7 +176,7 @@ def test_a_finished_run_whose_result_was_changed_is_no_success(copied, name):
         with pytest.raises(
             ValueError, match=rf"{name} is damaged \(it is not what the run wrote; .*Delete it and start"
         ):
-            pipeline.run(folder, SETTINGS)
+            pipeline.run(TASK, folder, SETTINGS)
         assert results(folder) == before
 
 
@@ -199,7 +186,7 @@ def test_a_finished_run_whose_firmware_was_partly_deleted_writes_it_again(copied
     (folder / "firmware" / "mine.c").write_text("mine")
     (folder / "firmware" / "golden.npz").unlink()
     shutil.rmtree(folder / "firmware" / "c99")
-    again = pipeline.run(folder, SETTINGS)
+    again = pipeline.run(TASK, folder, SETTINGS)
     assert {path: path.read_bytes() for path in whole} == whole
     assert (folder / "firmware" / "mine.c").read_text() == "mine"
     assert again["table"] == summary["table"]
@@ -214,7 +201,7 @@ def test_a_result_that_is_damaged_while_the_run_goes_on_is_not_read(copied):
             (folder / "sizes.json").write_text("{}")
 
     with pytest.raises(ValueError, match=r"sizes\.json is damaged"):
-        pipeline.run(folder, SETTINGS, damage)
+        pipeline.run(TASK, folder, SETTINGS, damage)
 
 
 def test_a_program_killed_before_a_result_was_in_its_place_goes_on(copied):
@@ -223,20 +210,77 @@ def test_a_program_killed_before_a_result_was_in_its_place_goes_on(copied):
     record["hashes"]["tradeoff.json"] = "0" * 64
     (folder / "settings.json").write_text(json.dumps(record))
     (folder / "tradeoff.json").unlink()
-    assert pipeline.run(folder, SETTINGS)["tradeoff"] == json.loads(json.dumps(summary["tradeoff"]))
+    assert pipeline.run(TASK, folder, SETTINGS)["tradeoff"] == json.loads(json.dumps(summary["tradeoff"]))
 
 
-def test_a_run_of_an_earlier_version_goes_on_and_its_firmware_is_checked(copied, monkeypatch):
-    folder, summary = copied
+def test_a_run_of_an_earlier_version_is_refused_and_can_be_removed(copied):
+    """It noted no task, and an even earlier one no hashes."""
+    folder, _ = copied
     record = json.loads((folder / "settings.json").read_text())
-    del record["hashes"]
-    (folder / "settings.json").write_text(json.dumps(record))
-    (folder / "firmware" / "model.tflite").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"firmware/model\.tflite is damaged"):
-        pipeline.run(folder, SETTINGS)
-    (folder / "firmware" / "model.tflite").unlink()
-    monkeypatch.setattr(training, "fit_windows", lambda *_: pytest.fail("trained again"))
-    assert pipeline.run(folder, SETTINGS)["table"] == summary["table"]
+    earlier = {"settings": {"fold": 0, **SETTINGS.figures()}, "files": record["files"]}
+    (folder / "settings.json").write_text(json.dumps(earlier))
+    before = results(folder)
+    with pytest.raises(ValueError, match=r"of an earlier version, .*says nothing of task, .*--restart"):
+        pipeline.run(TASK, folder, SETTINGS)
+    assert results(folder) == before
+
+    def at_once(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(TASK, folder, SETTINGS, at_once, restart=True)
+    assert not (folder / "trained.keras").exists()
+
+
+def test_a_run_of_another_task_or_split_is_refused(copied):
+    folder, _ = copied
+    for change, message in (
+        ({"name": "waves"}, r"holds a run with task='sines', but task='waves' was asked for"),
+        ({"choices": {"fold": 3}}, r"holds a run with fold=0, but fold=3 was asked for"),
+        ({"length": 40}, r"length=60, but length=40"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pipeline.run(sines(**change), folder, SETTINGS)
+
+
+def test_a_choice_that_a_setting_is_named_after_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has the choices seed, which are settings of every job"):
+        pipeline.run(sines(choices={"seed": 1}), tmp_path / "run", SETTINGS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_with_other_recordings(copied):
+    folder, _ = copied
+    (folder / "tradeoff.json").unlink()
+    changed = sines(read=lambda: (make_recordings([1, 2], 0), make_recordings([3], 1), make_recordings([4], 9)))
+    before = results(folder)
+    with pytest.raises(ValueError, match=r"that began with other recordings for test\. .*--restart"):
+        pipeline.run(changed, folder, SETTINGS)
+    assert {path for path, time in results(folder).items() if before[path] != time} <= {folder / "settings.json"}
+
+
+def test_recordings_that_do_not_fit_are_refused_before_the_training(tmp_path):
+    with pytest.raises(ValueError, match=r"got classes from 0 to 6; the model knows 3"):
+        pipeline.run(sines(classes=("A", "B", "C")), tmp_path, SETTINGS)
+    assert not (tmp_path / "trained.keras").exists()
+
+
+def test_quantities_are_measured_from_recordings_to_firmware(tmp_path):
+    task = sines(targets=("frequency",), meanings={}, rate=None, group=None)
+    summary = pipeline.run(task, tmp_path, SETTINGS)
+    rows = {row["row"]: row for row in summary["table"]}
+    assert summary["comparison"]["bit_exact"] and summary["confusion"] is None
+    assert rows["TFLM"]["rmse"] == rows["emulator"]["rmse"] == rows["C99"]["rmse"]
+    x, y = task.windows("test")
+    model = keras.saving.load_model(tmp_path / "retrained.keras", compile=False)
+    error = np.sqrt(np.mean((model.predict(x, verbose=0) - y) ** 2))
+    assert rows["Keras retrained"]["rmse"] == pytest.approx(error, rel=1e-5)
+    assert rows["TFLM"]["snr"] > 15.0
+    points = [*summary["tradeoff"]["truncated"], summary["tradeoff"]["trained"]]
+    assert all(0 < point["rmse"] < 2 for point in points)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert "RMSE against size" in page and "windows of 60 steps" in page and "None" not in page
 
 
 @pytest.mark.parametrize("noted", ["[]", "{", '{"done": 3}', '{"done": {"train": NaN, "reduce": "2"}}', "null"])
@@ -244,12 +288,12 @@ def test_seconds_of_another_form_are_forgotten(copied, noted):
     folder, _ = copied
     (folder / "seconds.json").write_text(noted)
     (folder / "summary.json").unlink()
-    assert set(pipeline.run(folder, SETTINGS)["seconds"]) <= {"report"}
+    assert set(pipeline.run(TASK, folder, SETTINGS)["seconds"]) <= {"report"}
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    run = RunFolder(tmp_path / "run", SETTINGS, ["a.json"])
+    run = RunFolder(tmp_path / "run", SETTINGS.figures(), ["a.json"])
     (tmp_path / "run" / "firmware").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"holds firmware/model\.c, which this program did not write"):
         run.claim(["firmware/model.c"])
@@ -264,23 +308,23 @@ def test_restart_removes_what_the_run_wrote_and_nothing_else(copied):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(folder, Settings(**{**SETTINGS.figures(), "seed": 1}), at_once, restart=True)
+        pipeline.run(TASK, folder, Settings(**{**SETTINGS.figures(), "seed": 1}), at_once, restart=True)
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert left == {"notes.txt", "firmware/mine.c", "settings.json", "seconds.json"}
+    assert left == {"notes.txt", "firmware/mine.c", "settings.json", "seconds.json", "recordings.json"}
 
 
 def test_other_settings_are_refused_and_nothing_is_touched(copied):
     folder, _ = copied
     before = results(folder)
     with pytest.raises(ValueError, match=r"holds a run with seed=0, but seed=1 was asked for. .*--out.*--restart"):
-        pipeline.run(folder, Settings(**{**SETTINGS.figures(), "seed": 1}))
+        pipeline.run(TASK, folder, Settings(**{**SETTINGS.figures(), "seed": 1}))
     assert results(folder) == before
 
 
 def test_foreign_files_are_neither_overwritten_nor_removed(tmp_path):
     (tmp_path / "trained.keras").write_text("mine")
     with pytest.raises(ValueError, match=r"holds trained\.keras, which this program did not write"):
-        pipeline.run(tmp_path, SETTINGS)
+        pipeline.run(TASK, tmp_path, SETTINGS)
     assert (tmp_path / "trained.keras").read_text() == "mine"
 
 
@@ -288,7 +332,7 @@ def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, monk
     monkeypatch.setattr(training, "fit_windows", lambda *_: pytest.fail("trained before the folder was tried"))
     (tmp_path / "taken").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="Cannot write"):
-        pipeline.run(tmp_path / "taken" / "run", SETTINGS)
+        pipeline.run(TASK, tmp_path / "taken" / "run", SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +349,7 @@ def test_damaged_file_is_named(copied, damaged, missing):
     content = (folder / damaged).read_bytes()
     (folder / damaged).write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=rf"{damaged} is damaged .*Delete it and start again"):
-        pipeline.run(folder, SETTINGS)
+        pipeline.run(TASK, folder, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +373,7 @@ def test_damaged_settings_are_refused_and_nothing_is_touched(tmp_path, content, 
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "run" / "settings.json").write_text(content)
     with pytest.raises(ValueError, match=r"settings.json is damaged.*--out, or delete"):
-        pipeline.run(tmp_path / "run", SETTINGS, restart=restart)
+        pipeline.run(TASK, tmp_path / "run", SETTINGS, restart=restart)
     assert (tmp_path / "mine").exists()
     assert (tmp_path / "run" / "settings.json").read_text() == content
 
@@ -338,7 +382,6 @@ def test_damaged_settings_are_refused_and_nothing_is_touched(tmp_path, content, 
     ("changes", "message"),
     [
         ({"epochs": 0}, "epochs=0; expected a whole number of at least 1"),
-        ({"fold": 5}, "fold=5"),
         ({"fraction": 0.0}, "fraction=0.0"),
         ({"fraction": float("nan")}, "fraction=nan"),
         ({"fraction": "0.5"}, "fraction='0.5'; expected a number"),

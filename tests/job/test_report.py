@@ -15,7 +15,7 @@ SPECTRA = {"block_1/dss": {"spectrum": [1.0, 0.1], "channel_spectra": [[1.0, 0.1
 @pytest.fixture
 def stream(tmp_path):
     path = tmp_path / "stream.npz"
-    np.savez(path, signal=np.ones((20, 6)), probabilities=np.full((20, 2), 0.5), label=1, window=10)
+    np.savez(path, signal=np.ones((20, 6)), outputs=np.full((20, 2), 0.5), label=1)
     return path
 
 
@@ -56,10 +56,11 @@ def test_names_are_text_and_no_markup(stream):
     summary = copy.deepcopy(SUMMARY)
     summary["table"][0]["row"] = name
     summary["ranks"] = {name: {"full": 4, "kept": 1}}
-    summary["classes"] = [name] * len(summary["classes"])
+    summary["task"] |= {"classes": [name, name], "name": name, "title": name, "purpose": name, "group": name}
     page = Page(report.render(summary, {name: SPECTRA["block_1/dss"]}, stream))
     assert "script" not in page.tags
-    assert page.words.count(name) == 2
+    for text in (name, f"{name} on a microcontroller", f"{name}s"):
+        assert text in page.words
 
 
 def test_same_run_gives_the_same_page(stream):
@@ -69,7 +70,9 @@ def test_same_run_gives_the_same_page(stream):
 def test_difference_between_emulator_and_tflm_stands_out(stream):
     summary = copy.deepcopy(SUMMARY)
     summary["comparison"] |= {"bit_exact": False, "first_difference": "pooling/sum[3] of sequence 1 at step 7"}
-    assert report.verdict(summary).startswith("EMULATOR, TFLM AND C DIFFER: pooling/sum[3] of sequence 1 at step 7.")
+    assert report.state_verdict(summary).startswith(
+        "EMULATOR, TFLM AND C DIFFER: pooling/sum[3] of sequence 1 at step 7."
+    )
     assert re.search(r'class="verdict bad"', report.render(summary, SPECTRA, stream))
 
 
@@ -77,3 +80,32 @@ def test_damaged_recording_is_named(stream):
     stream.write_bytes(stream.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"stream.npz is damaged .*Delete it"):
         report.render(SUMMARY, SPECTRA, stream)
+
+
+@pytest.mark.parametrize(
+    ("length", "rate", "words"),
+    [
+        (500, 50.0, "10 seconds"),
+        (50, 50.0, "1 second"),
+        (75, 50.0, "1.5 seconds"),
+        (10, 50.0, "200 milliseconds"),
+        (1028, None, "1,028 steps"),
+    ],
+)
+def test_length_of_a_window_in_words(length, rate, words):
+    assert report.describe_window({"length": length, "rate": rate}) == words
+
+
+def test_the_page_says_what_the_task_says(stream):
+    page = report.render(SUMMARY, SPECTRA, stream)
+    words = " ".join(" ".join(Page(page).words).split())
+    assert "Seven sines told apart on a microcontroller" in words
+    assert "trained to recognise which of seven sines a wave is;" in words
+    assert "on buoys that the training had never seen" in words
+    assert "windows of 3 seconds of the test buoys (3, 4)" in words
+    assert "A: a <wave>." in words
+
+
+def test_many_groups_are_counted(stream):
+    summary = SUMMARY | {"groups": {"train": list(range(1000)), "validation": [2], "test": [3, 4]}}
+    assert "1,000 buoys" in Page(report.render(summary, SPECTRA, stream)).words

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from keras_s4.job.run_folder import RunFolder
-from keras_s4.job.settings import Settings
 
+SETTINGS = {"task": "waves", "seed": 0}
 NAMES = ("numbers.json", "firmware/model.c", "last.json")
 
 
 def write_all(path):
     """Two stages: a file; files of a folder, and a last one."""
-    run = RunFolder(path, Settings(), NAMES)
+    run = RunFolder(path, SETTINGS, NAMES)
     for results in (NAMES[:1], NAMES[1:]):
         if run.is_whole(results):
             continue
@@ -77,7 +77,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path):
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):
-    first, second = (RunFolder(tmp_path, Settings(), NAMES) for _ in range(2))
+    first, second = (RunFolder(tmp_path, SETTINGS, NAMES) for _ in range(2))
     with first.alone(), pytest.raises(ValueError, match=r"Another program is at work in .*--out"), second.alone():
         pytest.fail("both ran")
     with second.alone():
@@ -85,8 +85,8 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
 
 
 def test_results_of_a_users_own_are_not_taken_for_the_runs(tmp_path):
-    RunFolder(tmp_path, Settings(), NAMES)
+    RunFolder(tmp_path, SETTINGS, NAMES)
     (tmp_path / "last.json").write_text("mine")
     with pytest.raises(ValueError, match=r"holds last\.json, which this program did not write"):
-        RunFolder(tmp_path, Settings(), NAMES)
+        RunFolder(tmp_path, SETTINGS, NAMES)
     assert (tmp_path / "last.json").read_text() == "mine"

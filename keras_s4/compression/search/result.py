@@ -157,8 +157,8 @@ class SearchResult(Brief):
         contents = {
             "search.json": json_bytes(self.figures()),
             "search.txt": str(self).encode(),
-            "pareto.svg": plots.drawn(figure),
-            "pareto.png": plots.drawn(figure, "png"),
+            "pareto.svg": plots.draw(figure),
+            "pareto.png": plots.draw(figure, "png"),
         }
         return write_folder(self.folder, contents)
 

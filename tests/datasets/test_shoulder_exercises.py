@@ -1,4 +1,4 @@
-"""Recordings and windows; the smartwatch data, its checksum and its splits by subject."""
+"""The smartwatch data: its checksum, its splits by subject, and the task that it becomes."""
 
 import hashlib
 import importlib.util
@@ -15,61 +15,13 @@ from keras_s4.datasets import (
     smartwatch,
     smartwatch_recordings,
     smartwatch_split,
+    smartwatch_task,
 )
-from keras_s4.datasets import recordings as module
+from keras_s4.datasets import shoulder_exercises as module
 
 needs_smartwatch = pytest.mark.skipif(
     importlib.util.find_spec("seglearn") is None, reason="the recordings come with seglearn"
 )
-
-
-@pytest.fixture
-def recordings():
-    """Each sample says where it comes from: 100 * recording + time."""
-    lengths = (10, 4, 7)
-    signals = [(100 * index + np.arange(steps, dtype=np.float32))[:, None] for index, steps in enumerate(lengths)]
-    return Recordings(signals, np.array([5, 6, 7]), np.array([1, 2, 1]))
-
-
-class TestRecordings:
-    @pytest.mark.parametrize(
-        ("length", "hop", "starts", "labels"),
-        [
-            (4, 3, [0, 3, 6, 100, 200, 203], [5, 5, 5, 6, 7, 7]),
-            (4, 100, [0, 100, 200], [5, 6, 7]),
-            (5, 5, [0, 5, 200], [5, 5, 7]),
-            (10, 1, [0], [5]),
-        ],
-    )
-    def test_windows(self, recordings, length, hop, starts, labels):
-        x, y = recordings.windows(length, hop)
-        np.testing.assert_array_equal(x[:, :, 0], np.array(starts)[:, None] + np.arange(length))
-        np.testing.assert_array_equal(y, labels)
-        assert x.dtype == np.float32
-
-    @pytest.mark.parametrize(("length", "hop"), [(0, 1), (-5, 1), (4, 0), (4, -1)])
-    def test_refused_windows(self, recordings, length, hop):
-        with pytest.raises(ValueError, match=f"length={length}, hop={hop}; expected whole numbers of at least 1"):
-            recordings.windows(length, hop)
-
-    def test_no_window(self, recordings):
-        with pytest.raises(ValueError, match="No recording holds a window of 11 steps; the longest has 10"):
-            recordings.windows(11, 1)
-        with pytest.raises(ValueError, match="the longest has 0"):
-            recordings.take([]).windows(1, 1)
-
-    def test_choice(self, recordings):
-        assert len(recordings) == 3
-        chosen = recordings.of_subjects([1])
-        assert [signal[0, 0] for signal in chosen.signals] == [0, 200]
-        np.testing.assert_array_equal(chosen.labels, [5, 7])
-        np.testing.assert_array_equal(chosen.subjects, [1, 1])
-
-    def test_parts_in_time_are_disjoint_and_complete(self, recordings):
-        first, second = recordings.part(0, 0.7), recordings.part(0.7, 1)
-        for whole, start, end in zip(recordings.signals, first.signals, second.signals, strict=True):
-            np.testing.assert_array_equal(np.concatenate([start, end]), whole)
-        assert [len(signal) for signal in first.signals] == [7, 3, 5]
 
 
 class TestFile:
@@ -172,3 +124,17 @@ class TestSmartwatch:
     def test_no_window(self, loaded):
         with pytest.raises(ValueError, match="No recording holds a window of 1000000 steps"):
             smartwatch(length=1_000_000)
+
+    def test_the_task_has_the_windows_of_the_fold(self, loaded):
+        task = smartwatch_task(3)
+        for split, (x, y) in zip(("train", "validation", "test"), smartwatch(3), strict=True):
+            found_x, found_y = task.windows(split)
+            np.testing.assert_array_equal(found_x, x)
+            np.testing.assert_array_equal(found_y, y)
+        x, y = task.batches(batch_size=8, seed=0)[0]
+        assert x.shape == (8, *task.input_shape) and y.shape == (8,)
+        assert task.outputs == SMARTWATCH_CLASSES and task.choices == {"fold": 3}
+
+    def test_a_task_of_a_fold_that_there_is_not(self):
+        with pytest.raises(ValueError, match="fold=5; expected a whole number from 0 to 4"):
+            smartwatch_task(5)

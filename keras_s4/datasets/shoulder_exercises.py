@@ -1,78 +1,32 @@
-"""Recordings of sensors, and the smartwatch recordings that the package seglearn brings along."""
+"""Shoulder exercises recorded with a smartwatch: the recordings that the package seglearn brings along."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.util
 import io
 from pathlib import Path
 
 import numpy as np
+from sklearn.model_selection import GroupKFold
 
-from keras_s4.brief import Brief
+from keras_s4.augmentation import RandomWindows
+from keras_s4.datasets.task import Sensor, Splits, Task
+from keras_s4.recordings import Labelled, Recordings
 
 SMARTWATCH_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
-SMARTWATCH_CLASSES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 SMARTWATCH_RATE = 50.0
+SMARTWATCH_EXERCISES = {
+    "PEN": "pendulum",
+    "ABD": "abduction",
+    "FEL": "forward elevation",
+    "IR": "internal rotation",
+    "ER": "external rotation",
+    "TRAP": "trapezius extension",
+    "ROW": "upright row",
+}
+SMARTWATCH_CLASSES = tuple(SMARTWATCH_EXERCISES)
 FOLDS = 5
-
-Labelled = tuple[np.ndarray, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Recordings(Brief):
-    """Labelled signals of different lengths.
-
-    Args:
-        signals: R arrays `[steps, features]`, float32.
-        labels: class of each recording, `[R]`.
-        subjects: who was recorded, `[R]`.
-    """
-
-    signals: list[np.ndarray]
-    labels: np.ndarray
-    subjects: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.signals)
-
-    def of_subjects(self, subjects) -> Recordings:
-        """The recordings of these subjects."""
-        return self.take(np.flatnonzero(np.isin(self.subjects, subjects)))
-
-    def take(self, indices) -> Recordings:
-        """The recordings at these indices."""
-        return Recordings([self.signals[index] for index in indices], self.labels[indices], self.subjects[indices])
-
-    def part(self, start: float, stop: float) -> Recordings:
-        """Each recording from fraction `start` to fraction `stop` of its length, for splits in time."""
-        signals = [signal[round(start * len(signal)) : round(stop * len(signal))] for signal in self.signals]
-        return Recordings(signals, self.labels, self.subjects)
-
-    def windows(self, length: int = 500, hop: int = 250) -> Labelled:
-        """All windows of `length` steps, `hop` steps apart: `[W, length, features]` and their labels `[W]`."""
-        counts = self.window_counts(length, hop)
-        pieces = [
-            signal[start : start + length]
-            for signal, count in zip(self.signals, counts, strict=True)
-            for start in range(0, count * hop, hop)
-        ]
-        return np.stack(pieces), np.repeat(self.labels, counts)
-
-    def window_counts(self, length: int, hop: int) -> list[int]:
-        """How many windows each recording holds, `[R]`.
-
-        Raises:
-            ValueError: a length or hop below 1, or no recording is long enough.
-        """
-        if length < 1 or hop < 1:
-            raise ValueError(f"windows got length={length}, hop={hop}; expected whole numbers of at least 1.")
-        counts = [max(0, (len(signal) - length) // hop + 1) for signal in self.signals]
-        if not any(counts):
-            longest = max((len(signal) for signal in self.signals), default=0)
-            raise ValueError(f"No recording holds a window of {length} steps; the longest has {longest}.")
-        return counts
 
 
 def smartwatch_recordings() -> Recordings:
@@ -115,18 +69,46 @@ def smartwatch(fold: int = 0, length: int = 500, hop: int = 250) -> tuple[Labell
 
 def smartwatch_split(fold: int = 0, length: int = 500, hop: int = 250) -> tuple[Recordings, Recordings, Recordings]:
     """The recordings behind `smartwatch(fold)`: train, validation and test, no subject in two of them."""
-    if fold not in range(FOLDS):
-        raise ValueError(f"smartwatch got fold={fold!r}; expected a whole number from 0 to {FOLDS - 1}.")
+    _check_fold(fold)
     recordings = smartwatch_recordings()
     rest, test = _split_subjects(recordings, FOLDS, fold, length, hop)
     train, validation = _split_subjects(rest, FOLDS - 1, 0, length, hop)
     return train, validation, test
 
 
+def smartwatch_task(fold: int = 0) -> Task:
+    """The smartwatch recordings as a task: windows of 10 s, trained on with the variations of `RandomWindows`.
+
+    Args:
+        fold: which subjects are held out, 0 to 4; see `smartwatch`.
+    """
+    _check_fold(fold)
+    axes = ("x", "y", "z")
+    return Task(
+        name="smartwatch",
+        title="Seven exercises told apart",
+        purpose="to recognise which of seven shoulder exercises a person does, from the accelerometer and gyroscope of "
+        "a smartwatch",
+        read=lambda: Splits(*smartwatch_split(fold)),
+        length=500,
+        hop=250,
+        sensors=(Sensor("acceleration", axes, "g"), Sensor("angular velocity", axes, "rad/s")),
+        classes=SMARTWATCH_CLASSES,
+        rate=SMARTWATCH_RATE,
+        group="subject",
+        choices={"fold": int(fold)},
+        meanings=SMARTWATCH_EXERCISES,
+        augment=RandomWindows,
+    )
+
+
+def _check_fold(fold: int) -> None:
+    if fold not in range(FOLDS):
+        raise ValueError(f"smartwatch got fold={fold!r}; expected a whole number from 0 to {FOLDS - 1}.")
+
+
 def _split_subjects(recordings: Recordings, folds: int, fold: int, length: int, hop: int):
     """Both sides of one fold of GroupKFold, whose folds depend on how many windows each subject has."""
-    from sklearn.model_selection import GroupKFold
-
     groups = np.repeat(recordings.subjects, recordings.window_counts(length, hop))
     kept, held_out = list(GroupKFold(folds).split(groups, groups=groups))[fold]
     return recordings.of_subjects(np.unique(groups[kept])), recordings.of_subjects(np.unique(groups[held_out]))

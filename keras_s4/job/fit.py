@@ -1,0 +1,77 @@
+"""A training that may be interrupted, and ends with the same model as one in a single go."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_s4 import training
+from keras_s4.files import explained
+from keras_s4.job.job import Job, Report
+
+
+def fit(job: Job, model: keras.Model, name: str, epochs: int, learning_rate: float) -> None:
+    """Trains a model from where an interrupted training stopped, and saves it."""
+    backup = job.folder.work / name.removesuffix(".keras")
+    windows = job.epoch_windows
+    job.report(0, epochs * len(windows), "compiling")
+    callbacks = [_Backup(backup), _Epochs(windows, job.settings.seed, job.report)]
+    compile_model = training.compile_classifier if job.task.classes else training.compile_regressor
+    training.fit_windows(model, windows, epochs, learning_rate, callbacks, compile_model=compile_model)
+    job.folder.save_model(name, model)
+    shutil.rmtree(backup, ignore_errors=True)
+
+
+class _Backup(keras.callbacks.BackupAndRestore):
+    """Continues an interrupted training, and says which folder to delete where it cannot."""
+
+    def __init__(self, folder):
+        # Kept until the trained model is saved, and twice, since a killed program may leave half of one.
+        super().__init__(str(folder), double_checkpoint=True, delete_checkpoint=False)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Restores weights, optimizer and epoch."""
+        try:
+            super().on_train_begin(logs)
+        except Exception as error:  # h5py, json and Keras each have errors of their own
+            raise ValueError(
+                f"The interrupted training in {self.backup_dir} cannot be continued ({error}). Delete that folder and "
+                "start again: this training then begins anew."
+            ) from error
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keeps weights, optimizer and epoch."""
+        with explained(Path(self.backup_dir)):
+            super().on_epoch_end(epoch, logs)
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Gives each epoch randomness of its own, so that a continued training is the same as one in a single go."""
+
+    def __init__(self, windows: keras.utils.PyDataset, seed: int, report: Report):
+        super().__init__()
+        self._windows = windows
+        self._seed = seed
+        self._report = report
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the windows, their order and the dropout."""
+        self._epoch = epoch
+        self._windows.epoch = epoch
+        source = np.random.default_rng((self._seed, epoch))
+        random.seed(int(source.integers(2**63)))  # Keras shuffles the batches with it
+        for variable in self.model.variables:
+            if variable.name == "seed_generator_state":
+                variable.assign(source.integers(2**32, size=2, dtype=np.uint32))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports the loss and the metric so far."""
+        steps, epochs = self.params["steps"], self.params["epochs"]
+        metric = f"accuracy {logs['accuracy']:.0%}" if "accuracy" in logs else f"RMSE {logs['rmse']:.3g}"
+        note = f"epoch {self._epoch + 1}/{epochs} loss {logs['loss']:.2f} {metric}"
+        self._report(self._epoch * steps + batch + 1, epochs * steps, note)

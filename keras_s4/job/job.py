@@ -1,0 +1,76 @@
+"""What the stages of a job share: the task, the folder, the settings, and what several of them compute."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_s4.compression.fingerprints import differing, digest
+from keras_s4.datasets import Task
+from keras_s4.job.run_folder import RECORDINGS, RunFolder
+from keras_s4.job.settings import Settings
+from keras_s4.tflite import Converted, convert
+
+CALIBRATION_WINDOWS = 256
+
+Report = Callable[[int, int, str], None]
+
+
+class Job:
+    """What the stages share.
+
+    Args:
+        task: what is learned.
+        folder: takes the results.
+        settings: of the run.
+
+    Attributes:
+        report: called as `report(done, all, note)` by the stage that runs.
+    """
+
+    def __init__(self, task: Task, folder: RunFolder, settings: Settings):
+        self.task = task
+        self.folder = folder
+        self.settings = settings
+        self.report: Report = lambda done, total, note: None
+        self._recordings_are_checked = False
+
+    def check_recordings(self) -> None:
+        """Makes sure that the recordings are those that the run began with.
+
+        Raises:
+            ValueError: they were changed since.
+        """
+        if self._recordings_are_checked:
+            return
+        splits = self.task.splits._asdict()
+        found = {name: digest(part.signals, part.labels, part.subjects) for name, part in splits.items()}
+        noted = self.folder.read_json(RECORDINGS) if self.folder.has(RECORDINGS) else found
+        others = differing(found, noted)
+        if others:
+            raise ValueError(
+                f"{self.folder.path} holds a run of task {self.task.name!r} that began with other recordings for "
+                f"{', '.join(others)}. Choose another folder with --out, or begin anew with --restart."
+            )
+        self.folder.write_note(RECORDINGS, found)
+        self._recordings_are_checked = True
+
+    @functools.cached_property
+    def calibration(self) -> np.ndarray:
+        """Windows of the training data, `[W, L, features]`."""
+        x, _ = self.task.windows("train")
+        chosen = np.random.default_rng(self.settings.seed).permutation(len(x))[:CALIBRATION_WINDOWS]
+        return x[np.sort(chosen)]
+
+    @functools.cached_property
+    def firmware(self) -> Converted:
+        """The converted retrained model."""
+        return convert(self.folder.load_model("retrained.keras"), self.calibration)
+
+    @functools.cached_property
+    def epoch_windows(self) -> keras.utils.PyDataset:
+        """What is trained on."""
+        return self.task.batches(self.settings.batch_size, self.settings.seed)
