@@ -9,8 +9,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_s4 import models, ranks, reduce, spectrum, training
-from keras_s4.compression import parts_of
+from keras_s4 import models, training
+from keras_s4.compression import parts_of, ranks, reduce, spectrum
 from keras_s4.datasets import Task
 from keras_s4.job.fit import fit
 from keras_s4.job.job import Job
