@@ -33,8 +33,8 @@ def define(**fields) -> type[Operation]:
 @pytest.mark.parametrize("kind", OPERATIONS, ids=lambda kind: kind.__name__)
 class TestEveryOperation:
     def test_stands_in_every_reader_under_its_family(self, kind):
-        assert family(KERNELS[kind]) == family(EXPANSIONS[kind]) == family(kind)
-        assert kind in TRANSLATORS
+        found = {family(KERNELS[kind]), family(EXPANSIONS[kind]), family(TRANSLATORS[kind].translate)}
+        assert found == {family(kind)}
 
     def test_has_real_arithmetic(self, kind):
         assert kind in real_arithmetic.RUNS
