@@ -82,7 +82,11 @@ def translate_extremum(operation: Maximum | Minimum, source: Translation) -> Non
     source.elementwise(operation.output, [a, b], value)
 
 
-@translates(Requantize, does=lambda operation: "copy" if operation.is_copy else "in other units", looks_up=True)
+@translates(
+    Requantize,
+    does=lambda operation: "copy" if operation.is_copy else "in other units",
+    looks_up=lambda operation: not operation.is_copy,
+)
 def translate_requantize(operation: Requantize, source: Translation) -> None:
     """See `operations.Requantize`."""
     x, output = operation.input, operation.output

@@ -20,7 +20,7 @@ class Translator:
         translate: appends statements and constants.
         does: what an operation does, for a comment; or a function that says so of an operation.
         looks_up: whether the elements of the output are stored one by one, by `Translation.assignment`, so that a table
-            behind them can be looked up in the same loop.
+            behind them can be looked up in the same loop; or a function that says so of an operation.
         inlined: whether an element can be computed where it is read, and is then stored nowhere.
         inlines: whether each element of an input is read once, in the loop that stores the element of the output: the
             place for those that are `inlined`.
@@ -29,7 +29,7 @@ class Translator:
 
     translate: Translate
     does: str | Callable[..., str]
-    looks_up: bool = False
+    looks_up: bool | Callable[..., bool] = False
     inlined: bool = False
     inlines: bool = False
     helper: Callable[[Operation], Tensor | None] | None = None
@@ -38,6 +38,10 @@ class Translator:
         """What an operation does."""
         return self.does if isinstance(self.does, str) else self.does(operation)
 
+    def can_look_up(self, operation: Operation) -> bool:
+        """Whether a table behind an operation can be looked up in its loop."""
+        return self.looks_up if isinstance(self.looks_up, bool) else self.looks_up(operation)
+
 
 TRANSLATORS: dict[type[Operation], Translator] = {}
 
@@ -45,7 +49,7 @@ TRANSLATORS: dict[type[Operation], Translator] = {}
 def translates(
     *operations: type[Operation],
     does: str | Callable[..., str],
-    looks_up: bool = False,
+    looks_up: bool | Callable[..., bool] = False,
     inlined: bool = False,
     inlines: bool = False,
     helper: Callable[[Operation], Tensor | None] | None = None,

@@ -76,7 +76,7 @@ def _tabulated(program: Program, outputs_from: int) -> dict[str, Lookup]:
     for index, (before, lookup) in enumerate(zip(program.operations, program.operations[1:], strict=False)):
         if not isinstance(lookup, Lookup) or index + 1 == outputs_from or lookup.input.name not in once:
             continue
-        if translator_of(before).looks_up and before.result is lookup.input:
+        if translator_of(before).can_look_up(before) and before.result is lookup.input:
             found[lookup.input.name] = lookup
     return found
 

@@ -67,6 +67,13 @@ def test_sums_of_every_step_of_a_block_may_be_read():
     assert_equal_to_emulator(program, random_inputs(program, 2, 10))
 
 
+def test_a_table_behind_a_copy_is_looked_up():
+    b = Builder(0)
+    x = b.activation(5, "int8", 0.05, -17, "x")
+    program = b.program(x, b.lookup(b.requantize(x, "int8", 0.05, -17)))
+    assert_equal_to_emulator(program, random_inputs(program, 2, 40))
+
+
 def test_a_stream_may_be_cut_anywhere():
     program = model(1, lowered=True)
     inputs = random_inputs(program, 1, 60)
