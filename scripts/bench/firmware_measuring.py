@@ -135,7 +135,7 @@ def least_instructions(operation) -> float:
     """
     from keras_s4.tflite.program.operations import DiagonalStep, FullyConnected
 
-    size = math.prod(operation.next_state.shape if not hasattr(operation, "output") else operation.output.shape)
+    size = math.prod(operation.result.shape)
     match operation:
         case DiagonalStep():
             # Loads of state and constants, a store; products with the input, the pole and the readout.
@@ -148,18 +148,27 @@ def least_instructions(operation) -> float:
     return 4 * size  # two loads or a table, a product or a sum, a store
 
 
-def layer_rows(program, cost: dict[str, Any]) -> list[dict]:
-    """Each operation with its instructions and the least."""
+def name_in_counts(operation) -> str:
+    """What instructions are counted under: class and result of an operation."""
     from keras_s4.tflite.c99.names import printable
 
-    rows = []
-    least = {}
-    for operation in program.operations:
-        output = getattr(operation, "output", None) or operation.next_state
-        least[f"{type(operation).__name__}: {printable(output.name)}"] = least_instructions(operation)
-    for name, instructions in cost["operations"].items():
-        if name in least:
-            rows.append({"operation": name, "instructions": instructions, "least": least[name]})
+    return f"{type(operation).__name__}: {printable(operation.result.name)}"
+
+
+def layer_rows(program, cost: dict[str, Any]) -> list[dict]:
+    """Each operation with its instructions and the least; constant work, such as a reshape, has none.
+
+    Raises:
+        RuntimeError: most instructions are counted under names that no operation has.
+    """
+    least = {name_in_counts(operation): least_instructions(operation) for operation in program.operations}
+    rows = [
+        {"operation": name, "instructions": instructions, "least": least[name]}
+        for name, instructions in cost["operations"].items()
+        if name in least
+    ]
+    if 2 * sum(row["instructions"] for row in rows) < sum(cost["operations"].values()):
+        raise RuntimeError(f"Instructions are counted under {', '.join(cost['operations'])}, not {', '.join(least)}.")
     return rows
 
 
@@ -221,12 +230,8 @@ def measure_hostile(program, steps: int) -> dict[str, int]:
 
 def outputs_cost(program, cost: dict[str, Any]) -> float:
     """Instructions a step of what only outputs need, which is left out when nobody asks for them."""
-    from keras_s4.tflite.c99.names import printable
     from keras_s4.tflite.c99.schedule import schedule
 
     plan = schedule(program)
-    last = {
-        f"{type(operation).__name__}: {printable(operation.output.name)}"
-        for operation in plan.program.operations[plan.outputs_from :]
-    }
+    last = {name_in_counts(operation) for operation in plan.program.operations[plan.outputs_from :]}
     return sum(instructions for name, instructions in cost["operations"].items() if name in last)
