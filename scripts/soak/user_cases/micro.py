@@ -96,7 +96,7 @@ def on_avr() -> None:
     """Compiled by avr-gcc, run by simavr."""
     if not (shutil.which("avr-gcc") and shutil.which("simavr")):
         raise Wrong("not tried: avr-gcc and simavr are missing (Debian: gcc-avr avr-libc simavr)")
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "firmware_tests", "-k", "avr"], cwd=root, capture_output=True, text=True
     )
