@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from keras_s4.tflite.program.operations import Operation
 from keras_s4.tflite.program.operations.operation import internal, read, written
 from keras_s4.tflite.program.tensors import Tensor
 
+GUIDE = Path(__file__).parents[3] / "tflite" / "README.md"
 OPERATIONS = [getattr(operations, name) for name in operations.__all__ if name != "Operation"]
 PROGRAMS = {name: single(name) for name in SINGLE}
 
@@ -112,3 +115,10 @@ class TestDefinition:
                 output: Tensor = written()
 
                 holds_state = True
+
+
+def test_the_guides_operation_is_equal_in_all_readers():
+    chapter = GUIDE.read_text().partition("## Add an operation")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"^```python\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
+    assert example.count("assert_array_equal") == 3
+    exec(compile(example, str(GUIDE), "exec"), {"__name__": "example"})
