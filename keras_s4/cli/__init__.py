@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+
 from keras_s4.cli import interruption
 
 
 def main() -> None:
     """What the command `keras-s4` runs."""
     interruption.leave_at_once()
-    from keras_s4.cli.commands import app
-    from keras_s4.cli.console import plain_streams, written_output
-
-    plain_streams()
-    with written_output():
-        app()
+    importlib.import_module("keras_s4.cli.commands").run()
 
 
 def __getattr__(name: str):
     if name == "app":
-        from keras_s4.cli.commands import app
-
-        return app
+        return importlib.import_module("keras_s4.cli.commands").app
     raise AttributeError(f"module 'keras_s4.cli' has no attribute {name!r}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_s4.cli.console import DEBUG
+from keras_s4.cli.console import DEBUG, plain_streams, written_output
 from keras_s4.cli.convert import convert
 from keras_s4.cli.demo import demo
 from keras_s4.cli.reduce import reduce
@@ -24,6 +24,13 @@ app = typer.Typer(
 )
 for command in (demo, spectrum, reduce, tune, convert):
     app.command()(command)
+
+
+def run() -> None:
+    """Runs what the command line asks for."""
+    plain_streams()
+    with written_output():
+        app()
 
 
 def _show_version(wanted: bool) -> None:

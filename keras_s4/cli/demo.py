@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Column, Table
 
 from keras_s4.cli import files
-from keras_s4.cli.console import Bars, console, one_message, quiet_start, show_table
+from keras_s4.cli.console import one_message
+from keras_s4.cli.loading import start
 from keras_s4.job.settings import Settings
 
 DEFAULTS = Settings()
@@ -45,31 +44,4 @@ def demo(
     with one_message(out):
         settings = Settings(seed, channels, states, blocks, fraction, epochs, retrain_epochs)
         files.check_places({}, {}, out=out)
-        with console().status("Starting TensorFlow ..."), quiet_start():
-            from keras_s4 import datasets
-            from keras_s4.job import pipeline
-        with Bars({name: stage.title for name, stage in pipeline.STAGES.items()}) as bars:
-            summary = pipeline.run(datasets.smartwatch_task(fold), out, settings, bars.update, restart)
-        _show(summary, out)
-
-
-def _show(summary: dict[str, Any], out: Path) -> None:
-    """The table, the verdict and where to find the rest."""
-    from keras_s4.job import report
-
-    headings, rows = report.table_cells(summary)
-    table = Table(
-        *(Column(text.replace(" ", "\n"), justify="right", vertical="bottom", no_wrap=True) for text in headings),
-        title=f"{summary['test_windows']} test windows of people whom the training has never seen",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-    )
-    table.columns[0].justify = "left"
-    for row in rows:
-        table.add_row(*row)
-    show_table(table)
-    style = None if summary["comparison"]["bit_exact"] else "bold red"
-    console().print(report.state_verdict(summary), style=style, soft_wrap=False)
-    console().print(f"Firmware: {out / 'firmware'}\nFigures:  {out / 'report.html'}")
+        start("demo").run(out, fold, settings, restart)

@@ -1,12 +1,9 @@
-"""Models and data that commands read, and what they write."""
+"""Files that commands read and write: data, numbers, and whether a place can be written. Imports nothing heavy."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import tempfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,46 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 
 from keras_s4.cli.kinds import HDF5, KERAS, NPY, NPZ, kind_of
-from keras_s4.cli.messages import message_of
-from keras_s4.files import json_bytes, write_bytes, write_model
+from keras_s4.files import json_bytes, write_bytes
 
 TRAINING = ("x", "y")
 VALIDATION = ("x_validation", "y_validation")
-SAVE_MODEL = "Save one with model.save('NAME.keras')."
+# What `tune` writes, besides what a search keeps; the record has the hashes.
+TUNED, TUNED_FIGURE, TUNED_RECORD = ("model.keras", "tuning.json"), "pareto.svg", "files.json"
 SAVE_DATA = "Write one with numpy.savez('NAME.npz', {})."
-
-
-def load_model(path: Path):
-    """A saved Keras model.
-
-    Where what it was compiled with is not known, as a loss of the user's own, it is not compiled.
-
-    Raises:
-        ValueError: there is no such file, it is of another kind or damaged, or holds classes that are not known.
-    """
-    import keras
-
-    import keras_s4.layers  # noqa: F401  (Keras finds the classes of a saved model only if they are loaded)
-
-    _check_is_file("model", path, SAVE_MODEL)
-    _check_is_model(path)
-    with warnings.catch_warnings():
-        # Of an optimizer that has made no step; no command needs its variables.
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-        try:
-            return keras.saving.load_model(path)
-        except Exception as error:  # zipfile, zlib, h5py, json and Keras each have errors of their own
-            compiled = error
-        try:
-            model = keras.saving.load_model(path, compile=False)
-        except Exception as error:
-            raise ValueError(_unreadable(path, error)) from error
-    reason = _unknown_class(compiled) or message_of(compiled).splitlines()[0]
-    typer.echo(f"Warning: {path} is used without what it was compiled with: {reason} is not known.", err=True)
-    return model
 
 
 def load_arrays(path: Path, *needed: str) -> dict[str, np.ndarray]:
@@ -66,7 +32,7 @@ def load_arrays(path: Path, *needed: str) -> dict[str, np.ndarray]:
             another length than its labels, or holds something other than finite numbers.
     """
     advice = SAVE_DATA.format(", ".join(f"{name}=..." for name in needed))
-    _check_is_file("file", path, advice)
+    check_is_file("file", path, advice)
     kind = kind_of(path)
     if kind not in (NPZ, NPY):
         words = {KERAS: "a Keras model, not data", HDF5: "an HDF5 file"}.get(kind, kind)
@@ -139,112 +105,29 @@ def check_model_name(path: Path) -> None:
         raise ValueError(f"The model cannot be saved as {path}; give a name that ends in .keras.")
 
 
-def check_figure_name(path: Path | None) -> None:
-    """Refuses a kind of figure that cannot be drawn.
-
-    Raises:
-        ValueError: the name ends in something else.
-    """
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    if path is not None and _kind_of_figure(path) not in kinds:
-        raise ValueError(
-            f"--figure is {path}; give a name that ends in .svg, .png, .pdf or another of {', '.join(kinds)}."
-        )
-
-
-def save_model(model, path: Path) -> None:
-    """Saves a Keras model, whole or not at all.
-
-    Raises:
-        ValueError: the name does not end in .keras.
-        OSError: it cannot be written.
-    """
-    check_model_name(path)
-    write_model(_followed(path), model)
-
-
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Writes figures to a file, if one is wanted."""
     if path is not None:
-        write_bytes(_followed(path), json_bytes(figures))
+        write_bytes(follow_link(path), json_bytes(figures))
 
 
-def write_figure(path: Path | None, figure) -> None:
-    """Draws a figure into a file of the kind that its name tells, if one is wanted."""
-    from keras_s4 import plots
-
-    if path is not None:
-        write_bytes(_followed(path), plots.draw(figure, _kind_of_figure(path)))
+def follow_link(path: Path) -> Path:
+    """Where a user's own link leads: a file that is asked for by name is written there."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
-def _kind_of_figure(path: Path) -> str:
-    return path.suffix.removeprefix(".").lower() or "svg"
+def check_is_file(what: str, path: Path, advice: str) -> None:
+    """Refuses what cannot be read.
 
-
-def _check_is_file(what: str, path: Path, advice: str) -> None:
+    Raises:
+        ValueError: no such file, a folder, or one that may not be read.
+    """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file. {advice}")
     if not path.exists():
         raise ValueError(f"There is no {what} {path}. {advice}")
     if not os.access(path, os.R_OK):
         raise ValueError(f"{path} may not be read: you lack the permission.")
-
-
-def _check_is_model(path: Path) -> None:
-    """Refuses what is no model by its first bytes or its name, since Keras then says that there is no such file."""
-    kind = kind_of(path)
-    if kind == KERAS and path.suffix != ".keras":
-        raise ValueError(f"{path} is a Keras model, but its name does not end in .keras. Rename it.")
-    if kind == HDF5 and path.suffix not in (".h5", ".hdf5"):
-        raise ValueError(f"{path} is an HDF5 file, the format of older Keras versions. Rename it to {path.stem}.h5.")
-    if kind == KERAS and not _describes_a_model(path):
-        raise ValueError(
-            f"{path} is damaged: its config.json describes no model. Copy it again, or save the model again."
-        )
-    if kind not in (KERAS, HDF5):
-        words = {NPZ: "an .npz file of arrays", NPY: "an .npy file with an array"}.get(kind, kind)
-        raise ValueError(f"Keras cannot read {path}: it is {words}. {SAVE_MODEL}")
-
-
-def _describes_a_model(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            described = json.loads(archive.read("config.json"))
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RecursionError, NotImplementedError):
-        return False
-    return isinstance(described, dict) and isinstance(described.get("class_name"), str)
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    """Why Keras could not read a model, and what to do."""
-    text = message_of(error)
-    unknown = _unknown_class(error)
-    if unknown:
-        return (
-            f"{path} holds {unknown}, which is neither of Keras nor of keras_s4, so this command does not know it. Use "
-            "it from Python: import what defines it, under @keras.saving.register_keras_serializable(), load the "
-            "model, and call keras_s4.spectrum, keras_s4.reduce or keras_s4.tflite.convert."
-        )
-    if "Lambda" in text and "safe_mode" in text:
-        return (
-            f"{path} holds a Lambda layer, whose code is not taken from a file. Write what it computes with layers of "
-            "Keras, and save the model again."
-        )
-    if "No model config found" in text:
-        return f"{path} holds weights alone. Save the whole model with model.save('NAME.keras')."
-    if isinstance(error, (zipfile.BadZipFile, zlib.error, EOFError, json.JSONDecodeError, KeyError, OSError)):
-        return f"{path} is damaged: {text}. Copy it again, or save the model again."
-    return f"Keras cannot read {path}: {text}"
-
-
-def _unknown_class(error: BaseException) -> str | None:
-    """The class or function of a model that is not known, in words."""
-    found = re.search(r"Could not (?:locate|find) (class|function) '([^']+)'", str(error)) or re.search(
-        r"(Unknown (?:layer|object|loss function|metric function|optimizer)):? '?\"?([\w>.]+)", str(error)
-    )
-    return None if found is None else f"the {found[1].lower().removeprefix('unknown ')} {found[2]!r}"
 
 
 def _check_numbers(path: Path, name: str, array: np.ndarray) -> None:
@@ -277,8 +160,3 @@ def _check_writable(name: str, folder: Path) -> None:
         raise OSError(
             error.errno, f"{name} cannot be written: {there}: {error.strerror}. Choose another folder."
         ) from error
-
-
-def _followed(path: Path) -> Path:
-    """Where a user's own link leads: a file that is asked for by name is written there."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import console, one_message, quiet_start, show_table
+from keras_s4.cli.console import one_message
+from keras_s4.cli.loading import load, start
 
 
 def spectrum(
@@ -24,11 +25,7 @@ def spectrum(
     """
     with one_message():
         files.check_places({"the model": model, "--data": data}, {"--figure": figure, "--json": json})
-        files.check_figure_name(figure)
+        if figure is not None:
+            load("figures").check_figure_name(figure)
         inputs = None if data is None else files.load_arrays(data, "x")["x"]
-        with console().status("Starting TensorFlow ..."), quiet_start():
-            from keras_s4 import compression, plots
-        found = compression.spectrum(files.load_model(model), kind, inputs)
-        files.write_json(json, found.figures())
-        files.write_figure(figure, plots.spectra(found.curves()))
-        show_table(found.table())
+        start("spectrum").run(model, kind, inputs, figure, json)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import console, one_message, quiet_start, show_table
-from keras_s4.files import json_bytes, model_bytes
-from keras_s4.saved_folder import check_before, save_folder, with_record
-
-# Sequences that calibrate a converted model.
-CALIBRATED = 128
-# What the command itself writes, besides what the search keeps; `files.json` has the hashes.
-RESULTS, FIGURE, RECORD = ("model.keras", "tuning.json"), "pareto.svg", "files.json"
+from keras_s4.cli.console import one_message
+from keras_s4.cli.loading import start
+from keras_s4.saved_folder import check_before
 
 
 class By(StrEnum):
@@ -63,74 +56,18 @@ def tune(
         budgets = _budgets(budget or [])
         _check_fractions(relative_loss, target)
         needed = files.VALIDATION if by == By.RANK_TUNING else (*files.TRAINING, *files.VALIDATION)
-        names = (*RESULTS, FIGURE, RECORD) if by == By.RANK_TUNING else (*RESULTS, RECORD)
-        results = {str(out / name): out / name for name in (*names, "evaluations.json")}
-        files.check_places({"the model": model, "the data": data}, results | {"--json": json})
-        check_before(out, names, RECORD)
-        arrays = files.load_arrays(data, *needed)
-        with console().status("Starting TensorFlow ..."), quiet_start():
-            from keras_s4 import plots
-            from keras_s4.compression import parts_of
-        original = files.load_model(model)
-        parts = parts_of(original, kind)
         if by == By.RANK_TUNING:
             _refuse_budgets(budgets)
-            found, tuned = _rank_tuned(original, arrays, parts, target, relative_loss, method, out)
-        else:
-            found, tuned = _searched(original, arrays, parts, by, trials, epochs, budgets, seed, method, out)
-        contents = {"model.keras": model_bytes(tuned), "tuning.json": json_bytes(found.figures())}
+        names = (*files.TUNED, *([files.TUNED_FIGURE] if by == By.RANK_TUNING else []), files.TUNED_RECORD)
+        results = {str(out / name): out / name for name in (*names, "evaluations.json")}
+        files.check_places({"the model": model, "the data": data}, results | {"--json": json})
+        check_before(out, names, files.TUNED_RECORD)
+        arrays = files.load_arrays(data, *needed)
+        action = start("tune")
         if by == By.RANK_TUNING:
-            contents[FIGURE] = plots.draw(found.figure())
-        save_folder(out, with_record(contents, RECORD, {}))
-        files.write_json(json, found.figures())
-        show_table(found.table())
-        console().print(f"Model: {out / 'model.keras'}")
-
-
-def _rank_tuned(original, arrays, parts, target, relative_loss, method, out: Path):
-    from keras_s4 import compression
-    from keras_s4.compression.metrics import score_on
-    from keras_s4.compression.rank_tuning import rank_tuning
-
-    if target is None and relative_loss is None:
-        relative_loss = 0.014
-    found = rank_tuning(
-        original,
-        score_on(*(arrays[name] for name in files.VALIDATION)),
-        target,
-        relative_loss,
-        parts,
-        method=method.value,
-        cache=out / "evaluations.json",
-    )
-    return found, compression.reduce(original, found.ranks, method.value)
-
-
-def _searched(original, arrays, parts, by, trials, epochs, budgets, seed, method, out: Path):
-    from keras_s4 import tflite
-    from keras_s4.compression.search import search
-
-    x, y, *validation = (arrays[name] for name in (*files.TRAINING, *files.VALIDATION))
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True, console=console()) as progress:
-        bar = progress.add_task("trials", total=trials)
-        found = search(
-            original,
-            x,
-            y,
-            validation_data=tuple(validation),
-            folder=out,
-            budgets=budgets or None,
-            measure=functools.partial(tflite.measure, representative_data=x[:CALIBRATED]),
-            tuner=by.value,
-            trials=trials,
-            epochs=epochs,
-            seed=seed,
-            parts=parts,
-            methods=(method.value,),
-            on_trial=lambda trial: progress.advance(bar),
-        )
-    return found, found.best_model()
+            action.tune_ranks(model, arrays, target, relative_loss, kind, method, out, json)
+        else:
+            action.search_ranks(model, arrays, by.value, trials, epochs, budgets, seed, kind, method, out, json)
 
 
 def _budgets(texts: list[str]) -> dict[str, float]:

@@ -81,7 +81,8 @@ def evenly(count: int, wanted: int) -> np.ndarray:
 
 def given_task(model_file: Path, data: Path, sequences: int) -> Task:
     """A classifier from a file; what is not tested calibrates."""
-    from keras_s4.cli.files import load_arrays, load_model
+    from keras_s4.cli.actions.models import load_model
+    from keras_s4.cli.files import load_arrays
     from keras_s4.testing.reference_models import with_logits
 
     arrays = load_arrays(data, "x", "y")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.cli import files
+from keras_s4.cli.actions import convert, reduce, spectrum, tune
 
 
 def refusal(result):
@@ -191,7 +191,8 @@ def test_labels_of_another_number_are_refused(call, tmp_path, model_file):
 @pytest.fixture
 def no_work(monkeypatch):
     """Fails where a model is loaded."""
-    monkeypatch.setattr(files, "load_model", lambda path: pytest.fail("the work began"))
+    for action in (convert, reduce, spectrum, tune):
+        monkeypatch.setattr(action, "load_model", lambda path: pytest.fail("the work began"))
 
 
 @pytest.mark.parametrize(

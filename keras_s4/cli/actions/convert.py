@@ -1,0 +1,162 @@
+"""A model converted, analysed and verified as it was asked for; or the layers and operators that there are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from keras_s4 import tflite
+from keras_s4.cli.actions.models import load_model
+from keras_s4.cli.console import console, show_table
+from keras_s4.cli.files import write_json
+from keras_s4.scoring.outputs import checked_targets
+from keras_s4.tflite.application import folder
+from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
+from keras_s4.tflite.lowering import registry
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is converted, and how.
+
+    Args:
+        model: file that holds the model.
+        inputs: representative data, `[B, L, features]`.
+        length: steps of a window, None as the model has them.
+        states: "inputs" or "variables".
+        activations: one type, or types by layer.
+        steps: samples that an invoke takes, None for as few as can be.
+        dss: "operators" or "custom".
+        analyse: whether each layer is looked at first.
+        verify: file of the data to compare on, or None.
+        compared: its inputs `x` and targets `y`.
+    """
+
+    model: Path
+    inputs: np.ndarray
+    length: int | None
+    states: str
+    activations: str | Mapping[str, str]
+    steps: int | None
+    dss: str
+    analyse: bool
+    verify: Path | None
+    compared: Mapping[str, np.ndarray] | None
+
+    def run(self, out: Path | None, c: Path | None, json: Path | None) -> None:
+        """Converts, shows what was found, and saves what is wanted."""
+        folder.check_steps(self.dss)
+        if out is not None:
+            folder.check_folder(out)
+        if c is not None:
+            folder.check_c_folder(c)
+        original = load_model(self.model)
+        if self.compared:
+            checked_targets(original, **self.compared, task=None, who=f"{self.verify}:")
+        inputs, compared = self.inputs, self.compared
+        converted = tflite.convert(original, inputs, self.length, self.states, self.activations, self.steps)
+        analysis = tflite.analyse(converted, inputs, original) if self.analyse else None
+        compare = self.analyse and self.activations == "int8"
+        formats = tflite.compare_formats(original, inputs, self.length) if compare else None
+        verification = tflite.verify(converted, original, **compared) if compared else None
+        parts = {"analysis": analysis, "formats": formats, "verification": verification}
+        figures = {name: part.figures() for name, part in parts.items() if part}
+        write_json(json, {"manifest": converted.manifest} | figures)
+        if analysis:
+            _show_analysis(analysis)
+        if formats and formats.together:
+            show_table(formats.table())
+            console().print(formats.advice)
+        if verification:
+            _show_verification(verification)
+        show_table(_table(converted.manifest))
+        if out is not None:
+            converted.save(out, self.dss)
+            console().print(f"Firmware: {out}")
+        if c is not None:
+            converted.save_c(c)
+            console().print(f"C99: {c}")
+
+
+def list_supported(json: Path | None) -> None:
+    """Shows which layers can be converted, and into which operators."""
+    found = _supported(registry.supported_layers())
+    write_json(json, found)
+    _show_supported(found)
+
+
+def _supported(layers: list[str]) -> dict[str, Any]:
+    """Layers and operators, JSON-ready."""
+    return {
+        "layers": layers,
+        "operators": {
+            operator.name: {
+                "types": [{"inputs": list(inputs), "output": output} for inputs, output in operator.signatures],
+                "registration": operator.registration,
+            }
+            for operator in OPERATORS.values()
+        },
+    }
+
+
+def _show_supported(found: dict[str, Any]) -> None:
+    console().print(f"Layers that can be converted: {', '.join(found['layers'])}.", soft_wrap=False)
+    table = Table("operator", "types", "registration", title="Operators of TensorFlow Lite Micro that are used")
+    for name, operator in found["operators"].items():
+        types = "\n".join(f"{', '.join(pair['inputs'])} -> {pair['output']}" for pair in operator["types"])
+        table.add_row(name, types, operator["registration"])
+    show_table(table)
+
+
+def _show_analysis(analysis: tflite.Analysis) -> None:
+    """The tables and warnings; a model that cannot work is refused.
+
+    Raises:
+        ValueError: the refusals.
+    """
+    show_table(analysis.table())
+    show_table(analysis.noise_table())
+    for warning in analysis.warnings:
+        console().print(f"Warning: {warning}")
+    if analysis.refusals:
+        raise ValueError("\n".join(analysis.refusals))
+
+
+def _show_verification(verification: tflite.Verification) -> None:
+    """The comparison; a program that is not the file's, or not the model's, is refused.
+
+    Raises:
+        ValueError: where emulator, TensorFlow Lite Micro and C differ, or the model from them.
+    """
+    console().print(str(verification))
+    if not verification.bit_exact:
+        raise ValueError(f"The program differs between its engines: {verification.first_difference}.")
+    for output in verification.outputs:
+        if output.verdict == "WRONG":
+            raise ValueError(
+                f"The program does not do what the model does. Output {output.name}: {output.verdict_row()}."
+            )
+
+
+def _table(manifest: dict[str, Any]) -> Table:
+    """What the program takes: bytes, multiply-accumulates, and its operators."""
+    table = Table("what", "how much", title=f"{manifest['name']} in integers")
+    table.columns[1].justify = "right"
+    rows = {
+        "bytes of the .tflite": manifest["tflite_bytes"],
+        "bytes of the arena, measured here (a 32-bit device needs less)": manifest["arena_bytes"],
+        "of these, states": manifest["state_bytes"],
+        "multiply-accumulates a step": manifest["multiply_accumulates_per_step"],
+        "operators": manifest["operators"],
+    }
+    for name, number in rows.items():
+        table.add_row(name, "not measured" if number is None else f"{number:,}")
+    table.add_section()
+    for name, count in manifest["operator_counts"].items():
+        table.add_row(name, f"{count:,}")
+    return table
