@@ -111,7 +111,7 @@ def test_verification_shows_what_each_layer_loses(call, model_file, data_file, t
 
 
 def test_a_file_that_differs_from_its_program_is_not_saved(call, model_file, data_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "first_difference", lambda *arguments: (0, 0, "head/product[1] is another"))
+    monkeypatch.setattr(comparison, "find_first_difference", lambda *arguments: (0, 0, "head/product[1] is another"))
     result = call("convert", model_file, "--data", data_file, "--verify", data_file, "--out", tmp_path / "fw")
     assert result.exit_code == 1
     assert "Error: The program differs between its engines: head/product[1] is another" in result.output
