@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_s4.tflite.application.golden import Golden
-from keras_s4.tflite.application.sources import TEMPLATES, render_sources
+from keras_s4.tflite.application.tflm import TEMPLATES, render_tflm
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.flatbuffer import read_summary, to_tflite
@@ -35,7 +35,7 @@ def custom_application(program: Program, manifest: dict[str, Any], golden: Golde
     # No interpreter here can run the file, so the arena stays what built-in operators take, which is more.
     ours = manifest | {"tflite_bytes": len(tflite), "registrations": list(summary.registrations)}
     in_file = _as_in_the_file(program)
-    sources = render_sources(in_file, ours, tflite, reordered(golden, program), c_name, registers_step=True)
+    sources = render_tflm(in_file, ours, tflite, reordered(golden, program), c_name, registers_step=True)
     sources["README.md"] = render(
         TEMPLATES / "tflm_custom.md.jinja",
         name=printable(program.name),

@@ -68,6 +68,13 @@ class End:
         return float(self.tensor.scale)
 
     @property
+    def real(self) -> str:
+        """The real value as an expression in the integer."""
+        zero_point = self.tensor.zero_point
+        integer = f"(integer {'-' if zero_point > 0 else '+'} {abs(zero_point)})" if zero_point else "integer"
+        return f"{integer} * {self.scale}"
+
+    @property
     def steps_per_unit(self) -> str:
         """The reciprocal of the scale as a `float` literal where multiplying by it is exact, otherwise "".
 

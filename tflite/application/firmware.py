@@ -17,7 +17,7 @@ from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates" / "firmware"
-SOURCES = (
+FILES = (
     "application.h",
     "board.h",
     "board_host.c",
@@ -85,7 +85,7 @@ def _without_blocks(steps: np.ndarray, size: int) -> np.ndarray:
 
 
 def render_firmware(program: Program, manifest: dict[str, Any], golden: Golden, c_name: str) -> dict[str, str]:
-    """The text of every file of `SOURCES`, by name.
+    """The text of every file of `FILES`, by name.
 
     Args:
         program: the integer program.
@@ -111,7 +111,7 @@ def render_firmware(program: Program, manifest: dict[str, Any], golden: Golden, 
         "samples": _samples(inputs, recordings),
         "results": _results(outputs, recordings),
     }
-    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in SOURCES}
+    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
 
 
 def _samples(inputs: list[End], recordings: Recordings) -> list[str]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from keras_s4.saved_folder import check_before, save_folder, with_record
 from keras_s4.tflite.application.custom import custom_application
-from keras_s4.tflite.application.firmware import SOURCES as FIRMWARE_SOURCES
+from keras_s4.tflite.application.firmware import FILES as FIRMWARE_FILES
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors
-from keras_s4.tflite.application.sources import SOURCES, render_sources
+from keras_s4.tflite.application.tflm import FILES as TFLM_FILES
+from keras_s4.tflite.application.tflm import render_tflm
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.flatbuffer import Steps, check_steps
 from keras_s4.tflite.program.program import Program
@@ -71,10 +72,10 @@ def folder_contents(
     check_steps(dss)
     golden = golden_vectors(program)
     also_custom = dss == "custom"
-    sources = render_sources(program, manifest, tflite, golden, C_NAME, also_custom=also_custom)
+    tflm = render_tflm(program, manifest, tflite, golden, C_NAME, also_custom=also_custom)
     firmware = render_firmware(program, manifest, golden, C_NAME)
     contents = {"model.tflite": tflite, "golden.npz": golden.npz()}
-    contents |= {name: text.encode() for name, text in sources.items()}
+    contents |= {name: text.encode() for name, text in tflm.items()}
     contents |= {f"c99/{name}": content for name, content in _c_files(program).items()}
     contents |= {f"firmware/{name}": text.encode() for name, text in firmware.items()}
     if also_custom:
@@ -86,8 +87,8 @@ def folder_contents(
 def _usual_names() -> list[str]:
     """The files of every saved folder; a model may need more kernels."""
     c99 = [f"c99/{name}" for name in (f"{C_NAME}.h", f"{C_NAME}.c", C_RECORD)]
-    firmware = [f"firmware/{name}" for name in FIRMWARE_SOURCES]
-    return ["model.tflite", "golden.npz", *SOURCES, *c99, *firmware, MANIFEST]
+    firmware = [f"firmware/{name}" for name in FIRMWARE_FILES]
+    return ["model.tflite", "golden.npz", *TFLM_FILES, *c99, *firmware, MANIFEST]
 
 
 def _c_files(program: Program) -> dict[str, bytes]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import textwrap
 from collections.abc import Iterator
 
 COLUMNS = 120
-# A continuation stands below its bracket, but not further to the right than this.
-_DEEPEST = 60
+# A continuation stands below its bracket, but not further to the right than this: less, where names are long.
+_DEEPEST = (60, 24, 0)
 _TRAILING = re.compile(r"(?P<code>.*\S) +(?P<comment>/\*.*\*/|// .*)")
 
 
@@ -19,13 +20,22 @@ def within_columns(text: str) -> str:
 
 
 def paragraphs_within_columns(text: str) -> str:
-    """The same for Markdown: prose is wrapped; rows of tables and lines of code stay."""
-    lines, is_code = [], False
-    for line in text.split("\n"):
-        is_code ^= line.startswith("```")
-        stays = is_code or len(line) <= COLUMNS or line.startswith(("|", "    "))
-        lines += [line] if stays else textwrap.wrap(line, COLUMNS, break_long_words=False, break_on_hyphens=False)
+    """The same for Markdown: paragraphs with a longer line are filled anew; rows of tables and code stay."""
+    lines: list[str] = []
+    for is_prose, group in itertools.groupby(_with_prose(text.split("\n")), key=lambda pair: pair[0]):
+        part = [line for _, line in group]
+        if is_prose and max(map(len, part)) > COLUMNS:
+            part = textwrap.wrap(" ".join(part), COLUMNS, break_long_words=False, break_on_hyphens=False)
+        lines += part
     return "\n".join(lines)
+
+
+def _with_prose(lines: list[str]) -> Iterator[tuple[bool, str]]:
+    """Each line of Markdown with whether it belongs to a paragraph."""
+    is_code = False
+    for line in lines:
+        is_code ^= line.startswith("```")
+        yield not is_code and bool(line) and not line.startswith(("|", "#", "-", "    ", "```")), line
 
 
 def comment(text: str, indent: str = "") -> list[str]:
@@ -51,7 +61,8 @@ def _parts(line: str) -> list[str]:
         return [*_parts(f"{indent}{found['comment']}"), *_parts(found["code"])]
     if code.startswith("#"):
         return _directive(line)
-    return list(_statement(code, indent))
+    layouts = [list(_statement(code, indent, deepest)) for deepest in _DEEPEST]
+    return next((lines for lines in layouts if max(map(len, lines)) <= COLUMNS), layouts[-1])
 
 
 def _filled(text: str, prefix: str) -> list[str]:
@@ -64,13 +75,13 @@ def _directive(line: str) -> list[str]:
     return [f"{part} \\" for part in lines[:-1]] + lines[-1:]
 
 
-def _statement(code: str, indent: str) -> Iterator[str]:
-    """Lines of a statement, broken where the fewest brackets are open."""
+def _statement(code: str, indent: str, deepest: int) -> Iterator[str]:
+    """Lines of a statement, broken where the fewest brackets are open; none is indented beyond a column."""
     while len(indent) + len(code) > COLUMNS and (place := _find_break(code, COLUMNS - len(indent))):
         yield (indent + code[: place.end]).rstrip()
         code = code[place.end :].lstrip()
         below = len(indent) + place.bracket + 1
-        indent = " " * below if place.bracket < 0 or below <= _DEEPEST else indent + " " * 8
+        indent = " " * below if place.bracket < 0 or below <= deepest else indent + " " * 4
         indent += " " * 4 * place.is_assignment
     yield indent + code
 
@@ -93,7 +104,7 @@ class _Break:
 
 
 def _find_break(code: str, room: int) -> _Break | None:
-    """The best place: behind a comma, in front of an operator, or behind an equals sign."""
+    """The best place: behind a comma, in front of an operator, or behind an equals sign or a bracket."""
     found: list[_Break] = []
     brackets: list[int] = []
     in_string = False
@@ -109,8 +120,11 @@ def _find_break(code: str, room: int) -> _Break | None:
         depth, bracket = len(brackets), brackets[-1] if brackets else -1
         if letter in ",;" and code[position + 1 : position + 2] == " ":
             found.append(_Break(-depth, position + 1, bracket))
-        elif code[position : position + 3] in (" + ", " - ", " ? ", " : "):
+        elif code.startswith((" + ", " - ", " ? ", " : ", " || ", " && "), position):
             found.append(_Break(-depth - 0.5, position, bracket))
-        elif code[position : position + 3] == " = " and not brackets and len(code) - position < room:
-            found.append(_Break(-1.25, position + 2, bracket, is_assignment=True))
+        elif code[position : position + 3] == " = " and not brackets:
+            fits = len(code) - position < room
+            found.append(_Break(-1.25 if fits else -2.25, position + 2, bracket, is_assignment=True))
+        elif letter == "(":
+            found.append(_Break(-depth - 0.75, position + 1, bracket))
     return max(found, default=None)

@@ -105,7 +105,9 @@ class Constants:
                 )
         identifier = self.identifier(f"{short_name(name)} layer")
         values = [f".{field} = {value}" for field, value in fields.items()]
-        self.definitions.append(Constant(type, identifier, None, f"{printable(short_name(name))}: its kernel", values))
+        self.definitions.append(
+            Constant(type, identifier, None, f"{printable(short_name(name))}, as its kernel takes it", values)
+        )
         return f"&{identifier}"
 
 

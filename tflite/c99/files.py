@@ -8,14 +8,14 @@ from pathlib import Path
 # Each of these modules registers translations.
 from keras_s4.tflite.c99 import dense, elementwise, interpolate, normalize, shapes, states, windows  # noqa: F401
 from keras_s4.tflite.c99.interface import interface_of
-from keras_s4.tflite.c99.names import check_file_stem, file_stem, printable
+from keras_s4.tflite.c99.names import LIBRARY, check_file_stem, file_stem, printable
 from keras_s4.tflite.c99.placement import place
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.c99.schedule import Schedule, schedule
 from keras_s4.tflite.c99.translation import Translation
 from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.program.tensors import Tensor
 
-LIBRARY = Path(__file__).parent / "library"
 TEMPLATES = Path(__file__).parent / "templates"
 ALWAYS = ("keras_s4_arithmetic.h",)
 
@@ -82,13 +82,15 @@ def _translate_step(source: Translation, plan: Schedule, outputs: list[str]) -> 
         with source.scope(f"if ({outputs[0]} != NULL)"):
             for operation in late:
                 source.translate(operation)
-            source.separate()
-            for tensor, to, _ in copies:
-                if to in outputs:
-                    source.copy(to, source.pointer(tensor), tensor)
+            _copy_out([copy for copy in copies if copy[1] in outputs], source)
+    _copy_out([copy for copy in copies if copy[1] not in outputs], source)
+
+
+def _copy_out(copies: list[tuple[Tensor, str, str]], source: Translation) -> None:
+    if copies:
+        source.separate()
     for tensor, to, _ in copies:
-        if to not in outputs:
-            source.copy(to, source.pointer(tensor), tensor)
+        source.copy(to, source.pointer(tensor), tensor)
 
 
 def _slot_name(index: int) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 # Keywords of C and C++.
 _KEYWORDS = """
@@ -27,8 +30,9 @@ _FUNCTIONS = """
     root row start state tap
 """
 _TAKEN = frozenset((_KEYWORDS + _FUNCTIONS).split())
-# Loop counters and working memory of generated C; functions, types and macros of its kernels.
-_OURS = re.compile(r"i\d*|work_[a-z]\d*|s4_.*|keras_s4.*", re.IGNORECASE)
+# Loop counters and working memory of generated C, and its files.
+_OURS = re.compile(r"i\d*|work_[a-z]\d*|keras_s4.*", re.IGNORECASE)
+LIBRARY = Path(__file__).parent / "library"
 # C promises to tell names apart by so many characters, and functions by 31; theirs end in "_reset".
 _LONGEST, _LONGEST_STEM = 63, 24
 
@@ -68,9 +72,16 @@ def _stem(name: str) -> str:
     """The identifier of a name that no other is equal to."""
     stem = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_") or "tensor"
     stem = stem if any(letter.islower() for letter in stem) else stem.lower()
-    if stem[0].isdigit() or stem.lower() in _TAKEN or _OURS.fullmatch(stem):
+    if stem[0].isdigit() or stem.lower() in _TAKEN | _names_of_kernels() or _OURS.fullmatch(stem):
         stem = f"tensor_{stem}"
     return stem[:_LONGEST].rstrip("_")
+
+
+@functools.cache
+def _names_of_kernels() -> frozenset[str]:
+    """Functions, types and macros of the kernels, in small letters."""
+    words = (re.findall(r"\bs4_\w+", path.read_text().lower()) for path in LIBRARY.iterdir())
+    return frozenset(itertools.chain.from_iterable(words))
 
 
 def short_name(tensor: str) -> str:

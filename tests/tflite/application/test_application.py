@@ -20,7 +20,7 @@ from cpp_compiler import COMPILER, FLAGS, needs_compiler
 from keras_s4 import models
 from keras_s4.testing import programs
 from keras_s4.tflite import convert
-from keras_s4.tflite.application import firmware, sources
+from keras_s4.tflite.application import firmware, tflm
 from keras_s4.tflite.application.folder import folder_contents
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.c99.names import camel_case, identifiers, printable
@@ -125,19 +125,19 @@ def test_golden_vectors_come_out_of_the_application(saved):
     outputs = sum(int(np.prod(tensor.shape)) for tensor in program.outputs)
     explicit = saved.converted.manifest["states_kept_as"] == "inputs"
     states = sum(int(np.prod(state.before.shape)) for state in program.states) if explicit else 0
-    compared = sources.STREAMS * (sources.STEPS * outputs + states)
+    compared = tflm.STREAMS * (tflm.STEPS * outputs + states)
     assert f"0 of {compared} integers differ; the largest difference is 0." in done.stdout
 
 
 @needs_compiler
-@pytest.mark.parametrize("step", [0, sources.STEPS - 1])
+@pytest.mark.parametrize("step", [0, tflm.STEPS - 1])
 def test_one_wrong_byte_of_an_output_fails_the_check(saved, step):
     golden = golden_vectors(saved.converted.program)
     output = golden.outputs[-1]
-    output[sources.STREAMS - 1, step].flat[-1] ^= 4
+    output[tflm.STREAMS - 1, step].flat[-1] ^= 4
     done = saved.run(tflm_stand_in.recorded_steps(golden))
     assert done.returncode == 1
-    assert f"of stream {sources.STREAMS - 1} at step {step}" in done.stdout
+    assert f"of stream {tflm.STREAMS - 1} at step {step}" in done.stdout
     assert re.search(r"^1 of \d+ integers differ; the largest difference is 4\.", done.stdout, re.MULTILINE)
 
 
@@ -146,7 +146,7 @@ def test_one_wrong_byte_of_an_output_fails_the_check(saved, step):
 def test_a_wrong_final_state_or_one_that_is_not_fed_back_fails_the_check(applications, program):
     saved = applications(program)
     golden = golden_vectors(saved.converted.program)
-    golden.states[-1][0, sources.STEPS - 1].flat[-1] ^= 64
+    golden.states[-1][0, tflm.STEPS - 1].flat[-1] ^= 64
     done = saved.run(tflm_stand_in.recorded_steps(golden))
     assert done.returncode == 1
     assert "the largest difference is 64." in done.stdout
@@ -473,7 +473,7 @@ def test_templates_are_in_the_package():
     settings = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert "keras_s4.tflite.application" in settings["packages"]
     patterns = settings["package-data"]["keras_s4.tflite.application"]
-    packed = {path for pattern in patterns for path in sources.TEMPLATES.parent.glob(pattern)}
-    needed = {module.TEMPLATES / f"{name}.jinja" for module in (sources, firmware) for name in module.SOURCES}
-    needed.add(sources.TEMPLATES / "tflm_custom.md.jinja")
+    packed = {path for pattern in patterns for path in tflm.TEMPLATES.parent.glob(pattern)}
+    needed = {module.TEMPLATES / f"{name}.jinja" for module in (tflm, firmware) for name in module.FILES}
+    needed.add(tflm.TEMPLATES / "tflm_custom.md.jinja")
     assert packed == needed

@@ -9,9 +9,8 @@ import pytest
 
 from keras_s4.testing.programs import SINGLE, Builder, model, single
 from keras_s4.tflite.c99 import CRunner, c_source
-from keras_s4.tflite.c99.files import LIBRARY
 from keras_s4.tflite.c99.host import STRICT, compiler
-from keras_s4.tflite.c99.names import camel_case, check_file_stem, file_stem, identifiers
+from keras_s4.tflite.c99.names import LIBRARY, camel_case, check_file_stem, file_stem, identifiers
 from keras_s4.tflite.emulator import Emulator
 
 KERNELS = sorted(path.stem for path in LIBRARY.iterdir())
@@ -102,6 +101,17 @@ def test_constants_do_not_hide_inputs_of_their_name():
 def test_names_in_capitals_become_small():
     """PORTB, INPUT or ADC1 are macros of some board."""
     assert identifiers(["PORTB", "ADC1", "Heart", "NULL"]) == ["portb", "adc1", "Heart", "tensor_null"]
+
+
+def test_layers_may_be_called_as_this_library_calls_them():
+    """But not as its kernels are."""
+    assert identifiers(["s4_block_1", "S4_Block", "s4_dense", "S4_MODE", "s4_add"]) == [
+        "s4_block_1",
+        "S4_Block",
+        "tensor_s4_dense",
+        "tensor_s4_mode",
+        "tensor_s4_add",
+    ]
 
 
 def test_names_differ_in_capitals_and_camel_case():

@@ -1,4 +1,4 @@
-"""The C++ application, its Makefile and its README, rendered from templates."""
+"""The C++ application for TensorFlow Lite Micro, its Makefile and its README, rendered from templates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates"
-SOURCES = (
+FILES = (
     "model_data.h",
     "model_data.cc",
     "keras_s4_model.h",
@@ -30,7 +30,7 @@ STREAMS, STEPS = 3, 32
 BYTES_A_LINE = 12
 
 
-def render_sources(
+def render_tflm(
     program: Program,
     manifest: dict[str, Any],
     tflite: bytes,
@@ -39,7 +39,7 @@ def render_sources(
     registers_step: bool = False,
     also_custom: bool = False,
 ) -> dict[str, str]:
-    """The text of every file of `SOURCES`, by name.
+    """The text of every file of `FILES`, by name.
 
     Args:
         program: the integer program.
@@ -66,7 +66,7 @@ def render_sources(
         "model_lines": lines_of([f"0x{byte:02x}" for byte in tflite], BYTES_A_LINE),
         "golden": _golden_initializers(golden.first(STREAMS, STEPS)),
     }
-    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in SOURCES}
+    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
 
 
 def _golden_initializers(golden: Golden) -> dict[str, Any]:
