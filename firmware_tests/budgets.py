@@ -8,6 +8,8 @@ from pathlib import Path
 from keras_s4.files import write_bytes
 
 TOLERANCE = 1.05
+# Between these lines a README shows a table of budgets.
+START, END = "<!-- budgets -->\n", "\n<!-- end of budgets -->"
 
 
 class Budgets:
@@ -56,7 +58,34 @@ class Budgets:
             raise AssertionError(f"{name}: {'; '.join(over)}")
         return "held"
 
+    def table(self, program: str) -> str:
+        """The budgets of a program's images as a table of Markdown.
+
+        Args:
+            program: last word of the names of its budgets.
+        """
+        rows = ["| image | compiler | code | constants | RAM | stack | instructions |", "|---|---|---|---|---|---|---|"]
+        for name, entry in self.entries.items():
+            image, _, kind = name.rpartition(" ")
+            if kind == program:
+                figures = [f"{entry[key]:,}" for key in ("code", "constants", "ram", "stack", "instructions")]
+                rows.append(f"| {' | '.join([image, entry['compiler'], *figures])} |")
+        return "\n".join(rows)
+
     def save(self) -> None:
         """Write the file, one line a budget."""
         lines = [f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(self.entries.items())]
         write_bytes(self.path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def with_table(text: str, table: str) -> str:
+    """The text of a README with another table between `START` and `END`.
+
+    Raises:
+        ValueError: it has no such lines.
+    """
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(f"Expected the lines {START.strip()!r} and {END.strip()!r} around the table of budgets.")
+    return f"{before}{start}{table}{end}{after}"

@@ -1,9 +1,10 @@
 """Budgets: what is compared, what is not, and how they are renewed."""
 
 import json
+from pathlib import Path
 
 import pytest
-from budgets import Budgets
+from budgets import END, START, Budgets, with_table
 
 
 @pytest.fixture
@@ -37,3 +38,23 @@ def test_are_renewed_and_others_kept(path):
         "m4": {"compiler": "cc 1", "code": 1000, "stack": 200},
         "m7": {"compiler": "cc 2", "code": 10, "stack": 20},
     }
+
+
+class TestTable:
+    def test_shows_the_budgets_of_one_program(self, tmp_path):
+        figures = {"code": 1000, "constants": 2, "ram": 3, "stack": 4, "instructions": 5678}
+        entries = {f"m4 qemu {program}": {"compiler": "cc 1", **figures} for program in ("classifier", "random")}
+        path = tmp_path / "budgets.json"
+        path.write_text(json.dumps(entries))
+        assert Budgets(path).table("classifier").split("\n")[2:] == ["| m4 qemu | cc 1 | 1,000 | 2 | 3 | 4 | 5,678 |"]
+
+    def test_replaces_the_one_before(self):
+        assert with_table(f"a\n{START}old{END}\nb", "new") == f"a\n{START}new{END}\nb"
+        with pytest.raises(ValueError, match="Expected the lines"):
+            with_table("a\n", "new")
+
+    def test_of_the_readme_is_that_of_the_budgets(self):
+        """Renewed with them: pytest firmware_tests --renew-budgets."""
+        folder = Path(__file__).parent
+        text = (folder.parent / "tflite" / "c99" / "README.md").read_text()
+        assert text == with_table(text, Budgets(folder / "budgets.json").table("classifier"))
