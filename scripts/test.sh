@@ -3,4 +3,4 @@
 source "$(dirname "$0")/setup.sh" data,dev
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-exec .venv/bin/python -m pytest -n "$(nproc)" --dist loadfile "$@"
+exec .venv/bin/python -m pytest -n "$(nproc)" --dist worksteal "$@"
