@@ -12,7 +12,7 @@ from keras_s4.models import classifier, sequence_to_sequence
 from keras_s4.tflite import convert
 from keras_s4.tflite.analysis import analyse
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.engines import missing
+from keras_s4.tflite.engines import why_missing
 from keras_s4.tflite.program.fixed_point import requantize, rescale_multiplier
 from keras_s4.tflite.program.operations import Accumulate, Embed
 
@@ -20,7 +20,7 @@ LENGTH, FEATURES, VOCABULARY = 12, 3, 7
 SIZE = {"channels": 4, "states": 2, "blocks": 1}
 # What padded steps hold: no sample is near it.
 PADDING = 900.0
-ENGINES = [engine for engine in ("tflm", "c", "emulator") if not missing(engine)]
+ENGINES = [engine for engine in ("tflm", "c", "emulator") if not why_missing(engine)]
 
 
 def functional(*stack, length=LENGTH):
