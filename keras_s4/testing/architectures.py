@@ -211,7 +211,7 @@ class Architect:
             poolings = [pooling(size, strides=stride)] if dilation == 1 else []
             results = [sequence.through(each).tensor for each in (*poolings, convolutions[0])]
         results = results or [sequence.through(convolutions[0]).tensor]
-        tensor = self.merged(*results[:2]) if len(results) > 1 and self.chance(0.4) else self.choice(results)
+        tensor = self.merge(*results[:2]) if len(results) > 1 and self.chance(0.4) else self.choice(results)
         self.period = math.lcm(self.period, sequence.period * stride)
         return Sequence(tensor, (sequence.phase + delay) // stride, sequence.period * stride)
 
@@ -230,7 +230,7 @@ class Architect:
             ]
         return self.choice(drawings)()
 
-    def cropped(self, sequence: Sequence) -> Sequence:
+    def crop(self, sequence: Sequence) -> Sequence:
         """Without its first values."""
         count = self.between(1, 2)
         if sequence.length < 4 + count:
@@ -245,13 +245,13 @@ class Architect:
         stack = [] if isinstance(layer, keras.layers.SpatialDropout1D) else [layer]
         wide = sequence.through(keras.layers.Dense(rows * width), keras.layers.Reshape((-1, rows, width)), *stack)
         if self.chance(0.5):  # each row with one value that all its channels share
-            wide = dataclasses.replace(wide, tensor=self.merged_same(wide.tensor, keras.layers.Dense(1)(wide.tensor)))
+            wide = dataclasses.replace(wide, tensor=self.merge_alike(wide.tensor, keras.layers.Dense(1)(wide.tensor)))
         return wide.through(keras.layers.Reshape((-1, rows * wide.channels)))
 
-    def nested(self, sequence: Sequence) -> Sequence:
+    def nest(self, sequence: Sequence) -> Sequence:
         """A model as a layer."""
         start = keras.Input(sequence.tensor.shape[1:])
-        inner = self.drawn(dataclasses.replace(sequence, tensor=start))
+        inner = self.draw_layer(dataclasses.replace(sequence, tensor=start))
         inner = inner.through(keras.layers.Dense(self.width()))
         return dataclasses.replace(inner, tensor=keras.Model(start, inner.tensor)(sequence.tensor))
 
@@ -266,27 +266,27 @@ class Architect:
         both = getattr(keras.layers, kind)()(pair)
         return keras.Model(start, keras.layers.Flatten()(both))
 
-    def merged_same(self, x, y):
+    def merge_alike(self, x, y):
         """Two tensors of equal shape, or of which one is broadcast, as one."""
         kind = self.choice(("Add", "Multiply", "Average", "Maximum", "Minimum", "Subtract"))
         return getattr(keras.layers, kind)()([x, y])
 
-    def merged(self, x, y):
+    def merge(self, x, y):
         """Two tensors `[B, .., H]` as one."""
         if self.chance(0.2):
             return keras.layers.Concatenate()([x, y])
         if x.shape[-1] != y.shape[-1]:
             y = keras.layers.Dense(self.choice((1, x.shape[-1])))(y)
-        return self.merged_same(x, y)
+        return self.merge_alike(x, y)
 
-    def twice(self, sequence: Sequence) -> Sequence:
+    def call_twice(self, sequence: Sequence) -> Sequence:
         """One layer that is called twice."""
         layer = self.stepwise(sequence.channels) if sequence.phase else self.with_memory(sequence.channels)
         other = keras.layers.Dense(sequence.channels)(sequence.tensor)
         tensor = keras.layers.Concatenate()([layer(sequence.tensor), layer(other)])
         return dataclasses.replace(sequence, tensor=tensor)
 
-    def drawn(self, sequence: Sequence) -> Sequence:
+    def draw_layer(self, sequence: Sequence) -> Sequence:
         """One layer, of any kind that can stand here."""
         kinds = [
             lambda: sequence.through(self.stepwise(sequence.channels)),
@@ -297,17 +297,17 @@ class Architect:
             kinds += [lambda: sequence.through(self.with_memory(sequence.channels))] * 2
         return self.choice(kinds)()
 
-    def sequences(self, sequence: Sequence, depth: int) -> Sequence:
+    def draw_sequence(self, sequence: Sequence, depth: int) -> Sequence:
         """Some layers, sometimes with a branch beside them."""
-        rare = (self.cropped, self.of_two_axes, self.nested, self.twice)
+        rare = (self.crop, self.of_two_axes, self.nest, self.call_twice)
         for _ in range(depth):
-            following = self.choice(rare)(sequence) if self.chance(0.2) else self.drawn(sequence)
+            following = self.choice(rare)(sequence) if self.chance(0.2) else self.draw_layer(sequence)
             if following.keeps_pace_with(sequence) and self.chance(0.3):
-                following = dataclasses.replace(following, tensor=self.merged(sequence.tensor, following.tensor))
+                following = dataclasses.replace(following, tensor=self.merge(sequence.tensor, following.tensor))
             sequence = following
         return sequence
 
-    def pooled(self, sequence: Sequence):
+    def pool(self, sequence: Sequence):
         """One vector `[B, H]` for the whole sequence."""
         plain = keras.layers
         poolings = [plain.GlobalAveragePooling1D, plain.GlobalMaxPooling1D, layers.LastStep]
@@ -318,13 +318,13 @@ class Architect:
         tensor = plain.Masking(-99.0)(sequence.tensor) if masked else sequence.tensor
         return self.choice(poolings)()(tensor)
 
-    def head(self, sequences: list[Sequence], name: str):
+    def draw_head(self, sequences: list[Sequence], name: str):
         """An output: of every step of the last sequence, or of the whole of one sequence or two."""
         if self.chance(0.3):
             return keras.layers.Dense(self.width(), name=name)(sequences[-1].tensor)
-        x = self.pooled(self.choice(sequences))
+        x = self.pool(self.choice(sequences))
         if self.chance(0.3):
-            x = self.merged(x, self.pooled(self.choice(sequences)))
+            x = self.merge(x, self.pool(self.choice(sequences)))
         if self.chance(0.3):
             x = self.vector_model(x.shape[-1])(x)
         if self.chance(0.3):
@@ -361,11 +361,11 @@ def random_model(seed: int) -> RandomModel:
         inputs.append(start)
         starts.append(x)
         data.append(values)
-    x = Sequence(starts[0] if len(starts) == 1 else architect.merged(*starts))
+    x = Sequence(starts[0] if len(starts) == 1 else architect.merge(*starts))
     # A second head may read what is computed half-way, at another rate.
-    early = architect.sequences(x, architect.between(0, 1))
-    late = architect.sequences(early, architect.between(1, LARGEST_DEPTH - 1))
-    outputs = [architect.head([early, late], f"head_{index}") for index in range(1 + architect.chance(0.2))]
+    early = architect.draw_sequence(x, architect.between(0, 1))
+    late = architect.draw_sequence(early, architect.between(1, LARGEST_DEPTH - 1))
+    outputs = [architect.draw_head([early, late], f"head_{index}") for index in range(1 + architect.chance(0.2))]
     model = keras.Model(inputs, outputs, name=f"random_{seed}")
     _shake(model, random)
     return RandomModel(model, data, architect.format(model))

@@ -25,7 +25,7 @@ EXTREMES = (0, 1, -1, 2, 3, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**2
 FLOATS = (0.0, -1.0, float("nan"), float("inf"), -float("inf"), 1e-45, 1e-38, 3e38, 1.0, 2.0**-15, 1e9, 1e-9)
 
 
-def mended(data: bytes) -> bytes:
+def mend_checksum(data: bytes) -> bytes:
     """The file with the checksum that its bytes have, if it still has a place for it."""
     start = data.find(DESCRIPTION.encode())
     if start < 0 or start + len(DESCRIPTION) + 8 > len(data):
@@ -47,7 +47,7 @@ def mutate(data: bytes, others: list[bytes], random: np.random.Generator) -> tup
     if random.random() < 0.2:  # two at once
         _, change = KINDS[int(random.integers(len(BYTES)))]
         mutated = change(mutated, others, random) if mutated else mutated
-    return kind, mended(bytes(mutated))
+    return kind, mend_checksum(bytes(mutated))
 
 
 def flip_bits(data: bytes, others: list[bytes], random: np.random.Generator) -> bytes:
@@ -72,7 +72,7 @@ def set_word(data: bytes, others: list[bytes], random: np.random.Generator) -> b
     """A number of 2, 4 or 8 bytes to an extreme, or a little more or less."""
     size = int(random.choice([2, 4, 4, 4, 8]))
     place = int(random.integers(max(1, len(data) // size))) * size
-    return put(data, place, size, changed(take(data, place, size), random))
+    return put(data, place, size, change_number(take(data, place, size), random))
 
 
 def cut(data: bytes, others: list[bytes], random: np.random.Generator) -> bytes:
@@ -108,7 +108,7 @@ def set_place(data: bytes, others: list[bytes], random: np.random.Generator) -> 
     if random.random() < 0.4:  # that of another of its kind
         other, other_size = places[kind][int(random.integers(len(places[kind])))]
         return put(data, place, size, take(data, other, min(size, other_size)))
-    return put(data, place, size, changed(take(data, place, size), random))
+    return put(data, place, size, change_number(take(data, place, size), random))
 
 
 def rewrite(data: bytes, others: list[bytes], random: np.random.Generator) -> bytes:
@@ -141,7 +141,7 @@ def put(data: bytes, place: int, size: int, value: int) -> bytes:
     return data[:place] + stored[: len(data) - place] + data[place + size :]
 
 
-def changed(value: int, random: np.random.Generator) -> int:
+def change_number(value: int, random: np.random.Generator) -> int:
     """Another number: a neighbour, a multiple, or an extreme."""
     near = [value + 1, value - 1, value + 4, value - 4, 2 * value, value // 2, -value, ~value]
     return int(random.choice(near)) if random.random() < 0.5 else int(random.choice(EXTREMES))
@@ -269,7 +269,9 @@ def change_tensor(graph: SubgraphRecord, buffers: list[bytes], random: np.random
             for _ in range(int(random.integers(1, 4))):
                 size = {"int8": 1, "uint8": 1, "int16": 2, "int64": 8}.get(record.type, 4)
                 place = size * _one(max(1, len(stored) // size), random)
-                stored = bytearray(put(bytes(stored), place, size, changed(take(bytes(stored), place, size), random)))
+                stored = bytearray(
+                    put(bytes(stored), place, size, change_number(take(bytes(stored), place, size), random))
+                )
             buffers.append(bytes(stored))
             record = dataclasses.replace(record, buffer=len(buffers) - 1)
     tensors[index] = record
@@ -292,12 +294,12 @@ def change_operator(graph: SubgraphRecord, buffers: list[bytes], random: np.rand
             options = dict(record.options)
             name = str(random.choice(list(options)))
             value = options[name]
-            options[name] = changed(value, random) if isinstance(value, int) else value[:-1]
+            options[name] = change_number(value, random) if isinstance(value, int) else value[:-1]
             operators[index] = dataclasses.replace(record, options=tuple(options.items()))
         case 4 if record.custom_options:
             words = np.frombuffer(record.custom_options, np.int32).tolist()
             word = _one(len(words), random)
-            words[word] = changed(words[word], random)
+            words[word] = change_number(words[word], random)
             stored = b"".join((value & 0xFFFFFFFF).to_bytes(4, "little") for value in words)
             operators[index] = dataclasses.replace(record, custom_options=stored)
         case 5:

@@ -195,7 +195,7 @@ class StepFile:
             interpreter.invoke()
             states = [interpreter.get_output(index) for index in range(1, len(self.outputs))]
             if requantize:
-                states = [_moved(state, *pair) for state, pair in zip(states, ends, strict=True)]
+                states = [_requantize(state, *pair) for state, pair in zip(states, ends, strict=True)]
         return interpreter.get_output(0).ravel()
 
     def _tflm(self):
@@ -294,7 +294,7 @@ def _seconds(interpreter, calls: int) -> float:
     return (time.thread_time() - start) / calls
 
 
-def _moved(values: np.ndarray, before: TensorOfFile, after: TensorOfFile) -> np.ndarray:
+def _requantize(values: np.ndarray, before: TensorOfFile, after: TensorOfFile) -> np.ndarray:
     return values if before.is_like(after) else before.quantize(after.dequantize(values))
 
 

@@ -115,8 +115,8 @@ def layer_tasks(name: str, length: int, compiled: bool) -> dict[str, Task]:
         return tasks
     sequences = tf.random.normal((BATCH, length, CHANNELS))
     return tasks | {
-        "kernel": differentiated(lambda: layer.kernel(length), [], layer.trainable_variables, compiled),
-        "convolution": differentiated(
+        "kernel": differentiate(lambda: layer.kernel(length), [], layer.trainable_variables, compiled),
+        "convolution": differentiate(
             causal_convolution, [sequences, tf.random.normal((CHANNELS, length))], [], compiled
         ),
         "transforms": transforms(length, compiled),
@@ -128,10 +128,10 @@ def training_step(layer: keras.layers.Layer, length: int, compiled: bool) -> Tas
     """Forward and backward of a layer on random sequences."""
     sequences = tf.random.normal((BATCH, length, CHANNELS))
     layer.build(sequences.shape)
-    return differentiated(lambda x: layer(x, training=True), [sequences], layer.trainable_variables, compiled)
+    return differentiate(lambda x: layer(x, training=True), [sequences], layer.trainable_variables, compiled)
 
 
-def differentiated(function: Callable, arguments: Sequence, variables: Sequence, compiled: bool) -> Task:
+def differentiate(function: Callable, arguments: Sequence, variables: Sequence, compiled: bool) -> Task:
     """A loss of a function's values, and its gradients with respect to arguments and variables.
 
     The loss is the square of a randomly weighted mean. As in a network, the gradient that comes in from above is dense,

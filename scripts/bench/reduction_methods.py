@@ -16,7 +16,7 @@ OPTIONS = {"finite_horizon": {"horizon": 500}, "input_weighted": {"power_spectru
 LARGEST_STATE_SIZE, LARGEST_RANK = 64, 16
 
 
-def reduced_by(method: str, system: DiagonalSystem, rank: int | np.ndarray) -> Reduction:
+def reduce_by(method: str, system: DiagonalSystem, rank: int | np.ndarray) -> Reduction:
     """Reduce by a method, with the options that it needs."""
     return reduce(system, rank, method=method, **OPTIONS.get(method, {}))
 
@@ -36,7 +36,7 @@ def measure_methods(systems: int, seed: int, progress: Progress) -> tuple[list[F
         ranks = np.floor((largest + 1.0) ** rng.uniform(size=channels)).astype(int).clip(1, largest)
         grid = system.resonance_grid()
         response = system.frequency_response(grid)
-        reductions = {name: reduced_by(name, system, ranks) for name in METHODS}
+        reductions = {name: reduce_by(name, system, ranks) for name in METHODS}
         for name, reduction in reductions.items():
             unstable[name] += int((np.abs(reduction.system.poles) >= 1.0).any(axis=1).sum())
             finite = np.isfinite(reduction.error_bound)
@@ -71,7 +71,7 @@ def measure_speed(seed: int, progress: Progress) -> tuple[list[Figure], dict]:
     for name, rank in runs:
         # Processor time: with one thread it is the wall time of an idle core.
         start = time.process_time()
-        reduced_by(name, system, rank)
+        reduce_by(name, system, rank)
         seconds[f"{name}, rank {rank}"] = time.process_time() - start
         progress.advance(task)
     slowest = max(value for name, value in seconds.items() if name.startswith("balanced"))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from reduction_methods import reduced_by
+from reduction_methods import reduce_by
 from reduction_systems import random_systems, skew_hippo_layer
 from rich.progress import Progress
 from rich.table import Table
@@ -25,7 +25,7 @@ ORDERS = (2, 4, 8, 16)
 COUNTED = 1e-7
 
 
-def installed(package: str, progress: Progress) -> bool:
+def is_installed(package: str, progress: Progress) -> bool:
     """Say so if an optional package is missing."""
     found = importlib.util.find_spec(package) is not None
     if found:
@@ -85,7 +85,7 @@ def measure_agreement(
     name: str, reduction: Callable, seed: int, progress: Progress
 ) -> tuple[list[Figure], dict[str, object]]:
     """Compare singular values and errors at equal orders with those of another program."""
-    if not installed(name, progress):
+    if not is_installed(name, progress):
         return [], {"installed": False}
     channels = benign_channels(seed)
     task = progress.add_task(f"agreement with {name}", total=len(channels))
@@ -109,7 +109,7 @@ def measure_agreement(
 
 def measure_slycot_speed(seed: int, progress: Progress) -> tuple[list[Figure], dict[str, object]]:
     """Time slycot channel by channel against our batch, 64 states to 16 real states, in one run on one core."""
-    if not installed("slycot", progress):
+    if not is_installed("slycot", progress):
         return [], {"installed": False}
     rng = np.random.default_rng(seed)
     system = skew_hippo_layer(rng, 10.0 ** rng.uniform(-3.0, -1.0, 256), 64)
@@ -135,7 +135,7 @@ def measure_slycot_speed(seed: int, progress: Progress) -> tuple[list[Figure], d
     return figures, {"installed": True, "ours_seconds": ours, "slycot_seconds": theirs, "slycot_failed": failed}
 
 
-def half_system(system: DiagonalSystem, rank: int) -> DiagonalSystem:
+def reduce_half_system(system: DiagonalSystem, rank: int) -> DiagonalSystem:
     """Balance the complex half of every channel and keep `rank` of its complex states, the stable ones.
 
     That is what CompreSSM (arXiv 2510.02823) does: it takes the diagonal complex state matrix as it is, without the
@@ -165,7 +165,7 @@ def _hermitian_root(matrix: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def last_truncation(system: DiagonalSystem, rank: int) -> DiagonalSystem:
+def truncate_by_last(system: DiagonalSystem, rank: int) -> DiagonalSystem:
     """Keep the entries with the largest ``|r| / (1 - |p|)``, the score of LAST (arXiv 2411.02824)."""
     scores = np.where(system.is_padding, 0.0, np.abs(system.residues)) / (1.0 - np.abs(system.poles))
     kept = np.argsort(-scores, axis=1, kind="stable")[:, :rank]
@@ -194,9 +194,9 @@ def measure_errors(
         norms = np.stack([system.h2_norm(), system.hinf_norm()])
         for method in methods:
             if method in METHODS:
-                reduced = reduced_by(method, system, rank).system
+                reduced = reduce_by(method, system, rank).system
             else:
-                reduced = (half_system if method.startswith("half") else last_truncation)(system, rank)
+                reduced = (reduce_half_system if method.startswith("half") else truncate_by_last)(system, rank)
             error = system - reduced
             relative = np.stack([error.h2_norm(), error.hinf_norm()]) / np.maximum(norms, 1e-300)
             row = {"h2": float(np.median(relative[0])), "hinf": float(np.median(relative[1]))}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-from keras_s4.testing.file_mutations import changed, mended, places_of, put, records_of, take
+from keras_s4.testing.file_mutations import change_number, mend_checksum, places_of, put, records_of, take
 from keras_s4.testing.hostile_files import COMPUTED, REFUSED, mutate_file, outcome_of, try_mutations
 from keras_s4.testing.programs import model, single
 from keras_s4.tflite import runtimes
@@ -85,7 +85,7 @@ def test_every_number_of_the_structure_may_be_anything(sound):
     refused = 0
     for kind, places in places_of(data).items():
         for place, size in places:
-            altered = mended(put(data, place, size, changed(take(data, place, size), random)))
+            altered = mend_checksum(put(data, place, size, change_number(take(data, place, size), random)))
             try:
                 check_tflite(altered)
             except ValueError as error:
@@ -210,7 +210,7 @@ class TestRefusals:
     def test_options_of_another_operator(self, sound):
         data = sound["embed"]
         for place, size in places_of(data)["options' type"]:
-            assert "has options of another operator" in refusal(mended(put(data, place, size, 99)))
+            assert "has options of another operator" in refusal(mend_checksum(put(data, place, size, 99)))
 
     def test_indices_outside_their_table(self):
         """Computed ones: a runtime finds them at the step, and says so without an end of the process."""
@@ -233,7 +233,7 @@ class TestRefusals:
         theirs = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
         theirs.metadata = [schema.MetadataT()]
         theirs.metadata[0].name, theirs.metadata[0].buffer = "OfflineMemoryAllocation", 0
-        assert "a model has a field 6, which keras-s4 does not write" in refusal(mended(packed(theirs)))
+        assert "a model has a field 6, which keras-s4 does not write" in refusal(mend_checksum(packed(theirs)))
 
 
 def packed(model: schema.ModelT) -> bytes:
