@@ -12,18 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_s4.files import (
-    digest,
-    digest_of,
-    explained,
-    finish_replacing,
-    json_bytes,
-    locked,
-    new_folder_beside,
-    remove_abandoned,
-    replace_each,
-    write_synced,
-)
+from keras_s4.files import explain_errors, hash_bytes, hash_file, json_bytes
+from keras_s4.files.beside import lock, new_folder_beside, remove_abandoned
+from keras_s4.files.several import finish_replacing, replace_each, write_synced
 
 # Of `renameat2`.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -37,7 +28,7 @@ def with_record(contents: Mapping[str, bytes], name: str, facts: Mapping[str, An
         name: of the record.
         facts: what it says besides.
     """
-    files = {key: {"bytes": len(content), "sha256": digest(content)} for key, content in sorted(contents.items())}
+    files = {key: {"bytes": len(content), "sha256": hash_bytes(content)} for key, content in sorted(contents.items())}
     return {**contents, name: json_bytes({**facts, "files": files})}
 
 
@@ -62,18 +53,18 @@ def save_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
         OSError: the folder cannot be written; nothing half-written remains.
     """
     target = Path(os.path.realpath(folder))
-    with explained(target, sum(map(len, contents.values()))):
+    with explain_errors(target, sum(map(len, contents.values()))):
         target.mkdir(parents=True, exist_ok=True)
         if not os.access(target, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
         if os.access(target.parent, os.W_OK | os.X_OK):
             remove_abandoned(target.parent)
-        with locked(target):
+        with lock(target):
             finish_replacing(target)
             *_, record = contents
             _refuse_foreign(folder, contents, record)
-            stale = _stale(target, contents, record)
-            if not (_is_alone(target, {*contents, *stale}) and _switched(target, contents)):
+            stale = _find_stale(target, contents, record)
+            if not (_is_alone(target, {*contents, *stale}) and _switch(target, contents)):
                 replace_each(target, contents, stale)
     return folder
 
@@ -90,7 +81,7 @@ def check_before(folder: Path, names: Iterable[str], record: str) -> None:
         ValueError: see `save_folder`.
     """
     if folder.is_dir():
-        with explained(folder), locked(folder):
+        with explain_errors(folder), lock(folder):
             finish_replacing(folder)
     _refuse_foreign(folder, dict.fromkeys(names), record)
 
@@ -106,7 +97,7 @@ def _refuse_foreign(folder: Path, contents: Mapping[str, bytes | None], record: 
     Raises:
         ValueError: names the files and says what to do.
     """
-    old = recorded(folder, record)
+    old = read_record(folder, record)
     foreign = sorted(name for name, content in contents.items() if _is_foreign(folder, name, content, old, record))
     foreign += _spelt_otherwise(folder, contents, {*old, record})
     if foreign:
@@ -122,7 +113,7 @@ def _refuse_foreign(folder: Path, contents: Mapping[str, bytes | None], record: 
         )
 
 
-def recorded(folder: Path, record: str) -> dict[str, str]:
+def read_record(folder: Path, record: str) -> dict[str, str]:
     """The hashes of the files that an earlier save has written, by name; empty where none did."""
     try:
         files = json.loads((folder / record).read_bytes())["files"]
@@ -134,13 +125,13 @@ def recorded(folder: Path, record: str) -> dict[str, str]:
     return hashes if sound and inside and record not in hashes else {}
 
 
-def _stale(folder: Path, contents: Mapping[str, bytes], record: str) -> dict[str, str]:
+def _find_stale(folder: Path, contents: Mapping[str, bytes], record: str) -> dict[str, str]:
     """The hashes of the files that an earlier save has written, nobody has changed, and the new one has not."""
-    there = {name: sha256 for name, sha256 in recorded(folder, record).items() if name not in contents}
+    there = {name: sha256 for name, sha256 in read_record(folder, record).items() if name not in contents}
     return {
         name: sha256
         for name, sha256 in there.items()
-        if digest_of(folder / name) == sha256 and _is_inside(folder, name)
+        if hash_file(folder / name) == sha256 and _is_inside(folder, name)
     }
 
 
@@ -150,15 +141,15 @@ def _is_foreign(folder: Path, name: str, content: bytes | None, old: Mapping[str
         return True
     if not path.exists() and not path.is_symlink():
         return False
-    if digest_of(path) is None:
+    if hash_file(path) is None:
         return True
     ours = name in old or (name == record and bool(old))
-    return not ours and not (content is not None and digest_of(path) == digest(content))
+    return not ours and not (content is not None and hash_file(path) == hash_bytes(content))
 
 
 def _is_changed(folder: Path, name: str, content: bytes | None, old: Mapping[str, str]) -> bool:
-    there = digest_of(folder / name)
-    wanted = None if content is None else digest(content)
+    there = hash_file(folder / name)
+    wanted = None if content is None else hash_bytes(content)
     return name in old and there not in (None, old[name], wanted)
 
 
@@ -196,7 +187,7 @@ def _is_alone(folder: Path, ours: set[str]) -> bool:
     return True
 
 
-def _switched(folder: Path, contents: Mapping[str, bytes]) -> bool:
+def _switch(folder: Path, contents: Mapping[str, bytes]) -> bool:
     """Prepares a new folder and lets it take the place of the old one at once; False where that cannot be.
 
     Raises:
@@ -213,13 +204,13 @@ def _switched(folder: Path, contents: Mapping[str, bytes]) -> bool:
         for name, content in contents.items():
             write_synced(staged / name, content)
         shutil.copymode(folder, staged)
-        return _exchanged(staged, folder)
+        return _exchange(staged, folder)
     finally:
         os.close(descriptor)
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def _exchange(one: Path, other: Path) -> bool:
     """Lets two folders change places in one step, which Linux can; False where it cannot."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     return rename is not None and not rename(

@@ -10,7 +10,15 @@ import tempfile
 
 import pytest
 
-from keras_s4.files import json_bytes, replacing, temporary_folder, write_bytes, write_folder
+from keras_s4.files import (
+    json_bytes,
+    read_object,
+    replace_file,
+    temporary_folder,
+    write_bytes,
+    write_folder,
+    write_json,
+)
 
 
 @pytest.fixture
@@ -116,7 +124,7 @@ def test_what_a_killed_program_left_is_removed_and_what_a_living_one_writes_stay
     others = [tmp_path / ".gitignore", tmp_path / f".file.{'0' * 32}"]
     for path in (*left, *others):
         path.write_bytes(b"half")
-    with replacing(tmp_path / "other") as being_written:
+    with replace_file(tmp_path / "other") as being_written:
         write_bytes(tmp_path / "file", b"new")
         assert being_written.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [others[1].name, ".gitignore", "file", "other"]
@@ -173,3 +181,25 @@ def test_without_room_for_temporary_files_the_error_says_what_to_set(tmp_path, m
     message = r"Cannot write temporary files.*No space left on device\. Set TMPDIR"
     with pytest.raises(OSError, match=message), temporary_folder():
         pass
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "Expecting property name"),
+        (b"[1]", "it holds a list where an object was expected"),
+        (b"null", "it holds a NoneType"),
+        (b'"\xff"', "codec can't decode|invalid start byte"),
+        (b"[" * 100_000, "recursion"),
+    ],
+)
+def test_a_file_that_holds_no_object_is_named_with_what_to_do(tmp_path, content, reason):
+    path = tmp_path / "settings.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"settings\.json is damaged \(.*({reason}).*\)\. Delete it\."):
+        read_object(path, "Delete it.")
+
+
+def test_an_object_is_read_as_it_was_written(tmp_path):
+    path = write_json(tmp_path / "new" / "a.json", {"a": [1, math.nan], "b": (2.5,)})
+    assert read_object(path, "") == {"a": [1, None], "b": [2.5]}

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from keras_s4 import files, saved_folder
+from keras_s4 import saved_folder
+from keras_s4.files.beside import STAGING
 from keras_s4.saved_folder import check_before, save_folder, with_record
 
 RECORD = "manifest.json"
@@ -63,7 +64,7 @@ def states_after_kills(tmp_path, before, foreign):
         killed = killed_at(event, lambda folder=folder: save_folder(folder, NEW))
         seen = content(folder) if folder.exists() else {}
         save_folder(folder, NEW)
-        yield {name: text for name, text in seen.items() if not name.startswith(files.STAGING)}, content(folder)
+        yield {name: text for name, text in seen.items() if not name.startswith(STAGING)}, content(folder)
         assert os.listdir(folder.parent) == ["firmware"]
         if not killed:
             assert event > 20

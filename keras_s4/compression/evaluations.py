@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 
 from keras_s4.compression.fingerprints import differing
 from keras_s4.compression.part import Part, Ranks
-from keras_s4.files import json_bytes, write_bytes
+from keras_s4.files import read_object, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,15 +100,15 @@ class Evaluations:
             return
         known = [[list(key), _json_ready(metric)] for key, metric in self._metrics.items()]
         content = {"fingerprint": self._fingerprint, "parts": list(self._parts), "evaluations": known}
-        write_bytes(self._path, json_bytes(content, indent=None))
+        write_json(self._path, content, indent=None)
 
     def _read(self) -> dict[tuple[int, ...], float]:
         try:
-            content = json.loads(self._path.read_bytes())
+            content = read_object(self._path, "Delete it.")
             fingerprint, names = dict(content["fingerprint"]), list(content["parts"])
             metrics = {tuple(map(int, key)): _metric(value) for key, value in content["evaluations"]}
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            self._set_aside(error)
+        except (ValueError, TypeError, KeyError) as error:
+            self._set_aside(error.__cause__ or error)
             return {}
         asked = {**self._fingerprint, "parts": list(self._parts)}
         found = {**fingerprint, "parts": names}
@@ -121,7 +120,7 @@ class Evaluations:
             )
         return metrics
 
-    def _set_aside(self, error: Exception) -> None:
+    def _set_aside(self, error: BaseException) -> None:
         """Takes a file that cannot be read out of the way; what it holds is kept, since it may be another's."""
         kept = self._path.with_name(f"{self._path.name}.damaged")
         self._path.replace(kept)

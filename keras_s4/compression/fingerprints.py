@@ -30,6 +30,13 @@ def differing(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     return [name for name in {**asked, **found} if asked.get(name) != found.get(name)]
 
 
+def describe_difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str]:
+    """The settings in which two sets of them differ, as `name=value, ...`: those of the first, and of the second."""
+    names = differing(asked, found)
+    first, second = (", ".join(f"{name}={settings.get(name)!r}" for name in names) for settings in (found, asked))
+    return first, second
+
+
 def _update(sha, value: Any) -> None:
     if isinstance(value, Mapping):
         value = sorted(value.items())

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_s4 import training
-from keras_s4.files import explained
+from keras_s4.files import explain_errors
 from keras_s4.job.job import Job, Report
 
 
@@ -46,7 +46,7 @@ class _Backup(keras.callbacks.BackupAndRestore):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps weights, optimizer and epoch."""
-        with explained(Path(self.backup_dir)):
+        with explain_errors(Path(self.backup_dir)):
             super().on_epoch_end(epoch, logs)
 
 

@@ -12,7 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_s4 import plots
+from keras_s4.files import damaged_file
 from keras_s4.job.figures import confusion_matrix, score_against_size, streamed_recording
+from keras_s4.job.run_folder import AGAIN
 
 # More groups than these are counted, not listed.
 LISTED_GROUPS = 20
@@ -150,9 +152,7 @@ def _read_stream(path: Path) -> dict[str, np.ndarray]:
         with np.load(path) as content:
             return {name: content[name] for name in ("signal", "outputs", "label")}
     except Exception as error:  # zipfile and numpy each have errors of their own
-        raise ValueError(
-            f"{path} is damaged ({error}). Delete it and start again: what is missing is computed anew."
-        ) from error
+        raise damaged_file(path, error, AGAIN) from error
 
 
 def _image(figure: Figure) -> str:

@@ -12,13 +12,26 @@ from typing import Any
 
 import keras
 
-from keras_s4.compression.fingerprints import differing
-from keras_s4.files import digest, digest_of, explained, json_bytes, locked, write_bytes
+from keras_s4.compression.fingerprints import describe_difference, differing
+from keras_s4.files import (
+    damaged_file,
+    explain_errors,
+    hash_bytes,
+    hash_file,
+    json_bytes,
+    model_bytes,
+    read_object,
+    write_bytes,
+    write_json,
+)
+from keras_s4.files.beside import lock
 
 RECORD = "settings.json"
 WORK = ".keras-s4"
 # Files of a run that are no results, but notes about it.
 SECONDS, RECORDINGS = "seconds.json", "recordings.json"
+# What to do with a damaged result.
+AGAIN = "Delete it and start again: what is missing is computed anew."
 UNCHECKED = (RECORD, SECONDS, RECORDINGS)
 
 
@@ -69,7 +82,7 @@ class RunFolder:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.path, wait=False))
+                stack.enter_context(lock(self.path, wait=False))
             except BlockingIOError:
                 raise ValueError(
                     f"Another program is at work in {self.path}. Wait until it is done, or choose another folder with "
@@ -130,7 +143,7 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a result that was claimed."""
-        self._note_hashes({name: digest(content)})
+        self._note_hashes({name: hash_bytes(content)})
         write_bytes(self.path / name, content)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -139,7 +152,7 @@ class RunFolder:
 
     def write_note(self, name: str, value: Any) -> None:
         """Writes a JSON file that was claimed and is no result: nobody asks whether it was changed."""
-        write_bytes(self.path / name, json_bytes(value))
+        write_json(self.path / name, value)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads a JSON file.
@@ -148,24 +161,11 @@ class RunFolder:
             ValueError: it is damaged, or no object; the message names it.
         """
         self._check(name)
-        try:
-            value = json.loads((self.path / name).read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise _damaged(self.path / name, error) from error
-        if not isinstance(value, dict):
-            raise _damaged(self.path / name, f"it holds a {type(value).__name__} where an object was expected")
-        return value
+        return read_object(self.path / name, AGAIN)
 
     def save_model(self, name: str, model: keras.Model) -> None:
         """Saves a Keras model as a result that was claimed."""
-        temporary = self.work / name
-        with explained(self.path / name):
-            temporary.parent.mkdir(exist_ok=True)
-            model.save(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            self._note_hashes({name: digest_of(temporary)})
-            os.replace(temporary, self.path / name)
+        self.write(name, model_bytes(model))
 
     def load_model(self, name: str) -> keras.Model:
         """Loads a Keras model, uncompiled, to be evaluated without the long compilation by XLA.
@@ -177,7 +177,7 @@ class RunFolder:
         try:
             model = keras.saving.load_model(self.path / name, compile=False)
         except Exception as error:  # zipfile, h5py, json and Keras each have errors of their own
-            raise _damaged(self.path / name, error) from error
+            raise damaged_file(self.path / name, error, AGAIN) from error
         model.jit_compile = False
         return model
 
@@ -185,9 +185,9 @@ class RunFolder:
         """Moves all files of a folder on the same disk into the folder `name` of the run, as results."""
         files = {f"{name}/{file.relative_to(folder).as_posix()}": file for file in folder.rglob("*") if file.is_file()}
         self.claim(files)
-        self._note_hashes({result: digest_of(file) for result, file in files.items()})
+        self._note_hashes({result: hash_file(file) for result, file in files.items()})
         for result, file in files.items():
-            with explained(self.path / result):
+            with explain_errors(self.path / result):
                 (self.path / result).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, self.path / result)
         shutil.rmtree(folder)
@@ -211,8 +211,8 @@ class RunFolder:
         Raises:
             ValueError: see `is_whole`.
         """
-        if name in self._hashes and self._is_taken(name) and digest_of(self.path / name) != self._hashes[name]:
-            raise _damaged(self.path / name, "it is not what the run wrote; if you changed it, move it away")
+        if name in self._hashes and self._is_taken(name) and hash_file(self.path / name) != self._hashes[name]:
+            raise damaged_file(self.path / name, "it is not what the run wrote; if you changed it, move it away", AGAIN)
 
     def _is_taken(self, name: str) -> bool:
         """Whether something is there, or would be written through a link."""
@@ -253,10 +253,8 @@ class RunFolder:
                 f"{', '.join(unknown)}. Choose another folder with --out, or remove the files of that run with "
                 "--restart."
             )
-        others = differing(asked, there)
-        if others:
-            found = ", ".join(f"{name}={there.get(name)!r}" for name in others)
-            wanted = ", ".join(f"{name}={asked.get(name)!r}" for name in others)
+        if differing(asked, there):
+            found, wanted = describe_difference(there, asked)
             raise ValueError(
                 f"{self.path} holds a run with {found}, but {wanted} was asked for. Choose another folder with --out, "
                 "or remove the files of that run with --restart."
@@ -274,7 +272,3 @@ def _is_sound(record: Any) -> bool:
     return all(isinstance(text, str) for text in texts) and all(
         name and not os.path.isabs(name) and ".." not in Path(name).parts for name in [*files, *hashes]
     )
-
-
-def _damaged(path: Path, error: object) -> ValueError:
-    return ValueError(f"{path} is damaged ({error}). Delete it and start again: what is missing is computed anew.")

@@ -14,10 +14,11 @@ from typing import Any
 
 import keras
 
-from keras_s4.compression.fingerprints import differing
-from keras_s4.files import json_bytes, write_bytes, write_model
+from keras_s4.compression.fingerprints import describe_difference, differing
+from keras_s4.files import damaged_file, read_object, write_json, write_model
 
 SETTINGS = "settings.json"
+AGAIN = "Delete it: its trial is run again."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,15 +90,13 @@ class TrialFolder:
         wanted = json.loads(json.dumps(settings))
         if (self.path / SETTINGS).exists():
             found = self.settings()
-            others = differing(wanted, found)
-            if others:
-                there = ", ".join(f"{name}={found.get(name)!r}" for name in others)
-                asked = ", ".join(f"{name}={wanted.get(name)!r}" for name in others)
+            if differing(wanted, found):
+                there, asked = describe_difference(found, wanted)
                 raise ValueError(
                     f"{self.path} holds the trials of another search with {there}; asked for was {asked}. Choose "
                     "another folder, or delete this one."
                 )
-        self._write_json(SETTINGS, wanted)
+        write_json(self.path / SETTINGS, wanted)
 
     @property
     def is_begun(self) -> bool:
@@ -106,20 +105,21 @@ class TrialFolder:
 
     def settings(self) -> dict[str, Any]:
         """What was searched."""
-        return self._read_json(SETTINGS)
+        return read_object(self.path / SETTINGS, AGAIN)
 
     def write(self, trial: Trial) -> None:
         """Writes the record of a trial, whole."""
-        self._write_json(f"{trial.name}.json", dataclasses.asdict(trial))
+        write_json(self.path / f"{trial.name}.json", dataclasses.asdict(trial))
 
     def read(self, name: str) -> Trial | None:
         """A trial by name, or None if it is not finished."""
-        if not (self.path / f"{name}.json").exists():
+        path = self.path / f"{name}.json"
+        if not path.exists():
             return None
         try:
-            return _checked(Trial(**self._read_json(f"{name}.json")))
+            return _check_types(Trial(**read_object(path, AGAIN)))
         except TypeError as error:
-            raise self._damaged(f"{name}.json", error) from error
+            raise damaged_file(path, error, AGAIN) from error
 
     def all(self) -> list[Trial]:
         """All finished trials in the order in which they ended."""
@@ -163,23 +163,8 @@ class TrialFolder:
             raise ValueError(f"{path} is not there: the trial was not trained, or its model was removed.")
         return keras.saving.load_model(path)
 
-    def _write_json(self, name: str, value: Any) -> None:
-        write_bytes(self.path / name, json_bytes(value))
 
-    def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads((self.path / name).read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(name, error) from error
-        if not isinstance(value, dict):
-            raise self._damaged(name, f"it holds a {type(value).__name__} where an object was expected")
-        return value
-
-    def _damaged(self, name: str, error: object) -> ValueError:
-        return ValueError(f"{self.path / name} is damaged ({error}). Delete it: its trial is run again.")
-
-
-def _checked(trial: Trial) -> Trial:
+def _check_types(trial: Trial) -> Trial:
     """A trial as it was read.
 
     Raises:
