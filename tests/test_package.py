@@ -4,24 +4,50 @@ import sys
 import pytest
 
 
-def run(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+def run(code, *arguments):
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_control_theory_needs_no_keras():
-    code = "import sys, keras_s4.reduction, keras_s4.systems; print({'keras', 'tensorflow'} & set(sys.modules))"
-    assert run(code) == "set()"
+ORDERS = {
+    "as the readme says": "import keras, keras_s4",
+    "ours first": "import keras_s4, keras",
+    "ours alone": "import keras_s4; import keras.saving; keras = sys.modules['keras']",
+    "a module of ours that loads Keras": "import keras_s4.dss.modes; import keras",
+    "a name from a module of ours": "from keras_s4.layers import DSS; import keras",
+    "a function": "from keras_s4 import reduce; import keras",
+    "systems alone": "import keras_s4.systems; import keras",
+}
+
+LOADING = """
+import os, sys
+# TensorFlow takes the longest, and loads Keras where it may.
+sys.modules["keras"] = None
+import tensorflow
+del sys.modules["keras"]
+assert not {"keras", "keras_s4"} & set(sys.modules)
+folder, orders = sys.argv[1], eval(sys.argv[2])
+for name, imports in orders.items():
+    sys.stdout.flush()
+    if not os.fork():
+        try:
+            exec(imports)
+            compiled, regularised, slow = (
+                keras.saving.load_model(f"{folder}/{file}.keras") for file in ("compiled", "regularised", "slow")
+            )
+            penalties = regularised.layers[0].state_regularizer, regularised.layers[1].kernel_regularizer
+            is_lion = isinstance(slow.optimizer, keras.optimizers.Lion)
+            weights = [penalty.weight for penalty in penalties]
+            print(name, compiled.loss.name, *weights, is_lion, slow.optimizer.pole_rate, sep="; ")
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    os.wait()
+"""
 
 
-@pytest.mark.parametrize("module", ["program.program", "flatbuffer", "emulator", "c99"])
-def test_the_integer_program_needs_no_tensorflow(module):
-    """`keras_s4.tflite` offers `convert`, which needs Keras, and yet its program is quick to load."""
-    code = f"import sys, keras_s4.tflite.{module}; print('tensorflow' in sys.modules)"
-    assert run(code) == "False"
-
-
-def test_saved_models_load_with_the_two_imports_of_the_readme(tmp_path):
-    """Also compiled ones, and ones with regularisers: all in one process, since each takes seconds to start."""
+def test_saved_models_load_whichever_of_the_packages_is_imported_first(tmp_path):
+    """In another process than wrote them, and nothing of ours is called between that and the import of Keras."""
     import keras
 
     import keras_s4
@@ -32,48 +58,14 @@ def test_saved_models_load_with_the_two_imports_of_the_readme(tmp_path):
     layers = [
         keras.Input((20, 3)),
         keras_s4.layers.DSS(2, state_regularizer=HankelNorm(1e-3)),
-        keras.layers.Dense(2, kernel_regularizer=NuclearNorm(1e-3)),
+        keras.layers.Dense(2, kernel_regularizer=NuclearNorm(2e-3)),
     ]
     keras.Sequential(layers).save(tmp_path / "regularised.keras")
-    code = (
-        "import keras, keras_s4; "
-        f"load = lambda name: keras.saving.load_model({str(tmp_path)!r} + name); "
-        "print(load('/compiled.keras').loss.name, load('/regularised.keras').layers[1].kernel_regularizer.weight)"
-    )
-    assert run(code) == "smoothed_crossentropy 0.001"
-    code = f"from keras_s4 import reduce; import keras; keras.saving.load_model({str(tmp_path / 'compiled.keras')!r})"
-    run(code)  # whatever is imported first
-
-
-ORDERS = {
-    "ours first": "import keras_s4, keras",
-    "ours alone": "import keras_s4; import keras.saving; keras = sys.modules['keras']",
-    "a module of ours that loads Keras": "import keras_s4.dss.modes; import keras",
-    "a name from a module of ours": "from keras_s4.layers import DSS; import keras",
-    "systems alone": "import keras_s4.systems; import keras",
-}
-
-
-@pytest.mark.parametrize("imports", ORDERS.values(), ids=ORDERS)
-def test_saved_models_load_whichever_of_the_packages_is_imported_first(imports, saved_models):
-    """Nothing of ours is called between the import of Keras and the loading."""
-    code = f"import sys; {imports}; model = keras.saving.load_model({str(saved_models)!r}); print(model.loss.name)"
-    assert run(code) == "smoothed_crossentropy"
-
-
-@pytest.fixture(scope="module")
-def saved_models(tmp_path_factory):
-    """Of our layers, compiled with our loss, optimizer and regularisers."""
-    import keras
-
-    import keras_s4
-
-    path = tmp_path_factory.mktemp("saved") / "model.keras"
-    model = keras_s4.models.classifier((20, 3), 2, channels=4, states=2, blocks=1)
-    model.layers[-1].kernel_regularizer = keras_s4.regularizers.NuclearNorm(1e-3)
-    keras_s4.training.compile_classifier(model, steps=1).save(path)
-    keras.backend.clear_session()
-    return path
+    slow = keras.Sequential([keras.Input((20, 3)), keras_s4.layers.DSS(2)])
+    slow.compile(keras_s4.optimizers.slow_poles(keras.optimizers.Lion(0.1)), "mse")
+    slow.save(tmp_path / "slow.keras")
+    lines = run(LOADING, str(tmp_path), repr(ORDERS)).splitlines()
+    assert lines == [f"{name}; smoothed_crossentropy; 0.001; 0.002; True; 0.1" for name in ORDERS]
 
 
 def test_backends_that_cannot_train_are_refused_by_name():

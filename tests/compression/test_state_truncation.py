@@ -118,7 +118,7 @@ def test_models_without_states_are_refused():
 
 ON_JAX = """
 import keras, keras_s4, numpy as np
-from keras_s4.cloning import dss_layers
+from keras_s4.surgery.cloning import dss_layers
 from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
 from keras_s4.regularizers import HankelNorm
 from keras_s4.compression.state_truncation import TruncateStates
