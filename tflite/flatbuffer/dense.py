@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization_of
@@ -24,5 +22,5 @@ def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
         operation.bias.data,
     )
     operands = [file.index[input.name], filter, bias]
-    shape = math.prod(output.shape[:-1]), output.shape[-1]
+    shape = operation.rows, output.shape[-1]
     file.write_in_shape(output, shape, lambda index: file.writer.operator("FULLY_CONNECTED", operands, index))

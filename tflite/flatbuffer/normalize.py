@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization_of
@@ -15,7 +13,7 @@ from keras_s4.tflite.program.tensors import Tensor
 @expands(Normalize)
 def expand_normalize(operation: Normalize, file: Expansion) -> None:
     """See `operations.Normalize`. The sum of squares is the product of a row with itself as a column."""
-    rows, size = math.prod(operation.input.shape[:-1]), operation.input.shape[-1]
+    rows, size = operation.rows, operation.input.shape[-1]
     row, column = (
         file.reshape(file.index[operation.input.name], shape) for shape in ((rows, 1, size), (rows, size, 1))
     )

@@ -70,7 +70,7 @@ def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> No
     input, weights, output = operation.input, operation.weights, operation.output
     steps, size = weights.shape
     channels = input.shape[-1] // steps
-    rows = math.prod(output.shape[:-1])
+    rows = operation.rows
     image = file.reshape(file.index[input.name], (rows, steps, 1, channels))
     filter = file.writer.tensor((1, steps, 1, size), "int8", quantization_of(weights, 3), weights.data[None, :, None])
     scales = np.float32(input.scale) * np.broadcast_to(np.asarray(weights.scale, np.float32), size)
@@ -87,7 +87,7 @@ def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> No
 @expands(WindowMaximum)
 def expand_window_maximum(operation: WindowMaximum, file: Expansion) -> None:
     """See `operations.WindowMaximum`. All rows are lines of one image: CMSIS-NN may read no more images."""
-    channels, rows = operation.output.shape[-1], math.prod(operation.output.shape[:-1])
+    channels, rows = operation.output.shape[-1], operation.rows
     steps = operation.input.shape[-1] // channels
     image = file.reshape(file.index[operation.input.name], (1, rows, steps, channels))
     file.write_in_shape(

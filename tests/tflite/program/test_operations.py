@@ -103,6 +103,21 @@ class TestDefinition:
         with pytest.raises(TypeError, match="Field 'start' of operation Defined is int"):
             define(input=("Tensor", read()), start=("int", written()), output=("Tensor", written()))
 
+    def test_a_tensor_where_a_number_belongs_is_refused(self):
+        x, y = (Tensor(name, (3,), "int8") for name in "xy")
+        with pytest.raises(TypeError, match=r"Slice received Tensor.* as 'start'.* in the order input, start, output"):
+            operations.Slice(x, y, 1)
+        with pytest.raises(TypeError, match="Slice received 1 as 'output', whose tensors are written"):
+            operations.Slice(x, 0, 1)
+
+    def test_a_field_more_in_a_class_of_its_own(self):
+        @dataclasses.dataclass(frozen=True, eq=False)
+        class Weighed(operations.Accumulate):
+            weight: Tensor = read()
+
+        x, before, after, weight = (Tensor(name, (3,), "int32") for name in "xbaw")
+        assert Weighed(x, before, after, weight).reads() == [x, before, weight]
+
     def test_a_state_without_holds_state_is_refused(self):
         with pytest.raises(TypeError, match="Defined has holds_state=False"):
             define(state=("Tensor", read()), next_state=("Tensor", written()))

@@ -47,7 +47,8 @@ class Operation:
 
     Raises:
         TypeError: at the definition of a class, when a field with tensors does not say what becomes of them, when
-            another field does, or when the fields `state` and `next_state` do not go with `holds_state`.
+            another field does, or when the fields `state` and `next_state` do not go with `holds_state`. Of an object,
+            when a field that says what becomes of its tensors holds anything else, or another one holds a tensor.
     """
 
     elementwise: ClassVar[bool] = False
@@ -57,7 +58,8 @@ class Operation:
 
     def __init_subclass__(cls, **arguments: Any):
         super().__init_subclass__(**arguments)
-        uses = {}
+        inherited = getattr(cls, "__dataclass_fields__", {})
+        uses = {name: field.metadata.get(_USE) for name, field in inherited.items()}
         for name, annotation in inspect.get_annotations(cls).items():
             field = cls.__dict__.get(name)
             uses[name] = field.metadata.get(_USE) if isinstance(field, dataclasses.Field) else None
@@ -73,6 +75,18 @@ class Operation:
                 f"Operation {cls.__name__} has holds_state={cls.holds_state}; exactly those that hold one have the "
                 "fields `state`, which is read, and `next_state`, which is written."
             )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, has_use = getattr(self, field.name), _USE in field.metadata
+            # A state may be None.
+            values = value if isinstance(value, tuple) else () if value is None else (value,)
+            if any(isinstance(each, Tensor) != has_use for each in values):
+                expected = field.metadata[_USE] if has_use else "neither read nor written"
+                raise TypeError(
+                    f"{type(self).__name__} received {value!r} as {field.name!r}, whose tensors are {expected}; give "
+                    f"its arguments in the order {', '.join(field.name for field in dataclasses.fields(self))}."
+                )
 
     def reads(self) -> list[Tensor]:
         """The tensors that the operation reads, constants included."""
