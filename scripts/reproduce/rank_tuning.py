@@ -299,7 +299,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     """Relative loss against compression: a panel a task, a colour a way, a marker an adaptation."""
     import matplotlib.pyplot as plt
 
-    from keras_s4.plots import drawn
+    from keras_s4 import plots
 
     runs = record["runs"]
     names = list(dict.fromkeys(run["task"] for run in runs))
@@ -321,7 +321,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         axis.set(xscale="log", ylim=(-7, 20), title=name, xlabel="times fewer bytes", ylabel="relative test loss, %")
     axes[0][-1].legend(fontsize=6)
     figure.tight_layout()
-    write_bytes(path, drawn(figure, path.suffix.removeprefix(".") or "svg"))
+    write_bytes(path, plots.draw(figure, path.suffix.removeprefix(".") or "svg"))
 
 
 def compute(

@@ -109,6 +109,28 @@ def test_no_script_imports_another():
         assert "sys.path" not in path.read_text(), path
 
 
+def is_module(package, name):
+    return hasattr(package, "__path__") and importlib.util.find_spec(f"{package.__name__}.{name}") is not None
+
+
+def test_all_that_scripts_take_from_the_library_is_there():
+    """Also inside of functions, which no test runs."""
+    missing = []
+    for path in SCRIPTS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "keras_s4":
+                module = importlib.import_module(node.module)
+                names = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+                missing += [f"{path.name}: {node.module}.{name}" for name in names if not is_module(module, name)]
+    assert missing == []
+
+
+def test_results_are_drawn(tmp_path):
+    path = tmp_path / "figure.svg"
+    assert run(NAMES["reproduce/rank_tuning.py"], "--figure", str(path)).exit_code == 0
+    assert "</svg>" in path.read_text()
+
+
 def test_options_that_change_results_need_a_rerun():
     result = run(NAMES["reproduce/smartwatch.py"], "--seeds", "1")
     assert result.exit_code == 2
