@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_s4.cli.console import DEBUG, plain_streams, written_output
+from keras_s4.cli.console import DEBUG, allow_any_encoding, flush_output
 from keras_s4.cli.convert import convert
 from keras_s4.cli.demo import demo
 from keras_s4.cli.reduce import reduce
@@ -28,8 +28,8 @@ for command in (demo, spectrum, reduce, tune, convert):
 
 def run() -> None:
     """Runs what the command line asks for."""
-    plain_streams()
-    with written_output():
+    allow_any_encoding()
+    with flush_output():
         app()
 
 

@@ -74,7 +74,7 @@ class Bars:
 
 
 @contextlib.contextmanager
-def one_message(out: Path | None = None) -> Iterator[None]:
+def report_errors(out: Path | None = None) -> Iterator[None]:
     """Turns what goes wrong, and Ctrl-C, into one message; with KERAS_S4_DEBUG=1 errors stay as they are.
 
     Args:
@@ -105,7 +105,7 @@ def one_message(out: Path | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_start() -> Iterator[None]:
+def hide_start_messages() -> Iterator[None]:
     """Keeps from the terminal what TensorFlow says about processors while it is imported, unless that fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if sys.stderr is None:  # it is closed
@@ -130,7 +130,7 @@ def quiet_start() -> Iterator[None]:
             os.close(terminal)
 
 
-def plain_streams() -> None:
+def allow_any_encoding() -> None:
     """Lets output that is not UTF-8 show something like what cannot be written in it."""
     codecs.register_error("keras-s4", _plain)
     for stream in (sys.stdout, sys.stderr):
@@ -139,7 +139,7 @@ def plain_streams() -> None:
 
 
 @contextlib.contextmanager
-def written_output() -> Iterator[None]:
+def flush_output() -> Iterator[None]:
     """Says so if the last of the output cannot be written, as on a full disk."""
     try:
         yield

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message
+from keras_s4.cli.console import report_errors
 from keras_s4.cli.loading import start
 
 
@@ -86,7 +86,7 @@ def convert(
     --activations it also shows what int16 would gain in each layer. With --verify nothing is saved unless emulator,
     TensorFlow Lite Micro and C agree in every bit, and with the model well enough.
     """
-    with one_message():
+    with report_errors():
         if list_supported:
             files.check_places({}, {"--json": json})
             start("convert").list_supported(json)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_s4.cli import files
-from keras_s4.cli.console import one_message
+from keras_s4.cli.console import report_errors
 from keras_s4.cli.loading import start
 from keras_s4.job.settings import Settings
 
@@ -41,7 +41,7 @@ def demo(
     OUT/firmware, a page with figures, OUT/report.html, and all numbers, OUT/summary.json. Interrupt it whenever you
     like: the same command continues.
     """
-    with one_message(out):
+    with report_errors(out):
         settings = Settings(seed, channels, states, blocks, fraction, epochs, retrain_epochs)
         files.check_places({}, {}, out=out)
         start("demo").run(out, fold, settings, restart)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from keras_s4.cli.console import console, quiet_start
+from keras_s4.cli.console import console, hide_start_messages
 
 
 def load(name: str) -> ModuleType:
@@ -15,5 +15,5 @@ def load(name: str) -> ModuleType:
 
 def start(command: str) -> ModuleType:
     """The module that does the work of a command, and with it Keras, which takes some seconds."""
-    with console().status("Starting TensorFlow ..."), quiet_start():
+    with console().status("Starting TensorFlow ..."), hide_start_messages():
         return load(f"actions.{command}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message
+from keras_s4.cli.console import report_errors
 from keras_s4.cli.loading import load, start
 
 
@@ -37,7 +37,7 @@ def reduce(
     """
     budgets = {"flash": flash, "ram": ram, "multiply_accumulates": macs}
     rules = {"rank": rank, "fraction": fraction, "energy": energy, "tolerance": tolerance, "scores": scores}
-    with one_message():
+    with report_errors():
         chosen = _one_rule(rules, budgets)
         files.check_model_name(out)
         written = {"the reduced model": out, "--figure": figure, "--json": json}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message
+from keras_s4.cli.console import report_errors
 from keras_s4.cli.loading import load, start
 
 
@@ -23,7 +23,7 @@ def spectrum(
 
     The table tells for each part how many ranks keep 90%, 99%, ... of its energy.
     """
-    with one_message():
+    with report_errors():
         files.check_places({"the model": model, "--data": data}, {"--figure": figure, "--json": json})
         if figure is not None:
             load("figures").check_figure_name(figure)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_s4.cli import files, options
-from keras_s4.cli.console import one_message
+from keras_s4.cli.console import report_errors
 from keras_s4.cli.loading import start
 from keras_s4.saved_folder import check_before
 
@@ -52,7 +52,7 @@ def tune(
     Ranks are chosen on validation data; report the result on test data. OUT gets the model, `model.keras`, all numbers,
     `tuning.json`, and a figure, `pareto.svg`. Interrupt it whenever you like: the same command continues.
     """
-    with one_message(out):
+    with report_errors(out):
         budgets = _budgets(budget or [])
         _check_fractions(relative_loss, target)
         needed = files.VALIDATION if by == By.RANK_TUNING else (*files.TRAINING, *files.VALIDATION)

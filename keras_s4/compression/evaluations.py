@@ -106,7 +106,7 @@ class Evaluations:
         try:
             content = read_object(self._path, "Delete it.")
             fingerprint, names = dict(content["fingerprint"]), list(content["parts"])
-            metrics = {tuple(map(int, key)): _metric(value) for key, value in content["evaluations"]}
+            metrics = {tuple(map(int, key)): _read_metric(value) for key, value in content["evaluations"]}
         except (ValueError, TypeError, KeyError) as error:
             self._set_aside(error.__cause__ or error)
             return {}
@@ -135,7 +135,7 @@ def _json_ready(metric: float) -> float | None:
     return metric if math.isfinite(metric) else None
 
 
-def _metric(value: float | None) -> float:
+def _read_metric(value: float | None) -> float:
     if value is None:
         return -math.inf
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

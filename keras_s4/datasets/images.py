@@ -56,7 +56,7 @@ def fashion_mnist(order: str = "pixels", folder: Path | str | None = None) -> tu
     if order not in SHAPES:
         raise ValueError(f"fashion_mnist got order={order!r}; expected one of {', '.join(map(repr, SHAPES))}.")
     (images, labels), (test_images, test_labels) = _images(folder)
-    x, x_test = (_sequences(part, order) for part in (images, test_images))
+    x, x_test = (_as_sequences(part, order) for part in (images, test_images))
     y, y_test = labels.astype(np.int64), test_labels.astype(np.int64)
     kept = len(x) - VALIDATION_IMAGES
     return (x[:kept], y[:kept]), (x[kept:], y[kept:]), (x_test, y_test)
@@ -71,7 +71,7 @@ def fashion_mnist_task(order: str = "pixels") -> Task:
         name=f"fashion-mnist-{order}",
         title="Ten kinds of clothes told apart",
         purpose=f"to recognise which of ten kinds of clothes a picture shows, from its {order} one after the other",
-        read=lambda: Splits(*(_each_by_itself(*part) for part in fashion_mnist(order))),
+        read=lambda: Splits(*(_as_recordings(*part) for part in fashion_mnist(order))),
         length=length,
         hop=length,
         sensors=(Sensor("brightness", axes),),
@@ -79,7 +79,7 @@ def fashion_mnist_task(order: str = "pixels") -> Task:
     )
 
 
-def _each_by_itself(x: np.ndarray, y: np.ndarray) -> Recordings:
+def _as_recordings(x: np.ndarray, y: np.ndarray) -> Recordings:
     return Recordings(list(x), y, np.arange(len(x)))
 
 
@@ -97,7 +97,7 @@ def _images(folder: Path | str | None) -> tuple[Labelled, Labelled]:
     )
 
 
-def _sequences(images: np.ndarray, order: str) -> np.ndarray:
+def _as_sequences(images: np.ndarray, order: str) -> np.ndarray:
     return (images.astype(np.float32) / 127.5 - 1.0).reshape(len(images), *SHAPES[order])
 
 

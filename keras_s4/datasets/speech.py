@@ -50,7 +50,7 @@ def keywords(frames: bool = True, utterances: int = 4, seed: int = 0) -> tuple[L
         ValueError: fewer than one utterance.
         RuntimeError: espeak-ng failed; what it said.
     """
-    splits = _spoken_splits(frames, utterances, seed)
+    splits = _speak_splits(frames, utterances, seed)
     return tuple((np.stack(recordings.signals), recordings.labels) for recordings in splits)
 
 
@@ -62,7 +62,7 @@ def keywords_task(frames: bool = True, utterances: int = 4, seed: int = 0) -> Ta
         title="Twelve synthetic words told apart",
         purpose="to recognise which of twelve words a speech synthesiser says, from "
         + ("the energies in 20 bands every 20 ms" if frames else "its sound"),
-        read=lambda: _spoken_splits(frames, utterances, seed),
+        read=lambda: _speak_splits(frames, utterances, seed),
         length=SAMPLES // FRAME if frames else SAMPLES,
         hop=SAMPLES // FRAME if frames else SAMPLES,
         sensors=(
@@ -77,20 +77,22 @@ def keywords_task(frames: bool = True, utterances: int = 4, seed: int = 0) -> Ta
     )
 
 
-def _spoken_splits(frames: bool, utterances: int, seed: int) -> Splits:
+def _speak_splits(frames: bool, utterances: int, seed: int) -> Splits:
     """The words of all speakers; every seventh speaker is for validation, and every seventh for the test."""
     if utterances < 1:
         raise ValueError(f"keywords got utterances={utterances}; expected at least 1.")
     parts: tuple[list, list, list] = ([], [], [])
     speakers = speaker_variants()
     with concurrent.futures.ThreadPoolExecutor() as pool:  # espeak-ng runs in processes of its own
-        jobs = [(index, pool.submit(_speaker, speaker, index, utterances, frames, seed)) for index, speaker in speakers]
+        jobs = [
+            (index, pool.submit(_speak_all, speaker, index, utterances, frames, seed)) for index, speaker in speakers
+        ]
         for index, job in jobs:
             parts[{SPLIT - 2: 1, SPLIT - 1: 2}.get(index % SPLIT, 0)].append((index, *job.result()))
-    return Splits(*map(_of_speakers, parts))
+    return Splits(*map(_join_speakers, parts))
 
 
-def _of_speakers(spoken: list[tuple[int, np.ndarray, np.ndarray]]) -> Recordings:
+def _join_speakers(spoken: list[tuple[int, np.ndarray, np.ndarray]]) -> Recordings:
     """All utterances of some speakers, who are numbered."""
     signals = [signal for _, x, _ in spoken for signal in x]
     labels = np.concatenate([y for _, _, y in spoken])
@@ -114,15 +116,15 @@ def frames_of(sound: np.ndarray) -> np.ndarray:
     return ((np.log10(power @ _bands().T + 1e-3) + 0.5) / 3.0).astype(np.float32)
 
 
-def _speaker(variant: str, index: int, utterances: int, frames: bool, seed: int) -> Labelled:
+def _speak_all(variant: str, index: int, utterances: int, frames: bool, seed: int) -> Labelled:
     """All utterances of one speaker."""
     random = np.random.default_rng([seed, index])
     labels = np.tile(np.arange(len(KEYWORDS)), utterances)
-    sound = np.stack([_placed(_spoken(KEYWORDS[label], variant, random), random) for label in labels])
+    sound = np.stack([_place_in_noise(_speak(KEYWORDS[label], variant, random), random) for label in labels])
     return (frames_of(sound) if frames else sound[..., None].astype(np.float32)), labels
 
 
-def _spoken(word: str, variant: str, random: np.random.Generator) -> np.ndarray:
+def _speak(word: str, variant: str, random: np.random.Generator) -> np.ndarray:
     """One utterance without the silence around it, at 16 kHz, the loudest sample 1."""
     speed, pitch = random.integers(*SPEEDS), random.integers(*PITCHES)
     voice = f"{random.choice(ACCENTS)}+{variant}"
@@ -135,7 +137,7 @@ def _spoken(word: str, variant: str, random: np.random.Generator) -> np.ndarray:
     return scipy.signal.resample_poly(samples[loud[0] : loud[-1] + 1] if loud.size else samples, KEYWORD_RATE, rate)
 
 
-def _placed(word: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _place_in_noise(word: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """The word somewhere in a second of noise; what does not fit is cut off at the end."""
     word = word[:SAMPLES]
     start = random.integers(0, SAMPLES - len(word) + 1)

@@ -26,8 +26,8 @@ def run(code, **options):
 TABLE = """
     import sys
     from rich.table import Table
-    from keras_s4.cli.console import console, one_message, plain_streams, show_table, written_output
-    plain_streams()
+    from keras_s4.cli.console import console, report_errors, allow_any_encoding, show_table, flush_output
+    allow_any_encoding()
     table = Table("part – name", "×", title="Ranks … · ≥")
     table.add_row("[red]block[/red] :smile: é", "≤ 3 µs ± 1")
 """
@@ -61,7 +61,7 @@ def test_the_work_goes_on_when_nobody_reads(tmp_path):
     code = (
         TABLE
         + f"""
-    with written_output(), one_message():
+    with flush_output(), report_errors():
         for _ in range(5000):
             console().print("a line of the output")
         show_table(table)
@@ -81,9 +81,9 @@ def test_output_onto_a_full_disk_is_one_message():
         TABLE
         + """
     import typer
-    with written_output():
+    with flush_output():
         try:
-            with one_message():
+            with report_errors():
                 show_table(table)
         except typer.Exit as ended:
             sys.exit(ended.exit_code)
