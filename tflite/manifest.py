@@ -90,7 +90,7 @@ def recommended_arena(summary: Summary, measured: int) -> dict[str, Any]:
     versions of TensorFlow Lite Micro allocate for each input and output that an application asks for.
 
     Args:
-        summary: what the file consists of.
+        summary: a summary of the file.
         measured: the least arena on the host, or a bound of it, in bytes.
 
     Returns:

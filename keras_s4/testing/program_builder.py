@@ -34,7 +34,7 @@ class Builder:
     Each method for a kind of operation takes the tensors that it reads, appends it, and returns what it writes.
 
     Args:
-        seed: of the random constants.
+        seed: a number that decides on all constants.
         lowered: whether diagonal steps are such as lowerings make them: readouts have powers of two as scales, and
             nothing is read out of imaginary parts.
     """

@@ -34,7 +34,7 @@ class NoiseModel:
     Attributes:
         stages: the names of the tensors that are rounded, in the order in which they are written; of an input with
             some features one for each, "input[2]".
-        sources: which of the stages are inputs.
+        sources: the stages that are inputs.
 
     Raises:
         NotImplementedError: an operation whose real arithmetic is not written down, a recurrence other than those of
@@ -67,7 +67,7 @@ class NoiseModel:
         """Every activation of the program, in real numbers.
 
         Args:
-            inputs: for each input of the program, real numbers `[B, L, features]`; they are rounded, and limited to
+            inputs: real numbers `[B, L, features]` of each input of the program; they are rounded, and limited to
                 their range, as the host does it.
             rounded: the stages whose rounding is modelled; the others compute exactly.
 

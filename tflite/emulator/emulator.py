@@ -25,9 +25,9 @@ class Trace(Brief):
     """What a program did over a batch of streams.
 
     Args:
-        outputs: for each output of the program, its integers `[B, L, ...]`.
-        final_states: for each state, its integers after the last step `[B, ...]`.
-        tensors: for each recorded tensor, by name, its integers `[B, L, ...]`.
+        outputs: integers `[B, L, ...]` of each output of the program.
+        final_states: integers `[B, ...]` of each state after the last step.
+        tensors: integers `[B, L, ...]` of each recorded tensor, by name.
     """
 
     outputs: tuple[np.ndarray, ...]
@@ -67,7 +67,7 @@ class Emulator:
 
         Args:
             inputs: integers `[B, ...]`; a sequence of them when the program has several inputs.
-            states: as returned by the step before, `[B, ...]` each; zeros when omitted.
+            states: what the step before returned, `[B, ...]` each; zeros when omitted.
 
         Returns:
             The outputs `[B, ...]` and the next states `[B, ...]`, in the program's order.
@@ -103,8 +103,8 @@ class Emulator:
         Args:
             inputs: integers `[B, L, H]`; a sequence of them when the program has several inputs.
             record: the names of tensors to keep; None keeps every tensor that is no constant.
-            states: where to start, `[B, ...]` each; zeros when omitted.
-            progress: called as `progress(steps done, steps in all)` after each step.
+            states: the states before the first step, `[B, ...]` each; zeros when omitted.
+            progress: a function that is called as `progress(steps done, steps in all)` after each step.
 
         Returns:
             Outputs, final states and the recorded tensors. A state's trajectory has the name of its `after` tensor.

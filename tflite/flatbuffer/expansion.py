@@ -34,10 +34,10 @@ class Expansion:
         program: the integer program.
         variables: whether the states are resource variables, not inputs and outputs.
         others: functions that write operations of some classes in another way than the registered ones.
-        state_shapes: of the states that these keep in another shape, with a batch axis, by the name of either end.
+        state_shapes: shapes with a batch axis, by the name of either end, of the states that these keep in another one.
 
     Attributes:
-        index: of the tensor of the file that holds a tensor of the program, by name.
+        index: number of the file's tensor that holds a tensor of the program, by name.
         rescaled_only: names of the int32 tensors that nothing but `Requantize` reads.
         state_ends: names of the states before and after a step, which carry no scale; a file's inputs without one are
             states.

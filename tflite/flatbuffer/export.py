@@ -47,7 +47,7 @@ def to_tflite(program: Program, states: States = "inputs", dss: Steps = "operato
             saved, compared and restored, and one interpreter serves several streams. "variables": the states are
             resource variables inside the interpreter, which nobody can read; one interpreter is one stream. The arena
             grows by about the bytes of the states, which the caller does not keep any more.
-        dss: how steps of DSS layers are computed: "operators" for built-in ones, which run everywhere; "custom" for
+        dss: what computes the steps of DSS layers: "operators" for built-in ones, which run everywhere; "custom" for
             KERAS_S4_DSS, which a firmware registers (see `custom_operator`): smaller and faster, but it runs nowhere
             else. The states of these layers are `[1, H, N, 2]` then.
 

@@ -25,7 +25,7 @@ def check_origin(data: bytes, fields: tuple[int, ...]) -> Table:
 
     Args:
         data: the bytes of a file.
-        fields: that the root table may have.
+        fields: slots that the root table may have.
 
     Raises:
         ValueError: "damaged .tflite: ..."; or "not a .tflite: ..." for other kinds of files; or "not a .tflite of

@@ -1,8 +1,8 @@
 """Reads and verifies `.tflite` files that this package wrote, without TensorFlow.
 
 The runtimes trust a file; a truncated, damaged or malicious one crashes the process or computes nonsense. Everything is
-checked here first: a checksum, every offset and alignment (`flatbuffer_tables`), every index, the size of every
-constant, scales and zero points, the order of the operators, what their kernels demand (`operator_rules`), and how
+checked here first: a checksum, every offset and alignment (`tables.py`), every index, the size of every
+constant, scales and zero points, the order of the operators, what their kernels demand (`operators/rules.py`), and how
 variables are used.
 """
 
@@ -28,7 +28,7 @@ from keras_s4.tflite.flatbuffer.variable_checks import variables_of
 
 __all__ = ["Subgraph", "Summary", "TensorSummary", "check_tflite", "read_summary"]
 
-# The fields of each table that `flatbuffer_writer` writes.
+# The fields of each table that `writer.py` writes.
 _MODEL, _CODE, _BUFFER, _GRAPH = range(5), range(4), range(1), range(4)
 _TENSOR, _QUANTIZATION, _OPERATOR = range(5), (2, 3, 6), range(6)
 # What tensors may take together, and how many scales they may have: microcontrollers have room for a thousandth.

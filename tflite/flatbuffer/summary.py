@@ -67,11 +67,11 @@ class Subgraph:
 
     Args:
         operators: the name of each operator, in the order in which they run.
-        operator_inputs: for each operator, the indices of its input tensors.
-        operator_outputs: for each operator, the indices of its output tensors.
-        arguments: for each VAR_HANDLE the name of its variable, for CALL_ONCE the number of a subgraph, for a custom
-            operator its options; else None.
-        options: for each operator, those that `operator_options` names.
+        operator_inputs: indices of the input tensors of each operator.
+        operator_outputs: indices of the output tensors of each operator.
+        arguments: one an operator: the name of its variable for VAR_HANDLE, the number of a subgraph for CALL_ONCE, the
+            options of a custom operator; else None.
+        options: the options of each operator that `operators/options.py` names.
         tensors: all tensors.
         inputs: indices of the inputs.
         outputs: indices of the outputs.

@@ -21,8 +21,8 @@ class Table:
 
     Args:
         data: the file.
-        place: where the table begins.
-        kind: what it is, for messages.
+        place: the byte at which the table begins.
+        kind: a word for the table, for messages.
         fields: the slots that it may have; any when omitted.
 
     Raises:

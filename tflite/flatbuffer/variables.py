@@ -31,8 +31,8 @@ class StateVariables:
     """Writes the reading and assigning of states; does nothing when there are none.
 
     Args:
-        states: that become variables, each by the name of its tensor before a step.
-        file: where the operators go.
+        states: the states that become variables, each by the name of its tensor before a step.
+        file: the file under construction, which gets the operators.
     """
 
     def __init__(self, states: Iterable[State], file: Expansion):

@@ -100,11 +100,11 @@ class ModelWriter:
         """Declare a tensor.
 
         Args:
-            shape: with the batch axis.
+            shape: the tensor's shape, the batch axis included.
             type: "int8", "uint8", "int16", "int32", "int64", or "resource" for the handle of a variable.
             quantization: None for plain integers.
-            data: of a constant; equal constants share one tensor.
-            name: kept for inputs and outputs, where a firmware's author reads it.
+            data: a constant's integers; equal constants share one tensor.
+            name: a name where a firmware's author reads it: of inputs and outputs.
 
         Returns:
             The tensor's index.

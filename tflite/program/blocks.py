@@ -49,8 +49,8 @@ def in_blocks(program: Program, steps: int) -> Program:
     """The program that consumes blocks.
 
     Args:
-        program: for one step; each `Window` with a stride, and each `Latest`, is one of several rates: what is behind
-            it has fewer values.
+        program: a program for one step; each `Window` with a stride, and each `Latest`, is one of several rates: what
+            is behind it has fewer values.
         steps: samples in a block.
 
     Returns:

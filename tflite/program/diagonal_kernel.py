@@ -20,7 +20,7 @@ def check_supported(operation: DiagonalStep) -> None:
     """Refuse what the kernel leaves out: of what lowerings make, layers of more modes than a byte counts.
 
     Raises:
-        NotImplementedError: which it is.
+        NotImplementedError: a step in a form that the kernel leaves out.
     """
     state, hidden = operation.state, operation.hidden
     decay, rotation = operation.decay.data, operation.rotation.data

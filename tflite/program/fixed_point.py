@@ -87,10 +87,10 @@ def agreeing_scale(scale: float, scale_in: float, scale_out: float, type: str) -
     enough but for few scales.
 
     Args:
-        scale: of the weights as wanted.
-        scale_in: of the other factor.
-        scale_out: of the result.
-        type: of the other factor, "int8" or "int16".
+        scale: the weights' scale as it is wanted.
+        scale_in: the other factor's scale.
+        scale_out: the result's scale.
+        type: the other factor's type, "int8" or "int16".
 
     Returns:
         A float32 number, the one with the nearest multipliers if none of those up to 0.4% larger will do.
@@ -103,8 +103,8 @@ def agreeing_energy_scale(scale: float, scale_in: float) -> float:
     """As `agreeing_scale`, of a result: the sum of the squares of int16 values by BATCH_MATMUL.
 
     Args:
-        scale: of the result as wanted.
-        scale_in: of the values.
+        scale: the result's scale as it is wanted.
+        scale_in: the values' scale.
     """
     candidates = _scales_from(scale)
     return float(candidates[np.argmin(_engines_apart(scale_in, scale_in, candidates, "int16"))])
@@ -138,7 +138,7 @@ def multiply_by_quantized_multiplier(q: np.ndarray, multiplier: Multiplier) -> n
     Args:
         q: integers of any shape whose last axis is `[H]` when the multiplier has one entry each channel. They fit 32
             bits, and still do after a left shift when the multiplier is 1 or more (else the kernel and this wrap).
-        multiplier: from `quantize_multiplier`.
+        multiplier: a `Multiplier`.
 
     Returns:
         int64 of the same shape.
@@ -160,7 +160,7 @@ def multiply_by_reduced_multiplier(q: np.ndarray, multiplier: Multiplier) -> np.
 
     Args:
         q: integers of any shape whose last axis is `[H]` when the multiplier has one entry each channel.
-        multiplier: from `quantize_multiplier`, less than 2**7.
+        multiplier: a `Multiplier` below 2**7.
 
     Returns:
         int64 of the same shape, wrapped to 32 bits as in the kernel.
@@ -181,9 +181,9 @@ def requantize(q: np.ndarray, multiplier: Multiplier, type: str, zero_point: int
 
     Args:
         q: integers that fit 32 bits, less their zero point.
-        multiplier: from `quantize_multiplier`.
+        multiplier: a `Multiplier`.
         type: "int8", "int16" or "int32", of the result.
-        zero_point: of the result.
+        zero_point: the result's zero point.
 
     Returns:
         An array of `type`, of the shape of `q`.

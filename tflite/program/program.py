@@ -32,17 +32,17 @@ class Program(Brief):
     """One step of a model in integers.
 
     Args:
-        name: of the Keras model.
-        inputs: what the sensor delivers each step.
-        outputs: what is read each step.
-        states: zeroed at the start and by a reset.
-        operations: in the order in which they run.
-        output_activations: for each output "linear", or "softmax" where it ends in one: that keeps the order of the
+        name: the Keras model's name.
+        inputs: the tensors that a sensor fills at each step.
+        outputs: the tensors that are read after each step.
+        states: the tensors that live from step to step; a start and a reset zero them.
+        operations: all operations, in the order in which they run.
+        output_activations: one word an output: "linear", or "softmax" where it ends in one: that keeps the order of the
             classes, so a device is spared it, and the host applies it to the dequantised outputs. Empty: all linear.
         steps: samples that a run of the program reads. If more than one, they are the rows of each input.
-        output_rows: for each output how many values of a sequence a run gives, which are its rows if there is more than
-            one. Empty: one of each.
-        encodings: of tensors whose features have units of their own what their values stand for, by name: the host
+        output_rows: one number an output: how many values of a sequence a run gives, which are its rows if there is
+            more than one. Empty: one of each.
+        encodings: what the values stand for of tensors whose features have units of their own, by name: the host
             encodes such inputs. An output has none.
         layers: class of each Keras layer, by the path that the names of its tensors begin with; what the layers are
             called is all that a reader may take from it.

@@ -18,12 +18,12 @@ def check_step(inputs: Sequence[Operand], outputs: Sequence[Operand], options: b
     """Refuse a step that the kernel would refuse or, of constants, could not compute.
 
     Args:
-        inputs: whose types and number are right, constants from the third on.
-        outputs: the same.
-        options: the bytes of the operator's.
+        inputs: operands whose types and number are right, constants from the third on.
+        outputs: operands whose types and number are right.
+        options: the operator's options as bytes.
 
     Raises:
-        ValueError: what is wrong.
+        ValueError: anything that it would refuse.
     """
     if len(options) != struct.calcsize(_FORMAT):
         raise ValueError(f"KERAS_S4_DSS has {len(options)} bytes of options; expected {struct.calcsize(_FORMAT)}.")

@@ -1,4 +1,4 @@
-"""An operator with its tensors as the rules of `operator_rules` see them."""
+"""An operator with its tensors as the rules of `rules.py` see them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Operand(Brief):
     """A tensor as an operator sees it.
 
     Args:
-        shape: with the batch axis.
-        type: as in the file.
+        shape: the tensor's shape, the batch axis included.
+        type: the type that the file gives it.
         scales: none for plain integers; one, or one each channel along `dimension`.
-        zero_points: as many.
+        zero_points: one zero point a scale.
         dimension: the axis of several scales.
         data: the values of a constant, of any shape; None for what is computed.
     """

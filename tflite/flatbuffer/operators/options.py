@@ -15,10 +15,10 @@ class Field:
     """An entry of a table of options.
 
     Args:
-        name: in this package.
+        name: its name in this package.
         slot: its number in the table.
-        format: of `struct`, for a scalar; `TEXT`, or `NUMBERS` for a list of int32.
-        default: what a reader takes when the entry is missing.
+        format: a scalar's format of `struct`; `TEXT`, or `NUMBERS` for a list of int32.
+        default: the value that a reader takes when the entry is missing.
     """
 
     name: str
@@ -78,8 +78,8 @@ def complete(name: str, options: Mapping[str, Option]) -> dict[str, Option]:
     """All options of an operator: those given, what this package always writes, and defaults.
 
     Args:
-        name: of the operator.
-        options: by the names of its `FIELDS`.
+        name: the operator's name.
+        options: values by the names of its `FIELDS`.
 
     Raises:
         ValueError: the operator has no such option.

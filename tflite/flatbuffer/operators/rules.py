@@ -37,9 +37,9 @@ class Rule:
     """A demand.
 
     Args:
-        demand: what must be so.
-        reason: which kernels want it, and what happens otherwise.
-        holds: whether a call meets it.
+        demand: words for what must be so.
+        reason: kernels that want it, and what happens otherwise.
+        holds: a function that says whether a call meets it.
     """
 
     demand: str

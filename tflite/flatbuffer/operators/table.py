@@ -3,7 +3,7 @@
 Every row runs on TensorFlow Lite Micro and on TensorFlow's reference kernels, and a test runs each of them on the
 installed `tflite-micro` package and compares it with `fixed_point`. Whatever is not in this table is refused, however
 plausible: the gaps and their symptoms differ from kernel to kernel, and several of them only show on a device. What the
-kernels demand beyond types is in `operator_rules`.
+kernels demand beyond types is in `rules.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Operator:
     """A built-in operator of TensorFlow Lite.
 
     Args:
-        name: as in the schema's `BuiltinOperator`.
+        name: its name in the schema's `BuiltinOperator`.
         code: its number in `BuiltinOperator`.
         options: the number of its table in the schema's `BuiltinOptions`, 0 for none.
         version: the least version that has all of `signatures`.
@@ -167,17 +167,17 @@ def check_operator(
     """Look an operator up and refuse what does not run on TensorFlow Lite Micro, whatever its build checks.
 
     Args:
-        name: as in the schema, for example "FULLY_CONNECTED".
+        name: the operator's name in the schema, for example "FULLY_CONNECTED".
         inputs: the tensors that it reads.
-        outputs: those that it writes, none of some operators.
-        options: by the names of `operator_options`; those left out are as this package writes them.
+        outputs: tensors that it writes, none of some operators.
+        options: values by the names of `options.py`; those left out are as this package writes them.
 
     Returns:
         The operator's row.
 
     Raises:
         ValueError: the operator, its types or its quantisation are not in the table; or its shapes, scales, constants
-            or options break a rule of its kernels (see `operator_rules`).
+            or options break a rule of its kernels (see `rules.py`).
     """
     written = outputs[0].type if outputs else NOTHING
     operator = check_types(name, tuple(t.type for t in inputs), written, tuple(bool(t.scales) for t in inputs))
@@ -192,10 +192,10 @@ def check_types(name: str, inputs: tuple[str, ...], output: str, quantized: tupl
     """The part of `check_operator` that the table of types is enough for.
 
     Args:
-        name: as in the schema.
+        name: the operator's name in the schema.
         inputs: the types of its inputs.
         output: the type of its output, `NOTHING` if it has none.
-        quantized: for each input, whether it carries quantisation parameters.
+        quantized: one bool an input: whether it carries quantisation parameters.
 
     Returns:
         The operator's row.

@@ -30,11 +30,11 @@ class Window(Operation):
         input: `[H]`, or `[R, H]`.
         state: `[(K - 1) * dilation * H]`, or less where the first output of a block reads as much from the block; None
             where it reads nothing else.
-        next_state: the same.
+        next_state: the state after the step, of the same shape.
         dilation: steps from one input that is read to the next.
         output: `[K * H]`, the latest input last, or `[R / stride, K * H]`.
         stride: inputs from one output to the next.
-        offset: see above.
+        offset: number of the block's input that its first output reads last.
     """
 
     input: Tensor = read()
