@@ -75,7 +75,7 @@ def convolve(kernel: np.ndarray, inputs: np.ndarray) -> np.ndarray:
 
 @real(FullyConnected)
 def fully_connected(operation: FullyConnected, values: Values, rounding: Rounding) -> None:
-    """See `operations.FullyConnected`; so for the others."""
+    """The product with the weights, and the bias."""
     result = values[operation.input.name] @ _constant(operation.weights).T + _constant(operation.bias)
     values[operation.output.name] = rounding.round(result, operation.output)
 

@@ -17,7 +17,7 @@ ROWS = 4
 
 @translates(FullyConnected, does="weights * input + bias")
 def translate_fully_connected(operation: FullyConnected, source: Translation) -> None:
-    """See `operations.FullyConnected`. What the zero point of the input adds to the sums is part of the bias."""
+    """What the zero point of the input adds to the sums is part of the bias."""
     x, output, weights = operation.input, operation.output, operation.weights
     multiplier = fixed_point.product_multiplier(x.scale, weights.scale, output.scale)
     bias = operation.bias.data.astype(np.int64) - x.zero_point * weights.data.astype(np.int64).sum(axis=1)

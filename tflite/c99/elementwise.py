@@ -24,7 +24,6 @@ from keras_s4.tflite.program.operations import (
 
 @translates(Affine, does="gain * input + offset", looks_up=True)
 def translate_affine(operation: Affine, source: Translation) -> None:
-    """See `operations.Affine`."""
     x, gain, offset, output = operation.input, operation.gain, operation.offset, operation.output
     largest = source.magnitude(x) * source.magnitude(gain) + source.magnitude(offset)
 
@@ -39,7 +38,6 @@ def translate_affine(operation: Affine, source: Translation) -> None:
 
 @translates(Lookup, does="a function by its table", inlined=True)
 def translate_lookup(operation: Lookup, source: Translation) -> None:
-    """See `operations.Lookup`."""
     x, table = operation.input, source.pointer(operation.table)
 
     def value(i: str) -> Expression:
@@ -51,7 +49,6 @@ def translate_lookup(operation: Lookup, source: Translation) -> None:
 
 @translates(Multiply, does="product", inlined=True, inlines=True)
 def translate_multiply(operation: Multiply, source: Translation) -> None:
-    """See `operations.Multiply`."""
     a, b = operation.a, operation.b
     source.largest[operation.output.name] = min(source.magnitude(a) * source.magnitude(b), 2**31)
     source.elementwise(operation.output, [a, b], lambda i, j: multiply(source.element(a, i), source.element(b, j)))
@@ -59,7 +56,6 @@ def translate_multiply(operation: Multiply, source: Translation) -> None:
 
 @translates(Add, does=lambda operation: "difference" if operation.gain_b < 0 else "sum", inlines=True)
 def translate_add(operation: Add, source: Translation) -> None:
-    """See `operations.Add`."""
     a, b, gain_a, gain_b = operation.a, operation.b, operation.gain_a, operation.gain_b
     largest = source.magnitude(a) * abs(gain_a) + source.magnitude(b) * abs(gain_b)
 
@@ -72,7 +68,6 @@ def translate_add(operation: Add, source: Translation) -> None:
 
 @translates(Maximum, Minimum, does=lambda operation: type(operation).__name__.lower())
 def translate_extremum(operation: Maximum | Minimum, source: Translation) -> None:
-    """See `operations.Maximum` and `operations.Minimum`."""
     function = f"s4_{type(operation).__name__.lower()}"
     a, b = operation.a, operation.b
 
@@ -88,7 +83,6 @@ def translate_extremum(operation: Maximum | Minimum, source: Translation) -> Non
     looks_up=lambda operation: not operation.is_copy,
 )
 def translate_requantize(operation: Requantize, source: Translation) -> None:
-    """See `operations.Requantize`."""
     x, output = operation.input, operation.output
     if operation.is_copy:
         source.copy(source.pointer(output), source.pointer(x), output)
@@ -99,7 +93,6 @@ def translate_requantize(operation: Requantize, source: Translation) -> None:
 
 @translates(Squash, does=lambda operation: operation.function)
 def translate_squash(operation: Squash, source: Translation) -> None:
-    """See `operations.Squash`."""
     sigmoid.check_scales(operation.input, operation.output)
     note = "at multiples of 1/24, in units of 2**-16"
     table = source.share("sigmoid table", sigmoid.sigmoid_table(), "uint16_t", note)

@@ -17,7 +17,6 @@ def _does(operation: Interpolate) -> str:
 
 @translates(Interpolate, does=_does)
 def translate_interpolate(operation: Interpolate, source: Translation) -> None:
-    """See `operations.Interpolate`."""
     x, slope, output = operation.input, operation.slope, operation.output
     mantissa, shift = scaled_once(fixed_point.product_multiplier(slope.scale, x.scale, output.scale))
     lines = source.constants.struct(

@@ -13,7 +13,6 @@ from keras_s4.tflite.program.operations import Normalize
 
 @translates(Normalize, does="divided by the root of the sum of squares")
 def translate_normalize(operation: Normalize, source: Translation) -> None:
-    """See `operations.Normalize`."""
     x, output = operation.input, operation.output
     rows, size = math.prod(x.shape[:-1]), x.shape[-1]
     layer = _constants(operation, source)

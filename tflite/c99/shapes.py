@@ -14,7 +14,6 @@ from keras_s4.tflite.program.tensors import Tensor
 
 @translates(Reshape, does="the same values in another shape")
 def translate_reshape(operation: Reshape, source: Translation) -> None:
-    """See `operations.Reshape`."""
     source.copy(source.pointer(operation.output), source.pointer(operation.input), operation.output)
 
 
@@ -24,13 +23,11 @@ def _sliced(operation: Slice) -> str:
 
 @translates(Slice, does=_sliced)
 def translate_slice(operation: Slice, source: Translation) -> None:
-    """See `operations.Slice`."""
     _copy_columns(operation.output, 0, operation.input, operation.start, operation.output.shape[-1], source)
 
 
 @translates(Concatenate, does="one behind the other")
 def translate_concatenate(operation: Concatenate, source: Translation) -> None:
-    """See `operations.Concatenate`."""
     start = 0
     for tensor in operation.inputs:
         _copy_columns(operation.output, start, tensor, 0, tensor.shape[-1], source)
@@ -46,7 +43,7 @@ def _copy_columns(to: Tensor, start_to: int, x: Tensor, start: int, columns: int
 
 @translates(Embed, does="rows of a table")
 def translate_embed(operation: Embed, source: Translation) -> None:
-    """See `operations.Embed`; the step has checked the numbers."""
+    """The step has checked the numbers."""
     output, size = operation.output, operation.output.shape[-1]
     table, tokens = source.pointer(operation.table), source.pointer(operation.input)
     with source.loop("row", operation.rows) as row:

@@ -25,7 +25,7 @@ def sums_of_channels(operation: DiagonalStep) -> Tensor:
 
 @translates(DiagonalStep, does="a step of its modes, read out", looks_up=True, helper=sums_of_channels)
 def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> None:
-    """See `operations.DiagonalStep`. A channel's modes lie side by side, real and imaginary part of each together."""
+    """A channel's modes lie side by side, real and imaginary part of each together."""
     check_supported(operation)
     x, output = operation.input, operation.output
     _, modes, channels = operation.state.shape
@@ -58,7 +58,7 @@ def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> Non
 
 @translates(Accumulate, does="running sum")
 def translate_accumulate(operation: Accumulate, source: Translation) -> None:
-    """See `operations.Accumulate`; the rows of a block one after the other."""
+    """The rows of a block one after the other."""
     x, total = operation.input, operation.next_state
     size = math.prod(total.shape)
     # The sums of the steps of a block are tensors of their own where all of them are read.

@@ -33,7 +33,7 @@ def _does(operation: Window) -> str:
 
 @translates(Window, does=_does, helper=joined_inputs)
 def translate_window(operation: Window, source: Translation) -> None:
-    """See `operations.Window`. The state and the new inputs are joined, in the output where it is nothing else."""
+    """The state and the new inputs are joined, in the output where it is nothing else."""
     x = operation.input
     kept = 0 if operation.state is None else math.prod(operation.state.shape)
     new = math.prod(x.shape)
@@ -62,7 +62,6 @@ def _gather(operation: Window, joined: str, source: Translation) -> None:
 
 @translates(WindowMaximum, does="the largest of each channel")
 def translate_window_maximum(operation: WindowMaximum, source: Translation) -> None:
-    """See `operations.WindowMaximum`."""
     x, output = operation.input, operation.output
     size, channels = x.shape[-1], output.shape[-1]
     with source.loop("row", math.prod(x.shape[:-1])) as row, source.loop("channel", channels) as channel:
@@ -76,7 +75,6 @@ def translate_window_maximum(operation: WindowMaximum, source: Translation) -> N
 
 @translates(DepthwiseProduct, does="each channel's inputs times weights of its own, + bias")
 def translate_depthwise_product(operation: DepthwiseProduct, source: Translation) -> None:
-    """See `operations.DepthwiseProduct`."""
     x, weights, output = operation.input, operation.weights, operation.output
     taps, size = weights.shape
     channels = x.shape[-1] // taps

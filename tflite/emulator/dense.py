@@ -11,7 +11,6 @@ from keras_s4.tflite.program.operations import FullyConnected
 
 @compiles(FullyConnected)
 def compile_fully_connected(operation: FullyConnected, arithmetic: Arithmetic) -> Run:
-    """See `operations.FullyConnected`."""
     input, output = operation.input, operation.output
     multiplier = fixed_point.product_multiplier(input.scale, operation.weights.scale, output.scale)
     # Sums of products stay far below 2**53, where float64 is exact and its matrix product fast.

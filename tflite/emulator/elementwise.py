@@ -11,7 +11,6 @@ from keras_s4.tflite.program.operations import Add, Affine, Lookup, Maximum, Min
 
 @compiles(Affine)
 def compile_affine(operation: Affine, arithmetic: Arithmetic) -> Run:
-    """See `operations.Affine`."""
     rescale = arithmetic.rescaler(operation.accumulator_scale, operation.output)
     gain, offset = arithmetic.wide(operation.gain.data), arithmetic.wide(operation.offset.data)
 
@@ -24,7 +23,6 @@ def compile_affine(operation: Affine, arithmetic: Arithmetic) -> Run:
 
 @compiles(Lookup)
 def compile_lookup(operation: Lookup, arithmetic: Arithmetic) -> Run:
-    """See `operations.Lookup`."""
     table = operation.table.data
 
     def run(values: Values):
@@ -35,7 +33,6 @@ def compile_lookup(operation: Lookup, arithmetic: Arithmetic) -> Run:
 
 @compiles(Squash)
 def compile_squash(operation: Squash, arithmetic: Arithmetic) -> Run:
-    """See `operations.Squash`."""
     function = {"sigmoid": sigmoid.sigmoid_int16, "tanh": sigmoid.tanh_int16}[operation.function]
     input, output = operation.input, operation.output
     sigmoid.check_scales(input, output)
@@ -48,7 +45,6 @@ def compile_squash(operation: Squash, arithmetic: Arithmetic) -> Run:
 
 @compiles(Multiply)
 def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
-    """See `operations.Multiply`."""
     a, b, output = operation.a, operation.b, operation.output
 
     def run(values: Values):
@@ -60,7 +56,6 @@ def compile_multiply(operation: Multiply, arithmetic: Arithmetic) -> Run:
 
 @compiles(Maximum, Minimum)
 def compile_extremum(operation: Maximum | Minimum, arithmetic: Arithmetic) -> Run:
-    """See `operations.Maximum` and `operations.Minimum`."""
     choose = np.maximum if isinstance(operation, Maximum) else np.minimum
     a, b = operation.a, operation.b
 
@@ -74,7 +69,6 @@ def compile_extremum(operation: Maximum | Minimum, arithmetic: Arithmetic) -> Ru
 
 @compiles(Add)
 def compile_add(operation: Add, arithmetic: Arithmetic) -> Run:
-    """See `operations.Add`."""
     a, b, output = operation.a, operation.b, operation.output
     rescale = arithmetic.rescaler(operation.accumulator_scale, output)
 
@@ -90,7 +84,6 @@ def compile_add(operation: Add, arithmetic: Arithmetic) -> Run:
 
 @compiles(Requantize)
 def compile_requantize(operation: Requantize, arithmetic: Arithmetic) -> Run:
-    """See `operations.Requantize`."""
     input, output = operation.input, operation.output
     if operation.is_copy:
         return lambda values: values.update({output.name: values[input.name]})

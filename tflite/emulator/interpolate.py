@@ -11,7 +11,6 @@ from keras_s4.tflite.program.operations import Interpolate
 
 @compiles(Interpolate)
 def compile_interpolate(operation: Interpolate, arithmetic: Arithmetic) -> Run:
-    """See `operations.Interpolate`."""
     input, output, slope = operation.input, operation.output, operation.slope
     multiplier = fixed_point.product_multiplier(slope.scale, input.scale, output.scale)
     slopes = slope.data.astype(np.int64)

@@ -13,7 +13,6 @@ from keras_s4.tflite.program.tensors import Tensor
 
 @compiles(Normalize)
 def compile_normalize(operation: Normalize, arithmetic: Arithmetic) -> Run:
-    """See `operations.Normalize`."""
     input, level, root, output = operation.input, operation.level, operation.root, operation.output
     coarse_gain, fine_gain = arithmetic.wide(operation.coarse_gain.data), arithmetic.wide(operation.fine_gain.data)
     to_level = arithmetic.rescaler(1.0, level)

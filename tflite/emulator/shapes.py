@@ -10,8 +10,6 @@ from keras_s4.tflite.program.operations import Concatenate, Embed, Reshape, Slic
 
 @compiles(Concatenate)
 def compile_concatenate(operation: Concatenate, arithmetic: Arithmetic) -> Run:
-    """See `operations.Concatenate`."""
-
     def run(values: Values):
         values[operation.output.name] = np.concatenate([values[t.name] for t in operation.inputs], axis=-1)
 
@@ -20,7 +18,6 @@ def compile_concatenate(operation: Concatenate, arithmetic: Arithmetic) -> Run:
 
 @compiles(Reshape)
 def compile_reshape(operation: Reshape, arithmetic: Arithmetic) -> Run:
-    """See `operations.Reshape`."""
     input, output = operation.input, operation.output
 
     def run(values: Values):
@@ -32,7 +29,6 @@ def compile_reshape(operation: Reshape, arithmetic: Arithmetic) -> Run:
 
 @compiles(Slice)
 def compile_slice(operation: Slice, arithmetic: Arithmetic) -> Run:
-    """See `operations.Slice`."""
     part = slice(operation.start, operation.start + operation.output.shape[-1])
 
     def run(values: Values):
@@ -43,7 +39,7 @@ def compile_slice(operation: Slice, arithmetic: Arithmetic) -> Run:
 
 @compiles(Embed)
 def compile_embed(operation: Embed, arithmetic: Arithmetic) -> Run:
-    """See `operations.Embed`; where a device fails, this raises a `ValueError`."""
+    """Where a device fails, this raises a `ValueError`."""
     input, table = operation.input, operation.table.data
 
     def run(values: Values):

@@ -12,7 +12,6 @@ from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
 
 @compiles(DiagonalStep)
 def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Run:
-    """See `operations.DiagonalStep`."""
     step = operation
     hidden_multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
     partial_multiplier = fixed_point.product_multiplier(step.hidden.scale, step.readout.scale, step.partial.scale)
@@ -60,7 +59,6 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
 
 @compiles(Accumulate)
 def compile_accumulate(operation: Accumulate, arithmetic: Arithmetic) -> Run:
-    """See `operations.Accumulate`."""
     input, after = operation.input, operation.next_state
 
     def run(values: Values):

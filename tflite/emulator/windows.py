@@ -13,7 +13,6 @@ from keras_s4.tflite.program.operations import DepthwiseProduct, Window, WindowM
 
 @compiles(Window)
 def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
-    """See `operations.Window`."""
     input, state, output = operation.input, operation.state, operation.output
     rows = math.prod(input.shape[:-1])
     positions = operation.positions()
@@ -31,7 +30,6 @@ def compile_window(operation: Window, arithmetic: Arithmetic) -> Run:
 
 @compiles(DepthwiseProduct)
 def compile_depthwise_product(operation: DepthwiseProduct, arithmetic: Arithmetic) -> Run:
-    """See `operations.DepthwiseProduct`."""
     input, output = operation.input, operation.output
     steps, size = operation.weights.shape
     multiplier = fixed_point.product_multiplier(input.scale, operation.weights.scale, output.scale)
@@ -50,7 +48,6 @@ def compile_depthwise_product(operation: DepthwiseProduct, arithmetic: Arithmeti
 
 @compiles(WindowMaximum)
 def compile_window_maximum(operation: WindowMaximum, arithmetic: Arithmetic) -> Run:
-    """See `operations.WindowMaximum`."""
     channels = operation.output.shape[-1]
 
     def run(values: Values):

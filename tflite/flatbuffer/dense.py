@@ -11,7 +11,6 @@ from keras_s4.tflite.program.operations import FullyConnected
 
 @expands(FullyConnected)
 def expand_fully_connected(operation: FullyConnected, file: Expansion) -> None:
-    """See `operations.FullyConnected`."""
     input, weights, output = operation.input, operation.weights, operation.output
     scale_bias = float(np.float32(input.scale) * np.float32(weights.scale))
     filter = file.writer.tensor(weights.shape, weights.type, quantization_of(weights), weights.data)

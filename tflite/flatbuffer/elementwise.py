@@ -17,7 +17,6 @@ _MOST_AXES = 4
 
 @expands(Affine)
 def expand_affine(operation: Affine, file: Expansion) -> None:
-    """See `operations.Affine`."""
     input, gain = operation.input, operation.gain.data.astype(np.int64)
     offset = operation.offset.data - input.zero_point * gain
     x = file.widen(input)
@@ -42,7 +41,6 @@ def expand_affine(operation: Affine, file: Expansion) -> None:
 
 @expands(Lookup)
 def expand_lookup(operation: Lookup, file: Expansion) -> None:
-    """See `operations.Lookup`."""
     input, output = operation.input, operation.output
     position = file.derive_once("position", input, lambda: file.add_constant(file.widen(input), 128))
     table = file.writer.tensor((256,), "int8", quantization_of(output), operation.table.data)
@@ -51,7 +49,6 @@ def expand_lookup(operation: Lookup, file: Expansion) -> None:
 
 @expands(Squash)
 def expand_squash(operation: Squash, file: Expansion) -> None:
-    """See `operations.Squash`."""
     input, output = operation.input, operation.output
     sigmoid.check_scales(input, output)
     index = file.index[input.name]
@@ -61,7 +58,6 @@ def expand_squash(operation: Squash, file: Expansion) -> None:
 
 @expands(Multiply)
 def expand_multiply(operation: Multiply, file: Expansion) -> None:
-    """See `operations.Multiply`."""
     a, b, output = file.centre(operation.a), file.centre(operation.b), operation.output
     shape = np.broadcast_shapes(file.shape_of(a), file.shape_of(b))
     if output.name in file.rescaled_only:
@@ -73,7 +69,6 @@ def expand_multiply(operation: Multiply, file: Expansion) -> None:
 
 @expands(Maximum, Minimum)
 def expand_extremum(operation: Maximum | Minimum, file: Expansion) -> None:
-    """See `operations.Maximum` and `operations.Minimum`."""
     a, b, output = file.centre(operation.a), operation.b, operation.output
     constant = b.data is not None
     b = file.new_constant(b.data, b.shape) if constant else file.centre(b)
@@ -110,7 +105,6 @@ def joined_axes(*shapes: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 @expands(Add)
 def expand_add(operation: Add, file: Expansion) -> None:
-    """See `operations.Add`."""
     a, b = (
         file.multiply_by(file.widen(operation.a), operation.gain_a),
         file.multiply_by(file.widen(operation.b), operation.gain_b),
@@ -128,7 +122,6 @@ def expand_add(operation: Add, file: Expansion) -> None:
 
 @expands(Requantize)
 def expand_requantize(operation: Requantize, file: Expansion) -> None:
-    """See `operations.Requantize`."""
     input, output = operation.input, operation.output
     index = file.index[input.name]
     unit = fixed_point.rescale_multiplier(input.scale, output.scale) == fixed_point.UNIT

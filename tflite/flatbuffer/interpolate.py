@@ -13,7 +13,7 @@ from keras_s4.tflite.program.operations import Interpolate
 
 @expands(Interpolate)
 def expand_interpolate(operation: Interpolate, file: Expansion) -> None:
-    """See `operations.Interpolate`. A line is the product of a row of a table with a column: the input and two factors.
+    """A line is the product of a row of a table with a column: the input and two factors.
 
     The table holds int8, as GATHER wants: a slope, and an offset as two digits with a base of 256.
     """

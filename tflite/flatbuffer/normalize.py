@@ -12,7 +12,7 @@ from keras_s4.tflite.program.tensors import Tensor
 
 @expands(Normalize)
 def expand_normalize(operation: Normalize, file: Expansion) -> None:
-    """See `operations.Normalize`. The sum of squares is the product of a row with itself as a column."""
+    """The sum of squares is the product of a row with itself as a column."""
     rows, size = operation.rows, operation.input.shape[-1]
     row, column = (
         file.reshape(file.index[operation.input.name], shape) for shape in ((rows, 1, size), (rows, size, 1))

@@ -8,20 +8,17 @@ from keras_s4.tflite.program.operations import Concatenate, Embed, Reshape, Slic
 
 @expands(Concatenate)
 def expand_concatenate(operation: Concatenate, file: Expansion) -> None:
-    """See `operations.Concatenate`."""
     parts = [file.restore_shape(tensor) for tensor in operation.inputs]
     file.concatenate(parts, len(operation.output.shape), file.declare(operation.output))
 
 
 @expands(Reshape)
 def expand_reshape(operation: Reshape, file: Expansion) -> None:
-    """See `operations.Reshape`."""
     file.reshape(file.index[operation.input.name], (1, *operation.output.shape), file.declare(operation.output))
 
 
 @expands(Slice)
 def expand_slice(operation: Slice, file: Expansion) -> None:
-    """See `operations.Slice`."""
     input, output = file.restore_shape(operation.input), operation.output
     begin = (0,) * len(output.shape) + (operation.start,)
     end = (*file.shape_of(input)[:-1], operation.start + output.shape[-1])
@@ -30,7 +27,6 @@ def expand_slice(operation: Slice, file: Expansion) -> None:
 
 @expands(Embed)
 def expand_embed(operation: Embed, file: Expansion) -> None:
-    """See `operations.Embed`."""
     table, output = operation.table, operation.output
     rows = file.writer.tensor(table.shape, "int8", quantization_of(output), table.data)
     # A state has four axes in the file, and a row would add one.

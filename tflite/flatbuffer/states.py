@@ -13,7 +13,7 @@ from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
 
 @expands(DiagonalStep)
 def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
-    """See `operations.DiagonalStep`. Of a block, the state takes one step after the other, the output all at once."""
+    """Of a block, the state takes one step after the other, the output all at once."""
     step, shape = operation, (1, *operation.state.shape)
     channels = shape[-1]
     u, state = file.widen(step.input), file.index[step.state.name]
@@ -47,7 +47,7 @@ def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
 
 @expands(Accumulate)
 def expand_accumulate(operation: Accumulate, file: Expansion) -> None:
-    """See `operations.Accumulate`. The rows of a block are added to each other by halves."""
+    """The rows of a block are added to each other by halves."""
     state, added = file.index[operation.state.name], file.centre(operation.input)
     if len(operation.input.shape) > len(operation.next_state.shape):
         added = _add_rows(added, file)

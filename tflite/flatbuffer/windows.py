@@ -13,7 +13,6 @@ from keras_s4.tflite.program.operations import DepthwiseProduct, Window, WindowM
 
 @expands(Window)
 def expand_window(operation: Window, file: Expansion) -> None:
-    """See `operations.Window`."""
     input, state, output = operation.input, operation.state, operation.output
     channels, size = input.shape[-1], math.prod(input.shape)
     tag = quantization_of(input)
@@ -66,7 +65,6 @@ def _read_window(operation: Window, positions: np.ndarray, window: int, file: Ex
 
 @expands(DepthwiseProduct)
 def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> None:
-    """See `operations.DepthwiseProduct`."""
     input, weights, output = operation.input, operation.weights, operation.output
     steps, size = weights.shape
     channels = input.shape[-1] // steps
@@ -86,7 +84,7 @@ def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> No
 
 @expands(WindowMaximum)
 def expand_window_maximum(operation: WindowMaximum, file: Expansion) -> None:
-    """See `operations.WindowMaximum`. All rows are lines of one image: CMSIS-NN may read no more images."""
+    """All rows are lines of one image: CMSIS-NN may read no more images."""
     channels, rows = operation.output.shape[-1], operation.rows
     steps = operation.input.shape[-1] // channels
     image = file.reshape(file.index[operation.input.name], (1, rows, steps, channels))

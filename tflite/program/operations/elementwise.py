@@ -46,7 +46,7 @@ class Affine(Operation):
     elementwise = True
 
     def multiply_accumulates(self) -> int:
-        """See `Operation`."""
+        """A gain for each value."""
         return math.prod(self.output.shape)
 
 
@@ -90,7 +90,7 @@ class Multiply(Joining):
     output: Tensor = written()
 
     def multiply_accumulates(self) -> int:
-        """See `Operation`."""
+        """A product for each value."""
         return math.prod(self.output.shape)
 
 

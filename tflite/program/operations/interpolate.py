@@ -37,5 +37,5 @@ class Interpolate(Operation):
     elementwise = True
 
     def multiply_accumulates(self) -> int:
-        """See `Operation`."""
+        """A slope for each value."""
         return math.prod(self.output.shape)

@@ -71,7 +71,7 @@ class DepthwiseProduct(Operation):
     output: Tensor = written(rounded=True)
 
     def multiply_accumulates(self) -> int:
-        """See `Operation`."""
+        """A product for each weight, in each row."""
         return self.rows * self.weights.data.size
 
 
