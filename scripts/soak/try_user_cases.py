@@ -45,13 +45,17 @@ def compute(
     from user_cases.case import CASES
 
     warnings.simplefilter("ignore")
+    for name in MODULES:
+        importlib.import_module(f"user_cases.{name}")
     kinds = set(only.split(",")) - {""}
+    known = {case.kind for case in CASES}
+    if kinds - known:
+        raise typer.BadParameter(f"Received --only {only}; the kinds are {', '.join(sorted(known))}.")
     rows: list[Row] = []
     with finished_parts(cache, only=only) as part:
         for name in MODULES:
-            before = len(CASES)
-            importlib.import_module(f"user_cases.{name}")
-            chosen = [case for case in CASES[before:] if not kinds or case.kind in kinds]
+            chosen = [case for case in CASES if case.run.__module__.endswith(f".{name}")]
+            chosen = [case for case in chosen if not kinds or case.kind in kinds]
             rows += part(name, lambda chosen=chosen: try_cases(chosen))
     return Measurement(figures_of_cases(rows), {"cases": rows})
 
