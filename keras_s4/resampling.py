@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 
 from keras_s4.checks import check_model, is_real, shown
 from keras_s4.layers import DSS, LastStep, S4Block
-from keras_s4.streaming import streamer_of
+from keras_s4.streaming.plan import Call, Effect, plan_of
+from keras_s4.streaming.streamer import STEP_MODE
 from keras_s4.surgery.cloning import clone, dss_layers
-from keras_s4.surgery.graph import graph_of
 
 # What these do to a signal does not depend on how often it is sampled.
 POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
@@ -43,7 +41,9 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     layers = dss_layers(model)
     if not layers:
         raise ValueError(f"Model {model.name!r} has no DSS layer or S4Block, so nothing depends on a sampling rate.")
-    graph_of(model).run(_check_rate_free, [_Signal(keras.KerasTensor(model.input_shape))])
+    # Averages do not depend on their windows here.
+    for call in plan_of(model, STEP_MODE, counted=True).calls:
+        _check_rate_free(call)
     changes = {
         name: {"rate": layer.rate * rate, "training_length": layer.training_length} for name, layer in layers.items()
     }
@@ -58,30 +58,18 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     return clone(model, changes, inputs)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Signal:
-    """What flows between two layers, and whether it has a time axis."""
-
-    tensor: keras.KerasTensor
-    has_time: bool = True
-
-
-def _check_rate_free(layer: keras.layers.Layer, inputs: list[_Signal]) -> _Signal:
-    """Refuses a layer whose memory is counted in samples; gives its output."""
-    tensors = [signal.tensor for signal in inputs]
-    tensors = tensors if len(tensors) > 1 else tensors[0]
-    has_time = all(signal.has_time for signal in inputs)
-    if has_time and isinstance(layer, keras.Model):
+def _check_rate_free(call: Call) -> None:
+    """Refuses a layer whose memory is counted in samples."""
+    layer = call.layer
+    if not call.inputs[0].has_time or isinstance(layer, RATE_FREE):
+        return
+    if call.inner is not None:
         raise ValueError(
             f"Layer {layer.name!r} is a model inside the model, made for sequences of one length, which another "
             "sampling rate would change; build the model of the layers inside it."
         )
-    if has_time and not isinstance(layer, RATE_FREE):
-        streamer = streamer_of(layer, keras.tree.map_structure(lambda tensor: tensor.shape, tensors), None)
-        if streamer.stride != 1 or streamer.delay or streamer.padding or streamer.initial_state(1) != ():
-            raise ValueError(
-                f"Layer {layer.name!r} ({type(layer).__name__}) counts its memory in samples, which another sampling "
-                "rate would change; a model that is to change its rate may look back in time by DSS layers only."
-            )
-    output = keras.tree.flatten(layer.compute_output_spec(tensors))[0]
-    return _Signal(output, has_time and not isinstance(layer, POOLINGS))
+    if call.effect != Effect(several=call.effect.several):
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) counts its memory in samples, which another sampling "
+            "rate would change; a model that is to change its rate may look back in time by DSS layers only."
+        )

@@ -15,13 +15,14 @@ from keras_s4.surgery.graph import Graph, TensorKey, graph_of
 from keras_s4.surgery.paths import layers_by_path
 from keras_s4.tflite.firmware import Converted
 from keras_s4.tflite.flatbuffer import States, check_states, to_tflite
-from keras_s4.tflite.lowering import ProgramBuilder, lower
-from keras_s4.tflite.lowering.calibration import AMPLE_HEADROOM, HEADROOM, Signal, check_representative_inputs
+from keras_s4.tflite.lowering import ProgramBuilder, lower_call, plan_of_export
+from keras_s4.tflite.lowering.builder import Activations
+from keras_s4.tflite.lowering.calibration import AMPLE_HEADROOM, HEADROOM, check_representative_inputs
 from keras_s4.tflite.lowering.formats import check_activations
 from keras_s4.tflite.lowering.input_encoding import Source, encode, source_of, warnings_of
 from keras_s4.tflite.lowering.padded_inputs import PaddedInputs
-from keras_s4.tflite.lowering.registry import Activations
 from keras_s4.tflite.lowering.representative import check_count, gather
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.blocks import in_blocks
 from keras_s4.tflite.program.interface import Arrays
 from keras_s4.tflite.program.operations import Accumulate
@@ -89,6 +90,7 @@ def convert(
         data = dict(zip(data, keep_real_steps(given, real), strict=True))
         real = np.sort(~real, axis=1) == 0
     samples = next(iter(data.values())).shape[1]
+    plan = plan_of_export(model, length, padded is not None, samples)
     builder = ProgramBuilder(length, _trained_ranges(model), activations, samples, real)
     if len(data) == 1:
         sources = [_read_input("input", graph, graph.inputs[0], *data.values(), activations, real)]
@@ -98,12 +100,12 @@ def convert(
     read = [each for each in sources if isinstance(each, Source)]
     sources = _encode_inputs(sources, builder)
     found = warnings_of(read, [signal for signal in sources if signal.tensor.type == "int16"], taken)
-    results = graph.run(lambda layer, inputs: lower(layer, inputs, builder), sources)
+    results = plan.run(lambda call, inputs: lower_call(call, inputs, builder), sources)
     results = [builder.settled(result, "nothing") for result in results]
     if padded is not None:
         padded.check(given)
-    steps = builder.period if steps is None else steps
-    _check_steps(steps, builder, length)
+    steps = plan.period if steps is None else steps
+    _check_steps(steps, plan.period, builder, length)
     program = Program(
         name=model.name,
         inputs=tuple(source.tensor for source in sources),
@@ -115,7 +117,7 @@ def convert(
         layers=builder.layers,
     )
     program = in_blocks(program, steps)
-    ends = tuple(OutputSteps(result.has_time, result.phase) for result in results)
+    ends = tuple(OutputSteps(flow.has_time, flow.first_row) for flow in plan.outputs)
     for sentence in found:
         warnings.warn(sentence, stacklevel=2)
     return Converted(
@@ -129,7 +131,7 @@ def convert(
     )
 
 
-def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> None:
+def _check_steps(steps: int, period: int, builder: ProgramBuilder, length: int | None) -> None:
     """Refuse blocks that do not fit the model.
 
     Raises:
@@ -140,16 +142,16 @@ def _check_steps(steps: int, builder: ProgramBuilder, length: int | None) -> Non
             f"Received steps={steps}; expected at most {MOST_STEPS:,}: each operation stands in the file as often as "
             "it runs in a block."
         )
-    if steps < 1 or steps % builder.period:
+    if steps < 1 or steps % period:
         raise ValueError(
-            f"Received steps={steps}; expected a multiple of {builder.period}, after which the pattern of steps that "
+            f"Received steps={steps}; expected a multiple of {period}, after which the pattern of steps that "
             "the model's layers drop repeats."
         )
     averages = any(isinstance(operation, Accumulate) for operation in builder.operations)
     if averages and length is not None and length % steps:
         raise ValueError(
             f"The model averages over windows of {length} steps, which end inside a block of {steps}: the average "
-            f"over a window would never be there to be read. {_remedy_of_windows(steps, builder.period, length)}"
+            f"over a window would never be there to be read. {_remedy_of_windows(steps, period, length)}"
         )
 
 

@@ -10,10 +10,6 @@ from keras_s4.streaming.streamer import Streamer, at_one_step, register
 
 @register(DSS)
 class _DSS(Streamer):
-    def __init__(self, layer, input_shape, length):
-        super().__init__(layer, input_shape, length)
-        layer.check_causal("run step by step")
-
     def initial_state(self, batch):
         return self.layer.initial_state(batch)
 
@@ -26,10 +22,6 @@ class _DSS(Streamer):
 
 @register(S4Block)
 class _S4Block(Streamer):
-    def __init__(self, layer, input_shape, length):
-        super().__init__(layer, input_shape, length)
-        layer.dss.check_causal("run step by step")
-
     def initial_state(self, batch):
         return self.layer.dss.initial_state(batch)
 

@@ -6,18 +6,12 @@ import contextlib
 
 import keras
 
-from keras_s4.streaming.streamer import Streamer, refusal, register
+from keras_s4.streaming.streamer import Streamer, register
 
 
 @register(keras.layers.RNN)
 class _Recurrent(Streamer):
     """The cell at one step. Its states have the types that the cell gives them."""
-
-    def __init__(self, layer, input_shape, length):
-        super().__init__(layer, input_shape, length)
-        if layer.go_backwards:
-            raise refusal(layer, "go_backwards=True starts at the end of a sequence", "Use go_backwards=False")
-        self.pools = not layer.return_sequences
 
     def initial_state(self, batch):
         return tuple(self.layer.get_initial_state(batch))

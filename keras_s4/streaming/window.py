@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_s4.streaming.streamer import Streamer, refusal
+from keras_s4.streaming.streamer import Streamer
 
 
 class Window(Streamer):
     """A layer that slides along the sequence; the state holds the inputs that it still needs.
 
     Before the first sample the state is zeros, which stand for padding in front of the sequence.
-
-    Args:
-        layer: with arguments `padding` and `data_format`.
-        input_shape: `[B, L, F]`.
-        length: see `Streamer`.
-        span: inputs from the first to the last that an output depends on.
-        stride: inputs from one output to the next.
     """
-
-    def __init__(self, layer, input_shape, length, span: int, stride: int):
-        super().__init__(layer, input_shape, length)
-        if layer.data_format != "channels_last":
-            raise refusal(layer, f"data_format={layer.data_format!r} puts time last", 'Use "channels_last"')
-        self.span = span
-        self.stride = stride
-        self.delay = span - 1
 
     def initial_state(self, batch):
         """The last inputs, `[B, span - 1, F]`."""
-        return ops.zeros((batch, self.span - 1, self.input_shape[-1]), dtype=self.layer.compute_dtype)
+        before = self.call.effect.reach.span - 1
+        return ops.zeros((batch, before, self.input_shape[-1]), dtype=self.layer.compute_dtype)
 
     def step(self, inputs, state):
         """The layer on the last inputs alone."""

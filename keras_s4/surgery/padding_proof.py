@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_s4.padded_sequences import move_real_steps_first
 from keras_s4.samples import as_list
+from keras_s4.surgery.graph import graph_of
 from keras_s4.surgery.padding import Padding, as_tensors, call_layers, layers_within, mask_at
 
 KINDS = {"end": "at the end of", "front": "in front of", "middle": "in the middle of"}
@@ -142,13 +143,16 @@ def _typical(sequences: np.ndarray, amounts: np.ndarray) -> np.ndarray:
     return order[len(order) // 3 :][:SEQUENCES]
 
 
-def trial_data(model: keras.Model) -> np.ndarray:
-    """A sequence for a model with one input, if there are no data: noise, or tokens."""
-    _, length, *sizes = model.inputs[0].shape
-    shape = (1, length or TRIAL_LENGTH, *(size or 1 for size in sizes))
-    random = np.random.default_rng(0)
-    tables = [layer.input_dim for layer in layers_within(model) if isinstance(layer, keras.layers.Embedding)]
-    return random.integers(1, max(2, min(tables)), shape) if tables else random.normal(size=shape)
+def trial_data(model: keras.Model) -> list[np.ndarray]:
+    """A sequence for each input of a model, if there are no data: noise, or tokens where an Embedding reads them."""
+    graph, random = graph_of(model), np.random.default_rng(0)
+    lengths = [tensor.shape[1] for tensor in model.inputs if tensor.shape[1]]
+    found = []
+    for key, tensor in zip(graph.inputs, model.inputs, strict=True):
+        shape = (1, *(lengths or [TRIAL_LENGTH])[:1], *(size or 1 for size in tensor.shape[2:]))
+        tables = [layer.input_dim for layer in graph.readers(key) if isinstance(layer, keras.layers.Embedding)]
+        found.append(random.integers(1, max(2, min(tables)), shape) if tables else random.normal(size=shape))
+    return found
 
 
 def _at_real_steps(expected: np.ndarray, received: np.ndarray, real: np.ndarray) -> np.ndarray | None:

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from conformance import shake
 from keras import ops
+from registries import restored
 from streams import assert_streams, signal
 
 from keras_s4 import streaming
 from keras_s4.layers import DSS, S4Block
 from keras_s4.models import classifier
-from keras_s4.streaming import StreamingModel, streamer
+from keras_s4.streaming import Effect, StreamingModel
 
 
 def sequence_to_sequence(length, channels=4, states=4, blocks=6):
@@ -186,8 +187,9 @@ def test_config_round_trip(small):
 
 
 @pytest.fixture
-def registry(monkeypatch):
-    monkeypatch.setattr(streamer, "_STREAMERS", dict(streamer._STREAMERS))
+def registry():
+    with restored():
+        yield
 
 
 class Difference(keras.layers.Layer):
@@ -231,10 +233,8 @@ class TestRegistration:
     def test_a_layer_of_ones_own_without_a_chunk(self, registry):
         """The base class loops its steps, of several inputs too."""
 
-        @streaming.register(Weigh)
+        @streaming.register(Weigh, effect=Effect(lasting=True, several=True))
         class _Weigh(streaming.Streamer):
-            takes_several = True
-
             def initial_state(self, batch):
                 return {"sum": ops.zeros((batch, *self.input_shape[1][2:]))}
 
@@ -261,10 +261,8 @@ class TestRegistration:
         np.testing.assert_allclose(outputs, model(signal(2, 12, 2)), rtol=0, atol=1e-5)
 
     def test_a_layer_of_ones_own_that_drops_steps(self, registry):
-        @streaming.register(Smooth)
+        @streaming.register(Smooth, effect=Effect(stride=2, delay=1))
         class _Smooth(streaming.Streamer):
-            stride, delay = 2, 1
-
             def initial_state(self, batch):
                 return ops.zeros((batch, self.input_shape[-1]))
 
@@ -277,8 +275,15 @@ class TestRegistration:
 
     def test_a_streamer_that_does_not_say_that_steps_are_dropped(self, registry):
         streaming.register(Smooth)(streaming.Streamer)
-        with pytest.raises(ValueError, match=r"'half' \(Smooth\) gives 6 steps in convolution mode, but 12.*`stride`"):
+        with pytest.raises(ValueError, match=r"'half' \(Smooth\) gives 6 steps in convolution mode, but 12.*effect="):
             StreamingModel(keras.Sequential([keras.Input((12, 2)), Smooth(name="half")]))
+
+    def test_a_streamer_that_says_itself_what_is_done_in_time(self, registry):
+        class Saying(streaming.Streamer):
+            stride = 2
+
+        with pytest.raises(TypeError, match=r"Saying says with stride .* effect=Effect"):
+            streaming.register(Smooth)(Saying)
 
     def test_subclasses_run_as_their_base(self):
         class MyDense(keras.layers.Dense):

@@ -7,16 +7,15 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from registries import restored
 
 from keras_s4 import streaming
 from keras_s4.layers import DSS, LastStep, LowRankDense, S4Block
-from keras_s4.streaming import streamer
 from keras_s4.testing import check_layer
 from keras_s4.testing.layer_check import check_chunks, check_export, check_steps
 from keras_s4.testing.manners import Flaw, Subject
 from keras_s4.tflite import lowering
 from keras_s4.tflite.c99 import CRunner
-from keras_s4.tflite.lowering import registry
 
 register = keras.saving.register_keras_serializable(package="layer_check")
 
@@ -76,9 +75,9 @@ class HalveStreamer(streaming.Streamer):
 
 
 @pytest.fixture
-def own_registries(monkeypatch):
-    monkeypatch.setattr(streamer, "_STREAMERS", dict(streamer._STREAMERS))
-    monkeypatch.setattr(registry, "_LOWERINGS", dict(registry._LOWERINGS))
+def own_registries():
+    with restored():
+        yield
 
 
 def flaws_of(layer, data, **options):

@@ -71,12 +71,14 @@ def test_single_layer_keeps_its_memory(radius):
     assert 20 * np.log10(np.sqrt(np.mean(expected**2)) / noise) > 45
 
 
-@pytest.mark.parametrize(
-    ("layer", "name"), [(keras.layers.UpSampling1D(2), "UpSampling1D"), (keras.layers.Lambda(abs), "Lambda")]
-)
-def test_unsupported_layer_is_named_with_the_supported_ones(layer, name):
-    model = keras.Sequential([keras.Input((20, 3)), layer])
-    with pytest.raises(NotImplementedError, match=rf"\({name}\) cannot be exported. Supported: .*Dense.*S4Block"):
+class Unknown(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs
+
+
+def test_unsupported_layer_is_named_with_the_supported_ones():
+    model = keras.Sequential([keras.Input((20, 3)), Unknown()])
+    with pytest.raises(NotImplementedError, match=r"\(Unknown\) cannot be exported. Supported: .*Dense.*S4Block"):
         convert(model, np.zeros((4, 20, 3)))
 
 

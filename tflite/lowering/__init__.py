@@ -14,13 +14,26 @@ from keras_s4.tflite.lowering import (  # noqa: F401  each registers its layers
     s4_block,
     shaping,
 )
+from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.registry import (
-    ProgramBuilder,
     check_last_axis,
     lower,
+    lower_call,
+    plan_of_export,
     refusal,
     register,
     supported_layers,
 )
+from keras_s4.tflite.lowering.signal import Signal
 
-__all__ = ["ProgramBuilder", "check_last_axis", "lower", "refusal", "register", "supported_layers"]
+__all__ = [
+    "ProgramBuilder",
+    "Signal",
+    "check_last_axis",
+    "lower",
+    "lower_call",
+    "plan_of_export",
+    "refusal",
+    "register",
+    "supported_layers",
+]

@@ -10,8 +10,10 @@ import numpy as np
 from keras_s4.activation_names import activation_name
 from keras_s4.precision import double_precision
 from keras_s4.tflite.lowering import piecewise
-from keras_s4.tflite.lowering.calibration import HEADROOM, Signal, int8_range, power_of_two_scale
-from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import HEADROOM, int8_range, power_of_two_scale
+from keras_s4.tflite.lowering.registry import check_last_axis, register
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import (
     Add,
@@ -64,10 +66,6 @@ def lower_prelu(layer, inputs, builder):
     """A table if all channels share one slope; else the parts above and below zero, the latter times the slopes."""
     signal, name = inputs[0], layer.name
     slopes = finite_weights(layer, "alpha")[0]
-    if signal.has_time and slopes.shape[0] != 1:
-        raise refusal(
-            layer, "it has a slope of its own for each step of a sequence, along the time axis", "Use shared_axes=[1]"
-        )
     slopes = np.broadcast_to(slopes[0] if signal.has_time else slopes, signal.tensor.shape)
     if np.all(slopes == slopes.flat[0]):
         slope = float(slopes.flat[0])
@@ -156,7 +154,7 @@ def as_int16(name: str, signal: Signal, builder: ProgramBuilder) -> Signal:
         return signal
     wide = builder.tensor(name, tensor.shape, "int16", power_of_two_scale(builder.peak(signal.values), 16))
     builder.add(Requantize(tensor, wide))
-    return Signal(wide, signal.values, has_time=signal.has_time)
+    return Signal(wide, signal.values)
 
 
 def squash_scale(values: np.ndarray) -> float:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.lowering.calibration import HEADROOM, Signal
-from keras_s4.tflite.lowering.registry import ProgramBuilder
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import HEADROOM
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.operations import Add, Affine, Embed, Minimum, Multiply, Requantize
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -51,7 +52,7 @@ def add_average_so_far(name: str, signal: Signal, length: int, builder: ProgramB
     shift = max(0.0, np.ceil(np.log2(max(builder.peak(values) * HEADROOM, 1e-12) / (mean.before.scale * 32767))))
     output = builder.tensor(f"{name}/output", shape, "int16", mean.before.scale * 2.0**shift)
     builder.add(Requantize(mean.after, output))
-    return Signal(output, values, has_time=False)
+    return Signal(output, values)
 
 
 def averages_so_far(values: np.ndarray, length: int) -> np.ndarray:

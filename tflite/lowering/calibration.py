@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from keras_s4.brief import Brief
 from keras_s4.samples import arrays_by_name
 from keras_s4.surgery.graph import input_names
 from keras_s4.tflite.lowering.representative import checked_array
-from keras_s4.tflite.program.encoding import Encoding
-from keras_s4.tflite.program.tensors import Tensor
 
 # Room above the largest value seen in calibration, for tensors whose type has bits to spare.
 HEADROOM = 1.25
@@ -24,33 +20,6 @@ RANGE_CANDIDATES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 # A range is halved so often at most where a function flattens its end: in a rare event the argument of a tanh may be
 # thousands of times that of all other steps. An end is flat if its half gives the same, to a part of all results.
 HALVINGS, FLAT = 14, 1 / 512
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Signal(Brief):
-    """A tensor of the program together with the values that it takes in floating point.
-
-    Args:
-        tensor: integers of shape `[H]`.
-        values: float64, `[B, L, H]` for each step of B streams, each from its first step on with carried state; behind
-            layers that drop steps for those that are left.
-        phase: the first value, counted from 0, that Keras has too: 2 behind a convolution over 3 steps without padding.
-            What comes earlier means nothing.
-        has_time: whether Keras has a time axis here; behind a pooling over time it has not.
-        padding: zeros that Keras has in front of the first step, for which a convolution's initial state stands.
-        activation: what the host is to apply to an output of the model: "linear" or "softmax".
-        period: samples from one value to the next; more than 1 behind layers that drop steps.
-        encoding: what the values stand for where features have units of their own; None if they stand for themselves.
-    """
-
-    tensor: Tensor
-    values: np.ndarray
-    phase: int = 0
-    has_time: bool = True
-    padding: int = 0
-    activation: str = "linear"
-    period: int = 1
-    encoding: Encoding | None = None
 
 
 def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarray]:

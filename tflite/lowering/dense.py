@@ -16,16 +16,17 @@ from keras_s4.tflite.lowering.activation import (
     int16_scale,
     product_scale,
 )
+from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.calibration import (
     AMPLE_HEADROOM,
     HEADROOM,
-    Signal,
     int8_range,
     power_of_two_scale,
     symmetric_int8_scale,
 )
-from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.lowering.registry import register
 from keras_s4.tflite.lowering.rounding import round_kernel
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import absorbed
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.operations import FullyConnected

@@ -10,8 +10,10 @@ import numpy as np
 from keras_s4.layers import DSS
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.lowering import delta_form
-from keras_s4.tflite.lowering.calibration import Signal, int8_range, power_of_two_scale
-from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import int8_range, power_of_two_scale
+from keras_s4.tflite.lowering.registry import register
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import rescaled, units_of, with_encoding
 from keras_s4.tflite.program.operations import DiagonalStep
 
@@ -64,7 +66,6 @@ def add_dss(
         activation: what follows, as a function of float64 arrays: the result is int8 in the range that serves it best.
             Without one the result is int16.
     """
-    layer.check_causal("be exported")
     system = layer.system()
     values = _convolve(system.impulse_response(signal.values.shape[1]), signal.values)
     system = _slow_turning_first(system)

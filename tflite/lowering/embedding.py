@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_s4.tflite.lowering.calibration import Signal
 from keras_s4.tflite.lowering.registry import register
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.operations import Embed
 from keras_s4.weights import finite_weights
 

@@ -8,7 +8,7 @@ import keras
 
 from keras_s4.checks import shown
 from keras_s4.surgery.graph import graph_of
-from keras_s4.tflite.lowering.registry import Activations
+from keras_s4.tflite.lowering.builder import Activations
 
 TYPES = ("int8", "int16")
 

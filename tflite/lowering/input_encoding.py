@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
+from keras_s4.streaming.plan import UNCHANGING
 from keras_s4.surgery.graph import Graph, TensorKey, as_numbered, graph_of
-from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.lowering.calibration import power_of_two_scale
 from keras_s4.tflite.lowering.normalization import gain_and_offset
 from keras_s4.tflite.lowering.registry import Takes, takes_of
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import ALIKE
 from keras_s4.tflite.program.encoding import Encoding
 from keras_s4.tflite.program.tensors import Tensor
@@ -313,16 +315,4 @@ def _readings(
 def _changes_nothing(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.Activation):
         return layer.activation is keras.activations.linear
-    return isinstance(
-        layer,
-        (
-            keras.layers.ActivityRegularization,
-            keras.layers.AlphaDropout,
-            keras.layers.Dropout,
-            keras.layers.GaussianDropout,
-            keras.layers.GaussianNoise,
-            keras.layers.Identity,
-            keras.layers.Masking,
-            keras.layers.SpatialDropout1D,
-        ),
-    )
+    return isinstance(layer, UNCHANGING)

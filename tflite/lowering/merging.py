@@ -9,9 +9,11 @@ import numpy as np
 
 from keras_s4.layers import GLU
 from keras_s4.tflite.lowering.activation import add_activation
-from keras_s4.tflite.lowering.calibration import Signal, int8_range, power_of_two_scale
-from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import int8_range, power_of_two_scale
+from keras_s4.tflite.lowering.registry import check_last_axis, register
 from keras_s4.tflite.lowering.shaping import add_reshape
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import with_encoding
 from keras_s4.tflite.program.encoding import Encoding
 from keras_s4.tflite.program.operations import Add, Concatenate, Maximum, Minimum, Multiply, Requantize, Slice
@@ -113,20 +115,9 @@ def _joined_encoding(inputs: list[Signal]) -> Encoding | None:
 
 
 def _of_one_rank(layer: keras.layers.Layer, inputs: list[Signal], builder: ProgramBuilder) -> list[Signal]:
-    """The inputs with equally many axes each: those with fewer get axes of size 1 in front, as Keras has it.
-
-    Raises:
-        NotImplementedError: they are sequences, of which Keras aligns the steps of one with features of the other.
-    """
+    """The inputs with equally many axes each: those with fewer get axes of size 1 in front, as Keras has it."""
     rank = max(len(signal.tensor.shape) for signal in inputs)
     missing = [rank - len(signal.tensor.shape) for signal in inputs]
-    if any(missing) and inputs[0].has_time:
-        shapes = ", ".join(str(list(signal.tensor.shape)) for signal in inputs)
-        raise refusal(
-            layer,
-            f"its inputs have steps of shapes {shapes}, and Keras aligns the steps of one with features of another",
-            f"Put Reshape((-1, {'1, ' * max(missing)}...)) in front of the input with fewer axes",
-        )
     return [
         add_reshape(f"{layer.name}/input_{index}", signal, (1,) * count + signal.tensor.shape, builder)
         for index, (signal, count) in enumerate(zip(inputs, missing, strict=True))

@@ -7,9 +7,11 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import power_of_two_scale
 from keras_s4.tflite.lowering.reciprocal_root import add_normalize
-from keras_s4.tflite.lowering.registry import ProgramBuilder, check_last_axis, refusal, register
+from keras_s4.tflite.lowering.registry import check_last_axis, refusal, register
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import add_affine
 from keras_s4.tflite.program.operations import Add, FullyConnected, Requantize
 from keras_s4.weights import finite_weights
@@ -41,10 +43,6 @@ def gain_and_offset(layer: keras.layers.Layer, signal: Signal) -> tuple[np.ndarr
         check_last_axis(layer, layer.axis, signal)
         return _gain_and_offset_of_batches(layer)
     if isinstance(layer, keras.layers.Rescaling):
-        for value in (layer.scale, layer.offset):
-            steps = np.shape(value)[: -len(signal.tensor.shape)] if signal.has_time else ()
-            if any(size != 1 for size in steps):
-                raise refusal(layer, "its scale or offset differs along the time axis", "Scale all steps alike")
         return np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
     if layer.axis:
         check_last_axis(layer, layer.axis, signal)
@@ -123,7 +121,7 @@ def _wide(layer: keras.layers.Layer, signal: Signal, builder: ProgramBuilder) ->
         return signal
     wide = builder.tensor(f"{layer.name}/input", tensor.shape, "int16", tensor.scale)
     builder.add(Requantize(tensor, wide))
-    return Signal(wide, signal.values, has_time=signal.has_time)
+    return Signal(wide, signal.values)
 
 
 def _add_centred(name: str, signal: Signal, builder: ProgramBuilder) -> Signal:

@@ -7,26 +7,19 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_s4.layers import LastStep
 from keras_s4.tflite.lowering.average_so_far import LARGEST_COUNT, add_average_so_far
-from keras_s4.tflite.lowering.calibration import Signal
 from keras_s4.tflite.lowering.registry import refusal, register
-from keras_s4.tflite.lowering.timing import at_rest_until_due
+from keras_s4.tflite.lowering.resting import at_rest_until_due
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import with_encoding
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.operations import Accumulate, Affine, Maximum, Requantize
 
 
-@register(keras.layers.GlobalAveragePooling1D, takes="both")
+@register(keras.layers.GlobalAveragePooling1D, takes="both", rests=True)
 def lower_average_pooling(layer, inputs, builder):
     """A running sum; the division by the window's length is folded into its scale. Of padded sequences, the average."""
-    _check_pooling(layer)
     signal = inputs[0]
-    if builder.window is None:
-        raise ValueError(
-            f"Layer {layer.name!r} averages over time, but the model's sequence length is open; "
-            "say how many steps a window has: convert(model, data, length=...)."
-        )
     if builder.padded:
         return _lower_average_so_far(layer, signal, builder)
     length = builder.window - signal.phase
@@ -45,7 +38,7 @@ def lower_average_pooling(layer, inputs, builder):
     shift = max(0.0, np.ceil(np.log2(max(np.abs(averages).max() * 1.25, 1e-12) / (scale * 32767))))
     output = builder.tensor(f"{layer.name}/output", signal.tensor.shape, "int16", scale * 2.0**shift)
     builder.add(Requantize(sums.after, output))
-    result = Signal(output, averages, phase=signal.phase, has_time=False)
+    result = Signal(output, averages)
     return with_encoding(result, signal.encoding, builder)
 
 
@@ -67,10 +60,9 @@ def _lower_average_so_far(layer, signal, builder):
     return with_encoding(result, signal.encoding, builder)
 
 
-@register(keras.layers.GlobalMaxPooling1D, takes="both")
+@register(keras.layers.GlobalMaxPooling1D, takes="both", rests=True)
 def lower_max_pooling(layer, inputs, builder):
     """A running maximum of `q - lowest`, exact: never below 0, which is what the state starts from."""
-    _check_pooling(layer)
     signal, name = inputs[0], layer.name
     if signal.encoding is not None and np.any(signal.encoding.unit <= 0.0):
         signal = builder.settled(signal, "nothing")
@@ -83,25 +75,12 @@ def lower_max_pooling(layer, inputs, builder):
 
     height = builder.tensor(f"{name}/height", shape, "int32", tensor.scale)
     builder.add(Affine(tensor, ones, offset("to_height", tensor.zero_point - lowest), tensor.scale, height))
-    due = at_rest_until_due(name, Signal(height, signal.values, phase=signal.phase), builder)
+    due = at_rest_until_due(name, dataclasses.replace(signal, tensor=height), builder)
     largest = builder.state(f"{name}/largest", shape, tensor.scale)
     builder.add(Maximum(largest.before, due.tensor, largest.after))
     output = builder.tensor(f"{name}/output", shape, tensor.type, tensor.scale, tensor.zero_point)
     builder.add(Affine(largest.after, ones, offset("from_height", lowest - tensor.zero_point), tensor.scale, output))
     values = signal.values.copy()
     values[:, : signal.phase] = values.min()
-    result = Signal(output, np.maximum.accumulate(values, axis=1), phase=signal.phase, has_time=False)
+    result = Signal(output, np.maximum.accumulate(values, axis=1))
     return with_encoding(result, signal.encoding, builder)
-
-
-@register(LastStep, takes="both")
-def lower_last_step(layer, inputs, builder):
-    """Nothing: so far, the current step is the last."""
-    return dataclasses.replace(inputs[0], has_time=False)
-
-
-def _check_pooling(layer: keras.layers.Layer) -> None:
-    if layer.data_format != "channels_last":
-        raise refusal(layer, f"data_format={layer.data_format!r} puts the time axis last", 'Use "channels_last"')
-    if layer.keepdims:
-        raise refusal(layer, "keepdims=True leaves a time axis of one step", "Use keepdims=False")

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
-from keras_s4.tflite.lowering.registry import ProgramBuilder
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import power_of_two_scale
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.fixed_point import agreeing_energy_scale
 from keras_s4.tflite.program.operations import Normalize
 

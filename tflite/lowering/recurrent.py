@@ -39,9 +39,10 @@ from keras_s4.layers import (
     LowRankSimpleRNNCell,
 )
 from keras_s4.tflite.lowering.activation import in_float64
-from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.lowering.calibration import power_of_two_scale
 from keras_s4.tflite.lowering.recurrent_cell import CellBuilder
 from keras_s4.tflite.lowering.registry import register
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.operations import Maximum, Minimum, Requantize
 
 # Of the largest cell state of an LSTM in calibration.
@@ -61,7 +62,7 @@ CELL_HEADROOM = 2.0
 def lower_recurrent(layer, inputs, builder):
     """The cell, or one after the other of a stack; without `return_sequences` too, each step gives the latest state."""
     cells = layer.cell.cells if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
-    _check_layer(layer, inputs, cells)
+    _check_layer(layer, cells)
     signal = inputs[0]
     if signal.tensor.type == "int8":
         wide = builder.tensor(f"{layer.name}/input", signal.tensor.shape, "int16", signal.tensor.scale)
@@ -197,22 +198,12 @@ def _trajectories(step: Callable, product: np.ndarray, units: int, count: int) -
     return [(values[:, :-1], values[:, 1:]) for values in trajectories]
 
 
-def _check_layer(layer: keras.layers.RNN, inputs: list[Signal], cells: Sequence[keras.layers.Layer]) -> None:
+def _check_layer(layer: keras.layers.RNN, cells: Sequence[keras.layers.Layer]) -> None:
     """Refuse what a stream cannot do, and cells without a lowering."""
-    if layer.go_backwards:
-        raise ValueError(
-            f"Layer {layer.name!r} has go_backwards=True and starts at the end of a sequence, which a stream does not "
-            "know; train it with go_backwards=False."
-        )
     if layer.stateful:
         raise ValueError(
             f"Layer {layer.name!r} is stateful, so that what it gives depends on the batch before; build it with "
             "stateful=False. On a device its state lasts until a reset in any case."
-        )
-    if len(inputs) != 1:
-        raise NotImplementedError(
-            f"Layer {layer.name!r} received {len(inputs)} inputs; a recurrent layer with initial states cannot be "
-            "exported: on a device states start at zero."
         )
     for cell in cells:
         if type(cell) not in _CELLS:

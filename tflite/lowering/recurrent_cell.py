@@ -17,9 +17,10 @@ from keras_s4.tflite.lowering.activation import (
     in_float64,
     squash_scale,
 )
-from keras_s4.tflite.lowering.calibration import Signal, int8_range, power_of_two_scale
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import int8_range, power_of_two_scale
 from keras_s4.tflite.lowering.dense import add_product, range_between
-from keras_s4.tflite.lowering.registry import ProgramBuilder
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import absorbed
 from keras_s4.tflite.program.operations import Add, Multiply, Requantize, Slice, Squash
 from keras_s4.tflite.program.program import State

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from keras_s4.layers import S4Block
 from keras_s4.tflite.lowering.activation import OUTPUT_SCALE, add_activation, in_float64
-from keras_s4.tflite.lowering.calibration import AMPLE_HEADROOM, HEADROOM, Signal, power_of_two_scale
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import AMPLE_HEADROOM, HEADROOM, power_of_two_scale
 from keras_s4.tflite.lowering.dense import add_dense
 from keras_s4.tflite.lowering.dss import INPUT_BITS, add_dss
 from keras_s4.tflite.lowering.normalization import add_batch_normalization
-from keras_s4.tflite.lowering.registry import ProgramBuilder, register
+from keras_s4.tflite.lowering.registry import register
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import add_affine, with_encoding
 from keras_s4.tflite.program.operations import Add, Multiply
 

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.surgery.graph import as_numbered, graph_of
-from keras_s4.tflite.lowering.calibration import Signal
-from keras_s4.tflite.lowering.registry import ProgramBuilder, lower, refusal, register
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.registry import lower_call, refusal, register
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.operations import Reshape
 
 
-@register(keras.layers.Reshape)
+@register(keras.layers.Reshape, keras.layers.Flatten)
 def lower_reshape(layer, inputs, builder):
     """Every step gets a new shape; the time axis stays where it is."""
-    signal = inputs[0]
-    shape = signal.values.shape if signal.has_time else (len(signal.values), *signal.tensor.shape)
-    target = tuple(layer.compute_output_shape(shape))[1:]
-    if signal.has_time and (len(target) < 2 or target[0] != shape[1]):
-        raise refusal(
-            layer,
-            f"it makes {target} of {shape[1:]}, which mixes steps along the time axis",
-            "Keep the time axis in front, as in Reshape((-1, ...))",
-        )
-    return add_reshape(layer.name, signal, target[1:] if signal.has_time else target, builder)
-
-
-@register(keras.layers.Flatten)
-def lower_flatten(layer, inputs, builder):
-    """Behind a pooling over time: all features in one axis."""
-    signal = inputs[0]
-    if signal.has_time:
-        raise refusal(
-            layer,
-            "it takes the time axis for features",
-            "Put it behind a pooling over time, or behind keras_s4.layers.LastStep",
-        )
-    return add_reshape(layer.name, signal, (-1,), builder)
+    return add_reshape(layer.name, inputs[0], builder.call.outputs[0].step_shape, builder)
 
 
 @register(keras.layers.Permute, takes="both")
 def lower_permute(layer, inputs, builder):
     """Nothing, if no axis moves."""
     if tuple(layer.dims) != tuple(range(1, len(layer.dims) + 1)):
-        moves = "the time axis" if inputs[0].has_time and layer.dims[0] != 1 else "features"
         raise refusal(
-            layer, f"dims={layer.dims} moves {moves}", "Give the layer in front of it the order that is needed"
+            layer, f"dims={layer.dims} moves features", "Give the layer in front of it the order that is needed"
         )
     return inputs[0]
 
@@ -53,9 +30,8 @@ def lower_permute(layer, inputs, builder):
 def lower_time_distributed(layer, inputs, builder):
     """The wrapped layer, which sees one step and must not carry a state."""
     states = len(builder.states)
-    step = Signal(inputs[0].tensor, inputs[0].values, has_time=False, encoding=inputs[0].encoding)
     with builder.inside(layer.name):
-        (result,) = keras.tree.flatten(lower(layer.layer, [step], builder))
+        (result,) = keras.tree.flatten(lower_call(builder.call.wrapped, inputs, builder))
     if len(builder.states) > states:
         raise refusal(
             layer,
@@ -69,8 +45,7 @@ def lower_time_distributed(layer, inputs, builder):
 def lower_model(layer, inputs, builder):
     """A model as a layer: its layers, whose tensors are named behind its own name."""
     with builder.inside(layer.name):
-        results = graph_of(layer).run(lambda inner, signals: lower(inner, signals, builder), inputs)
-    return as_numbered(layer, results)
+        return builder.call.run_inner(lambda call, signals: lower_call(call, signals, builder), inputs)
 
 
 def add_reshape(name: str, signal: Signal, shape: tuple[int, ...], builder: ProgramBuilder) -> Signal:

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from keras_s4.tflite.lowering.calibration import Signal, power_of_two_scale
+from keras_s4.tflite.lowering.calibration import power_of_two_scale
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.encoding import Encoding
 from keras_s4.tflite.program.operations import Affine, Operation
 from keras_s4.tflite.program.tensors import Tensor

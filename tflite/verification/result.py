@@ -86,8 +86,7 @@ class Verification:
 
     Args:
         outputs: each output of the model.
-        streamed_deviation: largest difference of an output between streamed and whole-sequence Keras; None for a model
-            with several inputs or outputs, which `StreamingModel` does not run.
+        streamed_deviation: largest difference of an output between streamed and whole-sequence Keras.
         steps: samples that emulator, TFLM and C were compared on.
         first_difference: where one of them first differs from the emulator, "" if every output and state of every step
             is equal: an output or a state, and of TFLM the first tensor inside the program.
@@ -103,7 +102,7 @@ class Verification:
     """
 
     outputs: tuple[OutputVerification, ...]
-    streamed_deviation: float | None
+    streamed_deviation: float
     steps: int
     first_difference: str
     largest_accumulator: float

@@ -70,7 +70,6 @@ def verify(
     """
     check_model(model, x, WHO)
     report = progress or (lambda stage, done, total: None)
-    program = converted.program
     arrays = converted.samples(x)
     x = arrays[0] if len(arrays) == 1 else x
     _check_model(converted, model)
@@ -80,10 +79,8 @@ def verify(
     for name, values in whole.items():
         if not np.isfinite(values).all():
             raise ValueError(f"Output {name!r} of model {model.name!r} is NaN or infinite on x; see its weights.")
-    found = {"keras": whole}
-    if len(program.inputs) == len(program.outputs) == 1:
-        report("streamed", 0, len(_first(whole)))
-        found["streamed"] = dict.fromkeys(whole, _stream(converted, model, x))
+    report("streamed", 0, len(_first(whole)))
+    found = {"keras": whole, "streamed": _stream(converted, model, x, heads)}
     compared = _run_engines(converted, x, real, report)
     found |= {
         stage: _convert_to_keras(converted, list(heads), values, real) for stage, values in compared.outputs.items()
@@ -103,9 +100,7 @@ def verify(
     )
     return Verification(
         outputs=outputs,
-        streamed_deviation=float(np.abs(_first(whole) - _first(found["streamed"])).max())
-        if "streamed" in found
-        else None,
+        streamed_deviation=max(float(np.abs(whole[name] - found["streamed"][name]).max()) for name in heads),
         steps=compared.steps,
         first_difference=compared.first_difference,
         largest_accumulator=compared.largest_accumulator,
@@ -180,17 +175,15 @@ def _fill_targets(converted: Interface, y: Any, real: np.ndarray | None) -> Any:
     return fill(y, flags[0])
 
 
-def _stream(converted: Interface, model: keras.Model, x: Any) -> np.ndarray:
+def _stream(converted: Interface, model: keras.Model, x: Any, heads: Mapping[str, Head]) -> dict[str, np.ndarray]:
     """The outputs of the streaming model at the steps that Keras gives."""
-    streaming = StreamingModel(model, converted.length)
-    values = streaming.predict(_only_array(x), batch_size=64, verbose=0)
-    sequence = bool(converted.output_steps) and converted.output_steps[0].sequence
-    return values[:, streaming.phase :: streaming.period] if sequence else values[:, -1]
-
-
-def _only_array(x: Any) -> Any:
-    """The array for the only input."""
-    return keras.tree.flatten(x)[0] if isinstance(x, (Mapping, list, tuple)) else x
+    stream = StreamingModel(model, converted.length)
+    given = stream.predict(x, batch_size=64, verbose=0), stream.phase, stream.period
+    values, phases, periods = (outputs_by_name(each, list(heads)) for each in given)
+    return {
+        name: values[name][:, phases[name] :: periods[name]] if sequence else values[name][:, -1]
+        for name, sequence in _find_sequences(converted, heads).items()
+    }
 
 
 def _convert_to_keras(

@@ -69,16 +69,15 @@ def data(count=6, features=FEATURES):
 
 def with_signals(model, x, monkeypatch, **options):
     """The converted model, and by layer what its lowering returned."""
-    signals, lower = {}, conversion.lower
+    signals, lower = {}, conversion.lower_call
 
-    def spy(layer, inputs, builder):
-        signals[layer.name] = lower(layer, inputs, builder)
-        if signals[layer.name].tensor is inputs[0].tensor:
-            del signals[layer.name]
-            return inputs[0]
-        return signals[layer.name]
+    def spy(call, inputs, builder):
+        result = lower(call, inputs, builder)
+        if result.tensor is not inputs[0].tensor:
+            signals[call.layer.name] = result
+        return result
 
-    monkeypatch.setattr(conversion, "lower", spy)
+    monkeypatch.setattr(conversion, "lower_call", spy)
     return convert(model, x, **options), signals
 
 

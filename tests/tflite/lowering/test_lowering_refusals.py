@@ -1,11 +1,13 @@
-"""Layers that need steps to come, or mix steps up, are refused by name, with what to do."""
+"""What step mode can run and export cannot is refused by name, with what to do; the rest by the plan of both."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from keras_s4.layers import DSS, LastStep
+from keras_s4.layers import DSS
+from keras_s4.streaming import STEP_MODE
+from keras_s4.streaming.plan import plan_of
 from keras_s4.tflite import convert
 
 LENGTH, CHANNELS = 30, 4
@@ -16,33 +18,16 @@ def sequential(*stack):
     return keras.Sequential([keras.Input((LENGTH, CHANNELS)), *stack])
 
 
-def padded(layer, front):
-    return sequential(layers.ZeroPadding1D((front, 0)), layer)
+class Unknown(layers.Layer):
+    def call(self, inputs):
+        return inputs
 
 
-TIME = "along the time axis"
 REFUSALS = {
-    "convolution that looks ahead": (
-        lambda: layers.Conv1D(4, 3, padding="same"),
-        "steps to come. Use padding='causal'",
-    ),
-    "depthwise that looks ahead": (lambda: layers.DepthwiseConv1D(3, padding="same"), r"behind ZeroPadding1D\(\(2, 0"),
     "grouped convolution": (lambda: layers.Conv1D(4, 3, groups=2), "groups=2"),
-    "padding at the end": (lambda: layers.ZeroPadding1D(1), r"adds steps at the end. Use padding=\(2, 0\)"),
-    "cropping at the end": (lambda: layers.Cropping1D(1), "where a sequence ends"),
-    "layer normalisation over time": (lambda: layers.LayerNormalization(axis=1), TIME),
-    "normalisation over both": (lambda: layers.UnitNormalization(axis=(1, 2)), TIME),
-    "batch normalisation of steps": (lambda: layers.BatchNormalization(axis=1), TIME),
-    "softmax over time": (lambda: layers.Softmax(axis=1), TIME),
-    "slopes of steps": (lambda: layers.PReLU(), TIME),
-    "rescaling of steps": (lambda: layers.Rescaling(np.ones((LENGTH, 1))), TIME),
-    "reshape that mixes steps": (lambda: layers.Reshape((2 * LENGTH, 2)), TIME),
-    "flatten": (lambda: layers.Flatten(), "takes the time axis for features"),
-    "permute": (lambda: layers.Permute((2, 1)), "moves the time axis"),
-    "kept axis": (lambda: layers.GlobalMaxPooling1D(keepdims=True), "leaves a time axis"),
-    "channels first": (lambda: layers.GlobalMaxPooling1D(data_format="channels_first"), "puts the time axis last"),
-    "glu": (lambda: layers.Activation("glu"), "halves the channels.*keras_s4.layers.GLU"),
-    "unsupported": (lambda: layers.UpSampling1D(2), r"cannot be exported. Supported: .*add yours"),
+    "permuted features": (lambda: layers.TimeDistributed(layers.Permute((2, 1))), "moves features"),
+    "unsupported": (Unknown, r"cannot be exported. Supported: .*add yours"),
+    "refused by the plan": (lambda: layers.UpSampling1D(2), "cannot be exported: it makes several outputs"),
 }
 
 
@@ -50,24 +35,40 @@ REFUSALS = {
 def test_refuses(name):
     make, message = REFUSALS[name]
     layer = make()
+    stack = [layers.Reshape((-1, 2, 2)), layer] if name == "permuted features" else [layer]
     with pytest.raises(NotImplementedError, match=message) as raised:
-        convert(sequential(layer), DATA)
-    assert layer.name in str(raised.value)
+        convert(sequential(*stack), DATA)
+    assert getattr(layer, "layer", layer).name in str(raised.value)
 
 
-def test_refuses_what_stands_at_the_wrong_place():
-    with pytest.raises(NotImplementedError, match="Put ZeroPadding1D directly in front of a convolution"):
-        convert(padded(layers.Dense(3), 2), DATA)
-    with pytest.raises(NotImplementedError, match=r"gives? outputs before the first sample. It takes at most 2"):
-        convert(padded(layers.Conv1D(3, 3), 4), DATA)
-    with pytest.raises(NotImplementedError, match=r"from step 2 on only. Use padding='causal'"):
-        convert(sequential(layers.Conv1D(3, 3), DSS(2)), DATA)
-    with pytest.raises(NotImplementedError, match="some of its inputs are sequences"):
-        x = keras.Input((LENGTH, CHANNELS))
-        convert(keras.Model(x, layers.Add()([x, LastStep()(x)])), DATA)
-    with pytest.raises(NotImplementedError, match=r"its inputs start at different steps \(0, 2\)"):
-        x = keras.Input((None, CHANNELS))
-        convert(keras.Model(x, layers.Add()([layers.Conv1D(CHANNELS, 3)(x), x])), DATA)
+LATE = {
+    "state": (lambda: [layers.Conv1D(3, 3), DSS(2)], r"from step 2 on only. Use padding='causal'"),
+    "causal": (lambda: [layers.Conv1D(3, 3), layers.Conv1D(3, 2, padding="causal")], "before would not be zeros"),
+    "padding": (
+        lambda: [layers.Conv1D(3, 3), layers.ZeroPadding1D((1, 0)), layers.Conv1D(3, 2)],
+        "put all padding in front of the first",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_refuses_what_cannot_wait_for_a_late_start(name):
+    """Step mode can: its states change only where an input is due."""
+    make, message = LATE[name]
+    model = sequential(*make())
+    plan_of(model, STEP_MODE)
+    with pytest.raises(NotImplementedError, match=message):
+        convert(model, DATA)
+
+
+def test_refuses_branches_that_start_at_different_values():
+    """4 of 32 samples apart, but in blocks of 4 that is a whole block; in step mode the first waits for the second."""
+    x = keras.Input((LENGTH + 1, CHANNELS))
+    early, late = layers.Conv1D(3, 4, strides=4)(x), layers.Conv1D(3, 5, strides=4)(x)
+    model = keras.Model(x, layers.Add()([early, late]))
+    plan_of(model, STEP_MODE)
+    with pytest.raises(NotImplementedError, match=r"its inputs start at different values \(0, 1\)"):
+        convert(model, np.zeros((2, LENGTH + 1, CHANNELS)))
 
 
 def test_refuses_weights_that_keras_has_quantised():

@@ -4,24 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.streaming.timing import EVERY_STEP, Clock, Timing, always, updated
+from keras_s4.streaming.clock import Clock, always, updated
+from keras_s4.streaming.plan import EVERY_STEP, Timing
 
 
 def due_steps(timing, steps):
     return [t for t in range(steps) if t >= timing.phase and (t - timing.phase) % timing.period == 0]
-
-
-@pytest.mark.parametrize("timing", [EVERY_STEP, Timing(3), Timing(1, 4), Timing(4, 6)])
-@pytest.mark.parametrize("steps", [0, 1, 4, 6, 7, 23])
-def test_count(timing, steps):
-    assert timing.count(steps) == len(due_steps(timing, steps))
-
-
-@pytest.mark.parametrize(("stride", "delay"), [(1, 0), (1, 3), (2, 0), (3, 2)])
-def test_after_a_layer(stride, delay):
-    """The layer sees the steps at which its input is due, and takes every `stride`-th from number `delay` on."""
-    timing = Timing(2, 5)
-    assert due_steps(timing.after(stride, delay), 60) == due_steps(timing, 60)[delay::stride]
 
 
 def test_a_clock_goes_round_unnoticed():

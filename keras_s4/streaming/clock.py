@@ -1,8 +1,7 @@
-"""At which steps of a stream a value is due, where layers drop steps."""
+"""Counting the steps of streams, where layers drop some of them."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,29 +9,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_s4.streaming.plan import EVERY_STEP, Timing
+
 Tensor = Any
 State = Any
 # Clocks pass through loops in single precision, which counts no further.
 LONGEST_CYCLE = 2**24
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """Value j of a signal is due at step `phase + j * period` of the stream."""
-
-    period: int = 1
-    phase: int = 0
-
-    def after(self, stride: int, delay: int) -> Timing:
-        """The timing behind a layer that gives output j at its input `delay + j * stride`."""
-        return Timing(self.period * stride, self.phase + delay * self.period)
-
-    def count(self, steps: int) -> int:
-        """How many values are due in the first steps of a stream."""
-        return max(0, (steps - 1 - self.phase) // self.period + 1)
-
-
-EVERY_STEP = Timing()
 
 
 class Clock:

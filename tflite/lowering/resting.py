@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.lowering.calibration import Signal
-from keras_s4.tflite.lowering.registry import ProgramBuilder
+from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.operations import Affine, Maximum, Minimum, Multiply
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -17,7 +17,7 @@ def at_rest_until_due(name: str, signal: Signal, builder: ProgramBuilder) -> Sig
 
     Args:
         name: for the tensors.
-        signal: of any type; it is returned as it is if its phase is 0.
+        signal: the input of a layer, of any type; it is returned as it is if its phase is 0.
         builder: takes the operations and the counter.
     """
     if not signal.phase:
@@ -39,4 +39,4 @@ def at_rest_until_due(name: str, signal: Signal, builder: ProgramBuilder) -> Sig
     builder.add(Multiply(signal.tensor, gate, gated))
     values = signal.values.copy()
     values[:, : signal.phase] = 0.0
-    return Signal(gated, values, phase=signal.phase)
+    return Signal(gated, values)
