@@ -16,7 +16,7 @@ class Budgets:
     """A JSON file of figures by name.
 
     Args:
-        path: of the file.
+        path: path of the file.
         renew: whether figures are stored by `save` instead of compared.
     """
 
@@ -29,9 +29,9 @@ class Budgets:
         """Compare figures with the budget of that name, which each may exceed by 5%.
 
         Args:
-            name: of the budget.
+            name: name of the budget.
             compiler: name and version; figures of another version are not compared.
-            figures: what was measured.
+            figures: measured values by kind.
 
         Returns:
             What was done: "held", "renewed", or why nothing was compared.

@@ -35,7 +35,7 @@ def custom_application(program: Program, manifest: dict[str, Any], golden: Golde
     # No interpreter here can run the file, so the arena stays what built-in operators take, which is more.
     ours = manifest | {"tflite_bytes": len(tflite), "registrations": list(summary.registrations)}
     in_file = _as_in_the_file(program)
-    sources = render_tflm(in_file, ours, tflite, reordered(golden, program), c_name, registers_step=True)
+    sources = render_tflm(in_file, ours, tflite, reorder_states(golden, program), c_name, registers_step=True)
     sources["README.md"] = render(
         TEMPLATES / "tflm_custom.md.jinja",
         name=printable(program.name),
@@ -60,7 +60,7 @@ def _as_in_the_file(program: Program) -> Program:
     return dataclasses.replace(program, states=states)
 
 
-def reordered(golden: Golden, program: Program) -> Golden:
+def reorder_states(golden: Golden, program: Program) -> Golden:
     """Golden vectors with the axes of the states of DSS layers in the order of the file."""
     shapes = state_shapes_of(program)
     states = [

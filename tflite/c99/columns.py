@@ -43,7 +43,7 @@ def comment(text: str, indent: str = "") -> list[str]:
     single = f"{indent}/* {text} */"
     if len(single) <= COLUMNS:
         return [single]
-    return [f"{indent}/*", *_filled(text, f"{indent} * "), f"{indent} */"]
+    return [f"{indent}/*", *_fill(text, f"{indent} * "), f"{indent} */"]
 
 
 def _parts(line: str) -> list[str]:
@@ -52,9 +52,9 @@ def _parts(line: str) -> list[str]:
     code = line.lstrip()
     indent = line[: len(line) - len(code)]
     if code.startswith("//"):
-        return _filled(code.removeprefix("//").strip(), f"{indent}// ")
+        return _fill(code.removeprefix("//").strip(), f"{indent}// ")
     if line.startswith(" * "):
-        return _filled(line.removeprefix(" * "), " * ")
+        return _fill(line.removeprefix(" * "), " * ")
     if code.startswith("/*") and code.endswith("*/"):
         return comment(code[2:-2].strip(), indent)
     if found := _TRAILING.fullmatch(line):
@@ -65,7 +65,7 @@ def _parts(line: str) -> list[str]:
     return next((lines for lines in layouts if max(map(len, lines)) <= COLUMNS), layouts[-1])
 
 
-def _filled(text: str, prefix: str) -> list[str]:
+def _fill(text: str, prefix: str) -> list[str]:
     return textwrap.wrap(text, COLUMNS, initial_indent=prefix, subsequent_indent=prefix, break_on_hyphens=False)
 
 

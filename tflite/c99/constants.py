@@ -91,7 +91,7 @@ class Constants:
 
         Args:
             type: name of the struct in C.
-            name: of what the kernel computes.
+            name: name of what the kernel computes.
             **fields: initialisers; counts with "U" behind them.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.tflite.c99.expressions import SMALL, address_of, scaled_once
+from keras_s4.tflite.c99.expressions import SMALL, address_of, mantissa_and_shift
 from keras_s4.tflite.c99.registry import translates
 from keras_s4.tflite.c99.translation import Translation
 from keras_s4.tflite.program import fixed_point
@@ -48,7 +48,7 @@ def _choose_kernel(operation: FullyConnected, multiplier: Multiplier, bias: np.n
         mantissa, shift = int(multiplier.mantissa), int(multiplier.shift)
         small = enough and np.max(weights * 2**7 + np.abs(bias)) < SMALL
         return ("s4_dense_int8", mantissa, -shift) if small and shift < 0 else ("s4_dense_int8_any", mantissa, shift)
-    mantissa, shift = scaled_once(multiplier)
+    mantissa, shift = mantissa_and_shift(multiplier)
     fits = enough and np.max(weights * 2**15 + np.abs(bias)) < 2**31
     # A mantissa of 15 bits leaves room for the rest of a shift by up to 32.
     if fits and 16 < shift <= 32:

@@ -31,7 +31,7 @@ def translate_affine(operation: Affine, source: Translation) -> None:
         total = multiply(source.element(x, i), source.element(gain, g))
         if np.any(offset.data):
             total = add(total, source.element(offset, o))
-        return source.rescaled(total, operation.accumulator_scale, output, largest)
+        return source.rescale(total, operation.accumulator_scale, output, largest)
 
     source.elementwise(output, [x, gain, offset], value)
 
@@ -61,7 +61,7 @@ def translate_add(operation: Add, source: Translation) -> None:
 
     def value(i: str, j: str) -> Expression:
         total = add_multiples(source.element(a, i), gain_a, source.element(b, j), gain_b)
-        return source.rescaled(total, operation.accumulator_scale, operation.output, largest)
+        return source.rescale(total, operation.accumulator_scale, operation.output, largest)
 
     source.elementwise(operation.output, [a, b], value)
 
@@ -88,7 +88,7 @@ def translate_requantize(operation: Requantize, source: Translation) -> None:
         source.copy(source.pointer(output), source.pointer(x), output)
         return
     largest = source.magnitude(x)
-    source.elementwise(output, [x], lambda i: source.rescaled(source.element(x, i), x.scale, output, largest))
+    source.elementwise(output, [x], lambda i: source.rescale(source.element(x, i), x.scale, output, largest))
 
 
 @translates(Squash, does=lambda operation: operation.function)

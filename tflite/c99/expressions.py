@@ -64,7 +64,7 @@ def add_multiples(a: Expression, gain_a: int, b: Expression, gain_b: int) -> Exp
     return add(multiply(a, Expression(constant=gain_a)), multiply(b, Expression(constant=gain_b)))
 
 
-def scaled(value: Expression, multiplier: Multiplier, largest: int) -> Expression:
+def scale_by(value: Expression, multiplier: Multiplier, largest: int) -> Expression:
     """An expression times a multiplier, in the shortest way that gives what `s4_scale` does.
 
     Args:
@@ -82,12 +82,12 @@ def scaled(value: Expression, multiplier: Multiplier, largest: int) -> Expressio
     return Expression(f"s4_scale({value}, {'S4_HALF' if mantissa == UNIT.mantissa else mantissa}, {shift})")
 
 
-def scaled_once(multiplier: Multiplier) -> tuple[int, int]:
+def mantissa_and_shift(multiplier: Multiplier) -> tuple[int, int]:
     """Mantissa and shift for `s4_scale_once`."""
     return int(fixed_point.reduced_mantissa(multiplier.mantissa)), 15 - int(multiplier.shift)
 
 
-def saturated(value: Expression, output: Tensor, near: bool = False) -> Expression:
+def saturate(value: Expression, output: Tensor, near: bool = False) -> Expression:
     """An int32 expression as an element of `output`; `near` if it is no larger than `SMALL`."""
     match output.type:
         case "int8":

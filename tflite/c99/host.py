@@ -49,7 +49,7 @@ class CRunner:
     def __init__(self, program: Program, flags: Sequence[str] = ("-O2",)):
         self.program = program
         with temporary_folder() as folder:
-            library = compile_for_host({**c_source(program, NAME), "host.c": _wrapper(program)}, folder, flags)
+            library = compile_for_host({**c_source(program, NAME), "host.c": _render_wrapper(program)}, folder, flags)
             self._library = load(library)
         self._state = np.zeros(ctypes.c_ulong.in_dll(self._library, "state_size").value, np.uint8)
         offsets = (ctypes.c_ulong * max(1, len(program.states))).in_dll(self._library, "state_offsets")
@@ -183,7 +183,7 @@ def compiler() -> tuple[str, ...]:
         CompilerError: there is none, or CC names none.
     """
     if chosen := _chosen():
-        return _named(chosen)
+        return _command_of(chosen)
     for name in ("cc", "gcc", "clang"):
         if path := shutil.which(name):
             return (path,)
@@ -192,7 +192,7 @@ def compiler() -> tuple[str, ...]:
     raise CompilerError("No C compiler: install gcc or clang, `pip install ziglang`, or name one in CC.")
 
 
-def _named(chosen: str) -> tuple[str, ...]:
+def _command_of(chosen: str) -> tuple[str, ...]:
     """The command in CC."""
     advice = "Unset it, or name a C compiler for this computer in it, such as CC=gcc."
     try:
@@ -210,6 +210,6 @@ def _named(chosen: str) -> tuple[str, ...]:
     return command
 
 
-def _wrapper(program: Program) -> str:
+def _render_wrapper(program: Program) -> str:
     """C that runs many steps at once, and says how the state struct is laid out."""
     return render(TEMPLATES / "host.c.jinja", name=NAME, **vars(interface_of(program)))

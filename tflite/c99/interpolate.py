@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from keras_s4.tflite.c99.expressions import scaled_once
+from keras_s4.tflite.c99.expressions import mantissa_and_shift
 from keras_s4.tflite.c99.registry import translates
 from keras_s4.tflite.c99.translation import Translation
 from keras_s4.tflite.program import fixed_point
@@ -18,7 +18,7 @@ def _does(operation: Interpolate) -> str:
 @translates(Interpolate, does=_does)
 def translate_interpolate(operation: Interpolate, source: Translation) -> None:
     x, slope, output = operation.input, operation.slope, operation.output
-    mantissa, shift = scaled_once(fixed_point.product_multiplier(slope.scale, x.scale, output.scale))
+    mantissa, shift = mantissa_and_shift(fixed_point.product_multiplier(slope.scale, x.scale, output.scale))
     lines = source.constants.struct(
         "s4_lines",
         output.name,

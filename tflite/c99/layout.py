@@ -28,7 +28,7 @@ class StateLayout:
     def write(self, states: Sequence[np.ndarray], struct: np.ndarray) -> None:
         """Put states into the bytes of a struct."""
         for values, tensor, offset in zip(states, self.tensors, self.offsets, strict=True):
-            stored = np.ascontiguousarray(self.swapped(tensor, values)).view(np.uint8).ravel()
+            stored = np.ascontiguousarray(self.swap_axes(tensor, values)).view(np.uint8).ravel()
             struct[offset : offset + stored.size] = stored
 
     def read(self, structs: np.ndarray) -> list[np.ndarray]:
@@ -38,9 +38,9 @@ class StateLayout:
             size = np.dtype(tensor.type).itemsize * math.prod(tensor.shape)
             flat = np.ascontiguousarray(structs[:, offset : offset + size]).view(tensor.type)
             shape = tensor.shape[::-1] if tensor.name in self._in_modes else tensor.shape
-            states.append(self.swapped(tensor, flat.reshape(len(structs), *shape)))
+            states.append(self.swap_axes(tensor, flat.reshape(len(structs), *shape)))
         return states
 
-    def swapped(self, tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    def swap_axes(self, tensor: Tensor, values: np.ndarray) -> np.ndarray:
         """From `[.., 2, N, H]`, which the program has, to `[.., H, N, 2]`, which C has, or back; others as they are."""
         return np.swapaxes(values, -1, -3) if tensor.name in self._in_modes else values

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import math
 
-from keras_s4.tflite.c99.expressions import Expression, address_of, index_of, multiply, saturated, scaled, scaled_once
+from keras_s4.tflite.c99.expressions import (
+    Expression,
+    address_of,
+    index_of,
+    mantissa_and_shift,
+    multiply,
+    saturate,
+    scale_by,
+)
 from keras_s4.tflite.c99.registry import translates
 from keras_s4.tflite.c99.translation import Translation
 from keras_s4.tflite.program import fixed_point
@@ -25,17 +33,17 @@ def translate_normalize(operation: Normalize, source: Translation) -> None:
             index = index_of((row, size), (i, 1))
             # A value of 16 bits times a root of 17.
             product = multiply(source.element(x, index), Expression("root"))
-            source.assign(output, index, saturated(scaled(product, multiplier, 2**31), output))
+            source.assign(output, index, saturate(scale_by(product, multiplier, 2**31), output))
 
 
 def _constants(operation: Normalize, source: Translation) -> str:
     x = operation.input
     coarse, fine = (
-        scaled_once(fixed_point.product_multiplier(x.scale, x.scale, energy.scale))
+        mantissa_and_shift(fixed_point.product_multiplier(x.scale, x.scale, energy.scale))
         for energy in (operation.coarse, operation.fine)
     )
     level = fixed_point.rescale_multiplier(1.0, operation.level.scale)
-    root = scaled_once(fixed_point.product_multiplier(1.0, 1.0, operation.root.scale))
+    root = mantissa_and_shift(fixed_point.product_multiplier(1.0, 1.0, operation.root.scale))
     return source.constants.struct(
         "s4_normalize",
         operation.output.name,

@@ -21,7 +21,7 @@ class Placement:
         pointers: for each tensor that lies somewhere, its C expression, by name.
         slots: the arrays of the working memory.
         before: `(tensor, to, from)` to copy before the first operation.
-        after: the same behind the last one.
+        after: copies behind the last operation.
         helpers: by the name of an output, the array that its operation works in: where a `Window` is put together, and
             where a `DiagonalStep` leaves the sums of its channels.
         working_memory: C expressions of the arrays of the working memory.
@@ -43,13 +43,13 @@ def place(
     Args:
         plan: the operations of a program in the order in which they run.
         inputs: C expressions of the inputs, in the program's order.
-        outputs: the same of the outputs.
-        states: the same of the states.
+        outputs: C expressions of the outputs.
+        states: C expressions of the states.
         slot_name: a function from the index of an array of the working memory to its C expression.
     """
     program = plan.program
     pointers = {tensor.name: name for tensor, name in zip(program.inputs, inputs, strict=True)}
-    shadows = _shadowed(plan)
+    shadows = _find_shadowed(plan)
     in_place = {state.before.name for state in program.states if _in_place(plan, state)}
     for state, name in zip(program.states, states, strict=True):
         if state.before.name not in shadows:
@@ -100,7 +100,7 @@ def _in_place(plan: Schedule, state: State) -> bool:
     return all(reader < writer or (reader == writer and same_shape) for reader in readers)
 
 
-def _shadowed(plan: Schedule) -> dict[str, Tensor]:
+def _find_shadowed(plan: Schedule) -> dict[str, Tensor]:
     """The old states that are read when the new ones may be there already: a step works on copies of them."""
     program = plan.program
     ends = {tensor.name for tensor in (*program.outputs, *(state.after for state in program.states))}

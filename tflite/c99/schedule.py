@@ -47,8 +47,8 @@ def schedule(program: Program) -> Schedule:
     outputs_from = len(operations)
     operations += [op for op in program.operations if id(op) not in needed]
     program = dataclasses.replace(program, operations=tuple(operations))
-    tabulated = _tabulated(program, outputs_from)
-    inlined = _inlined(program, tabulated)
+    tabulated = _find_tabulated(program, outputs_from)
+    inlined = _find_inlined(program, tabulated)
     return Schedule(program, _reads_where_computed(program, inlined), tabulated, inlined, outputs_from)
 
 
@@ -70,7 +70,7 @@ def _read_once(program: Program) -> set[str]:
     return {name for name, count in counts.items() if count == 1 and name not in ends}
 
 
-def _tabulated(program: Program, outputs_from: int) -> dict[str, Lookup]:
+def _find_tabulated(program: Program, outputs_from: int) -> dict[str, Lookup]:
     once = _read_once(program)
     found = {}
     for index, (before, lookup) in enumerate(zip(program.operations, program.operations[1:], strict=False)):
@@ -81,7 +81,7 @@ def _tabulated(program: Program, outputs_from: int) -> dict[str, Lookup]:
     return found
 
 
-def _inlined(program: Program, tabulated: dict[str, Lookup]) -> set[str]:
+def _find_inlined(program: Program, tabulated: dict[str, Lookup]) -> set[str]:
     once = _read_once(program)
     behind_loops = {lookup.output.name for lookup in tabulated.values()}
     readers = {tensor.name: op for op in program.operations for tensor in op.reads()}

@@ -18,8 +18,8 @@ class Slot:
     """An array of the working memory.
 
     Args:
-        type: of its elements.
-        size: how many there are.
+        type: integer type of the elements.
+        size: number of elements.
         busy_until: the index of the last operation that reads what it holds now.
     """
 

@@ -53,7 +53,7 @@ def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> Non
             if np.any(operation.feedthrough.data):
                 direct = multiply(source.element(x, index), source.element(operation.feedthrough, i))
                 total = add(total, direct)
-            source.assign(output, index, source.rescaled(total, operation.accumulator_scale, output, largest))
+            source.assign(output, index, source.rescale(total, operation.accumulator_scale, output, largest))
 
 
 @translates(Accumulate, does="running sum")

@@ -16,8 +16,8 @@ from keras_s4.tflite.c99.expressions import (
     SMALL,
     Expression,
     index_of,
-    saturated,
-    scaled,
+    saturate,
+    scale_by,
     smallest_type,
 )
 from keras_s4.tflite.c99.names import printable, short_name
@@ -214,7 +214,7 @@ class Translation:
             return self.largest.get(tensor.name, 2**31)
         return int(-np.iinfo(tensor.type).min) + abs(tensor.zero_point)
 
-    def rescaled(self, value: Expression, scale: float, output: Tensor, largest: int) -> Expression:
+    def rescale(self, value: Expression, scale: float, output: Tensor, largest: int) -> Expression:
         """The element of `output` for an int32 accumulator of a scale: rescaled, rounded and saturated.
 
         Args:
@@ -229,7 +229,7 @@ class Translation:
             return value
         near = largest < SMALL and multiplier.shift <= 0
         value = self.name_long("accumulator", value)
-        return saturated(scaled(value, multiplier, largest), output, near)
+        return saturate(scale_by(value, multiplier, largest), output, near)
 
     def _announce(self, operation: Operation) -> None:
         """Comments: the Keras layer where one begins, and what the operation does."""

@@ -28,12 +28,12 @@ class Core:
     """A core with the machine of QEMU that has it.
 
     Args:
-        name: as tests and budgets call it.
-        cpu: as compilers call it.
-        flags: what GCC must know besides.
-        machine: of QEMU.
-        flash: for the vector table, code and constants.
-        ram: for everything else.
+        name: name in tests and budgets.
+        cpu: name for compilers.
+        flags: further flags of GCC.
+        machine: name of QEMU's machine.
+        flash: memory for the vector table, code and constants.
+        ram: memory for everything else.
         in_unicorn: whether Unicorn has this core, which it calls as Arm does.
         extensions: what Clang does not take for granted in this core.
     """

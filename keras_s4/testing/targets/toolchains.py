@@ -26,9 +26,9 @@ class Toolchain:
     """A compiler.
 
     Args:
-        name: as tests and budgets call it.
-        version: of the compiler.
-        command: for a core.
+        name: name in tests and budgets.
+        version: name and version of the compiler.
+        command: function from a core to the compiler's command.
         linking: arguments of the linker.
         runtime: C files that stand in for the compiler's own library.
         merges: whether it makes one object of several sources.

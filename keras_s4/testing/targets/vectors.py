@@ -66,8 +66,8 @@ def vector_header(program: Program, vectors: Vectors) -> str:
     kinds = (
         ("given", interface.inputs, vectors.inputs),
         ("expected", interface.outputs, vectors.outputs),
-        ("start", interface.states, map(layout.swapped, layout.tensors, vectors.starts)),
-        ("end", interface.states, map(layout.swapped, layout.tensors, vectors.ends)),
+        ("start", interface.states, map(layout.swap_axes, layout.tensors, vectors.starts)),
+        ("end", interface.states, map(layout.swap_axes, layout.tensors, vectors.ends)),
     )
     arrays = [
         (field.type, f"{kind}_{field.name}", [_literal(value) for value in values.ravel().tolist()])

@@ -14,7 +14,7 @@ from cpp_compiler import COMPILER, FLAGS, needs_compiler
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from keras_s4.testing import programs
-from keras_s4.tflite.application.custom import reordered
+from keras_s4.tflite.application.custom import reorder_states
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.c99.host import compiler
 from keras_s4.tflite.emulator import Emulator
@@ -360,7 +360,7 @@ class TestFolder:
         command = [*COMPILER, *FLAGS, "-I", tmp_path / "tree", *sorted(folder.glob("*.cc")), tmp_path / "kernel.o"]
         done = subprocess.run([*command, "-o", tmp_path / "check"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        golden = reordered(golden_vectors(program), program)
+        golden = reorder_states(golden_vectors(program), program)
         (tmp_path / "steps").write_bytes(tflm_stand_in.recorded_steps(golden).tobytes())
         environment = {**os.environ, "RECORDED_STEPS": str(tmp_path / "steps")}
         done = subprocess.run([tmp_path / "check"], env=environment, capture_output=True, text=True, check=False)
