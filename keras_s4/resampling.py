@@ -6,9 +6,10 @@ import keras
 
 from keras_s4.checks import check_model, is_real, shown
 from keras_s4.layers import DSS, LastStep, S4Block
-from keras_s4.streaming.plan import Call, Effect, plan_of
+from keras_s4.streaming.plan import Effect, Flow, plan_call
 from keras_s4.streaming.streamer import STEP_MODE
 from keras_s4.surgery.cloning import clone, dss_layers
+from keras_s4.surgery.graph import graph_of
 
 # What these do to a signal does not depend on how often it is sampled.
 POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
@@ -41,9 +42,7 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     layers = dss_layers(model)
     if not layers:
         raise ValueError(f"Model {model.name!r} has no DSS layer or S4Block, so nothing depends on a sampling rate.")
-    # Averages do not depend on their windows here.
-    for call in plan_of(model, STEP_MODE, counted=True).calls:
-        _check_rate_free(call)
+    graph_of(model).run(_check_rate_free, [Flow.of(tensor) for tensor in model.inputs])
     changes = {
         name: {"rate": layer.rate * rate, "training_length": layer.training_length} for name, layer in layers.items()
     }
@@ -58,18 +57,22 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     return clone(model, changes, inputs)
 
 
-def _check_rate_free(call: Call) -> None:
-    """Refuses a layer whose memory is counted in samples."""
-    layer = call.layer
-    if not call.inputs[0].has_time or isinstance(layer, RATE_FREE):
-        return
-    if call.inner is not None:
+def _check_rate_free(layer: keras.layers.Layer, flows: list[Flow]) -> list[Flow]:
+    """Refuses a layer whose memory is counted in samples; gives what flows out, at any rate and in any direction."""
+    if flows[0].has_time and isinstance(layer, keras.Model):
         raise ValueError(
             f"Layer {layer.name!r} is a model inside the model, made for sequences of one length, which another "
             "sampling rate would change; build the model of the layers inside it."
         )
-    if call.effect != Effect(several=call.effect.several):
+    if isinstance(layer, RATE_FREE):
+        spec = layer.compute_output_spec(keras.KerasTensor(flows[0].shape, flows[0].dtype))
+        output = keras.tree.flatten(spec)[0]
+        has_time = flows[0].has_time and not isinstance(layer, POOLINGS)
+        return [Flow(tuple(output.shape), output.dtype, has_time=has_time)]
+    call = plan_call(layer, flows, STEP_MODE)
+    if flows[0].has_time and call.effect != Effect(several=call.effect.several):
         raise ValueError(
             f"Layer {layer.name!r} ({type(layer).__name__}) counts its memory in samples, which another sampling "
             "rate would change; a model that is to change its rate may look back in time by DSS layers only."
         )
+    return list(call.outputs)
