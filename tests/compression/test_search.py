@@ -53,7 +53,9 @@ def test_every_combination_is_trained_unless_it_is_over_the_budget(found):
 
 
 def test_models_of_trials_are_what_was_measured(found, model):
-    for trial in found.pareto():
+    front = found.pareto()
+    assert front
+    for trial in front:
         reduced = found.best_model(trial)
         assert reduced.evaluate(*DATA["validation_data"], verbose=0, return_dict=True)["accuracy"] == trial.metric
         assert reduced.count_params() == trial.measures["weight_bytes"]

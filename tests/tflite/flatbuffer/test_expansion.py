@@ -79,7 +79,9 @@ def test_extrema_of_five_axes_take_four_at_most(kind, width):
     model = keras.Model(start, keras.layers.Dense(2)(keras.layers.Reshape((-1, 24))(both)))
     x = np.random.default_rng(0).normal(size=(3, LENGTH, 3))
     converted = convert(model, x, steps=4)
-    for inputs, outputs in operators_of(converted.tflite, kind.upper()):
+    found = list(operators_of(converted.tflite, kind.upper()))
+    assert found
+    for inputs, outputs in found:
         assert max(len(tensor.shape) for tensor in (*inputs, *outputs)) <= 4
     ran(converted.program, converted.quantize(x), converted.tflite)
 

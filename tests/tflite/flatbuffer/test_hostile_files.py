@@ -209,7 +209,9 @@ class TestRefusals:
 
     def test_options_of_another_operator(self, sound):
         data = sound["embed"]
-        for place, size in places_of(data)["options' type"]:
+        places = places_of(data)["options' type"]
+        assert places
+        for place, size in places:
             assert "has options of another operator" in refusal(mend_checksum(put(data, place, size, 99)))
 
     def test_indices_outside_their_table(self):
