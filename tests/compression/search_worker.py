@@ -1,4 +1,4 @@
-"""One process of a search: `python search_worker.py FOLDER TUNER TRIALS [hang=N] [together=N]`.
+"""One process of a search: `main`, to be run in a process of its own.
 
 Every training of a trial adds a line to `FOLDER/trainings.log`. `hang=N` never ends the N-th training of this process;
 `together=N` waits in the first for the first trainings of N processes.
@@ -6,7 +6,6 @@ Every training of a trial adds a line to `FOLDER/trainings.log`. `hang=N` never 
 
 import functools
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -58,7 +57,11 @@ def run(folder, tuner, trials, **options):
     )
 
 
-if __name__ == "__main__":
-    options = dict(argument.split("=") for argument in sys.argv[4:])
-    found = run(sys.argv[1], sys.argv[2], int(sys.argv[3]), **{name: int(value) for name, value in options.items()})
-    print(found)
+def main(output, variables, folder, tuner, trials, *options):
+    """A search in a folder, with environment variables and options such as "hang=3"; what it says goes into a file."""
+    with output.open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.environ.update(variables)
+    options = dict(option.split("=") for option in options)
+    print(run(folder, tuner, int(trials), **{name: int(value) for name, value in options.items()}))

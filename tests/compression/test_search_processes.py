@@ -1,11 +1,9 @@
 """Searches in processes of their own: killed and started again, and shared by a chief and workers."""
 
 import json
+import multiprocessing
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,23 +13,35 @@ import search_worker
 LIMIT = 420
 
 
+@pytest.fixture(scope="module")
+def fork():
+    """A process that has loaded TensorFlow and run nothing: workers are forked from it, and need not load it again."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([search_worker.__name__])
+    with pytest.MonkeyPatch.context() as environment:
+        # Where the server finds it: it knows nothing of the search path of this process.
+        environment.setenv("PYTHONPATH", str(Path(search_worker.__file__).parent), os.pathsep)
+        context.Process().start()
+    return context.Process
+
+
 @pytest.fixture
-def start(tmp_path):
+def start(fork, tmp_path):
     """Starts workers in tmp_path, and ends all of them after the test."""
     processes = []
 
     def start(*arguments, **variables):
-        command = [sys.executable, search_worker.__file__, str(tmp_path), *map(str, arguments)]
-        output = (tmp_path / f"output_{len(processes)}.txt").open("w")
-        process = subprocess.Popen(command, env=os.environ | variables, stdout=output, stderr=subprocess.STDOUT)
-        process.output = Path(output.name)
+        output = tmp_path / f"output_{len(processes)}.txt"
+        process = fork(target=search_worker.main, args=(output, variables, tmp_path, *map(str, arguments)))
+        process.start()
+        process.output = output
         processes.append(process)
         return process
 
     yield start
     for process in processes:
         process.kill()
-        process.wait()
+        process.join()
 
 
 def trainings(folder):
@@ -39,7 +49,8 @@ def trainings(folder):
 
 
 def ended(process):
-    assert process.wait(LIMIT) == 0, process.output.read_text()[-3000:]
+    process.join(LIMIT)
+    assert process.exitcode == 0, process.output.read_text()[-3000:]
 
 
 def test_a_killed_search_repeats_the_running_trial_alone_and_ends_as_if_nothing_had_happened(start, tmp_path):
@@ -47,10 +58,10 @@ def test_a_killed_search_repeats_the_running_trial_alone_and_ends_as_if_nothing_
     first = start("bayesian", 5, "hang=3")
     give_up = time.monotonic() + LIMIT
     while len(trainings(tmp_path)) < 3:
-        assert first.poll() is None and time.monotonic() < give_up, first.output.read_text()[-3000:]
+        assert first.is_alive() and time.monotonic() < give_up, first.output.read_text()[-3000:]
         time.sleep(0.1)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    first.kill()
+    first.join()
     assert len(list((tmp_path / "trials").glob("*.keras"))) == 2
 
     ended(start("bayesian", 5))

@@ -1,5 +1,7 @@
 """`Converted.predict` returns what `keras.Model.predict` does, in the same shapes, and refuses what it cannot read."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -46,11 +48,16 @@ MODELS = {
 }
 
 
+@functools.cache
+def model_and_outputs(name):
+    model = MODELS[name]()
+    return model, model.predict(X, verbose=0)
+
+
 @pytest.mark.parametrize("steps", [None, 8])
 @pytest.mark.parametrize("name", MODELS)
 def test_shapes_and_values_are_those_of_keras(name, steps):
-    model = MODELS[name]()
-    expected = model.predict(X, verbose=0)
+    model, expected = model_and_outputs(name)
     received = convert(model, X, steps=steps, length=L).predict(X, engine="emulator")
     assert type(received) is type(expected)
     if isinstance(expected, dict):

@@ -69,14 +69,14 @@ def test_long_names_are_refused_and_shortened():
 ROLES = ["i", "row", "state", "memcpy", "int32_t", "s4_add", "root", "work_a", "restrict", "INT32_MIN", "tap", "start"]
 
 
-@pytest.mark.parametrize("name", ROLES)
-@pytest.mark.parametrize("kind", SINGLE)
-def test_inputs_may_have_any_name(kind, name):
-    """Those of the loops, types and functions of the generated code among them."""
-    program = renamed(single(kind, 1, lowered=True), name)
-    text = "".join(c_source(program, "model").values())
-    arguments = re.search(r"model_step\(model_state \*state, ([^)]*)\);", text)[1]
-    assert not re.search(rf"\b{name}\[", arguments)
+@pytest.mark.parametrize(("place", "kind"), enumerate(SINGLE))
+def test_inputs_may_have_any_name(place, kind):
+    """Those of the loops, types and functions of the generated code among them, a few for each operation."""
+    program = single(kind, 1, lowered=True)
+    for name in ROLES[place % 4 :: 4]:
+        text = "".join(c_source(renamed(program, name), "model").values())
+        arguments = re.search(r"model_step\(model_state \*state, ([^)]*)\);", text)[1]
+        assert not re.search(rf"\b{name}\[", arguments)
 
 
 @pytest.mark.parametrize("name", ROLES)
