@@ -31,7 +31,10 @@ def pytest_collection_finish():
 
 
 def avoid_xla(model_class):
-    """XLA compiles for longer than most tests run: four times as long as TensorFlow traces a step of training."""
+    """XLA compiles for longer than most tests run: four times as long as TensorFlow traces a step of training.
+
+    `predict` of a model that nobody has compiled is not even traced, as it runs once on a few batches.
+    """
 
     @functools.wraps(model_class.compile)
     def compile_without_xla(self, *args, compile=model_class.compile, **arguments):
@@ -40,7 +43,7 @@ def avoid_xla(model_class):
     @functools.wraps(model_class.predict)
     def predict_without_xla(self, *args, predict=model_class.predict, **arguments):
         if not self.compiled:
-            self.jit_compile = False
+            self.jit_compile, self.run_eagerly = False, True
         return predict(self, *args, **arguments)
 
     for name, method in (("compile", compile_without_xla), ("predict", predict_without_xla)):

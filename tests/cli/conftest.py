@@ -12,7 +12,8 @@ from keras_s4.cli import app
 def model_file(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = shake(models.classifier((20, 3), 4, channels=6, states=4, blocks=1))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    # Eager, wherever the file is loaded: for so few batches a graph takes longer to trace than to run.
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
     path = tmp_path_factory.mktemp("models") / "model.keras"
     model.save(path)
     return path

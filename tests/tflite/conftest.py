@@ -36,6 +36,8 @@ def trained_model(windows):
     model.compile(
         keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
     )
+    # So that its step is traced once.
+    model.optimizer.build(model.trainable_variables)
     model.fit(*windows, epochs=12, batch_size=32, verbose=0)
     return model
 
@@ -43,6 +45,7 @@ def trained_model(windows):
 @pytest.fixture(scope="session")
 def reduced_model(trained_model, windows):
     model = reduce(trained_model, 3)
+    model.optimizer.build(model.trainable_variables)
     model.fit(*windows, epochs=4, batch_size=32, verbose=0)
     return model
 

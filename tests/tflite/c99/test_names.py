@@ -41,7 +41,7 @@ def test_every_model_has_its_files_beside_those_of_the_kernels(name, tmp_path):
     for file, text in files.items():
         (tmp_path / file).write_text(text)
     # The folder is searched for <...> too, as in the firmware's Makefile.
-    command = [*compiler(), *STRICT, "-I.", "-c", *(file for file in files if file.endswith(".c"))]
+    command = [*compiler(), *STRICT, "-I.", "-fsyntax-only", *(file for file in files if file.endswith(".c"))]
     subprocess.run(command, cwd=tmp_path, check=True)
 
 
