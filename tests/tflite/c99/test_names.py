@@ -69,7 +69,7 @@ def test_long_names_are_refused_and_shortened():
 ROLES = ["i", "row", "state", "memcpy", "int32_t", "s4_add", "root", "work_a", "restrict", "INT32_MIN", "tap", "start"]
 
 
-@pytest.mark.parametrize(("place", "kind"), enumerate(SINGLE))
+@pytest.mark.parametrize(("place", "kind"), list(enumerate(SINGLE)))
 def test_inputs_may_have_any_name(place, kind):
     """Those of the loops, types and functions of the generated code among them, a few for each operation."""
     program = single(kind, 1, lowered=True)
