@@ -43,6 +43,8 @@ def own_methods(layer: keras.layers.Layer, known: Container[type]) -> list[str]:
         index for index, kind in enumerate(classes) if kind in known or kind.__module__.split(".")[0] in _LIBRARIES
     )
     names = {name for kind in classes[:base] for name in vars(kind) if hasattr(classes[base], name)}
+    # What a base leaves to its subclasses says what they are, and not that they are something else.
+    names = {name for name in names if not getattr(getattr(classes[base], name), "__isabstractmethod__", False)}
     if isinstance(layer, keras.Model):
         names &= {"call", "__call__"}
     return sorted(

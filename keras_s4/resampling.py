@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_s4.checks import check_model, is_real, shown
-from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.layers import DSS, Block, LastStep
 from keras_s4.streaming.plan import Effect, Flow, plan_call
 from keras_s4.streaming.streamer import STEP_MODE
 from keras_s4.surgery.cloning import clone, dss_layers
@@ -13,7 +13,7 @@ from keras_s4.surgery.graph import graph_of
 
 # What these do to a signal does not depend on how often it is sampled.
 POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
-RATE_FREE = (DSS, S4Block, *POOLINGS)
+RATE_FREE = (DSS, *POOLINGS)
 
 
 def at_rate(model: keras.Model, rate: float) -> keras.Model:
@@ -41,8 +41,8 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
         raise ValueError(f"at_rate got rate={shown(rate)}; expected a positive number.")
     layers = dss_layers(model)
     if not layers:
-        raise ValueError(f"Model {model.name!r} has no DSS layer or S4Block, so nothing depends on a sampling rate.")
-    graph_of(model).run(_check_rate_free, [Flow.of(tensor) for tensor in model.inputs])
+        raise ValueError(f"Model {model.name!r} has no DSS layer, so nothing depends on a sampling rate.")
+    graph_of(model).run(_flow_behind, [Flow.of(tensor) for tensor in model.inputs])
     changes = {
         name: {"rate": layer.rate * rate, "training_length": layer.training_length} for name, layer in layers.items()
     }
@@ -57,22 +57,29 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     return clone(model, changes, inputs)
 
 
-def _check_rate_free(layer: keras.layers.Layer, flows: list[Flow]) -> list[Flow]:
-    """Refuses a layer whose memory is counted in samples; gives what flows out, at any rate and in any direction."""
-    if flows[0].has_time and isinstance(layer, keras.Model):
+def _flow_behind(layer: keras.layers.Layer, flows: list[Flow]) -> Flow:
+    """What flows behind a layer. One whose memory is counted in samples is refused.
+
+    Raises:
+        ValueError, NotImplementedError: see `at_rate`.
+    """
+    has_time = flows[0].has_time
+    if isinstance(layer, Block):
+        return graph_of(layer).run(_flow_behind, flows)[0]
+    if has_time and isinstance(layer, keras.Model):
         raise ValueError(
             f"Layer {layer.name!r} is a model inside the model, made for sequences of one length, which another "
             "sampling rate would change; build the model of the layers inside it."
         )
-    if isinstance(layer, RATE_FREE):
-        spec = layer.compute_output_spec(keras.KerasTensor(flows[0].shape, flows[0].dtype))
-        output = keras.tree.flatten(spec)[0]
-        has_time = flows[0].has_time and not isinstance(layer, POOLINGS)
-        return [Flow(tuple(output.shape), output.dtype, has_time=has_time)]
-    call = plan_call(layer, flows, STEP_MODE)
-    if flows[0].has_time and call.effect != Effect(several=call.effect.several):
-        raise ValueError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) counts its memory in samples, which another sampling "
-            "rate would change; a model that is to change its rate may look back in time by DSS layers only."
-        )
-    return list(call.outputs)
+    if has_time and not isinstance(layer, RATE_FREE):
+        call = plan_call(layer, flows, STEP_MODE)
+        if call.effect != Effect(several=call.effect.several):
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) counts its memory in samples, which another sampling "
+                "rate would change; a model that is to change its rate may look back in time by DSS layers only."
+            )
+        return call.outputs[0]
+    tensors = [keras.KerasTensor(flow.shape, flow.dtype) for flow in flows]
+    output = keras.tree.flatten(layer.compute_output_spec(tensors if len(tensors) > 1 else tensors[0]))[0]
+    dtype = keras.backend.standardize_dtype(output.dtype)
+    return Flow(tuple(output.shape), dtype, has_time=has_time and not isinstance(layer, POOLINGS))

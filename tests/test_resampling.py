@@ -80,7 +80,7 @@ class TestRefusals:
             at_rate(model, rate)
 
     def test_nothing_to_change(self):
-        with pytest.raises(ValueError, match="has no DSS layer or S4Block"):
+        with pytest.raises(ValueError, match="has no DSS layer"):
             at_rate(keras.Sequential([keras.Input((10, 3)), keras.layers.Dense(2)]), 2.0)
 
     @pytest.mark.parametrize(

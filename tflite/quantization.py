@@ -10,7 +10,7 @@ import numpy as np
 from keras_s4.checks import check_model
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.quantized.grids import check_quantizers
-from keras_s4.layers.quantized.twins import TWINS, QuantizedLayer
+from keras_s4.layers.quantized.twins import QuantizedLayer, twin_of
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.graph import Graph, graph_of
 from keras_s4.surgery.paths import layers_by_path
@@ -62,7 +62,11 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
         for tensor in program.tensors()
         if tensor.type == "int8" and tensor.data is None
     }
-    twins = {path: twin for path, layer in layers_by_path(model).items() if (twin := _twin(path, layer, ranges))}
+    twins = {
+        path: twin
+        for path, layer in layers_by_path(model).items()
+        if (twin := twin_of(layer, _ranges_of(path, ranges)))
+    }
     aware = clone(model, {}, replacements=twins)
     _merge_lora(model, aware)
     return aware
@@ -103,11 +107,7 @@ def _check_raw_features(model: keras.Model, graph: Graph, arrays: list[np.ndarra
                 )
 
 
-def _twin(path: str, layer: keras.layers.Layer, ranges: dict[str, tuple[float, int]]) -> keras.layers.Layer | None:
-    """The layer that computes as the exported one does, or None where nothing is 8-bit."""
+def _ranges_of(path: str, ranges: dict[str, tuple[float, int]]) -> dict[str, tuple[float, int]]:
+    """Those of a layer's tensors, by the ends of their names."""
     prefix = f"{path}/"
-    own = {name.removeprefix(prefix): value for name, value in ranges.items() if name.startswith(prefix)}
-    if type(layer) not in TWINS:
-        return None
-    config = {name: value for name, value in layer.get_config().items() if name not in ("lora_rank", "lora_alpha")}
-    return TWINS[type(layer)].from_config({**config, "ranges": own})
+    return {name.removeprefix(prefix): value for name, value in ranges.items() if name.startswith(prefix)}

@@ -18,11 +18,11 @@ from keras_s4.activation_names import activation_name
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model, choice
 from keras_s4.classes import known_class, own_methods
-from keras_s4.compression.error_rules import RULES, SIGMOID_SLOPE, Signal, gated, over_time, refusal
+from keras_s4.compression.error_rules import RULES, SIGMOID_SLOPE, Signal, over_time, refusal
 from keras_s4.compression.matrices import matrices_of
-from keras_s4.layers import DSS, LowRankConv1D, LowRankDense, S4Block
+from keras_s4.layers import DSS, LowRankConv1D, LowRankDense
 from keras_s4.samples import real_array
-from keras_s4.surgery.graph import as_numbered, graph_of
+from keras_s4.surgery.graph import GRAPHS, graph_of, walk
 from keras_s4.surgery.layer_inputs import check_data, windows_of
 from keras_s4.surgery.layer_state import quantization_of
 from keras_s4.surgery.paths import layers_by_path
@@ -40,6 +40,8 @@ SLOPES = {
     "gelu": 1.12905,
     "silu": 1.09984,
 }
+# Of which no value exceeds 1 in magnitude.
+AT_MOST_ONE = ("tanh", "softsign", "sigmoid", "hard_sigmoid")
 # Of one probability, by the Euclidean norm of all logits: the gradient is p (e - p), longest at p = 1/2.
 SOFTMAX_SLOPE = math.sqrt(2.0) / 4.0
 LOCAL_ERRORS = ("gain", "data")
@@ -92,9 +94,9 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
 
     Where the layer G was replaced by G', the difference of their outputs is `(G' - G) u + G' e` for an input u of the
     model that is off by e in the reduced one. The first term is the layer's own error; the second passes on the
-    errors made before, by the largest gain of G'. Norms are taken channel by channel, over time. In the gated
-    product of an S4 block the model's own values on the data stand for one factor, so that the bound holds for these
-    data. It grows with the depth, since every layer counts with its largest gain.
+    errors made before, by the largest gain of G'. Norms are taken channel by channel, over time. In a product of
+    signals, such as that of an S4 block, the model's own values on the data stand for one factor, so that the bound
+    holds for these data. It grows with the depth, since every layer counts with its largest gain.
 
     Args:
         model: as trained.
@@ -128,7 +130,7 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
     check_data(model, data)
     propagation = _Propagation(reduced, local)
     start = Signal(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
-    (end,) = graph.run(propagation.behind, [start])
+    (end,) = walk(model, propagation.behind, [start])
     difference = reduced.predict(data, verbose=0) - model.predict(data, verbose=0)
     return ErrorBound(propagation.layers, end.error, over_time(difference.astype(np.float64)))
 
@@ -158,10 +160,10 @@ def check_rules(model: keras.Model) -> None:
 
 
 def _bounded_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """The layers that a signal goes through, by path; those of nested models in place of these."""
+    """The layers that a signal goes through, by path; those of nested models and blocks in place of these."""
     for node in graph_of(model).nodes:
         path = prefix + node.layer.name
-        if isinstance(node.layer, keras.Model):
+        if isinstance(node.layer, GRAPHS):
             yield from _bounded_layers(node.layer, f"{path}/")
         elif type(node.layer) is keras.layers.TimeDistributed:
             yield f"{path}/{node.layer.layer.name}", node.layer.layer
@@ -177,7 +179,6 @@ def _rule_of(layer: keras.layers.Layer) -> Callable[..., Signal] | None:
 
 def _activation_name(layer: keras.layers.Layer) -> str | None:
     activation = getattr(layer, "activation", None)
-    activation = getattr(activation, "activation", activation)
     return None if activation is None else activation_name(activation)
 
 
@@ -189,28 +190,14 @@ class _Propagation:
         self.local = local
         self.layers: dict[str, tuple[float, float]] = {}
 
-    def behind(self, layer: keras.layers.Layer, inputs: list[Signal], prefix: str = ""):
-        """The signal behind a layer of the model, or of a model inside of it."""
-        path = prefix + layer.name
-        if isinstance(layer, keras.Model):
-            ends = graph_of(layer).run(lambda inner, signals: self.behind(inner, signals, f"{path}/"), inputs)
-            return as_numbered(layer, ends)
+    def behind(self, path: str, layer: keras.layers.Layer, inputs: list[Signal]) -> Signal:
+        """The signal behind a layer of the model."""
         if type(layer) is keras.layers.TimeDistributed:
             layer, path = layer.layer, f"{path}/{layer.layer.name}"
         rule = _rule_of(layer)
         if rule in _OWN_RULES.values():
             return rule(self, layer, self.reduced[path], *inputs, name=path)
         return rule(layer, *inputs)
-
-    def _block(self, block: S4Block, reduced: S4Block, signal: Signal, name: str) -> Signal:
-        hidden = self._normalization(block.normalization, reduced.normalization, signal)
-        hidden = self._dss(block.dss, reduced.dss, hidden, f"{name}/dss")
-        hidden = _activated(name, block.activation.activation, hidden)
-        value, gate = (
-            self._dense(getattr(block, part), getattr(reduced, part), hidden, f"{name}/{part}")
-            for part in ("value", "gate")
-        )
-        return _sum([signal, gated(value, gate)])
 
     def _dss(self, layer: DSS, reduced: DSS, signal: Signal, name: str) -> Signal:
         layer.check_causal("be bounded")
@@ -235,7 +222,7 @@ class _Propagation:
         told = self._told(name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
         return _activated(name, layer.activation, told)
 
-    def _normalization(self, layer, reduced, signal: Signal, name: str = "") -> Signal:
+    def _normalization(self, layer, reduced, signal: Signal, name: str) -> Signal:
         if layer.axis % signal.values.ndim != signal.values.ndim - 1:
             raise refusal(layer, "it does not work along the features")
         (gain, offset), (small, small_offset) = _gain_and_offset(layer), _gain_and_offset(reduced)
@@ -284,7 +271,6 @@ class _Propagation:
 
 _OWN_RULES = {
     DSS: _Propagation._dss,
-    S4Block: _Propagation._block,
     keras.layers.Dense: _Propagation._dense,
     LowRankDense: _Propagation._dense,
     keras.layers.Conv1D: _Propagation._convolution,
@@ -301,17 +287,13 @@ def _activated(name: str, activation: Callable, signal: Signal) -> Signal:
     if kind == "softmax":
         together = SOFTMAX_SLOPE * np.linalg.norm(signal.error, axis=-1, keepdims=True)
         steps = values.shape[1] if values.ndim == 3 else 1
-        return Signal(values, np.broadcast_to(np.minimum(together, math.sqrt(steps)), signal.error.shape))
+        return Signal(values, np.broadcast_to(np.minimum(together, math.sqrt(steps)), signal.error.shape), limit=1.0)
     if kind not in SLOPES:
         raise ValueError(
             f"error_bound does not know how steep the activation {kind!r} of layer {name!r} is; it knows softmax, "
             f"{', '.join(SLOPES)}."
         )
-    return Signal(values, SLOPES[kind] * signal.error)
-
-
-def _sum(signals) -> Signal:
-    return Signal(sum(signal.values for signal in signals), sum(signal.error for signal in signals))
+    return Signal(values, SLOPES[kind] * signal.error, 1.0 if kind in AT_MOST_ONE else math.inf)
 
 
 def _affine(layer) -> tuple[np.ndarray, np.ndarray]:

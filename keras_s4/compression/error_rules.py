@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -19,10 +20,12 @@ class Signal:
     Attributes:
         values: `[B, L, F]`, or `[B, F]` behind a pooling; float64.
         error: `[B, F]`, bound on the Euclidean norm over time of the difference of each channel.
+        limit: magnitude that no value of the reduced model exceeds, whatever its input: 1 behind a sigmoid.
     """
 
     values: np.ndarray
     error: np.ndarray
+    limit: float = math.inf
 
     @property
     def norms(self) -> np.ndarray:
@@ -159,25 +162,20 @@ def _extreme(layer, *signals: Signal) -> Signal:
 
 
 def _multiplied(layer, *signals: Signal) -> Signal:
-    """`a' b' - a b = (a' - a) b' + a (b' - b)`, and no `b'` is further from `b` than the error."""
-    first = signals[0]
-    for second in signals[1:]:
-        largest = [np.abs(s.values).max(axis=1) if s.values.ndim == 3 else np.abs(s.values) for s in (first, second)]
-        error = first.error * (largest[1] + second.error) + largest[0] * second.error
-        first = Signal(first.values * second.values, error)
-    return first
+    return functools.reduce(_product, signals)
 
 
-def gated(value: Signal, gate: Signal) -> Signal:
-    """`v' g' - v g = (v' - v) g' + v (g' - g)`, and a gate is at most 1."""
-    largest = np.abs(value.values).max(axis=1) if value.values.ndim == 3 else np.abs(value.values)
-    return Signal(value.values * gate.values, value.error + largest * gate.error)
+def _product(first: Signal, second: Signal) -> Signal:
+    """`a' b' - a b = (a' - a) b' + a (b' - b)`, and no `b'` is further from `b` than the error, or beyond its limit."""
+    largest = [np.abs(s.values).max(axis=1) if s.values.ndim == 3 else np.abs(s.values) for s in (first, second)]
+    error = first.error * np.minimum(largest[1] + second.error, second.limit) + largest[0] * second.error
+    return Signal(first.values * second.values, error, first.limit * second.limit)
 
 
 def _glu(layer, signal: Signal) -> Signal:
     (value, logit), (value_error, logit_error) = (np.split(part, 2, axis=-1) for part in (signal.values, signal.error))
-    gate = Signal(1.0 / (1.0 + np.exp(-logit)), SIGMOID_SLOPE * logit_error)
-    return gated(Signal(value, value_error), gate)
+    gate = Signal(1.0 / (1.0 + np.exp(-logit)), SIGMOID_SLOPE * logit_error, limit=1.0)
+    return _product(Signal(value, value_error), gate)
 
 
 def called(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:

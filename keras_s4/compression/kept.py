@@ -13,7 +13,8 @@ from keras_s4.compression.part import Part
 from keras_s4.compression.parts import KINDS, flash_bytes, is_matrix, layer_path, parts_of
 from keras_s4.layers import DSS
 from keras_s4.layers.quantized import QuantizedLayer
-from keras_s4.surgery.paths import is_graph, layers_by_path, sublayers
+from keras_s4.surgery.graph import is_graph
+from keras_s4.surgery.paths import layers_by_path, sublayers
 
 VECTORS = "biases, gains and other vectors"
 _CONVOLUTIONS = (

@@ -13,8 +13,9 @@ from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_part
 from keras_s4.compression.part import Cost, Part
 from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
 from keras_s4.surgery.cloning import dss_layers
+from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.layer_inputs import PowerSpectrum, measure, moment_of
-from keras_s4.surgery.paths import Layers, is_graph, layers_by_path
+from keras_s4.surgery.paths import Layers, layers_by_path
 
 __all__ = [
     "KINDS",
@@ -126,7 +127,7 @@ def _length(model: keras.Model) -> int | None:
 
 def _nothing_to_reduce(model: keras.Model, kinds: tuple[str, ...]) -> str:
     missing = {
-        "states": "no DSS layer or S4Block",
+        "states": "no DSS layer",
         "matrix": "no Dense, Conv1D, GRU, LSTM or SimpleRNN layer with a matrix that a lower rank makes smaller",
     }
     layers = ", ".join(sorted({type(layer).__name__ for layer in layers_by_path(model).values()})) or "none"

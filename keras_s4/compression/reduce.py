@@ -12,7 +12,6 @@ from keras_s4.compression.matrices import low_rank_layer
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import KINDS, parts_of
 from keras_s4.compression.ranks import check_ranks, uniform
-from keras_s4.layers import S4Block
 from keras_s4.reduction import METHODS
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.paths import layer_at, layers_by_path
@@ -52,8 +51,8 @@ def reduce(
     matrices = {name: part for name, part in shrinking.items() if part.kind == "matrix"}
     systems = {name: part.truncate(ranks[name], method, **options).system for name, part in states.items()}
 
-    changes, replacements = _low_rank_layers(model, {name: ranks[name] for name in matrices})
-    changes |= {name: {"state_size": ranks[name], "per_channel_poles": True} for name in states}
+    replacements = _low_rank_layers(model, {name: ranks[name] for name in matrices})
+    changes = {name: {"state_size": ranks[name], "per_channel_poles": True} for name in states}
     reduced = clone(model, changes, replacements=replacements)
     for name, system in systems.items():
         layer_at(reduced, name).set_system(system)
@@ -79,22 +78,14 @@ def _parts_and_ranks(model: keras.Model, ranks: Ranks | int, data: Any) -> tuple
     return parts, ranks
 
 
-def _low_rank_layers(model: keras.Model, ranks: Ranks) -> tuple[dict[str, dict], dict[str, keras.layers.Layer]]:
-    """Arguments of blocks, and layers in the place of others, both by path, from the ranks of matrices."""
+def _low_rank_layers(model: keras.Model, ranks: Ranks) -> dict[str, keras.layers.Layer]:
+    """Layers in the place of others, by path, from the ranks of matrices."""
     by_layer: dict[str, Ranks] = {}
     for name, rank in ranks.items():
         path, matrix_name = _layer_and_matrix(name)
         by_layer.setdefault(path, {})[matrix_name] = rank
     layers = layers_by_path(model)
-    changes: dict[str, dict] = {}
-    replacements = {}
-    for path, layer_ranks in by_layer.items():
-        parent, _, name = path.rpartition("/")
-        if isinstance(layers.get(parent), S4Block):
-            changes.setdefault(parent, {})[f"{name}_rank"] = layer_ranks["kernel"]
-        else:
-            replacements[path] = low_rank_layer(layers[path], layer_ranks)
-    return changes, replacements
+    return {path: low_rank_layer(layers[path], layer_ranks) for path, layer_ranks in by_layer.items()}
 
 
 def _layer_and_matrix(name: str) -> tuple[str, str]:

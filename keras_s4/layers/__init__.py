@@ -1,6 +1,8 @@
 """Keras layers."""
 
 from keras_s4.backends import check_backend
+from keras_s4.layers import quantized
+from keras_s4.layers.block import Block
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.dss_cell import DSSCell
 from keras_s4.layers.glu import GLU
@@ -17,12 +19,10 @@ from keras_s4.layers.low_rank import (
 )
 from keras_s4.layers.s4_block import S4Block
 
-# Behind all others, whose twins they are: Keras finds the classes of a saved model only if they are loaded.
-from keras_s4.layers import quantized  # isort: skip
-
 __all__ = [
     "DSS",
     "GLU",
+    "Block",
     "DSSCell",
     "LastStep",
     "LowRankConv1D",

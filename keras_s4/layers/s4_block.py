@@ -5,13 +5,15 @@ from __future__ import annotations
 import keras
 
 from keras_s4.errors import LayerError
+from keras_s4.layers.block import Block
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.low_rank.factors import check_rank
+from keras_s4.layers.quantized.twins import Ranges, twin_of
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
-class S4Block(keras.layers.Layer):
+class S4Block(Block):
     """`x + dropout(value(z) * sigmoid(gate(z)))` with `z = activation(DSS(normalization(x)))`.
 
     The normalisation comes first, so that the residual path stays free. Batch normalisation is a fixed gain and offset
@@ -39,13 +41,10 @@ class S4Block(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        value_rank = check_rank(self, "value_rank", value_rank, optional=True)
-        gate_rank = check_rank(self, "gate_rank", gate_rank, optional=True)
-        self.supports_masking = True
+        self.value_rank = check_rank(self, "value_rank", value_rank, optional=True)
+        self.gate_rank = check_rank(self, "gate_rank", gate_rank, optional=True)
         self.dropout_rate = dropout
         self.momentum = momentum
-        self.value_rank = value_rank
-        self.gate_rank = gate_rank
         if isinstance(dss, DSS):
             self.dss = DSS.from_config({**dss.get_config(), "name": "dss", "dtype": self.dtype_policy})
         else:
@@ -59,6 +58,14 @@ class S4Block(keras.layers.Layer):
         )
         self.activation = keras.layers.Activation(activation, name="activation", dtype=self.dtype_policy)
         self.dropout = keras.layers.SpatialDropout1D(dropout, name="dropout", dtype=self.dtype_policy)
+        self.product = keras.layers.Multiply(name="product", dtype=self.dtype_policy)
+        self.residual = keras.layers.Add(name="residual", dtype=self.dtype_policy)
+
+    def connect(self, call, inputs):
+        """`[B, L, H]` to `[B, L, H]`."""
+        hidden = call(self.activation, call(self.dss, call(self.normalization, inputs)))
+        mixed = call(self.product, call(self.value, hidden), call(self.gate, hidden))
+        return call(self.residual, inputs, call(self.dropout, mixed))
 
     def build(self, input_shape):
         """Creates the sublayers' weights for `[B, L, H]` inputs."""
@@ -66,14 +73,8 @@ class S4Block(keras.layers.Layer):
         if not hasattr(self, "gate"):  # Keras tries again where a model that builds its layers in its call is refused
             self.value = self._dense("value", channels, self.value_rank)
             self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
-        for layer in (self.normalization, self.dss, self.activation, self.value, self.gate, self.dropout):
-            if not layer.built:
-                layer.build(input_shape)
-
-    def call(self, inputs, mask=None, training=None):
-        """Convolution mode, `[B, L, H]` to `[B, L, H]`."""
-        hidden = self.dss(self.normalization(inputs, mask=mask, training=training), mask=mask)
-        return inputs + self.dropout(self.mix(self.activation(hidden)), training=training)
+        self.value_rank, self.gate_rank = (getattr(layer, "rank", None) for layer in (self.value, self.gate))
+        super().build(input_shape)
 
     def mix(self, hidden):
         """Gated mixing of channels, `[..., H]` to `[..., H]`: what comes behind the activation."""
@@ -91,7 +92,7 @@ class S4Block(keras.layers.Layer):
         """Every argument."""
         return {
             **super().get_config(),
-            "dss": self.dss.get_config(),
+            "dss": DSS.get_config(self.dss),
             "activation": keras.activations.serialize(self.activation.activation),
             "dropout": self.dropout_rate,
             "momentum": self.momentum,
@@ -109,3 +110,30 @@ class S4Block(keras.layers.Layer):
         if rank is None:
             return keras.layers.Dense(units, **arguments)
         return LowRankDense(units, rank, **arguments)
+
+
+@keras.saving.register_keras_serializable(package="keras_s4")
+class QuantizedS4Block(S4Block):
+    """An S4 block of quantised twins as files of version 0.1 describe it; `quantize_aware` makes an `S4Block`.
+
+    Args:
+        ranges: scale and zero point by point, those of the sublayers behind "dss/", "activation/", "value/", "gate/".
+    """
+
+    def __init__(self, *args, ranges: Ranges | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ranges = dict(ranges or {})
+        # Again, and so behind the others, as the variables of the optimizer in such files are.
+        self.dss, self.activation = (self._twin(name, getattr(self, name)) for name in ("dss", "activation"))
+
+    def get_config(self):
+        """Every argument."""
+        return {**super().get_config(), "ranges": dict(self.ranges)}
+
+    def _sublayer(self, name, made):
+        return self._twin(name, made) if name in ("value", "gate") else made
+
+    def _twin(self, name: str, layer: keras.layers.Layer) -> keras.layers.Layer:
+        prefix = f"{name}/"
+        own = {point.removeprefix(prefix): value for point, value in self.ranges.items() if point.startswith(prefix)}
+        return twin_of(layer, own) or layer

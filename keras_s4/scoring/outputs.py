@@ -12,6 +12,7 @@ from keras_s4.activation_names import activation_name
 from keras_s4.layers import LastStep
 from keras_s4.samples import check_examples, is_several
 from keras_s4.scoring.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, Head, are_whole
+from keras_s4.surgery.calls import output_names
 from keras_s4.surgery.graph import Graph, TensorKey, as_numbered, graph_of
 
 # Layers behind which an output still means what it meant in front of them.
@@ -201,10 +202,8 @@ def _outputs_of(model: keras.Model, outputs: Any = None) -> dict[str, tuple[str 
         if not isinstance(arrays, Mapping):
             arrays = dict(zip(_numbered(len(arrays)), arrays, strict=True))
         return {name: (None, np.shape(array) if outputs is not None else ()) for name, array in arrays.items()}
-    described = {} if isinstance(model, keras.Sequential) else model.get_config()["output_layers"]
-    tensors = keras.tree.flatten(model.outputs)
-    if isinstance(described, Mapping) and described:
-        names = list(described)
+    names, tensors = output_names(model), keras.tree.flatten(model.outputs)
+    if names:
         listed = dict(zip(sorted(names), tensors, strict=True))  # as Keras flattens a dict
         tensors = [listed[name] for name in names]
     else:

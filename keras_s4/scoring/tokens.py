@@ -9,7 +9,8 @@ import keras
 from keras import ops
 
 from keras_s4.samples import check_tokens
-from keras_s4.surgery.graph import as_numbered, graph_of, input_names
+from keras_s4.surgery.calls import input_names
+from keras_s4.surgery.graph import graph_of, walk
 from keras_s4.surgery.padding import layers_within
 
 BATCH_SIZE = 1024
@@ -40,14 +41,12 @@ def check_tokens_of(model: keras.Model, x: Any) -> None:
         _look_up(model, [ops.convert_to_tensor(array[start : start + BATCH_SIZE]) for array in arrays])
 
 
-def _look_up(model: keras.Model, inputs: list) -> list:
-    """The outputs of a model, its layers called one by one."""
+def _look_up(model: keras.Model, inputs: list) -> None:
+    """Calls a model layer by layer, and refuses tokens in front of those that look them up."""
 
-    def call(layer: keras.layers.Layer, values: list):
-        if isinstance(layer, keras.Model):
-            return as_numbered(layer, _look_up(layer, values))
+    def call(path: str, layer: keras.layers.Layer, values: list):
         if isinstance(layer, keras.layers.Embedding):
             check_tokens(ops.convert_to_numpy(values[0]), layer.input_dim)
         return layer(values if len(values) > 1 else values[0])
 
-    return graph_of(model).run(call, inputs)
+    walk(model, call, inputs)

@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
-from keras_s4.layers import DSS, S4Block
+from keras_s4.layers import DSS, Block
+from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.layer_state import copy_state, layers_inside
-from keras_s4.surgery.paths import is_graph, layer_at, layers_by_path, sublayers
+from keras_s4.surgery.paths import layer_at, layers_by_path, sublayers
 
 # Arguments of wrappers and recurrent layers that are layers.
 INSIDE = ("layer", "backward_layer", "cell", "cells")
@@ -111,9 +112,8 @@ class _Copies:
         if isinstance(layer, keras.layers.Lambda):
             return layer  # it is nothing but a function, of which no copy can be made
         config = {**_config_of(layer), **self._changes.get(path, {})}
-        if isinstance(layer, S4Block):
-            config["dss"] |= self._changes.get(f"{path}/dss", {})
-            return type(layer).from_config(config)
+        if isinstance(layer, Block):
+            return self._copy_block(layer, path, config)
         inside = [self(inner) for inner in sublayers(layer).values()]
         if not inside:
             return _made_from(config, layer)
@@ -124,6 +124,25 @@ class _Copies:
         if type(cell) is keras.layers.StackedRNNCells:
             inside = [keras.layers.StackedRNNCells(inside, name=cell.name, dtype=cell.dtype_policy)]
         return type(layer)(*inside, **config)
+
+    def _copy_block(self, block: Block, path: str, config: dict[str, Any]) -> Block:
+        """A block that makes its sublayers by itself, but for those that are other ones, or shared."""
+        others = {
+            name: self(inner)
+            for name, inner in sublayers(block).items()
+            if self._paths[id(inner)] != f"{path}/{name}" or self._is_touched(f"{path}/{name}")
+        }
+        if others and not _takes_any(type(block)):
+            raise ValueError(
+                f"Block {block.name!r} ({type(block).__name__}) cannot be copied with other sublayers "
+                f"({', '.join(others)}): let its __init__ take **kwargs, and hand them to super().__init__."
+            )
+        return _made_from(
+            {**config, "sublayers": {**config.get("sublayers", {}), **others}} if others else config, block
+        )
+
+    def _is_touched(self, path: str) -> bool:
+        return any(f"{to}/".startswith(f"{path}/") for to in (*self._changes, *self._replacements))
 
 
 def _config_of(layer: keras.layers.Layer) -> dict[str, Any]:
@@ -139,15 +158,20 @@ def _config_of(layer: keras.layers.Layer) -> dict[str, Any]:
 
 def _made_from(config: dict[str, Any], original: keras.layers.Layer) -> keras.layers.Layer:
     """A layer of a configuration. What the class does not take of the arguments that all layers have, it gets after."""
-    parameters = inspect.signature(type(original).__init__).parameters.values()
-    if not any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        taken = {parameter.name for parameter in parameters}
+    if not _takes_any(type(original)):
+        taken = set(inspect.signature(type(original).__init__).parameters)
         config = {name: value for name, value in config.items() if name in taken or name not in OF_ALL_LAYERS}
     layer = type(original).from_config(config)
     layer.name = original.name
     if "dtype" not in config and layer.dtype_policy != original.dtype_policy:
         layer.dtype_policy = original.dtype_policy
     return layer
+
+
+def _takes_any(kind: type) -> bool:
+    """Whether a class hands arguments that it does not know to its base."""
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    return any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _custom_objects(model: keras.Model) -> dict[str, Any]:

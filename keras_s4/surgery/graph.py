@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
+from keras_s4.layers import Block
+from keras_s4.surgery.calls import Call, calls_of, holds_constant, output_names, tensors_in
+
 TensorKey = tuple[str, int, int]
+# Layers that do what their graphs say, if they have one.
+GRAPHS = (keras.Model, Block)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,18 +51,44 @@ class Graph:
         return [_value(values, key) for key in self.outputs]
 
     def readers(self, key: TensorKey) -> Iterator[keras.layers.Layer]:
-        """The layers that read a tensor, those of nested models in place of the models."""
+        """The layers that read a tensor, those of nested models and blocks in place of these."""
         for node in self.nodes:
             for place, read in enumerate(node.inputs):
-                if read == key and isinstance(node.layer, keras.Model):
+                if read == key and isinstance(node.layer, GRAPHS):
                     inner = graph_of(node.layer)
                     yield from inner.readers(inner.inputs[place])
                 elif read == key:
                     yield node.layer
 
 
-def graph_of(model: keras.Model) -> Graph:
-    """The graph of a functional or sequential model; masks, which Keras passes beside the tensors, are left out.
+def walk(
+    outer: keras.Model | Block,
+    call: Callable[[str, keras.layers.Layer, list], Any],
+    inputs: list,
+    prefix: str = "",
+) -> list:
+    """`Graph.run` through models and blocks inside of a model as well.
+
+    Args:
+        outer: a model or block.
+        call: gets the path of a layer, "outer/inner/dense", the layer, which is no model or block, and its inputs.
+        inputs: of the model.
+        prefix: in front of all paths.
+
+    Raises:
+        ValueError: see `graph_of` and `Graph.run`.
+    """
+
+    def call_inside(layer: keras.layers.Layer, values: list):
+        if isinstance(layer, GRAPHS):
+            return as_numbered(layer, walk(layer, call, values, f"{prefix}{layer.name}/"))
+        return call(prefix + layer.name, layer, values)
+
+    return graph_of(outer).run(call_inside, inputs)
+
+
+def graph_of(model: keras.Model | Block) -> Graph:
+    """The graph of a functional or sequential model, or of a block; masks, which pass beside tensors, are left out.
 
     Its inputs stand in the order of `model.inputs`.
 
@@ -65,67 +97,58 @@ def graph_of(model: keras.Model) -> Graph:
             layer in a way that has no graph: with a state from elsewhere, with a constant, or as in training. Or a
             layer hands its state to others.
     """
+    if isinstance(model, Block):
+        return _connections(model)
     if not model.built:
         raise ValueError(f"Model {model.name!r} is not built yet; give it an Input, or call it on data once.")
-    if type(model).call.__module__.split(".")[0] != "keras":
+    if not is_graph(model):
         raise _no_graph(model)
-    if isinstance(model, keras.Sequential):
-        return _chain(model)
-    config = _config_of(model)
-    layers = {layer.name: layer for layer in model.layers}
-    pending = []
-    for entry in config["layers"]:
-        if entry["name"] not in layers:
-            continue  # one of keras.ops: part of a mask, or else refused below, where it is read
-        layer = layers[entry["name"]]
-        for index, call in enumerate(entry["inbound_nodes"]):
-            arguments = _arguments(layer, call)
-            _check_call(model, layer, arguments)
-            pending.append(Node(layer, tuple(_histories(layer, list(arguments.values()))), (layer.name, index, 0)))
-    described = _keys(config["output_layers"])
-    read = [key for node in pending for key in node.inputs] + described
-    if between := sorted({name for name, _, _ in read} - set(layers)):
+    return _chain(model) if isinstance(model, keras.Sequential) else _functional(model)
+
+
+def is_graph(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a functional or sequential model that computes what its graph says."""
+    has_graph = isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
+    return has_graph and type(layer).call.__module__.split(".")[0] == "keras"
+
+
+def _functional(model: keras.Model) -> Graph:
+    recorded = calls_of(model)
+    inputs = tuple((name, 0, 0) for name in _input_layers(model))
+    keys = {id(tensor): key for tensor, key in zip(recorded.inputs, inputs, strict=True)}
+    counts: Counter[str] = Counter()
+    for call in recorded.calls:
+        name = call.operation.name
+        keys |= {id(tensor): (name, counts[name], place) for place, tensor in enumerate(call.outputs)}
+        counts[name] += 1
+    called = [call for call in recorded.calls if call.is_of_layer]
+    for call in called:
+        _check_call(model, call, keys)
+    # Operations that are no layers are parts of masks, or else read by a layer or by whoever reads the outputs.
+    layers = {key[0] for key in inputs} | {call.operation.name for call in called}
+    read = [tensor for call in called for tensor in call.reads()] + list(recorded.outputs)
+    if between := sorted({keys[id(tensor)][0] for tensor in read} - layers):
         raise ValueError(
             f"Model {model.name!r} computes {', '.join(between)} between its layers, with keras.ops or operators of "
             f"Python; use layers for that: {_layers_for(between)}."
         )
-    outputs = tuple(_as_produced(layers[key[0]], key) for key in described)
-    inputs = _input_keys(model, config, layers)
+    pending = [
+        Node(call.operation, tuple(keys[id(tensor)] for tensor in call.reads()), keys[id(call.outputs[0])])
+        for call in called
+    ]
+    outputs = tuple(keys[id(tensor)] for tensor in recorded.outputs)
     graph = Graph(tuple(_ordered(pending, set(inputs))), inputs, outputs)
     _check_states_stay(model, graph)
     return graph
 
 
-def input_names(model: keras.Model) -> tuple[str, ...]:
-    """The names by which data for the inputs of a model may be given, in the order of `model.inputs`.
-
-    They are the keys of a model that takes a dict, and otherwise the names of the `keras.Input`s.
-    """
-    if isinstance(model, keras.Sequential):
-        return tuple(tensor.name for tensor in model.inputs)
-    if isinstance(model.input, dict):
-        return tuple(sorted(model.input))  # as Keras flattens a dict
-    names = {id(layer.output): layer.name for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
-    return tuple(names.get(id(tensor), tensor.name) for tensor in model.inputs)
-
-
-def as_numbered(model: keras.Model, outputs: list) -> list:
+def as_numbered(model: keras.Model | Block, outputs: list) -> list:
     """The outputs of a model's graph in the order in which Keras numbers them: those of a dict by its sorted keys."""
-    described = [] if isinstance(model, keras.Sequential) else model.get_config()["output_layers"]
-    if isinstance(described, dict):
-        by_name = dict(zip(described, outputs, strict=True))
-        return [by_name[name] for name in sorted(by_name)]
-    return outputs
-
-
-def _config_of(model: keras.Model) -> dict[str, Any]:
-    try:
-        config = model.get_config()
-    except NotImplementedError:  # what Keras says of subclassed models with arguments of their own
-        config = {}
-    if "input_layers" not in config:
-        raise _no_graph(model)
-    return config
+    names = None if isinstance(model, Block) else output_names(model)
+    if names is None:
+        return outputs
+    by_name = dict(zip(names, outputs, strict=True))
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _no_graph(model: keras.Model) -> ValueError:
@@ -155,6 +178,25 @@ def _layers_for(operations: list[str]) -> str:
     return "; ".join(found) or "keras.layers.Add, Rescaling or Activation, for example"
 
 
+def _connections(block: Block) -> Graph:
+    """The graph of a block, whose tensors are called as those of a model."""
+    nodes: list[Node] = []
+
+    def call(layer: keras.layers.Layer, *keys: TensorKey) -> TensorKey:
+        if getattr(block, layer.name, None) is not layer:
+            raise ValueError(
+                f"Block {block.name!r} ({type(block).__name__}) calls layer {layer.name!r}, which is none of its "
+                "attributes; keep each layer that `connect` calls as an attribute of its own."
+            )
+        index = sum(node.layer is layer for node in nodes)
+        nodes.append(Node(layer, keys, (layer.name, index, 0)))
+        return nodes[-1].output
+
+    start = ("input", 0, 0)
+    output = block.follow(call, start)
+    return Graph(tuple(nodes), (start,), (output,))
+
+
 def _chain(model: keras.Sequential) -> Graph:
     nodes, key = [], ("input", 0, 0)
     for layer in model.layers:
@@ -163,40 +205,33 @@ def _chain(model: keras.Sequential) -> Graph:
     return Graph(tuple(nodes), (("input", 0, 0),), (key,))
 
 
-def _input_keys(model: keras.Model, config: dict, layers: dict[str, keras.layers.Layer]) -> tuple[TensorKey, ...]:
-    """The inputs in the order of `model.inputs`, which is not that of a configuration that describes a dict."""
-    keys = {id(layers[key[0]].output): key for key in _keys(config["input_layers"])}
-    return tuple(keys[id(tensor)] for tensor in model.inputs)
+def _input_layers(model: keras.Model) -> list[str]:
+    """The names of the input layers, in the order of `model.inputs`."""
+    names = {id(layer.output): layer.name for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
+    return [names[id(tensor)] for tensor in model.inputs]
 
 
-def _arguments(layer: keras.layers.Layer, call: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by their names, as the configuration describes them, without the mask."""
-    names = list(inspect.signature(layer.call).parameters)
-    # Of a function of any number of arguments only the first have names.
-    names += [f"argument {index}" for index in range(len(names), len(call["args"]))]
-    arguments = dict(zip(names, call["args"], strict=False)) | call["kwargs"]
-    return {name: value for name, value in arguments.items() if name != "mask"}
-
-
-def _check_call(model: keras.Model, layer: keras.layers.Layer, arguments: dict[str, Any]) -> None:
+def _check_call(model: keras.Model, call: Call, keys: dict[int, TensorKey]) -> None:
     """Refuses what a call says beside its tensors, since whoever runs the graph calls the layer with tensors alone."""
+    layer = call.operation
     who = f"Model {model.name!r} calls layer {layer.name!r} ({type(layer).__name__})"
     defaults = {name: each.default for name, each in inspect.signature(layer.call).parameters.items()}
-    for name, value in arguments.items():
-        tensors = _histories(layer, value)
+    for name, value in call.arguments.items():
+        if name == "mask":
+            continue
+        tensors = list(tensors_in(value))
         if name == "initial_state" and tensors:
             raise ValueError(
-                f"{who} with a state to start from (initial_state), which comes from {tensors[0][0]!r}. Step by step "
-                "each layer keeps its state to itself, and starts from zero: leave initial_state out, and let what it "
-                "is to say come as an input of the layer. An encoder and a decoder run as two models."
+                f"{who} with a state to start from (initial_state), which comes from {keys[id(tensors[0])][0]!r}. "
+                "Step by step each layer keeps its state to itself, and starts from zero: leave initial_state out, and "
+                "let what it is to say come as an input of the layer. An encoder and a decoder run as two models."
             )
-        if _holds_constant(value):
+        if holds_constant(value):
             raise ValueError(
                 f"{who} with an array of numbers as {name!r}, which is no part of its graph; keep it in a layer, such "
                 "as keras.layers.Rescaling, or in a weight."
             )
-        harmless = value is None or value == defaults.get(name) or (name == "training" and not value)
-        if not tensors and not harmless:
+        if not (tensors or value is None or value == defaults.get(name) or (name == "training" and not value)):
             raise ValueError(
                 f"{who} with {name}={value!r}; only what a layer does without further arguments can be run from a "
                 "graph. Leave the argument out, or make it one of the layer itself."
@@ -215,16 +250,6 @@ def _check_states_stay(model: keras.Model, graph: Graph) -> None:
                 "return_state=False and what the layer gives at its last step (keras_s4.layers.LastStep), which of a "
                 "GRU or SimpleRNN is the state. An encoder and a decoder run as two models."
             )
-
-
-def _as_produced(layer: keras.layers.Layer, key: TensorKey) -> TensorKey:
-    """The key under which a call gives an output of the model.
-
-    Among outputs, but not among inputs of layers, Keras counts the calls of a functional model from 1.
-    """
-    name, call, output = key
-    functional = isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential)
-    return (name, call - 1, output) if functional else key
 
 
 def _ordered(pending: list[Node], known: set[TensorKey]) -> list[Node]:
@@ -250,36 +275,3 @@ def _value(values: dict[TensorKey, Any], key: TensorKey) -> Any:
             "model without the others."
         )
     return values[key]
-
-
-def _keys(description) -> list[TensorKey]:
-    """Tensor names from a configuration, which holds one `[name, call, output]` or a nest of them."""
-    if isinstance(description, (list, tuple)) and len(description) == 3 and isinstance(description[0], str):
-        return [tuple(description)]
-    values = description.values() if isinstance(description, dict) else description
-    return [key for value in values for key in _keys(value)]
-
-
-def _histories(layer: keras.layers.Layer, argument) -> list[TensorKey]:
-    """The tensors in an argument of a call, in the order in which the layer takes them."""
-    if isinstance(argument, dict):
-        if argument.get("class_name") == "__keras_tensor__":
-            return [tuple(argument["config"]["keras_history"])]
-        names = input_names(layer) if isinstance(layer, keras.Model) else ()
-        names = names if set(names) <= set(argument) and names else sorted(argument)
-        argument = [argument[name] for name in names]
-    if isinstance(argument, (list, tuple)):
-        return [key for value in argument for key in _histories(layer, value)]
-    return []
-
-
-def _holds_constant(argument) -> bool:
-    """Whether an argument holds an array, or numbers among tensors."""
-    if isinstance(argument, dict):
-        kind = argument.get("class_name")
-        if kind == "__keras_tensor__":
-            return False
-        return kind in ("__tensor__", "__numpy__") or any(map(_holds_constant, argument.values()))
-    if isinstance(argument, (list, tuple)):
-        return any(isinstance(value, (int, float)) or _holds_constant(value) for value in argument)
-    return False

@@ -15,7 +15,8 @@ import numpy as np
 from keras import ops
 
 from keras_s4.samples import as_list
-from keras_s4.surgery.graph import as_numbered, graph_of
+from keras_s4.surgery.calls import calls_of, tensors_in
+from keras_s4.surgery.graph import walk
 
 Tensor = Any
 
@@ -153,15 +154,18 @@ def operations_of_masks(model: keras.Model) -> set[str]:
     """The names of the operations of a functional model, of keras.ops, that lead to nothing but masks of calls."""
     if isinstance(model, keras.Sequential) or not hasattr(model, "operations"):
         return set()
-    config = model.get_config()
-    layers = {layer.name for layer in model.layers}
-    calls = [(entry["name"], call) for entry in config["layers"] for call in entry["inbound_nodes"]]
-    feeds = {name: _names_in([call["args"], _without_mask(call["kwargs"])]) for name, call in calls}
-    needed = {name for reader, read in feeds.items() if reader in layers for name in read}
-    needed |= {tensor[0] for tensor in _tensors_in(config["output_layers"])}
-    while further := {name for reader in needed - layers for name in feeds.get(reader, ())} - needed:
-        needed |= further
-    return set(feeds) - layers - needed
+    recorded = calls_of(model)
+    operations = [call for call in recorded.calls if not call.is_of_layer]
+    makers = {id(tensor): call for call in operations for tensor in call.outputs}
+    pending = [tensor for call in recorded.calls if call.is_of_layer for tensor in call.reads()]
+    pending += recorded.outputs
+    needed: set[str] = set()
+    while pending:
+        call = makers.get(id(pending.pop()))
+        if call is not None and call.operation.name not in needed:
+            needed.add(call.operation.name)
+            pending += call.reads()
+    return {call.operation.name for call in operations} - needed
 
 
 def call_layers(model: keras.Model, inputs: list[Tensor], watch=lambda layer, inputs, outputs: None) -> list[Tensor]:
@@ -170,17 +174,15 @@ def call_layers(model: keras.Model, inputs: list[Tensor], watch=lambda layer, in
     Args:
         model: built, functional or sequential.
         inputs: tensors `[B, L, ...]`.
-        watch: is shown each layer that is no model, its inputs and its outputs.
+        watch: is shown each layer that is no model or block, its inputs and its outputs.
     """
 
-    def call(layer: keras.layers.Layer, values: list[Tensor]):
-        if isinstance(layer, keras.Model):
-            return as_numbered(layer, call_layers(layer, values, watch))
+    def call(path: str, layer: keras.layers.Layer, values: list[Tensor]):
         outputs = layer(values if len(values) > 1 else values[0])
         watch(layer, values, outputs)
         return outputs
 
-    return graph_of(model).run(call, inputs)
+    return walk(model, call, inputs)
 
 
 def mask_at(tensor: Tensor) -> Tensor | None:
@@ -254,36 +256,11 @@ def _mask_arguments(model: keras.Model) -> keras.Model | None:
     """From a functional model's inputs to the masks that its graph names as arguments of calls; None without any."""
     if not model.built or isinstance(model, keras.Sequential) or not hasattr(model, "operations"):
         return None
-    operations = {operation.name: operation for operation in model.operations}
-    names = []
-    for entry in model.get_config()["layers"]:
-        for call in entry["inbound_nodes"]:
-            names += _names_in(call["kwargs"].get("mask"))
-    found = {name: operations[name].output for name in names if name in operations}
+    calls = calls_of(model).calls
+    makers = {id(tensor): call.operation for call in calls for tensor in call.outputs}
+    masks = [makers.get(id(tensor)) for call in calls for tensor in tensors_in(call.arguments.get("mask"))]
+    found = {operation.name: operation.output for operation in masks if operation is not None}
     return keras.Model(model.inputs, list(found.values())) if found else None
-
-
-def _names_in(arguments) -> list[str]:
-    """The names of the layers and operations whose tensors are among the arguments of a call."""
-    if isinstance(arguments, dict):
-        if arguments.get("class_name") == "__keras_tensor__":
-            return [arguments["config"]["keras_history"][0]]
-        arguments = list(arguments.values())
-    if isinstance(arguments, (list, tuple)):
-        return [name for value in arguments for name in _names_in(value)]
-    return []
-
-
-def _without_mask(arguments: dict) -> dict:
-    return {name: value for name, value in arguments.items() if name != "mask"}
-
-
-def _tensors_in(description) -> list:
-    """`[name, call, output]` of all tensors in a nest of them."""
-    if isinstance(description, (list, tuple)) and len(description) == 3 and isinstance(description[0], str):
-        return [description]
-    values = description.values() if isinstance(description, dict) else description
-    return [tensor for value in values for tensor in _tensors_in(value)]
 
 
 def as_tensors(model: keras.Model, arrays: Sequence[np.ndarray]) -> list[Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_s4.padded_sequences import move_real_steps_first
 from keras_s4.samples import as_list
+from keras_s4.surgery.calls import output_names
 from keras_s4.surgery.graph import graph_of
 from keras_s4.surgery.padding import Padding, as_tensors, call_layers, layers_within, mask_at
 
@@ -30,7 +31,7 @@ class Proof:
     """Asks a model, once for padding at the end and once for padding in front; in the middle, every time.
 
     Args:
-        padding: of the model.
+        padding: the padding of the model.
         maker: what wants to know, the subject of the messages: "convert", "StreamingModel".
     """
 
@@ -118,7 +119,7 @@ class Proof:
         else:
             why = "One of its layers computes with padded steps"
         remedies = {
-            "end": "Use layers that pass masks on (Dense, DSS, S4Block, recurrent layers, LastStep, "
+            "end": "Use layers that pass masks on (Dense, DSS, S4 blocks, recurrent layers, LastStep, "
             "GlobalAveragePooling1D) from the mask to the output, or train without a mask on sequences of one length",
             "front": "Pad sequences at their end, which such layers do not see, and train again",
             "middle": "Cut sequences where steps are missing, or fill these steps in",
@@ -205,7 +206,7 @@ def _padding_values(model: keras.Model) -> list[float]:
 def _in_order(model: keras.Model, outputs) -> list:
     """The outputs in the order of the model's graph."""
     if isinstance(outputs, dict):
-        return [outputs[name] for name in model.get_config()["output_layers"]]
+        return [outputs[name] for name in output_names(model)]
     return keras.tree.flatten(outputs)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.layers import DSSCell, S4Block
+from keras_s4.layers import Block, DSSCell
+from keras_s4.surgery.graph import graph_of, is_graph
 
 Layers = dict[str, keras.layers.Layer]
-# The layers of an S4Block, in the order in which they run; the attributes are also their names.
-BLOCK_LAYERS = ("normalization", "dss", "activation", "value", "gate")
 # Of layers of a user's own, subclasses of these included, nothing says what they do with those inside.
 _ONE_INSIDE = {keras.layers.TimeDistributed: "layer", keras.layers.RNN: "cell", DSSCell: "layer"}
 
@@ -16,7 +15,7 @@ _ONE_INSIDE = {keras.layers.TimeDistributed: "layer", keras.layers.RNN: "cell", 
 def layers_by_path(model: keras.Model) -> Layers:
     """All layers of a model, also those inside of others, each once and behind the one that it is in.
 
-    Looked into are functional and sequential models, S4 blocks, TimeDistributed, Bidirectional, RNN with its cells, and
+    Looked into are functional and sequential models, blocks, TimeDistributed, Bidirectional, RNN with its cells, and
     DSSCell. A layer that is shared has the path at which it comes first.
 
     Args:
@@ -46,20 +45,14 @@ def sublayers(layer: keras.layers.Layer) -> Layers:
     """The layers directly inside of one by name; none if it is not one that `layers_by_path` looks into."""
     if is_graph(layer):
         return _layers_of(layer)
-    if isinstance(layer, S4Block):
-        return {name: getattr(layer, name) for name in BLOCK_LAYERS}
+    if isinstance(layer, Block):
+        return {node.layer.name: node.layer for node in graph_of(layer).nodes}
     if type(layer) is keras.layers.Bidirectional:
         return {inner.name: inner for inner in (layer.forward_layer, layer.backward_layer)}
     if type(layer) in _ONE_INSIDE:
         inner = getattr(layer, _ONE_INSIDE[type(layer)])
         return _cells_of(inner) if type(inner) is keras.layers.StackedRNNCells else {inner.name: inner}
     return {}
-
-
-def is_graph(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is a functional or sequential model that computes what its graph says."""
-    has_graph = isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))
-    return has_graph and type(layer).call.__module__.split(".")[0] == "keras"
 
 
 def _layers_of(model: keras.Model) -> Layers:

@@ -33,7 +33,9 @@ ON_TENSORFLOW = {
     "SnappedDSS": lambda: layers.quantized.SnappedDSS(3, ranges={"output": RANGES["output"]}),
     "QuantizedDense": lambda: layers.quantized.QuantizedDense(4, activation="tanh", ranges=RANGES),
     "QuantizedLowRankDense": lambda: layers.quantized.QuantizedLowRankDense(4, 2, ranges=RANGES),
-    "QuantizedS4Block": lambda: layers.quantized.QuantizedS4Block(3, ranges={"value/product": (0.05, 3)}),
+    "S4Block of twins": lambda: layers.S4Block(
+        3, sublayers={"value": layers.quantized.QuantizedDense(4, ranges={"product": (0.05, 3)})}
+    ),
 }
 
 
@@ -88,7 +90,7 @@ def test_trains_in_a_subclassed_model_eagerly_and_under_xla(name, how):
     check_training(Subclassed, BY_NAME[name], **how)
 
 
-@pytest.mark.parametrize("name", ["DSS", "S4Block", "LowRankGRU", "QuantizedS4Block"])
+@pytest.mark.parametrize("name", ["DSS", "S4Block", "LowRankGRU", "S4Block of twins"])
 def test_trains_in_a_sequential_model_without_input(name):
     check_training(deferred, BY_NAME[name], jit_compile=False)
 

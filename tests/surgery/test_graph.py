@@ -5,7 +5,8 @@ import pytest
 
 from keras_s4.layers import DSS, S4Block
 from keras_s4.models import classifier
-from keras_s4.surgery.graph import Graph, Node, as_numbered, graph_of, input_names
+from keras_s4.surgery.calls import input_names
+from keras_s4.surgery.graph import Graph, Node, as_numbered, graph_of
 
 
 def calls(graph):

@@ -387,7 +387,7 @@ def test_model_at_another_rate_keeps_the_normalization():
 
 def test_quantisation_aware_model_keeps_the_normalization():
     model = classifier(normalization())
-    aware = keras_s4.tflite.quantization.quantize_aware(model, DATA)
+    aware = keras_s4.quantize_aware(model, DATA)
     np.testing.assert_allclose(outputs_of(aware), outputs_of(model), atol=0.1)
     plain = classifier(L.Normalization())
     plain.set_weights(model.get_weights())

@@ -4,7 +4,7 @@ import pytest
 
 import keras_s4
 from keras_s4 import quantize_aware
-from keras_s4.layers.quantized import QuantizedDense, QuantizedS4Block
+from keras_s4.layers.quantized import QuantizedDense, SnappedDSS
 from keras_s4.streaming import StreamingModel
 from keras_s4.tflite import convert
 from keras_s4.tflite.emulator import Emulator
@@ -92,7 +92,7 @@ def test_all_weights_carry_over_and_training_changes_them(trained, aware, data):
 def test_saved_model_is_the_same(aware, data, tmp_path):
     aware.save(tmp_path / "aware.keras")
     loaded = keras.saving.load_model(tmp_path / "aware.keras")
-    assert isinstance(loaded.get_layer("block_1"), QuantizedS4Block)
+    assert isinstance(loaded.get_layer("block_1").dss, SnappedDSS)
     assert isinstance(loaded.get_layer("head"), QuantizedDense)
     np.testing.assert_array_equal(loaded.predict(data[0], verbose=0), aware.predict(data[0], verbose=0))
     assert convert(loaded, data[0]).tflite == convert(aware, data[0]).tflite

@@ -13,10 +13,11 @@ import keras
 import numpy as np
 
 from keras_s4.activation_names import activation_name
-from keras_s4.layers import S4Block
+from keras_s4.layers import Block
 from keras_s4.surgery.graph import as_numbered, graph_of
 from keras_s4.tflite.analysis.signal_to_noise import centre, dequantize, input_arrays, power
 from keras_s4.tflite.emulator.emulator import Emulator
+from keras_s4.tflite.lowering.registry import is_lowered_inside
 from keras_s4.tflite.program.encoding import Encoding, encoded
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.interface import Interface
@@ -162,31 +163,45 @@ class _Walk:
         ]
         return graph_of(model).run(lambda layer, values: self._call(layer, values, prefix), inputs)
 
-    def _call(self, layer: keras.layers.Layer, values: list, prefix: str):
-        self._calls[layer] += 1
+    def _call(self, layer: keras.layers.Layer, values: list, prefix: str, counted: bool = True, clipped: bool = False):
+        self._calls[layer] += counted
         again = f"call_{self._calls[layer]}/" if self._calls[layer] > 1 else ""
         path = f"{prefix}{again}{layer.name}"
         if isinstance(layer, keras.Model):
             return as_numbered(layer, self.run(layer, values, f"{path}/"))
-        if isinstance(layer, S4Block):
-            self._call_inside(layer, values[0], path)
-        return self._keep(path, layer, values if len(values) > 1 else values[0])
+        if isinstance(layer, Block):
+            return self._call_block(layer, values, path)
+        return self._keep(path, layer, values if len(values) > 1 else values[0], clipped)
 
-    def _call_inside(self, block: S4Block, values, path: str) -> None:
-        for name in ("normalization", "dss", "activation"):
-            values = self._keep(f"{path}/{name}", getattr(block, name), values, clipped=name == "dss")
-        for name in ("value", "gate"):
-            self._keep(f"{path}/{name}", getattr(block, name), values)
+    def _call_block(self, block: Block, values: list, path: str):
+        """What a layer gives to nothing but activations may be clipped where these are flat."""
+        graph, counted = graph_of(block), is_lowered_inside(block)
+        clipped = {
+            node.layer.name
+            for node in graph.nodes
+            if all(isinstance(reader, keras.layers.Activation) for reader in graph.readers(node.output))
+            and node.output not in graph.outputs
+        }
+
+        def call(layer: keras.layers.Layer, values: list):
+            return self._call(layer, values, f"{path}/", counted, layer.name in clipped)
+
+        (outputs,) = graph.run(call, values)
+        self._note(path, block, outputs)
+        return outputs
 
     def _keep(self, path: str, layer: keras.layers.Layer, inputs, clipped: bool = False):
         result = layer(inputs, training=False)
+        self._note(path, layer, result, clipped)
+        return result
+
+    def _note(self, path: str, layer: keras.layers.Layer, result, clipped: bool = False) -> None:
         found = self._tensor(_innermost(path, layer))
         if found:
             values = keras.ops.convert_to_numpy(keras.tree.flatten(result)[0]).astype(np.float64)
             softmax = activation_name(getattr(layer, "activation", None)) == "softmax"
             encoding = self._encodings.get(re.sub(r"\[\d+\]$", "", found[0].name))
             self.outputs[path] = _LayerOutput(*found, values, softmax, clipped, encoding)
-        return result
 
     def _tensor(self, path: str) -> tuple[Tensor, int] | None:
         """The tensor for a layer's output, and how many steps a row of it stands for."""

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_s4.samples import arrays_by_name
-from keras_s4.surgery.graph import input_names
+from keras_s4.surgery.calls import input_names
 from keras_s4.tflite.lowering.representative import checked_array
 
 # Room above the largest value seen in calibration, for tensors whose type has bits to spare.

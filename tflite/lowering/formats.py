@@ -9,6 +9,7 @@ import keras
 from keras_s4.checks import shown
 from keras_s4.surgery.graph import graph_of
 from keras_s4.tflite.lowering.builder import Activations
+from keras_s4.tflite.lowering.registry import is_lowered_inside
 
 TYPES = ("int8", "int16")
 
@@ -49,10 +50,10 @@ def layer_paths(model: keras.Model, prefix: str = "") -> Iterator[str]:
         seen.add(layer.name)
         path = prefix + layer.name
         yield path
-        if isinstance(layer, keras.Model):
+        if is_lowered_inside(layer):
             yield from layer_paths(layer, f"{path}/")
         elif isinstance(layer, keras.layers.TimeDistributed):
             inside = f"{path}/{layer.layer.name}"
             yield inside
-            if isinstance(layer.layer, keras.Model):
+            if is_lowered_inside(layer.layer):
                 yield from layer_paths(layer.layer, f"{inside}/")

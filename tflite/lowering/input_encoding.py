@@ -17,7 +17,7 @@ from keras_s4.streaming.plan import UNCHANGING
 from keras_s4.surgery.graph import Graph, TensorKey, as_numbered, graph_of
 from keras_s4.tflite.lowering.calibration import power_of_two_scale
 from keras_s4.tflite.lowering.normalization import gain_and_offset
-from keras_s4.tflite.lowering.registry import Takes, takes_of
+from keras_s4.tflite.lowering.registry import Takes, is_lowered_inside, takes_of
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import ALIKE
 from keras_s4.tflite.program.encoding import Encoding
@@ -298,7 +298,7 @@ def _readings(
             yield from _readings(graph, node.output, data, gain * factor, offset * factor + more, behind)
         elif len(node.inputs) == 1 and _changes_nothing(layer):
             yield from _readings(graph, node.output, data, gain, offset, behind)
-        elif isinstance(layer, keras.Model):
+        elif is_lowered_inside(layer):
             inner = graph_of(layer)
             numbered = as_numbered(layer, list(inner.outputs))
 

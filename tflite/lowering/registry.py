@@ -10,6 +10,7 @@ import keras
 
 from keras_s4.classes import known_class
 from keras_s4.streaming.plan import Call, Effect, Flow, Plan, Purpose, plan_call, plan_of, register_effect
+from keras_s4.surgery.graph import GRAPHS
 from keras_s4.surgery.layer_state import quantization_of
 from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.signal import Signal
@@ -62,6 +63,11 @@ def register(
 def supported_layers() -> list[str]:
     """Names of the layer classes that can be exported."""
     return EXPORT.supported_layers()
+
+
+def is_lowered_inside(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a model or block of which each layer is lowered by itself."""
+    return known_class(layer, _LOWERINGS) in GRAPHS
 
 
 def takes_of(layer: keras.layers.Layer) -> Takes:

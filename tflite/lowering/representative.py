@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_s4.checks import shown
 from keras_s4.samples import is_several, real_array
-from keras_s4.surgery.graph import input_names
+from keras_s4.surgery.calls import input_names
 
 # Windows that are taken of a data set or a generator.
 MOST_WINDOWS = 512

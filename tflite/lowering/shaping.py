@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from keras_s4.surgery.graph import GRAPHS
 from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.registry import lower_call, refusal, register
 from keras_s4.tflite.lowering.signal import Signal
@@ -41,9 +42,9 @@ def lower_time_distributed(layer, inputs, builder):
     return Signal(result.tensor, result.values, activation=result.activation, encoding=result.encoding)
 
 
-@register(keras.Model, takes="both")
+@register(*GRAPHS, takes="both")
 def lower_model(layer, inputs, builder):
-    """A model as a layer: its layers, whose tensors are named behind its own name."""
+    """A model, or a block, as a layer: its layers, whose tensors are named behind its own name."""
     with builder.inside(layer.name):
         return builder.call.run_inner(lambda call, signals: lower_call(call, signals, builder), inputs)
 

@@ -9,7 +9,6 @@ from keras_s4.layers.quantized.twins import (
     QuantizedDense,
     QuantizedLayer,
     QuantizedLowRankDense,
-    QuantizedS4Block,
     SnappedDSS,
 )
 
@@ -20,6 +19,5 @@ __all__ = [
     "QuantizedDense",
     "QuantizedLayer",
     "QuantizedLowRankDense",
-    "QuantizedS4Block",
     "SnappedDSS",
 ]

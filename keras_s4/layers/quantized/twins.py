@@ -18,7 +18,6 @@ from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.quantized.grids import Grid, KernelGrid
 from keras_s4.layers.quantized.snapping import POLE_SCALE, snapped
-from keras_s4.layers.s4_block import S4Block
 from keras_s4.systems import DiagonalSystem
 
 Ranges = Mapping[str, tuple[float, int]]
@@ -137,43 +136,26 @@ class SnappedDSS(QuantizedLayer, DSS):
         return DiagonalSystem(_on_the_grid(system.poles), system.residues, system.feedthrough)
 
 
-@keras.saving.register_keras_serializable(package="keras_s4")
-class QuantizedS4Block(QuantizedLayer, S4Block):
-    """An S4 block of twins. Points: those of its layers behind "dss/", "activation/", "value/" and "gate/"."""
-
-    def __init__(self, *args, ranges: Ranges | None = None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.ranges = {point: (float(scale), int(zero)) for point, (scale, zero) in (ranges or {}).items()}
-        self.dss = SnappedDSS.from_config({**self.dss.get_config(), "ranges": self._of("dss")})
-        self.activation = QuantizedActivation.from_config(
-            {**self.activation.get_config(), "ranges": self._of("activation")}
-        )
-
-    def get_config(self):
-        """Every argument; the DSS layer's own are those of a plain one."""
-        config = super().get_config()
-        return {**config, "dss": {name: value for name, value in config["dss"].items() if name != "ranges"}}
-
-    def _dense(self, name: str, units: int, rank: int | None, activation=None) -> keras.layers.Layer:
-        arguments = {"activation": activation, "name": name, "dtype": self.dtype_policy, "ranges": self._of(name)}
-        if rank is None:
-            return QuantizedDense(units, **arguments)
-        return QuantizedLowRankDense(units, rank, **arguments)
-
-    def _of(self, name: str) -> dict[str, tuple[float, int]]:
-        """The ranges of one of the block's layers."""
-        prefix = f"{name}/"
-        return {point.removeprefix(prefix): value for point, value in self.ranges.items() if point.startswith(prefix)}
-
-
 # The twin of each class that computes on 8-bit values; subclasses of ours are not taken for their bases.
 TWINS: dict[type, type] = {
     keras.layers.Activation: QuantizedActivation,
     keras.layers.Dense: QuantizedDense,
     LowRankDense: QuantizedLowRankDense,
     DSS: SnappedDSS,
-    S4Block: QuantizedS4Block,
 }
+
+
+def twin_of(layer: keras.layers.Layer, ranges: Ranges) -> keras.layers.Layer | None:
+    """A new layer that computes as the exported one does; None where nothing of it is 8-bit.
+
+    Args:
+        layer: the one to stand in for; LoRA weights are not taken over.
+        ranges: scale and zero point by point, see `QuantizedLayer`.
+    """
+    if type(layer) not in TWINS:
+        return None
+    config = {name: value for name, value in layer.get_config().items() if name not in ("lora_rank", "lora_alpha")}
+    return TWINS[type(layer)].from_config({**config, "ranges": dict(ranges)})
 
 
 def _finished(layer, product):

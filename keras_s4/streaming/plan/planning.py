@@ -11,11 +11,12 @@ from typing import Any
 import keras
 
 from keras_s4.classes import known_class, otherwise
+from keras_s4.layers import Block
 from keras_s4.streaming.plan.each_step import MERGING
 from keras_s4.streaming.plan.flow import Effect, Flow
 from keras_s4.streaming.plan.rules import RefusedError, effect_of
 from keras_s4.streaming.plan.timing import Timing, whenever_one_is_new
-from keras_s4.surgery.graph import Graph, as_numbered, graph_of
+from keras_s4.surgery.graph import GRAPHS, Graph, as_numbered, graph_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class Call:
         timing: the steps at which all inputs have come.
         window: inputs that reach the layer in a window of the model, None if its length is not known.
         counted: whether an average divides by the values so far, as in models that mask padded steps.
-        inner: the plan of a nested model, whose layers are called in place of it.
+        inner: the plan of a nested model or block, whose layers are called in place of it.
         wrapped: of a TimeDistributed the call of its layer, where that needs a handler of its own.
     """
 
@@ -216,7 +217,7 @@ class _Planner:
         path = f"{prefix}{again}{layer.name}"
         as_it_is = not flows[0].has_time and self._purpose.any_layer_of_one_value
         _refuse_broken_glu(layer)
-        if isinstance(layer, keras.Model) and not (as_it_is and len(flows) == 1):
+        if self._is_planned_inside(layer) and not (as_it_is and len(flows) == 1):
             return self._call_of_model(layer, flows, path)
         if as_it_is:
             effect = Effect(several=isinstance(layer, (*MERGING, keras.layers.Dot)))
@@ -242,8 +243,13 @@ class _Planner:
         self._check_steps(layer, output)
         return dataclasses.replace(call, outputs=(output,))
 
-    def _call_of_model(self, layer: keras.Model, flows: list[Flow], path: str) -> Call:
-        if reason := otherwise(layer, {keras.Model, *self._purpose.handlers}):
+    def _is_planned_inside(self, layer: keras.layers.Layer) -> bool:
+        """Whether the layers of a model or block are called in place of it; some blocks have a handler as a whole."""
+        is_whole = known_class(layer, self._purpose.handlers) not in (None, *GRAPHS)
+        return isinstance(layer, keras.Model) or (isinstance(layer, Block) and not is_whole)
+
+    def _call_of_model(self, layer: keras.Model | Block, flows: list[Flow], path: str) -> Call:
+        if reason := otherwise(layer, {*GRAPHS, *self._purpose.handlers}):
             raise RefusedError(*reason)
         inner = self.plan(graph_of(layer), flows, f"{path}/")
         outputs = tuple(as_numbered(layer, list(inner.outputs)))

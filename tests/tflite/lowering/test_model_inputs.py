@@ -7,7 +7,7 @@ from conformance import shake
 
 from keras_s4 import quantize_aware
 from keras_s4.layers.quantized import QuantizedDense
-from keras_s4.surgery.graph import input_names
+from keras_s4.surgery.calls import input_names
 from keras_s4.surgery.paths import layer_at
 from keras_s4.tflite import convert, measure
 
