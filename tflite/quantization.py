@@ -14,6 +14,9 @@ from keras_s4.layers.quantized.twins import QuantizedLayer, twin_of
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.graph import Graph, graph_of
 from keras_s4.surgery.paths import layers_by_path
+from keras_s4.tflite.conversion import convert
+from keras_s4.tflite.lowering.calibration import check_representative_inputs
+from keras_s4.tflite.lowering.representative import gather
 
 # A product of raw features whose weights are rounded must swing by so many times the error: 10 dB.
 LEAST_RATIO = 3.0
@@ -29,10 +32,10 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
     first training's.
 
     Args:
-        model: built, functional or sequential, of layers that can be exported. A compiled model gives a compiled one
-            with a fresh optimizer.
+        model: a built model, functional or sequential, of layers that can be exported. A compiled model gives a
+            compiled one with a fresh optimizer.
         data: `[B, L, features]`, as for `convert`.
-        length: as for `convert`.
+        length: steps of a window, as for `convert`.
 
     Raises:
         NotImplementedError: a layer cannot be exported.
@@ -43,10 +46,6 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
 
     Source: Jacob et al. 2018 (arXiv 1712.05877) for training with simulated quantisation.
     """
-    from keras_s4.tflite import convert
-    from keras_s4.tflite.lowering.calibration import check_representative_inputs
-    from keras_s4.tflite.lowering.representative import gather
-
     check_model(model, data, "quantize_aware")
     check_quantizers()
     graph = graph_of(model)

@@ -20,8 +20,8 @@ class _Ladder:
 
     Args:
         ranks: the C choices, ascending.
-        squares: of the part's spectrum, in units of their sum.
-        costs: of each choice under each of the budgets, `[C, budgets]`.
+        squares: squares of the part's spectrum, in units of their sum.
+        costs: the cost of each choice under each of the budgets, `[C, budgets]`.
     """
 
     ranks: tuple[int, ...]
@@ -53,17 +53,17 @@ class _Ladder:
         return float(ratios[best]), now + 1 + best
 
 
-def filled(parts: Mapping[str, Part], limits: Mapping[str, int], outside: Mapping[str, int]) -> dict[str, int]:
+def fill_budgets(parts: Mapping[str, Part], limits: Mapping[str, int], outside: Mapping[str, int]) -> dict[str, int]:
     """The ranks that keep most energy within limits, by the best ratio of gain and price; see `ranks.budget`.
 
     Going for the best ratio over all higher choices climbs the upper concave hull of each part's energy over its cost,
     which is the optimum of the problem with fractions of choices allowed (Sinha and Zoltners 1979, multiple-choice
-    knapsack); what no hull step fits into is then filled with smaller steps.
+    knapsack); what no hull step fits into is then fill_budgets with smaller steps.
 
     Args:
-        parts: by name.
+        parts: parts by name.
         limits: budgets by the field of `Cost`.
-        outside: what is spent outside of the parts, by the field of `Cost`.
+        outside: costs outside of the parts, by the field of `Cost`.
 
     Returns:
         A rank for every part.

@@ -97,12 +97,12 @@ class HardLowRank(keras.callbacks.Callback):
     after it if they come later in the list.
 
     Args:
-        ranks: of every matrix by its name, as in `weight_matrices(model)`; or one rank, or one fraction of the smaller
-            side (rounded up), for all that are larger. An int is a rank, a float from above 0 to 1 a fraction.
+        ranks: the rank of every matrix by its name, as in `weight_matrices(model)`; or one rank, or one fraction of the
+            smaller side (rounded up), for all that are larger. An int is a rank, a float from above 0 to 1 a fraction.
         every: epochs from one projection to the next.
 
     Attributes:
-        ranks: of every matrix that is projected, by name, once training has started.
+        ranks: the rank of every matrix that is projected, by name, once training has started.
 
     Raises:
         ValueError: an argument out of range; when training starts, a name that is not in the model, a rank larger than

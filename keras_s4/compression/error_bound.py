@@ -54,8 +54,8 @@ class ErrorBound(Brief):
     """A bound on the error of a reduced model on some data, beside the error that was measured on it.
 
     Attributes:
-        layers: by name of what makes the error: the error that the layer makes of its own, and the bound behind it,
-            both as the largest part of the layer's output that any sequence sees.
+        layers: two numbers by the name of what makes an error: the error that the layer makes of its own, and the bound
+            behind it, both as the largest part of the layer's output that any sequence sees.
         bound: `[B, F]` for each output of the model; of sequences the Euclidean norm over time.
         measured: `[B, F]` the same norms of the difference, measured.
     """
@@ -99,8 +99,8 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
     holds for these data. It grows with the depth, since every layer counts with its largest gain.
 
     Args:
-        model: as trained.
-        reduced: by `keras_s4.reduce`, with the same layers by name.
+        model: the trained model.
+        reduced: its copy by `keras_s4.reduce`, with the same layers by name.
         data: inputs of the model `[B, L, features]`; a few dozen sequences.
         local: a layer's own error: "gain" bounds it by the Hinf norm of the difference of the systems (of matrices: by
             the norms of the difference) times the size of the input, whatever its form; "data" computes it from the
@@ -151,7 +151,9 @@ def check_rules(model: keras.Model) -> None:
             steep.append(f"{name!r} of layer {path!r}")
     if missing:
         known = ", ".join(sorted({kind.__name__ for kind in (*RULES, *_OWN_RULES)}))
-        raise ValueError(f"error_bound has no rule for {', '.join(missing)}; it knows {known}.")
+        raise ValueError(
+            f"error_bound has no rule for {', '.join(missing)}; it knows {known}, and models and blocks of these."
+        )
     if steep:
         raise ValueError(
             f"error_bound does not know how steep the activation {', '.join(steep)} is; it knows softmax, "
@@ -207,9 +209,9 @@ class _Propagation:
         if self.local == "gain":
             own = difference.hinf_norm() * signal.norms
         else:
-            own = over_time(_filtered(difference.impulse_response(length), signal.values))
-        values = _filtered(system.impulse_response(length), signal.values)
-        return self._told(name, values, own, small.hinf_norm() * signal.error)
+            own = over_time(_filter(difference.impulse_response(length), signal.values))
+        values = _filter(system.impulse_response(length), signal.values)
+        return self._note_error(name, values, own, small.hinf_norm() * signal.error)
 
     def _dense(self, layer, reduced, signal: Signal, name: str) -> Signal:
         (kernel, bias), (small, small_bias) = _affine(layer), _affine(reduced)
@@ -219,8 +221,8 @@ class _Propagation:
             own = own + signal.norms @ np.abs(small - kernel)
         else:
             own = own + over_time(signal.values @ (small - kernel))
-        told = self._told(name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
-        return _activated(name, layer.activation, told)
+        behind = self._note_error(name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
+        return _activate(name, layer.activation, behind)
 
     def _normalization(self, layer, reduced, signal: Signal, name: str) -> Signal:
         if layer.axis % signal.values.ndim != signal.values.ndim - 1:
@@ -231,12 +233,12 @@ class _Propagation:
         return Signal(signal.values * gain + offset, own + np.abs(small) * signal.error)
 
     def _activation(self, layer, reduced, signal: Signal, name: str) -> Signal:
-        return _activated(name, layer.activation, signal)
+        return _activate(name, layer.activation, signal)
 
     def _softmax(self, layer, reduced, signal: Signal, name: str) -> Signal:
         if layer.axis not in (-1, signal.values.ndim - 1):
             raise refusal(layer, "it does not work along the features")
-        return _activated(name, keras.activations.softmax, signal)
+        return _activate(name, keras.activations.softmax, signal)
 
     def _convolution(self, layer, reduced, signal: Signal, name: str) -> Signal:
         """Each input meets every number of the kernel at most once."""
@@ -256,10 +258,10 @@ class _Propagation:
             own = own + signal.norms @ gains(small - kernel)
         else:
             own = own + over_time(windows @ (small - kernel))
-        told = self._told(name, windows @ kernel + bias, own, signal.error @ gains(small))
-        return _activated(name, layer.activation, told)
+        behind = self._note_error(name, windows @ kernel + bias, own, signal.error @ gains(small))
+        return _activate(name, layer.activation, behind)
 
-    def _told(self, name: str, values: np.ndarray, own: np.ndarray, passed: np.ndarray) -> Signal:
+    def _note_error(self, name: str, values: np.ndarray, own: np.ndarray, passed: np.ndarray) -> Signal:
         """The signal behind a layer that may have been reduced; noted down if it was."""
         signal = Signal(values, own + passed)
         size = np.maximum(np.linalg.norm(signal.norms, axis=1), np.finfo(float).tiny)
@@ -281,7 +283,7 @@ _OWN_RULES = {
 }
 
 
-def _activated(name: str, activation: Callable, signal: Signal) -> Signal:
+def _activate(name: str, activation: Callable, signal: Signal) -> Signal:
     kind = activation_name(activation)
     values = np.asarray(activation(keras.ops.convert_to_tensor(signal.values)), np.float64)
     if kind == "softmax":
@@ -309,6 +311,6 @@ def _gain_and_offset(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray
     return gain, (np.asarray(layer.beta, np.float64) if layer.center else 0.0) - gain * mean
 
 
-def _filtered(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _filter(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Causal convolution of kernels `[H, L]` with `[B, L, H]`."""
     return fftconvolve(values, kernel.T[None], axes=1)[:, : values.shape[1]]

@@ -47,23 +47,23 @@ def refusal(layer: keras.layers.Layer, reason: str) -> ValueError:
     return ValueError(f"error_bound cannot bound what {type(layer).__name__} {layer.name!r} does: {reason}.")
 
 
-def _kept(layer, signal: Signal) -> Signal:
+def _pass_on(layer, signal: Signal) -> Signal:
     return signal
 
 
-def _masking(layer, signal: Signal) -> Signal:
+def _pass_on_unmasked(layer, signal: Signal) -> Signal:
     if np.any(np.all(signal.values == layer.mask_value, axis=-1)):
         raise refusal(layer, "the data has padded steps, which it masks; give sequences without padding")
     return signal
 
 
-def _embedding(layer, signal: Signal) -> Signal:
+def _look_up(layer, signal: Signal) -> Signal:
     if layer.mask_zero and np.any(signal.values == 0):
         raise refusal(layer, "the data has padded steps, which it masks; give sequences without padding")
-    return Signal(called(layer, signal.values), np.zeros((len(signal.values), layer.output_dim)))
+    return Signal(call_layer(layer, signal.values), np.zeros((len(signal.values), layer.output_dim)))
 
 
-def _affine(layer, signal: Signal) -> Signal:
+def _scale(layer, signal: Signal) -> Signal:
     if isinstance(layer, keras.layers.Rescaling):
         gain, offset = (np.asarray(number, np.float64) for number in (layer.scale, layer.offset))
     else:
@@ -79,16 +79,16 @@ def _affine(layer, signal: Signal) -> Signal:
     return Signal(signal.values * gain + offset, np.abs(gain) * signal.error)
 
 
-def _rectified(layer, signal: Signal) -> Signal:
+def _rectify(layer, signal: Signal) -> Signal:
     """All of them pass positive values on with slope 1, or less."""
     if getattr(layer, "threshold", 0.0):
         raise refusal(layer, "it jumps at its threshold")
     slope = next((getattr(layer, name) for name in ("negative_slope", "alpha") if hasattr(layer, name)), 0.0)
     steepest = max(1.0, float(np.abs(np.asarray(slope, np.float64)).max()))
-    return Signal(called(layer, signal.values), steepest * signal.error)
+    return Signal(call_layer(layer, signal.values), steepest * signal.error)
 
 
-def _normalized(layer, signal: Signal) -> Signal:
+def _normalize(layer, signal: Signal) -> Signal:
     """Of `u(z) = z / |z|` the difference `|u(z') - u(z)|` is at most `2 |z' - z| / |z|`; epsilon is part of `|z|`."""
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     if [axis % signal.values.ndim for axis in axes] != [signal.values.ndim - 1]:
@@ -106,28 +106,28 @@ def _normalized(layer, signal: Signal) -> Signal:
     if np.any((lengths == 0.0) & (total > 0.0)):
         raise refusal(layer, "some steps of the data are zero there, where any error may become as large as 1")
     error = 2.0 * total / np.maximum(lengths, np.finfo(float).tiny)
-    return Signal(called(layer, signal.values), np.broadcast_to(error[:, None] * gain, signal.error.shape))
+    return Signal(call_layer(layer, signal.values), np.broadcast_to(error[:, None] * gain, signal.error.shape))
 
 
-def _pooled(layer, signal: Signal) -> Signal:
+def _pool(layer, signal: Signal) -> Signal:
     """Each sample is in so many windows, of which none gives more than its norm."""
     if layer.data_format != "channels_last":
         raise refusal(layer, "it puts time last")
     windows = math.ceil(layer.pool_size[0] / layer.strides[0])
-    return Signal(called(layer, signal.values), math.sqrt(windows) * signal.error)
+    return Signal(call_layer(layer, signal.values), math.sqrt(windows) * signal.error)
 
 
 def _cut(layer, signal: Signal) -> Signal:
     """No sample differs by more than the norm over all of them; zeros that are put in do not differ."""
-    return Signal(called(layer, signal.values), signal.error)
+    return Signal(call_layer(layer, signal.values), signal.error)
 
 
-def _average(layer, signal: Signal) -> Signal:
+def _average_over_time(layer, signal: Signal) -> Signal:
     return Signal(signal.values.mean(axis=1), signal.error / math.sqrt(signal.values.shape[1]))
 
 
-def _shaped(layer, signal: Signal) -> Signal:
-    values = called(layer, signal.values)
+def _reshape(layer, signal: Signal) -> Signal:
+    values = call_layer(layer, signal.values)
     if values.shape == signal.values.shape and np.array_equal(values, signal.values.astype(keras.config.floatx())):
         return signal
     if isinstance(layer, keras.layers.Flatten) and layer.data_format == "channels_last" and signal.values.ndim == 3:
@@ -135,20 +135,20 @@ def _shaped(layer, signal: Signal) -> Signal:
     raise refusal(layer, "it moves values between time and channels")
 
 
-def _added(layer, *signals: Signal) -> Signal:
+def _add(layer, *signals: Signal) -> Signal:
     return Signal(sum(signal.values for signal in signals), sum(signal.error for signal in signals))
 
 
-def _averaged(layer, *signals: Signal) -> Signal:
-    total = _added(layer, *signals)
+def _average_inputs(layer, *signals: Signal) -> Signal:
+    total = _add(layer, *signals)
     return Signal(total.values / len(signals), total.error / len(signals))
 
 
-def _subtracted(layer, first: Signal, second: Signal) -> Signal:
+def _subtract(layer, first: Signal, second: Signal) -> Signal:
     return Signal(first.values - second.values, first.error + second.error)
 
 
-def _joined(layer, *signals: Signal) -> Signal:
+def _concatenate(layer, *signals: Signal) -> Signal:
     if layer.axis % signals[0].values.ndim != signals[0].values.ndim - 1:
         raise refusal(layer, "it does not join features")
     return Signal(
@@ -156,29 +156,29 @@ def _joined(layer, *signals: Signal) -> Signal:
     )
 
 
-def _extreme(layer, *signals: Signal) -> Signal:
+def _take_extreme(layer, *signals: Signal) -> Signal:
     values = (np.maximum if isinstance(layer, keras.layers.Maximum) else np.minimum).reduce([s.values for s in signals])
     return Signal(values, np.sqrt(sum(signal.error**2 for signal in signals)))
 
 
-def _multiplied(layer, *signals: Signal) -> Signal:
-    return functools.reduce(_product, signals)
+def _multiply(layer, *signals: Signal) -> Signal:
+    return functools.reduce(_multiply_two, signals)
 
 
-def _product(first: Signal, second: Signal) -> Signal:
+def _multiply_two(first: Signal, second: Signal) -> Signal:
     """`a' b' - a b = (a' - a) b' + a (b' - b)`, and no `b'` is further from `b` than the error, or beyond its limit."""
     largest = [np.abs(s.values).max(axis=1) if s.values.ndim == 3 else np.abs(s.values) for s in (first, second)]
     error = first.error * np.minimum(largest[1] + second.error, second.limit) + largest[0] * second.error
     return Signal(first.values * second.values, error, first.limit * second.limit)
 
 
-def _glu(layer, signal: Signal) -> Signal:
+def _gate(layer, signal: Signal) -> Signal:
     (value, logit), (value_error, logit_error) = (np.split(part, 2, axis=-1) for part in (signal.values, signal.error))
     gate = Signal(1.0 / (1.0 + np.exp(-logit)), SIGMOID_SLOPE * logit_error, limit=1.0)
-    return _product(Signal(value, value_error), gate)
+    return _multiply_two(Signal(value, value_error), gate)
 
 
-def called(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:
+def call_layer(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:
     """What a layer gives, in float64."""
     outputs = layer(keras.ops.convert_to_tensor(values.astype(keras.config.floatx())), training=False)
     return keras.ops.convert_to_numpy(outputs).astype(np.float64)
@@ -197,22 +197,22 @@ RULES: dict[type, Rule] = {
             _layers.Identity,
             _layers.InputLayer,
         ),
-        _kept,
+        _pass_on,
     ),
-    **dict.fromkeys((_layers.Normalization, _layers.Rescaling), _affine),
-    **dict.fromkeys((_layers.ReLU, _layers.LeakyReLU, _layers.PReLU, _layers.ELU), _rectified),
-    **dict.fromkeys((_layers.LayerNormalization, _layers.RMSNormalization, _layers.UnitNormalization), _normalized),
-    **dict.fromkeys((_layers.MaxPooling1D, _layers.AveragePooling1D), _pooled),
+    **dict.fromkeys((_layers.Normalization, _layers.Rescaling), _scale),
+    **dict.fromkeys((_layers.ReLU, _layers.LeakyReLU, _layers.PReLU, _layers.ELU), _rectify),
+    **dict.fromkeys((_layers.LayerNormalization, _layers.RMSNormalization, _layers.UnitNormalization), _normalize),
+    **dict.fromkeys((_layers.MaxPooling1D, _layers.AveragePooling1D), _pool),
     **dict.fromkeys((LastStep, _layers.GlobalMaxPooling1D, _layers.Cropping1D, _layers.ZeroPadding1D), _cut),
-    **dict.fromkeys((_layers.Flatten, _layers.Reshape, _layers.Permute), _shaped),
-    **dict.fromkeys((_layers.Maximum, _layers.Minimum), _extreme),
-    _layers.GlobalAveragePooling1D: _average,
-    GLU: _glu,
-    _layers.Masking: _masking,
-    _layers.Embedding: _embedding,
-    _layers.Add: _added,
-    _layers.Average: _averaged,
-    _layers.Subtract: _subtracted,
-    _layers.Multiply: _multiplied,
-    _layers.Concatenate: _joined,
+    **dict.fromkeys((_layers.Flatten, _layers.Reshape, _layers.Permute), _reshape),
+    **dict.fromkeys((_layers.Maximum, _layers.Minimum), _take_extreme),
+    _layers.GlobalAveragePooling1D: _average_over_time,
+    GLU: _gate,
+    _layers.Masking: _pass_on_unmasked,
+    _layers.Embedding: _look_up,
+    _layers.Add: _add,
+    _layers.Average: _average_inputs,
+    _layers.Subtract: _subtract,
+    _layers.Multiply: _multiply,
+    _layers.Concatenate: _concatenate,
 }

@@ -30,8 +30,8 @@ class Kept:
     """Something that no rank changes.
 
     Attributes:
-        name: of a weight, behind the path of its layer: "separable/pointwise_kernel"; of states the path of their
-            layer; of all that is no matrix together `VECTORS`.
+        name: the name of a weight, behind the path of its layer: "separable/pointwise_kernel"; of states the path of
+            their layer; of all that is no matrix together `VECTORS`.
         reason: why it is no part.
         flash: bytes of constants in the integer program.
     """
@@ -45,11 +45,11 @@ class Kept:
         return {"name": self.name, "reason": self.reason, "bytes": self.flash}
 
 
-def kept_weights(model: keras.Model, parts: Mapping[str, Part]) -> tuple[Kept, ...]:
+def list_kept_weights(model: keras.Model, parts: Mapping[str, Part]) -> tuple[Kept, ...]:
     """All constants of a model outside of parts, in the order of its layers; the vectors come last.
 
     Args:
-        model: built.
+        model: a built model.
         parts: some of those that `parts_of` gives for the model.
     """
     known = _all_parts(model)
@@ -82,7 +82,7 @@ def kept_weights(model: keras.Model, parts: Mapping[str, Part]) -> tuple[Kept, .
     return (*kept, Kept(VECTORS, "they have no rank", vectors)) if vectors else tuple(kept)
 
 
-def grouped(kept: tuple[Kept, ...]) -> Iterator[tuple[str, list[Kept]]]:
+def group_by_reason(kept: tuple[Kept, ...]) -> Iterator[tuple[str, list[Kept]]]:
     """What is kept by its reasons."""
     for reason in dict.fromkeys(item.reason for item in kept):
         yield reason, [item for item in kept if item.reason == reason]

@@ -42,9 +42,9 @@ class MatrixPart(Part, Brief):
     """A weight matrix, by which inputs `[..., m]` are multiplied from the right.
 
     Args:
-        name: of the layer and of the matrix in it, such as "gru/kernel".
+        name: the name of the layer and of the matrix in it, such as "gru/kernel".
         matrix: `[m, n]`; the kernel of a convolution has a row for each of its inputs, `m = kernel size * channels`.
-        rank: that the matrix is factored at already; None for a whole matrix.
+        rank: the rank that the matrix is factored at already; None for a whole matrix.
         moment: `[m, m]`, the mean of `x' x` over the rows x that the matrix is multiplied by, if measured. The part's
             spectrum and its truncation are then those of the products, and no longer of the matrix alone.
         left_products: how often a step multiplies by the left factor, once the matrix is factored.
@@ -137,9 +137,9 @@ def matrix_parts(
     """The parts of one layer by name, without those of which no rank saves anything.
 
     Args:
-        layer_name: as `matrix_layers` gives it.
-        layer: one that `matrix_layers` gives.
-        moments: of the inputs of its matrices, by the matrices' names; see `MatrixPart`.
+        layer_name: the path, as `matrix_layers` gives it.
+        layer: a layer that `matrix_layers` gives.
+        moments: moments of the inputs of its matrices, by the matrices' names; see `MatrixPart`.
     """
     parts = [
         MatrixPart(
@@ -172,8 +172,8 @@ def low_rank_layer(layer: keras.layers.Layer, ranks: dict[str, int]) -> keras.la
     """A new layer with the arguments of another and lower ranks of some matrices; it has no weights yet.
 
     Args:
-        layer: one that `matrix_layers` gives.
-        ranks: by the matrices' names; others stay whole, or at the rank that they have.
+        layer: a layer that `matrix_layers` gives.
+        ranks: ranks by the matrices' names; others stay whole, or at the rank that they have.
     """
     config = layer.get_config()
     arguments: dict[str, Any] = {"rank": ranks.get("kernel", config.get("rank"))}

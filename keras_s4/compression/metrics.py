@@ -34,11 +34,11 @@ class ScoreOn(Brief):
         x: inputs.
         y: targets.
         batch_size: examples at a time.
-        task: what the outputs mean, None to read it from the model.
+        task: the meaning of the outputs, None to read it from the model.
         wanted: outputs that may be scored, `LABELS` or `QUANTITIES`; None for both.
-        heads: of the outputs of the models that are scored, by name; None to read them from each model.
-        masks: of outputs that are padded sequences, bool `[B, L]`, False at steps that do not count.
-        shapes: of all outputs, by name.
+        heads: heads of the outputs of the models that are scored, by name; None to read them from each model.
+        masks: masks of outputs that are padded sequences, bool `[B, L]`, False at steps that do not count.
+        shapes: shapes of all outputs, by name.
     """
 
     x: Any
@@ -68,9 +68,7 @@ class ScoreOn(Brief):
         outputs = model.predict_on_batch(next(self._batches))
         names = list(heads_of(model, None, None, outputs))
         masks = self._masks(model, names)
-        given = {
-            name: _padding_filled(y, masks[name]) for name, y in by_output(names, self.y, "y", partial=True).items()
-        }
+        given = {name: _fill_padding(y, masks[name]) for name, y in by_output(names, self.y, "y", partial=True).items()}
         if all(y is None for y in given.values()):
             raise ValueError(f"{_WHO[self.wanted]} got no targets; give those of at least one of the outputs: {names}.")
         y = self.y if all(mask is None for mask in masks.values()) else given
@@ -174,7 +172,7 @@ class ScoreOn(Brief):
             yield keras.tree.map_structure(lambda array, part=part: array[part], self.x)
 
 
-def _padding_filled(y: Any, mask: np.ndarray | None) -> Any:
+def _fill_padding(y: Any, mask: np.ndarray | None) -> Any:
     """Targets of a padded sequence, with one of a real step at all steps that do not count."""
     if y is None or mask is None:
         return y
@@ -198,8 +196,8 @@ def accuracy_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> Scor
             outputs a list, or a dict by name: the result is the mean over those that are given. Padded steps do not
             count where the model's outputs carry a mask, as in Keras' metrics, and their targets may be anything.
         batch_size: examples at a time.
-        task: what the outputs mean, where model, loss and labels say it wrongly: "classes", "binary" or "multi_label",
-            or a `keras_s4.scoring.heads.Head`.
+        task: the meaning of the outputs, where model, loss and labels say it wrongly: "classes", "binary" or
+            "multi_label", or a `keras_s4.scoring.heads.Head`.
 
     Returns:
         `evaluate(model) -> float` from 0 to 1. A model with a single output gives a probability, and class 1 above 0.5,
@@ -217,11 +215,11 @@ def error_on(x: Any, y: Any, batch_size: int = 256, task: Any = None) -> ScoreOn
     """The root mean square error of quantities on validation data, negative, as a function of a model.
 
     Args:
-        x: as for `accuracy_on`.
-        y: of the shape of the outputs; `[B]` will do for outputs `[B, 1]`. For several outputs a list, or a dict by
-            name: the result is the mean over those that are given.
+        x: inputs as for `accuracy_on`.
+        y: targets of the shape of the outputs; `[B]` will do for outputs `[B, 1]`. For several outputs a list, or a
+            dict by name: the result is the mean over those that are given.
         batch_size: examples at a time.
-        task: as for `accuracy_on`: "regression".
+        task: a word as for `accuracy_on`: "regression".
 
     Returns:
         `evaluate(model) -> float`, at most 0, in the units of the targets.
@@ -276,9 +274,9 @@ def metric_on(x: Any, y: Any, name: str = "accuracy", lower_is_better: bool = Fa
 
     Args:
         x: inputs.
-        y: what `model.evaluate` takes.
-        name: of the metric, such as "accuracy" or "loss".
-        lower_is_better: of this metric, such as a loss; its negative is returned.
+        y: targets that `model.evaluate` takes.
+        name: the name of the metric, such as "accuracy" or "loss".
+        lower_is_better: whether less of the metric is better, as of a loss; its negative is returned.
         batch_size: examples at a time.
 
     Returns:

@@ -25,10 +25,10 @@ class PaddedModel:
     compiled, once for all ranks. It is as slow and as large as the model itself.
 
     Args:
-        model: built, functional or sequential; it is not changed.
-        parts: of the model, by name.
-        method: that reduces states, a key of `keras_s4.reduction.METHODS`.
-        options: of the method.
+        model: a built model, functional or sequential; it is not changed.
+        parts: parts of the model, by name.
+        method: the method that reduces states, a key of `keras_s4.reduction.METHODS`.
+        options: options of the method.
     """
 
     def __init__(self, model: keras.Model, parts: Mapping[str, Part], method: str = "balanced", **options: Any):

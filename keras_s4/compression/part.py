@@ -33,7 +33,7 @@ class Part(abc.ABC):
     """Something in a model that can be made smaller by lowering its rank.
 
     Attributes:
-        name: of the layer in the model, and of the matrix in it: "block_1/dss", "gru/recurrent_kernel".
+        name: the name of the layer in the model, and of the matrix in it: "block_1/dss", "gru/recurrent_kernel".
         kind: "states" or "matrix".
     """
 

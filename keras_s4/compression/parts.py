@@ -39,10 +39,10 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
     States: those of each DSS layer. Matrices: the kernels of Dense, Conv1D, GRU, LSTM and SimpleRNN layers, of cells of
     these kinds, and of layers of low rank, whose ranks can be lowered further. Matrices of which no rank saves anything
     are left out. Layers count also inside of nested models, blocks, TimeDistributed, Bidirectional and RNN; the part is
-    then called as `layers_by_path` calls its layer: "outer/inner/kernel". `kept_weights` has what is no part.
+    then called as `layers_by_path` calls its layer: "outer/inner/kernel". `list_kept_weights` has what is no part.
 
     Args:
-        model: built.
+        model: a built model.
         kinds: "states", "matrix", or a collection of them. By default the states, or in a model without DSS layers the
             matrices.
         data: inputs of the model, such as `[B, L, features]`. The spectra then say what the parts do to what they
@@ -63,10 +63,10 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
             "the place of; build it with the functional API (keras.Input, layers, keras.Model)."
         )
     states, matrices = dss_layers(model), matrix_layers(model)
-    kinds = (KINDS[:1] if states else KINDS[1:]) if kinds is None else _checked_kinds(kinds)
+    kinds = (KINDS[:1] if states else KINDS[1:]) if kinds is None else _check_kinds(kinds)
     states = states if StatesPart.kind in kinds else {}
     matrices = matrices if MatrixPart.kind in kinds else {}
-    spectra, moments = ({}, {}) if data is None else _measured(model, states, matrices, data)
+    spectra, moments = ({}, {}) if data is None else _measure_inputs(model, states, matrices, data)
 
     length = _length(model)
     parts: dict[str, Part] = {}
@@ -91,7 +91,7 @@ def other_flash_bytes(model: keras.Model) -> int:
     return sum(flash_bytes(weight) for weight in model.weights if id(weight) not in inside)
 
 
-def _measured(model: keras.Model, states: Layers, matrices: Layers, data: Any) -> tuple[dict, dict]:
+def _measure_inputs(model: keras.Model, states: Layers, matrices: Layers, data: Any) -> tuple[dict, dict]:
     """Power spectra of the inputs of DSS layers, and moments of those of matrices, by layer name."""
     spectra = {name: PowerSpectrum() for name in states}
     moments = {name: moment_of(layer) for name, layer in matrices.items()}
@@ -112,7 +112,7 @@ def flash_bytes(weight: keras.Variable) -> int:
     return int(np.prod(weight.shape)) * (1 if is_matrix(weight) else 4)
 
 
-def _checked_kinds(kinds: Collection[str]) -> tuple[str, ...]:
+def _check_kinds(kinds: Collection[str]) -> tuple[str, ...]:
     given = (kinds,) if isinstance(kinds, str) or not isinstance(kinds, Iterable) else tuple(kinds)
     if not given or not all(isinstance(kind, str) and kind in KINDS for kind in given):
         raise ValueError(f"parts_of got kinds={shown(given)}; expected some of {', '.join(map(repr, KINDS))}.")

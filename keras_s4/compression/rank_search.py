@@ -43,7 +43,7 @@ def scan(choices: tuple[int, ...], holds: Callable[[int], bool]) -> int:
 SEARCHES = {"bisection": bisection, "scan": scan}
 
 
-def individual_ranks(parts: Parts, evaluate: Evaluations, target: float, search: str) -> Ranks:
+def search_each_part(parts: Parts, evaluate: Evaluations, target: float, search: str) -> Ranks:
     """For each part a lowest choice that holds the target while all other parts are whole."""
     whole = whole_ranks(parts)
     return {
@@ -52,7 +52,7 @@ def individual_ranks(parts: Parts, evaluate: Evaluations, target: float, search:
     }
 
 
-def repaired(parts: Parts, ranks: Ranks, evaluate: Evaluations, target: float) -> Ranks:
+def repair_ranks(parts: Parts, ranks: Ranks, evaluate: Evaluations, target: float) -> Ranks:
     """Ranks at which the joint model holds the target, raised from those given where a byte gains most metric.
 
     Where no part alone gains anything, all are raised together, by more choices each time. Every round raises a rank,
@@ -62,20 +62,20 @@ def repaired(parts: Parts, ranks: Ranks, evaluate: Evaluations, target: float) -
     while now.metric < target:
         better = _best_raise(parts, now, evaluate, target)
         if better is None:
-            better = evaluate({name: _raised(part, now.ranks[name], stride) for name, part in parts.items()})
+            better = evaluate({name: _raise_rank(part, now.ranks[name], stride) for name, part in parts.items()})
             stride *= 2
         now = better
     return now.ranks
 
 
-def polished(parts: Parts, ranks: Ranks, evaluate: Evaluations, target: float) -> Ranks:
+def polish_ranks(parts: Parts, ranks: Ranks, evaluate: Evaluations, target: float) -> Ranks:
     """Lower ranks at which the joint model still holds the target, from ranks at which it does.
 
     One choice at a time goes, that which saves most bytes first. A part whose next choice failed is not tried again.
     """
     now, candidates = evaluate(ranks), list(parts)
     while True:
-        lowered = {name: {**now.ranks, name: _raised(parts[name], now.ranks[name], -1)} for name in candidates}
+        lowered = {name: {**now.ranks, name: _raise_rank(parts[name], now.ranks[name], -1)} for name in candidates}
         saved = {name: now.flash - evaluate.flash(lower) for name, lower in lowered.items()}
         for name in sorted(candidates, key=saved.__getitem__, reverse=True):
             if saved[name] > 0 and evaluate(lowered[name]).metric >= target:
@@ -97,7 +97,7 @@ def _best_raise(parts: Parts, now: Evaluation, evaluate: Evaluations, target: fl
         2**exponent for exponent in range(max(len(part.choices) for part in open_parts.values()).bit_length())
     ):
         raised = [
-            evaluate({**now.ranks, name: _raised(part, now.ranks[name], step)}) for name, part in open_parts.items()
+            evaluate({**now.ranks, name: _raise_rank(part, now.ranks[name], step)}) for name, part in open_parts.items()
         ]
         holding = [model for model in raised if model.metric >= target]
         if holding:
@@ -113,7 +113,7 @@ def _gain_per_byte(before: Evaluation, after: Evaluation) -> float:
     return (after.metric - before.metric) / extra if extra > 0 else math.inf
 
 
-def _raised(part: Part, rank: int, steps: int) -> int:
+def _raise_rank(part: Part, rank: int, steps: int) -> int:
     """The choice so many steps above a rank, or below for negative steps; the outermost one beyond the ends."""
     index = part.choices.index(rank) + steps
     return part.choices[min(max(index, 0), len(part.choices) - 1)]

@@ -27,7 +27,7 @@ from keras_s4.compression.fingerprints import digest, model_digest
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
-from keras_s4.compression.rank_search import SEARCHES, individual_ranks, polished, repaired, whole_ranks
+from keras_s4.compression.rank_search import SEARCHES, polish_ranks, repair_ranks, search_each_part, whole_ranks
 from keras_s4.compression.reduce import reduce
 from keras_s4.reduction import METHODS
 
@@ -37,12 +37,12 @@ class RankTuning(Brief):
     """What Rank-Tuning found.
 
     Attributes:
-        ranks: of every part, together, for `keras_s4.reduce`.
+        ranks: the rank of every part, together, for `keras_s4.reduce`.
         individual: the lowest rank of each part with all others whole.
         target: the metric that the joint model holds.
         intact: the evaluation of the model as it is.
-        joint_individual: that of all parts at their individual ranks, before any repair.
-        joint: that of the model at `ranks`.
+        joint_individual: the metric of all parts at their individual ranks, before any repair.
+        joint: the metric of the model at `ranks`.
         history: all models that were looked at, in order; a cloud of metric over size.
         computed: how many of them were evaluated in this run; the others came from the cache.
     """
@@ -140,11 +140,11 @@ def rank_tuning(
             see `accuracy_on`, `error_on` and `metric_on`.
         target: the metric to hold.
         relative_loss: in place of `target`, the share of the intact model's metric that may be lost: 0.014 holds 98.6%.
-        parts: to choose ranks for; by default `parts_of(model, data=data)`.
-        search: of each part alone: "bisection" needs few evaluations and finds the lowest rank if the metric rises with
-            the rank; "scan" tries all ranks from the lowest on.
+        parts: parts to choose ranks for; by default `parts_of(model, data=data)`.
+        search: the search of each part alone: "bisection" needs few evaluations and finds the lowest rank if the metric
+            rises with the rank; "scan" tries all ranks from the lowest on.
         data: inputs of the model that make the truncations aware of them, see `keras_s4.reduce`.
-        method: that reduces states, a key of `keras_s4.reduction.METHODS`.
+        method: the method that reduces states, a key of `keras_s4.reduction.METHODS`.
         polish: whether to lower single ranks in the end. It fits the ranks more closely to the validation data.
         cache: a JSON file that keeps every evaluation, so that a run that was interrupted, or one with another target,
             goes on from what is known. It belongs to the model, the parts, the method and the data of one search, and
@@ -152,7 +152,7 @@ def rank_tuning(
         rebuild: evaluate each model as `keras_s4.reduce` builds it. Otherwise one model of full size is filled with the
             reduced parts (`PaddedModel`): the same outputs, without a new graph for every evaluation.
         progress: whether to show a progress bar.
-        options: of the method.
+        options: options of the method.
 
     Warns:
         UserWarning: the intact model is no better than one that always gives the same answer, where `evaluate` tells.
@@ -195,10 +195,10 @@ def rank_tuning(
                 "targets belong to the inputs, and are in their order, or train the model further.",
                 stacklevel=2,
             )
-        return tuned(parts, evaluations, target, relative_loss, search, polish)
+        return tune_ranks(parts, evaluations, target, relative_loss, search, polish)
 
 
-def tuned(
+def tune_ranks(
     parts: Mapping[str, Part],
     evaluations: Evaluations,
     target: float | None = None,
@@ -222,10 +222,10 @@ def tuned(
             f"The intact model reaches a metric of {intact.metric:.6g}, less than the target of {target:.6g}. Lower "
             "the target, give relative_loss, or train the model further."
         )
-    individual = individual_ranks(parts, evaluations, target, search)
-    ranks = repaired(parts, individual, evaluations, target)
+    individual = search_each_part(parts, evaluations, target, search)
+    ranks = repair_ranks(parts, individual, evaluations, target)
     if polish:
-        ranks = polished(parts, ranks, evaluations, target)
+        ranks = polish_ranks(parts, ranks, evaluations, target)
     joint_individual, joint = evaluations(individual), evaluations(ranks)
     return RankTuning(
         ranks, individual, target, intact, joint_individual, joint, evaluations.history, evaluations.computed

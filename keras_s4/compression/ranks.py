@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from keras_s4 import checks
-from keras_s4.compression.budgets import filled, flash_outside
+from keras_s4.compression.budgets import fill_budgets, flash_outside
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
 from keras_s4.reduction.modal import modal_scores
@@ -29,9 +29,9 @@ def uniform(
 
     Args:
         model: trained.
-        rank: for all parts; a part whose largest rank is lower stays as it is.
-        fraction: of each part's largest rank, above 0 and at most 1.
-        parts: to choose ranks for; by default `parts_of(model)`.
+        rank: the rank of all parts; a part whose largest rank is lower stays as it is.
+        fraction: the share of each part's largest rank, above 0 and at most 1.
+        parts: parts to choose ranks for; by default `parts_of(model)`.
 
     Raises:
         ValueError: not exactly one of the two is given, or one is out of range.
@@ -54,7 +54,7 @@ def energy(model: keras.Model, keep: float = 0.999, parts: Parts | None = None) 
     Args:
         model: trained.
         keep: part of the sum of squares of each spectrum, above 0 and at most 1.
-        parts: to choose ranks for; by default `parts_of(model)`.
+        parts: parts to choose ranks for; by default `parts_of(model)`.
 
     Raises:
         ValueError: `keep` is not above 0 and at most 1.
@@ -74,7 +74,7 @@ def tolerance(model: keras.Model, relative: float = 0.05, parts: Parts | None = 
     Args:
         model: trained.
         relative: the error allowed, relative to the part as it is.
-        parts: to choose ranks for; by default `parts_of(model)`.
+        parts: parts to choose ranks for; by default `parts_of(model)`.
 
     Raises:
         ValueError: `relative` is not positive, or no choice below the full rank meets it in some part: the message
@@ -117,7 +117,7 @@ def budget(
             outside of the parts included.
         ram: bytes for the states.
         multiply_accumulates: per step, for the parts.
-        parts: to choose ranks for; by default `parts_of(model)`.
+        parts: parts to choose ranks for; by default `parts_of(model)`.
 
     Raises:
         ValueError: no budget is given, or the lowest ranks exceed one; the message says what is needed at least.
@@ -130,7 +130,7 @@ def budget(
         if not checks.is_real(limit) or not limit > 0:
             raise ValueError(f"budget got {kind}={limit!r}; expected a positive number.")
     parts = _parts(model, parts)
-    return filled(parts, limits, {"flash": flash_outside(model, parts)} if "flash" in limits else {})
+    return fill_budgets(parts, limits, {"flash": flash_outside(model, parts)} if "flash" in limits else {})
 
 
 def scores(model: keras.Model, fraction: float = 0.5, parts: Parts | None = None) -> Ranks:
@@ -146,9 +146,9 @@ def scores(model: keras.Model, fraction: float = 0.5, parts: Parts | None = None
 
     Args:
         model: trained.
-        fraction: of the ranks of all parts together, above 0 and at most 1; as many modes are kept, rounded up, and
-            at least one of each part.
-        parts: to choose ranks for; by default `parts_of(model)`.
+        fraction: the share of the ranks of all parts together, above 0 and at most 1; as many modes are kept, rounded
+            up, and at least one of each part.
+        parts: parts to choose ranks for; by default `parts_of(model)`.
 
     Raises:
         ValueError: `fraction` is not above 0 and at most 1.

@@ -30,11 +30,11 @@ def reduce(
         model: a functional or sequential model.
         ranks: modes to keep per channel, and ranks of matrices, by part name; parts that are left out stay as they are.
             A whole number is for all parts of `parts_of(model)`: the states, or in a model without any the matrices.
-        method: of reducing states, a key of `keras_s4.reduction.METHODS`.
+        method: the method of reducing states, a key of `keras_s4.reduction.METHODS`.
         data: inputs of the model, numpy: matrices then lose what matters least to their products on this data, and the
             method "input_weighted" can be chosen.
-        options: of the method, for example `horizon` of "finite_horizon", which is otherwise the length of the model's
-            sequences.
+        options: options of the method, for example `horizon` of "finite_horizon", which is otherwise the length of the
+            model's sequences.
 
     Raises:
         TypeError: no model.

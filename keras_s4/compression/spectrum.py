@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_s4.brief import Brief
-from keras_s4.compression.kept import Kept, grouped, kept_weights
+from keras_s4.compression.kept import Kept, group_by_reason, list_kept_weights
 from keras_s4.compression.parts import Part, parts_of
 
 KEPT = "kept as they are"
@@ -26,8 +26,8 @@ class Spectrum(Brief):
     """The parts of a model; printed, a table.
 
     Args:
-        parts: by name.
-        kept: what no rank of these parts changes.
+        parts: parts by name.
+        kept: constants that no rank of these parts changes.
     """
 
     parts: dict[str, Part]
@@ -60,7 +60,7 @@ class Spectrum(Brief):
         """What `keras_s4.plots.spectra` draws.
 
         Args:
-            ranks: that are kept, by part; by default all.
+            ranks: ranks that are kept, by part; by default all.
         """
         return {
             name: {
@@ -94,7 +94,7 @@ class Spectrum(Brief):
     def kept_text(self) -> str | None:
         """What stays as it is, a line for each reason; None if nothing does."""
         lines = []
-        for reason, items in grouped(self.kept):
+        for reason, items in group_by_reason(self.kept):
             names = [item.name for item in items[:_MOST_NAMES]]
             more = f" and {len(items) - _MOST_NAMES} more" if len(items) > _MOST_NAMES else ""
             lines.append(f"{', '.join(names)}{more}: {sum(item.flash for item in items):,} bytes; {reason}.")
@@ -109,4 +109,4 @@ class Spectrum(Brief):
 def spectrum(model: keras.Model, kinds: Collection[str] | None = None, data: Any = None) -> Spectrum:
     """The parts of a trained model, their spectra, and what stays as it is; the arguments are those of `parts_of`."""
     parts = parts_of(model, kinds, data)
-    return Spectrum(parts, kept_weights(model, parts))
+    return Spectrum(parts, list_kept_weights(model, parts))

@@ -28,7 +28,7 @@ class StatesPart(Part, Brief):
     """The states of one DSS layer. Its rank is the number of complex modes that every channel keeps.
 
     Args:
-        name: of the layer in the model, as `dss_layers` gives it.
+        name: the name of the layer in the model, as `dss_layers` gives it.
         system: the layer, discretised, `[H, N]`.
         length: steps of the sequences that the layer sees, if known: the horizon of finite-horizon truncation.
         power_spectrum: `[H, F]`, the mean power of the layer's inputs on F equally spaced frequencies from 0 to pi, if
@@ -108,18 +108,18 @@ class StatesPart(Part, Brief):
         Args:
             rank: 1 to N.
             method: a key of `keras_s4.reduction.METHODS`.
-            options: of the method. `horizon` defaults to `length`, `power_spectrum` to the measured one.
+            options: options of the method. `horizon` defaults to `length`, `power_spectrum` to the measured one.
 
         Raises:
             ValueError: the rank is out of range, or an option is neither given nor known.
         """
         self._check_rank(rank)
         known = {
-            "finite_horizon": ("horizon", self.length, "give horizon=... in steps"),
-            "input_weighted": ("power_spectrum", self.power_spectrum, "give data=... to measure it on"),
+            "horizon": (self.length, "give horizon=... in steps"),
+            "power_spectrum": (self.power_spectrum, "give data=... to measure it on"),
         }
-        if method in known:
-            option, value, remedy = known[method]
+        for option in set(known) & set(reduction.options_of(method)):
+            value, remedy = known[option]
             options.setdefault(option, value)
             if options[option] is None:
                 raise ValueError(

@@ -92,6 +92,8 @@ class Block(keras.layers.Layer):
 
     def compute_mask(self, inputs, previous_mask=None):
         """The mask as it is, where the output has the steps of the input."""
+        if previous_mask is None:
+            return None
         shape = self.compute_output_shape(inputs.shape)
         return previous_mask if len(shape) >= len(inputs.shape) and shape[1] == inputs.shape[1] else None
 

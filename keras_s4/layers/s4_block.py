@@ -23,9 +23,9 @@ class S4Block(Block):
         dss: N, complex modes per channel of the DSS layer, or a `DSS` layer whose configuration the block takes over.
         activation: between the DSS layer and the gated mixing of channels.
         dropout: fraction of channels that are zeroed, for a whole sequence at a time.
-        momentum: of the batch normalisation's moving averages.
-        value_rank: of the matrix of `value`, from 1 to H (see `LowRankDense`); None keeps it whole.
-        gate_rank: the same of `gate`.
+        momentum: the momentum of the batch normalisation's moving averages.
+        value_rank: the rank of the matrix of `value`, from 1 to H (see `LowRankDense`); None keeps it whole.
+        gate_rank: the rank of the matrix of `gate`.
 
     Input and output: `[B, L, H]`. Masked steps do not count in the normalisation, and are zeros to the DSS layer.
     """

@@ -4,7 +4,7 @@ from keras_s4.reduction.balanced import balanced_truncation, hankel_singular_val
 from keras_s4.reduction.finite_horizon import finite_horizon_truncation
 from keras_s4.reduction.h2 import h2_optimal
 from keras_s4.reduction.input_weighted import input_weighted_truncation
-from keras_s4.reduction.methods import METHODS, reduce
+from keras_s4.reduction.methods import METHODS, options_of, reduce
 from keras_s4.reduction.modal import modal_scores, modal_truncation
 from keras_s4.reduction.result import Reduction
 from keras_s4.reduction.singular_perturbation import singular_perturbation
@@ -19,6 +19,7 @@ __all__ = [
     "input_weighted_truncation",
     "modal_scores",
     "modal_truncation",
+    "options_of",
     "reduce",
     "singular_perturbation",
 ]

@@ -45,18 +45,26 @@ def reduce(system: DiagonalSystem, rank: int | np.ndarray, method: str = "balanc
         ValueError: if there is no such method, for options that it needs and did not get or does not have, and for what
             the method itself refuses.
     """
-    if method not in METHODS:
-        raise ValueError(f"Received method={method!r}; expected one of {', '.join(map(repr, METHODS))}.")
-    function = METHODS[method]
-    parameters = list(inspect.signature(function).parameters.values())[2:]
-    known = [item.name for item in parameters]
+    known = options_of(method)
     unknown = [name for name in options if name not in known]
     if unknown:
         has = f"its options are {', '.join(known)}" if known else "it has no options"
         raise ValueError(f"Received {', '.join(unknown)} for method {method!r}; {has}.")
-    missing = [item.name for item in parameters if item.default is item.empty and item.name not in options]
+    missing = [name for name, is_needed in known.items() if is_needed and name not in options]
     if missing:
         raise ValueError(
             f"Method {method!r} needs {', '.join(missing)}; pass {', '.join(f'{m}=...' for m in missing)}."
         )
-    return function(system, rank, **options)
+    return METHODS[method](system, rank, **options)
+
+
+def options_of(method: str) -> dict[str, bool]:
+    """What a method takes beside a system and a rank, and whether it must be given.
+
+    Raises:
+        ValueError: if there is no such method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"Received method={method!r}; expected one of {', '.join(map(repr, METHODS))}.")
+    parameters = list(inspect.signature(METHODS[method]).parameters.values())[2:]
+    return {item.name: item.default is item.empty for item in parameters}

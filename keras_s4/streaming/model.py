@@ -15,7 +15,8 @@ from keras_s4.streaming.compiled import compiled
 from keras_s4.streaming.network import Network
 from keras_s4.streaming.plan import plan_of
 from keras_s4.streaming.streamer import STEP_MODE
-from keras_s4.surgery.graph import as_numbered, input_names
+from keras_s4.surgery.calls import input_names
+from keras_s4.surgery.graph import as_numbered
 from keras_s4.surgery.padding import padding_of, places_of_real_steps, take_steps
 from keras_s4.surgery.padding_proof import Proof, trial_data
 

@@ -17,7 +17,7 @@ class Call:
 
     Attributes:
         operation: the layer or operation.
-        arguments: by name; tensors are `keras.KerasTensor`s.
+        arguments: values by name; tensors are `keras.KerasTensor`s.
         outputs: the tensors that it gives.
     """
 
@@ -42,7 +42,7 @@ class Calls:
     """A functional model as its calls.
 
     Attributes:
-        calls: in an order in which they can be made.
+        calls: all calls, in an order in which they can be made.
         inputs: tensors, in the order of `model.inputs`.
         outputs: tensors, in the order in which the model describes them.
     """

@@ -40,7 +40,7 @@ def clone(
     A layer that is shared, also by models inside of the model, is shared in the copy.
 
     Args:
-        model: built, functional or sequential.
+        model: a built model, functional or sequential.
         changes: other arguments of layers, by their paths as `layers_by_path` gives them.
         inputs: `keras.Input`s in place of the model's own, or None.
         replacements: new layers that stand in for layers of the model, by those layers' paths; they take over the
@@ -80,7 +80,7 @@ class _Copies:
     """Copies layers without their weights, each once.
 
     Args:
-        layers: of the model by path.
+        layers: the layers of the model by path.
         changes: see `clone`.
         replacements: see `clone`.
     """
@@ -99,10 +99,10 @@ class _Copies:
     def __call__(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         """The copy of a layer, or of an operation between layers."""
         if id(layer) not in self._copies:
-            self._copies[id(layer)] = self._copied(layer, self._paths.get(id(layer), ""))
+            self._copies[id(layer)] = self._copy(layer, self._paths.get(id(layer), ""))
         return self._copies[id(layer)]
 
-    def _copied(self, layer, path: str):
+    def _copy(self, layer, path: str):
         if path in self._replacements:
             return self._replacements[path]
         if is_graph(layer):
@@ -116,7 +116,7 @@ class _Copies:
             return self._copy_block(layer, path, config)
         inside = [self(inner) for inner in sublayers(layer).values()]
         if not inside:
-            return _made_from(config, layer)
+            return _make_from(config, layer)
         config = {name: value for name, value in config.items() if name not in INSIDE}
         if isinstance(layer, keras.layers.Bidirectional):  # which makes a forward layer of its own, like the one given
             return keras.layers.Bidirectional(inside[0], backward_layer=inside[1], **config)
@@ -137,7 +137,7 @@ class _Copies:
                 f"Block {block.name!r} ({type(block).__name__}) cannot be copied with other sublayers "
                 f"({', '.join(others)}): let its __init__ take **kwargs, and hand them to super().__init__."
             )
-        return _made_from(
+        return _make_from(
             {**config, "sublayers": {**config.get("sublayers", {}), **others}} if others else config, block
         )
 
@@ -156,7 +156,7 @@ def _config_of(layer: keras.layers.Layer) -> dict[str, Any]:
         ) from None
 
 
-def _made_from(config: dict[str, Any], original: keras.layers.Layer) -> keras.layers.Layer:
+def _make_from(config: dict[str, Any], original: keras.layers.Layer) -> keras.layers.Layer:
     """A layer of a configuration. What the class does not take of the arguments that all layers have, it gets after."""
     if not _takes_any(type(original)):
         taken = set(inspect.signature(type(original).__init__).parameters)

@@ -72,8 +72,8 @@ def walk(
     Args:
         outer: a model or block.
         call: gets the path of a layer, "outer/inner/dense", the layer, which is no model or block, and its inputs.
-        inputs: of the model.
-        prefix: in front of all paths.
+        inputs: the inputs of the model.
+        prefix: text in front of all paths.
 
     Raises:
         ValueError: see `graph_of` and `Graph.run`.

@@ -81,7 +81,7 @@ class ConvolutionMoment(Moment):
     """The same of a convolution over time, whose rows are the windows that the kernel is laid on.
 
     Args:
-        layer: built, `keras.layers.Conv1D` or `LowRankConv1D`.
+        layer: a built layer, `keras.layers.Conv1D` or `LowRankConv1D`.
     """
 
     def __init__(self, layer: keras.layers.Layer):
@@ -114,7 +114,7 @@ class RecurrentMoments(CellMoments):
     """The same of a recurrent layer.
 
     Args:
-        layer: built.
+        layer: a built layer.
     """
 
     def __init__(self, layer: keras.layers.RNN):
@@ -152,8 +152,8 @@ def measure(model: keras.Model, meters: Mapping[str, Meter], data: Any) -> None:
     A layer that is called several times is measured at every call. A model of a fixed batch size reads whole batches.
 
     Args:
-        model: built, functional or sequential; it is not changed.
-        meters: by the layers' paths, as `dss_layers` and `matrix_layers` give them.
+        model: a built model, functional or sequential; it is not changed.
+        meters: meters by the layers' paths, as `dss_layers` and `matrix_layers` give them.
         data: inputs of the model, numpy.
 
     Raises:

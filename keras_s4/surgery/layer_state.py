@@ -33,7 +33,7 @@ def copy_state(
     Layers of different classes, or with weights of other shapes, share the weights whose names and shapes are equal.
 
     Args:
-        source: built.
+        source: a built layer.
         target: a copy of it, or what stands in its place.
         changed: identities (`id`) of layers in `source` whose copies have other arguments; their attributes stay.
         equal_shapes: whether both see inputs of the same shape; otherwise whole numbers, which may be sizes, stay.
@@ -161,7 +161,7 @@ def _copy_attributes(old: keras.layers.Layer, new: keras.layers.Layer, equal_sha
         if name in _attributes_of_keras() or not _is_plain(value):
             continue
         if _is_plain(present) and not _equal(value, present) and (equal_shapes or not _may_be_sizes(value)):
-            setattr(new, name, _copied(value))
+            setattr(new, name, _copy_value(value))
 
 
 def _copy_variables(old: Any, new: Any) -> None:
@@ -203,12 +203,12 @@ def _is_tensor(value: Any) -> bool:
     return True
 
 
-def _copied(value: Any) -> Any:
+def _copy_value(value: Any) -> Any:
     """Not by `copy.deepcopy`: the lists and dicts of a layer are wrapped, and know the layer."""
     if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
+        return {key: _copy_value(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map(_copied, value)) if type(value) in (list, tuple) else list(map(_copied, value))
+        return type(value)(map(_copy_value, value)) if type(value) in (list, tuple) else list(map(_copy_value, value))
     if keras.ops.is_tensor(value):
         return keras.ops.convert_to_tensor(_as_array(value))
     return value.copy() if isinstance(value, np.ndarray) else value

@@ -29,10 +29,10 @@ class Padding:
     """The mask that a model makes of its inputs.
 
     Args:
-        model: one that makes a mask; see `padding_of`.
+        model: a model that makes a mask; see `padding_of`.
 
     Attributes:
-        model: the same.
+        model: the model.
     """
 
     def __init__(self, model: keras.Model):
@@ -47,7 +47,7 @@ class Padding:
         """The mask, bool `[B, L]`, False at padded steps, by the layers' own computation; None if they make none.
 
         Args:
-            inputs: of the model, `[B, L, ...]`; tensors of a graph under construction as well.
+            inputs: the inputs of the model, `[B, L, ...]`; tensors of a graph under construction as well.
         """
         if self._arguments is None:
             return _first_mask(self.model, inputs)
@@ -59,14 +59,14 @@ class Padding:
         Raises:
             ValueError: layers are called with different masks, or the mask is not one of the inputs' steps.
         """
-        masks = [self._checked_mask(as_tensors(self.model, part)) for part in _batches(arrays, BATCH_SIZE)]
+        masks = [self._check_mask(as_tensors(self.model, part)) for part in _batches(arrays, BATCH_SIZE)]
         return np.concatenate(masks)
 
     def real_steps(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Which steps of sequences are real, bool `[B, L]`.
 
         Args:
-            arrays: for each input of the model `[B, L, ...]`.
+            arrays: an array for each input of the model, `[B, L, ...]`.
 
         Raises:
             ValueError: sequences that are padding throughout, layers that are called with different masks, or a mask
@@ -81,7 +81,7 @@ class Padding:
             )
         return mask
 
-    def _checked_mask(self, inputs: list[Tensor]) -> np.ndarray:
+    def _check_mask(self, inputs: list[Tensor]) -> np.ndarray:
         mask = keras.ops.convert_to_numpy(self.mask(inputs)).astype(bool)
         steps = inputs[0].shape[1]
         if mask.shape[1] != steps:
@@ -108,7 +108,7 @@ def padding_of(model: keras.Model) -> Padding | None:
     """The padding of a model; None for a model that makes no mask.
 
     Args:
-        model: built, functional or sequential.
+        model: a built model, functional or sequential.
     """
     if not may_mask(model):
         return None
@@ -172,7 +172,7 @@ def call_layers(model: keras.Model, inputs: list[Tensor], watch=lambda layer, in
     """The outputs of a model from its layers one by one, those of nested models as well; sequences of any length.
 
     Args:
-        model: built, functional or sequential.
+        model: a built model, functional or sequential.
         inputs: tensors `[B, L, ...]`.
         watch: is shown each layer that is no model or block, its inputs and its outputs.
     """

@@ -19,7 +19,7 @@ def layers_by_path(model: keras.Model) -> Layers:
     DSSCell. A layer that is shared has the path at which it comes first.
 
     Args:
-        model: built.
+        model: a built model.
 
     Returns:
         Layers by path: "head", "block_1/dss", "outer/inner/dense", "rnn/gru_cell", "bidirectional/forward_gru".

@@ -100,5 +100,5 @@ def test_refusals(classifier, data):
     with pytest.raises(ValueError, match="got no sequence"):
         error_bound(classifier, classifier, data[:0])
     gru = keras.Sequential([keras.Input((5, 2)), keras.layers.GRU(3)])
-    with pytest.raises(ValueError, match=r"no rule for GRU.*it knows.*DSS.*S4Block"):
+    with pytest.raises(ValueError, match=r"no rule for GRU.*it knows.*DSS.*, and models and blocks of these"):
         error_bound(gru, gru, data[:, :5, :2])

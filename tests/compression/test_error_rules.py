@@ -152,7 +152,7 @@ def test_what_has_no_rule_is_named_before_the_work(layers, message, monkeypatch)
 def test_integers_of_keras_are_refused():
     model = keras.Sequential([keras.Input((LENGTH, FEATURES)), S4Block(4), L.Dense(3)])
     model.layers[0].value.quantize("int8")
-    with pytest.raises(ValueError, match=r"S4Block .* Keras has quantised its weights \(int8\)"):
+    with pytest.raises(ValueError, match=r"Dense 'value' .* Keras has quantised its weights \(int8\)"):
         keras_s4.error_bound(model, model, DATA)
 
 

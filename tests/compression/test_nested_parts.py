@@ -10,7 +10,7 @@ import keras_s4
 from keras_s4 import ranks
 from keras_s4.compression.budgets import flash_outside
 from keras_s4.compression.callbacks import HardLowRank, weight_matrices
-from keras_s4.compression.kept import VECTORS, kept_weights
+from keras_s4.compression.kept import VECTORS, list_kept_weights
 from keras_s4.compression.matrices import matrix_layers, owner_of
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.parts import KINDS, parts_of
@@ -168,9 +168,9 @@ def test_data_reaches_both_directions_and_the_dss_layer_inside_a_cell(nested):
 def test_bytes_of_parts_and_of_what_is_kept_are_those_of_the_whole_model(nested):
     for kinds in (None, "matrix", KINDS):
         chosen = parts_of(nested, kinds)
-        kept = kept_weights(nested, chosen)
+        kept = list_kept_weights(nested, chosen)
         assert sum(item.flash for item in kept) == flash_outside(nested, chosen)
-    names = [item.name for item in kept_weights(nested, parts_of(nested))]
+    names = [item.name for item in list_kept_weights(nested, parts_of(nested))]
     assert set(names) == {name for name in SHAPES if not name.endswith("dss")} | {VECTORS}
     least = flash_outside(nested, chosen) + sum(part.cost(part.choices[0]).flash for part in chosen.values())
     with pytest.raises(ValueError, match=rf"already takes {least} .*, {flash_outside(nested, chosen)} of them outside"):

@@ -17,8 +17,8 @@ from keras_s4.compression.fingerprints import model_digest
 from keras_s4.compression.metrics import accuracy_on
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.parts import parts_of
-from keras_s4.compression.rank_search import bisection, individual_ranks, scan
-from keras_s4.compression.rank_tuning import rank_tuning, tuned
+from keras_s4.compression.rank_search import bisection, scan, search_each_part
+from keras_s4.compression.rank_tuning import rank_tuning, tune_ranks
 
 
 def parts_of_sizes(*sizes, **named):
@@ -44,7 +44,7 @@ def test_bisection_finds_what_a_scan_finds_where_the_metric_rises_with_the_rank(
         return metrics[ranks["part 0"] - 1]
 
     by_search = {
-        search: individual_ranks(parts, evaluations_of(parts, measure), target, search)
+        search: search_each_part(parts, evaluations_of(parts, measure), target, search)
         for search in ("bisection", "scan")
     }
     assert by_search["bisection"] == by_search["scan"]
@@ -76,8 +76,8 @@ def test_no_search_returns_a_choice_that_fails_whatever_the_metric_does(holding)
 def test_the_joint_model_holds_the_target_on_any_metric(sizes, seed, target):
     parts = parts_of_sizes(*sizes)
     measure = random_metric(parts, seed)
-    unpolished = tuned(parts, evaluations_of(parts, measure), target, polish=False)
-    polished = tuned(parts, evaluations_of(parts, measure), target)
+    unpolished = tune_ranks(parts, evaluations_of(parts, measure), target, polish=False)
+    polished = tune_ranks(parts, evaluations_of(parts, measure), target)
     for found in (unpolished, polished):
         assert measure(found.ranks) == found.joint.metric >= target
         assert all(measure({**whole(parts), name: rank}) >= target for name, rank in found.individual.items())
@@ -90,7 +90,7 @@ def test_parts_that_only_fail_together_are_repaired(needed):
     # no raise of one part shows any gain on the way there.
     parts = parts_of_sizes(16, 16, 16)
     evaluations = evaluations_of(parts, lambda ranks: float(sum(ranks.values()) >= needed))
-    found = tuned(parts, evaluations, relative_loss=0.0)
+    found = tune_ranks(parts, evaluations, relative_loss=0.0)
     assert found.individual == ({name: 1 for name in parts} if needed <= 33 else {name: needed - 32 for name in parts})
     assert sum(found.ranks.values()) == needed
     assert len(found.history) < 150
@@ -104,7 +104,7 @@ def test_the_repair_raises_where_a_byte_gains_most():
     def measure(ranks):  # each part may be halved alone, both together lose too much
         return 1.0 - 0.01 * ((4 - ranks["dear"]) + (4 - ranks["cheap"]))
 
-    found = tuned(parts, evaluations_of(parts, measure), relative_loss=0.0301)
+    found = tune_ranks(parts, evaluations_of(parts, measure), relative_loss=0.0301)
     assert found.individual == {"dear": 1, "cheap": 1}
     assert found.ranks == {"dear": 1, "cheap": 4}
 
@@ -122,21 +122,23 @@ def test_no_single_rank_of_a_polished_result_can_be_lowered(seed):
     def measure(ranks):
         return metrics[tuple(rank - 1 for rank in ranks.values())]
 
-    found = tuned(parts, evaluations_of(parts, measure), target=0.5)
+    found = tune_ranks(parts, evaluations_of(parts, measure), target=0.5)
     for name, rank in found.ranks.items():
         assert rank == 1 or measure({**found.ranks, name: rank - 1}) < 0.5
 
 
 def test_a_model_that_gives_nan_does_not_hold_the_target():
     parts = parts_of_sizes(8)
-    found = tuned(parts, evaluations_of(parts, lambda ranks: np.nan if ranks["part 0"] < 5 else 1.0), target=0.5)
+    found = tune_ranks(parts, evaluations_of(parts, lambda ranks: np.nan if ranks["part 0"] < 5 else 1.0), target=0.5)
     assert found.ranks == {"part 0": 5}
     json.dumps(found.figures(), allow_nan=False)
 
 
 def test_negative_metrics_lose_a_share_of_their_size():
     parts = parts_of_sizes(8)
-    found = tuned(parts, evaluations_of(parts, lambda ranks: -2.0 - 0.1 * (8 - ranks["part 0"])), relative_loss=0.1501)
+    found = tune_ranks(
+        parts, evaluations_of(parts, lambda ranks: -2.0 - 0.1 * (8 - ranks["part 0"])), relative_loss=0.1501
+    )
     assert found.ranks == {"part 0": 5}
 
 
@@ -161,11 +163,11 @@ def counted(measure, calls, last=None):
 def test_an_interrupted_search_goes_on_without_repeating_anything(tmp_path, last):
     parts = parts_of_sizes(12, 12, 12)
     measure = random_metric(parts, 3)
-    undisturbed = tuned(parts, evaluations_of(parts, measure), target=0.8)
+    undisturbed = tune_ranks(parts, evaluations_of(parts, measure), target=0.8)
     calls, path = [], tmp_path / "cache.json"
     with pytest.raises(StoppedError):
-        tuned(parts, evaluations_of(parts, counted(measure, calls, last), path=path), target=0.8)
-    resumed = tuned(parts, evaluations_of(parts, counted(measure, calls), path=path), target=0.8)
+        tune_ranks(parts, evaluations_of(parts, counted(measure, calls, last), path=path), target=0.8)
+    resumed = tune_ranks(parts, evaluations_of(parts, counted(measure, calls), path=path), target=0.8)
     assert len(calls) == len(set(calls)) == len(undisturbed.history)
     assert resumed.computed == len(calls) - last
     assert (resumed.ranks, resumed.history) == (undisturbed.ranks, undisturbed.history)
@@ -176,7 +178,7 @@ def test_another_target_uses_what_is_known(tmp_path):
     calls, path = [], tmp_path / "cache.json"
     measure = counted(lambda ranks: sum(ranks.values()) / 24, calls)
     for target in (0.9, 0.8, 0.9):
-        tuned(parts, evaluations_of(parts, measure, path=path), target=target)
+        tune_ranks(parts, evaluations_of(parts, measure, path=path), target=target)
     assert len(calls) == len(set(calls))
 
 
@@ -336,7 +338,7 @@ def test_a_cache_of_other_weights_or_data_is_refused(task, tmp_path):
 
 def test_result_as_table_figures_and_frontier():
     parts = parts_of_sizes(encoder=4, head=4)
-    found = tuned(parts, evaluations_of(parts, lambda ranks: sum(ranks.values()) / 8, outside=1000), target=0.7)
+    found = tune_ranks(parts, evaluations_of(parts, lambda ranks: sum(ranks.values()) / 8, outside=1000), target=0.7)
     text = str(found)
     assert re.search(r"encoder\s*│\s*4 │", text) and re.search(r"bytes\s*│\s*1,080 │", text)
     figures = json.loads(json.dumps(found.figures(), allow_nan=False))

@@ -63,7 +63,7 @@ def test_every_chooser_picks_among_the_choices_of_the_parts_given(parts, share):
         ranks.uniform(None, rank=1, parts=parts),
         ranks.energy(None, share, parts=parts),
         ranks.scores(None, share, parts=parts),
-        budgets.filled(parts, {"flash": limit}, {}),
+        budgets.fill_budgets(parts, {"flash": limit}, {}),
     ):
         assert chosen.keys() == parts.keys()
         assert all(rank in parts[name].choices for name, rank in chosen.items())
@@ -126,7 +126,7 @@ def test_budgets_are_never_exceeded_and_nothing_useful_is_left_undone(parts, fla
         least, most = total(parts, lowest, kind), total(parts, highest, kind)
         limits[kind] = int(least + share * (most - least)) + (outside if kind == "flash" else 0)
 
-    chosen = budgets.filled(parts, limits, {"flash": outside})
+    chosen = budgets.fill_budgets(parts, limits, {"flash": outside})
 
     def fits(ranks_):
         spent = {"flash": outside + total(parts, ranks_, "flash"), "ram": total(parts, ranks_, "ram")}
@@ -145,7 +145,7 @@ def test_budget_looks_beyond_a_poor_step_to_a_good_one_behind_it():
     steps = MadeUpPart(tuple(np.sqrt([0.6, 0.2, 0.2])), flash=(1, 9, 10))
     smooth = MadeUpPart(tuple(np.sqrt([0.7] + [0.03] * 10)), flash=tuple(range(1, 12)))
     parts = {"steps": steps, "smooth": smooth}
-    chosen = budgets.filled(parts, {"flash": 11}, {})
+    chosen = budgets.fill_budgets(parts, {"flash": 11}, {})
     assert chosen == {"steps": 3, "smooth": 1}
     assert kept_energy(parts, chosen) == best_energy(parts, 11)
     by_single_steps = {"steps": 1, "smooth": 10}
@@ -159,7 +159,7 @@ def test_budget_finds_the_optimum_of_concave_parts_with_equal_steps(limit):
     parts = {
         name: MadeUpPart(tuple(np.sort(generator.uniform(size=6))[::-1]), flash=tuple(range(1, 7))) for name in "abcd"
     }
-    chosen = budgets.filled(parts, {"flash": limit}, {})
+    chosen = budgets.fill_budgets(parts, {"flash": limit}, {})
     assert total(parts, chosen, "flash") == limit
     assert kept_energy(parts, chosen) == pytest.approx(best_energy(parts, limit), rel=1e-12)
 
@@ -170,19 +170,19 @@ def test_budget_saves_what_is_scarce():
         "flash": MadeUpPart(alike, flash=(1, 11, 21, 31, 41, 51), ram=(1, 2, 3, 4, 5, 6)),
         "ram": MadeUpPart(alike, flash=(1, 2, 3, 4, 5, 6), ram=(1, 11, 21, 31, 41, 51)),
     }
-    assert budgets.filled(parts, {"flash": 17, "ram": 1000}, {}) == {"flash": 2, "ram": 6}
-    assert budgets.filled(parts, {"flash": 1000, "ram": 17}, {}) == {"flash": 6, "ram": 2}
+    assert budgets.fill_budgets(parts, {"flash": 17, "ram": 1000}, {}) == {"flash": 2, "ram": 6}
+    assert budgets.fill_budgets(parts, {"flash": 1000, "ram": 17}, {}) == {"flash": 6, "ram": 2}
 
 
 def test_budget_does_not_mind_the_units_of_a_spectrum():
     values = np.array([1.0, 0.7, 0.4, 0.2, 0.1])
     parts = {"a": MadeUpPart(tuple(values)), "b": MadeUpPart(tuple(1e9 * values))}
-    assert budgets.filled(parts, {"flash": 60}, {}) == {"a": 3, "b": 3}
+    assert budgets.fill_budgets(parts, {"flash": 60}, {}) == {"a": 3, "b": 3}
 
 
 def test_budget_pays_nothing_for_what_gains_nothing():
     parts = {"zeros": MadeUpPart((1.0, 0.5, 0.0, 0.0))}
-    assert budgets.filled(parts, {"flash": 1000}, {}) == {"zeros": 2}
+    assert budgets.fill_budgets(parts, {"flash": 1000}, {}) == {"zeros": 2}
 
 
 def test_budget_counts_what_lies_outside_of_the_parts_given(trained_classifier):

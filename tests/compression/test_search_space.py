@@ -7,7 +7,14 @@ from search_models import matrix_model, windows
 from keras_s4.compression import parts_of
 from keras_s4.compression.search import RankHyperModel
 from keras_s4.compression.search.hypermodel import ranks_to_try
-from keras_s4.compression.search.scoring import check_budgets, direction_of, excess, measured, score, weight_bytes
+from keras_s4.compression.search.scoring import (
+    check_budgets,
+    direction_of,
+    excess,
+    measure_checked,
+    score,
+    weight_bytes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def test_any_tuner_of_keras_tuner_takes_the_hypermodel(model, tmp_path):
     tuner.oracle.verbose = 0
     tuner.search(*windows(8, 0), validation_data=windows(8, 1), epochs=1, verbose=0)
     (found,) = tuner.get_best_hyperparameters()
-    ranks, method = space.chosen(found)
+    ranks, method = space.read_ranks(found)
     assert set(ranks) == set(parts_of(model)) and method == "balanced"
     built = space.build(found)
     assert built.optimizer.iterations == 0
@@ -119,8 +126,8 @@ def test_weights_are_counted_without_those_that_only_training_needs():
 @pytest.mark.parametrize("found", [None, {}, {"bytes": "many"}, {"bytes": float("nan")}])
 def test_a_measure_must_give_numbers(found):
     with pytest.raises(ValueError, match="measure returned"):
-        measured(lambda model: found, None)
+        measure_checked(lambda model: found, None)
 
 
 def test_numbers_of_numpy_are_measures():
-    assert measured(lambda model: {"bytes": np.int64(3)}, None) == {"bytes": 3}
+    assert measure_checked(lambda model: {"bytes": np.int64(3)}, None) == {"bytes": 3}

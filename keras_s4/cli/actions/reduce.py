@@ -18,7 +18,7 @@ from keras_s4.cli.options import Kind, Method
 from keras_s4.compression import ranks
 from keras_s4.compression.error_bound import error_bound
 from keras_s4.compression.error_rules import over_time
-from keras_s4.compression.kept import kept_weights
+from keras_s4.compression.kept import list_kept_weights
 from keras_s4.compression.spectrum import KEPT
 from keras_s4.surgery.cloning import layer_at
 
@@ -53,7 +53,7 @@ def run(
     chosen = _choose_ranks(original, parts, *rule)
     reduced = compression.reduce(original, chosen, method.value, inputs)
     save_model(reduced, out)
-    found = compression.Spectrum(parts, kept_weights(original, parts))
+    found = compression.Spectrum(parts, list_kept_weights(original, parts))
     figures = _figures(original, reduced, found, chosen, method, inputs)
     write_json(json, figures)
     write_figure(figure, plots.spectra(found.curves(chosen)))

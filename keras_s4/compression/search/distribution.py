@@ -68,7 +68,7 @@ def lead(tuner: keras_tuner.Tuner, deadline: float) -> None:
     keras-tuner's own loop looks every 20 seconds, and waits forever for a worker that crashed.
 
     Args:
-        tuner: of the chief.
+        tuner: the tuner of the chief.
         deadline: a time of `time.monotonic`.
 
     Raises:

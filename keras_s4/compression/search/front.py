@@ -22,7 +22,14 @@ from keras_s4.compression.search import distribution
 from keras_s4.compression.search.hypermodel import RankHyperModel
 from keras_s4.compression.search.oracles import TUNERS, oracle_of
 from keras_s4.compression.search.result import FILES, TRIALS, SearchResult
-from keras_s4.compression.search.scoring import Measures, check_budgets, direction_of, excess, measured, weight_bytes
+from keras_s4.compression.search.scoring import (
+    Measures,
+    check_budgets,
+    direction_of,
+    excess,
+    measure_checked,
+    weight_bytes,
+)
 from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name
 from keras_s4.compression.search.tuner import Experiment, RankTuner, SearchStoppedError
 from keras_s4.samples import check_examples, is_several
@@ -74,28 +81,29 @@ def search(
         x: training inputs, as for `fit`.
         y: training targets.
         validation_data: inputs and targets that the metric is taken on. Not the data that the result is reported on.
-        folder: for the trials and the result: `search.json`, `search.txt`, `pareto.svg`, `pareto.png`.
+        folder: a folder for the trials and the result: `search.json`, `search.txt`, `pareto.svg`, `pareto.png`.
         budgets: the most that a model may take, by the names of `measure`: `{"tflite_bytes": 20_000}`. A trial over a
             budget is recorded, and ranked below all within them by how far it is over (see `scoring.score`).
-        measure: what a model takes, numbers by name, for example `functools.partial(keras_s4.tflite.measure,
-            representative_data=x)`. Without it, or if it raises NotImplementedError for the model, `weight_bytes`: one
-            byte a weight. The result says which.
+        measure: a function from a model to what it takes, numbers by name, for example
+            `functools.partial(keras_s4.tflite.measure, representative_data=x)`. Without it, or if it raises
+            NotImplementedError for the model, `weight_bytes`: one byte a weight. The result says which.
         metric: a name from `model.evaluate`; by default "accuracy" if the model has it, otherwise "loss".
         direction: "min" or "max"; by default known from the metric.
         tuner: "bayesian", "hyperband", "random" or "grid" of keras-tuner.
         trials: how many at most, repetitions not counted. With Hyperband every continued training is one. None, for
             "grid" alone, tries all.
-        epochs: of training in every trial; with Hyperband, of those that survive longest.
-        seed: of the proposals and of every training, at least 0.
-        parts: by name, whose ranks are searched; None for those of `parts_of(model)`.
-        methods: of reduction, to choose from.
+        epochs: epochs of training in every trial; with Hyperband, of those that survive longest.
+        seed: the seed of the proposals and of every training, at least 0.
+        parts: parts by name, whose ranks are searched; None for those of `parts_of(model)`.
+        methods: methods of reduction to choose from.
         choices: ranks to choose from in each part; see `RankHyperModel`.
-        learning_rate: of the training; by default as the model was compiled.
-        batch_size: of the training.
+        learning_rate: the learning rate of the training; by default as the model was compiled.
+        batch_size: sequences of a batch in training.
         retrain: trains a compiled model for a number of epochs, in place of `fit` on x and y.
         options: further arguments of `keras_s4.reduce`, by method.
-        check_first: also measure before training, and do not train what is over a budget. Right wherever the measures
-            follow from the shapes of a model and hardly from its weights: of a `.tflite`, some bytes in a thousand do.
+        check_first: whether to measure before training, and do not train what is over a budget. Right wherever the
+            measures follow from the shapes of a model and hardly from its weights: of a `.tflite`, some bytes in a
+            thousand do.
         time_limit: seconds after which no trial is begun, and a chief waits for its workers no longer.
         on_trial: called with every trial that this process ran, or found in the folder.
 
@@ -154,7 +162,7 @@ def search(
         model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=0)
 
     experiment = Experiment(space, retrain or fit, evaluate, measure, budgets, files, epochs, seed, check_first)
-    oracle = oracle_of(tuner, _declared(space), trials, epochs, seed)
+    oracle = oracle_of(tuner, _declare(space), trials, epochs, seed)
     oracle.deadline = deadline
     # One for each process: they share nothing there, and a late one cannot delete what another one needs.
     own = folder / ".keras-tuner" / distribution.tuner_id()
@@ -243,10 +251,10 @@ def _measure(model: keras.Model, measure: Measure | None) -> tuple[Measure, str,
     """The function that measures, what it is called in the result, and what the model itself takes."""
     if measure is not None:
         try:
-            return measure, "measure", measured(measure, model)
+            return measure, "measure", measure_checked(measure, model)
         except NotImplementedError as error:
             warnings.warn(f"The search measures weight_bytes, because measure cannot: {error}", stacklevel=3)
-    return weight_bytes, "weights", measured(weight_bytes, model)
+    return weight_bytes, "weights", measure_checked(weight_bytes, model)
 
 
 def _record_original(
@@ -261,7 +269,7 @@ def _record_original(
         files.write(Trial(space.full_ranks, "", 0, metric, measures, over, seconds=0.0, finished=0.0))
 
 
-def _declared(space: RankHyperModel) -> keras_tuner.HyperParameters:
+def _declare(space: RankHyperModel) -> keras_tuner.HyperParameters:
     hyperparameters = keras_tuner.HyperParameters()
     space.declare_hyperparameters(hyperparameters)
     return hyperparameters

@@ -26,11 +26,11 @@ class RankHyperModel(keras_tuner.HyperModel):
 
     Args:
         model: trained and compiled, functional or sequential.
-        parts: by name, those whose ranks are searched, the others staying as they are; None for `parts_of(model)`.
+        parts: parts by name whose ranks are searched, the others staying as they are; None for `parts_of(model)`.
         methods: names from `keras_s4.reduction.METHODS`; they concern the states alone.
         choices: how many ranks of each part to choose from at most, evenly spaced on a logarithmic scale up to the full
             rank; or the ranks themselves by part name, parts left out having 8.
-        learning_rate: of the reduced models; by default as the model was compiled.
+        learning_rate: the learning rate of the reduced models; by default as the model was compiled.
         options: further arguments of `keras_s4.reduce` by method: `{"finite_horizon": {"horizon": 100}}`.
 
     Raises:
@@ -61,9 +61,9 @@ class RankHyperModel(keras_tuner.HyperModel):
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         """Adds the ranks and the method to a space."""
-        self.chosen(hp)
+        self.read_ranks(hp)
 
-    def chosen(self, hp: keras_tuner.HyperParameters) -> tuple[dict[str, int], str]:
+    def read_ranks(self, hp: keras_tuner.HyperParameters) -> tuple[dict[str, int], str]:
         """The ranks by part name, and the method, that hyperparameters stand for."""
         ranks = {name: int(hp.Choice(RANK + name, list(values))) for name, values in self.choices.items()}
         method = self.methods[0] if len(self.methods) == 1 else hp.Choice(METHOD, list(self.methods))
@@ -71,9 +71,9 @@ class RankHyperModel(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """The reduced model, compiled with a fresh optimizer."""
-        return self.reduced(*self.chosen(hp))
+        return self.reduce_model(*self.read_ranks(hp))
 
-    def reduced(self, ranks: dict[str, int], method: str) -> keras.Model:
+    def reduce_model(self, ranks: dict[str, int], method: str) -> keras.Model:
         """The same for given ranks."""
         model = reduce(self.model, ranks, method=method, **self.options.get(method, {}))
         if self.learning_rate is not None:

@@ -77,8 +77,8 @@ def oracle_of(
         tuner: one of `TUNERS`.
         space: the hyperparameters, each a `Choice`.
         trials: how many at most; None, for grid alone, for all.
-        epochs: that Hyperband trains its survivors for.
-        seed: at least 0.
+        epochs: epochs that Hyperband trains its survivors for.
+        seed: a whole number of at least 0.
     """
     # keras-tuner takes a seed of 0 for none. Failures are counted by `RankTuner`, which says what failed.
     settings = {"hyperparameters": space, "seed": seed + 1, "max_consecutive_failed_trials": 2**31}

@@ -26,10 +26,10 @@ class SearchResult(Brief):
     """The finished trials of a search; printed, a table.
 
     Args:
-        folder: of the search.
-        settings: what was searched, JSON-ready.
+        folder: the folder of the search.
+        settings: the description of the search, JSON-ready.
         original: the model before any reduction, as a trial of no epochs.
-        trials: in the order in which they ended.
+        trials: all trials, in the order in which they ended.
     """
 
     folder: Path
@@ -81,8 +81,8 @@ class SearchResult(Brief):
             raise ValueError("No trial of the search succeeded; the table says what went wrong.")
         nearest = min(sound, key=lambda trial: trial.excess)
         raise ValueError(
-            f"None of {len(self.trials)} trials is within {_listed(self.settings['budgets'])}. The nearest, "
-            f"{_listed(nearest.ranks)}, takes {_listed(nearest.measures)}; try lower ranks, or raise the budgets."
+            f"None of {len(self.trials)} trials is within {_in_words(self.settings['budgets'])}. The nearest, "
+            f"{_in_words(nearest.ranks)}, takes {_in_words(nearest.measures)}; try lower ranks, or raise the budgets."
         )
 
     def best_model(self, trial: Trial | None = None) -> keras.Model:
@@ -192,5 +192,5 @@ class SearchResult(Brief):
         return cost
 
 
-def _listed(values: dict[str, float]) -> str:
+def _in_words(values: dict[str, float]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())

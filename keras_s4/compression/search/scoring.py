@@ -76,7 +76,7 @@ def check_budgets(budgets: Mapping[str, float] | None, measures: Collection[str]
     return {name: _plain(limit) for name, limit in budgets.items()}
 
 
-def measured(measure: Callable[[keras.Model], Mapping[str, float]], model: keras.Model) -> Measures:
+def measure_checked(measure: Callable[[keras.Model], Mapping[str, float]], model: keras.Model) -> Measures:
     """What a measure says of a model, as plain numbers.
 
     Raises:

@@ -15,7 +15,7 @@ from keras_tuner.errors import FailedTrialError, FatalRuntimeError
 
 from keras_s4.compression.search.distribution import await_chief, role
 from keras_s4.compression.search.hypermodel import RankHyperModel
-from keras_s4.compression.search.scoring import Measures, excess, measured, score
+from keras_s4.compression.search.scoring import Measures, excess, measure_checked, score
 from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name
 
 # So many trials in a row may fail before the search does: an unlucky choice of ranks must not end it, a mistake must.
@@ -34,11 +34,11 @@ class Experiment:
         space: gives the reduced models.
         retrain: trains a model for a number of epochs.
         validate: the metric of a model.
-        measure: what a model takes.
+        measure: a function from a model to what it takes.
         budgets: limits by measure.
         folder: where trials are written.
-        epochs: of training after the reduction; Hyperband has its own for each trial.
-        seed: of every training, the same for all, so that trials differ by their ranks alone.
+        epochs: epochs of training after the reduction; Hyperband has its own for each trial.
+        seed: the seed of every training, the same for all, so that trials differ by their ranks alone.
         check_first: do not train a model that is over a budget already.
     """
 
@@ -59,7 +59,7 @@ class Experiment:
             OSError: it cannot be written.
             Exception: whatever went wrong in it, after that was recorded.
         """
-        ranks, method = self.space.chosen(hp)
+        ranks, method = self.space.read_ranks(hp)
         epochs, past_epochs = hp.values.get("tuner/epochs", self.epochs), hp.values.get("tuner/initial_epoch", 0)
         finished = self.folder.read(trial_name(ranks, method, epochs))
         if finished is not None and finished.error is None:
@@ -86,11 +86,11 @@ class Experiment:
         keras.utils.set_random_seed(self.seed)
         model = self._begin(ranks, method, past_epochs)
         if self.check_first and self.budgets:
-            measures = measured(self.measure, model)
+            measures = measure_checked(self.measure, model)
             if excess(measures, self.budgets) > 0.0:
                 return None, measures
         self.retrain(model, epochs - past_epochs)
-        metric, measures = self.validate(model), measured(self.measure, model)
+        metric, measures = self.validate(model), measure_checked(self.measure, model)
         if not math.isfinite(metric):
             raise ArithmeticError(f"the metric is {metric} after training; lower the learning rate")
         self.folder.save_model(trial_name(ranks, method, epochs), model)
@@ -101,7 +101,7 @@ class Experiment:
         past = self.folder.read(trial_name(ranks, method, past_epochs)) if past_epochs else None
         if past is not None and past.metric is not None:
             return self.folder.load_model(past.name)
-        return self.space.reduced(ranks, method)
+        return self.space.reduce_model(ranks, method)
 
 
 class RankTuner(keras_tuner.Tuner):
@@ -116,7 +116,7 @@ class RankTuner(keras_tuner.Tuner):
         oracle: proposes trials and minimises their score.
         experiment: runs them.
         direction: "min" or "max", of the metric.
-        directory: for keras-tuner's own files, of this process alone; overwritten.
+        directory: a folder for keras-tuner's own files, of this process alone; overwritten.
         on_trial: called with each trial that was run or found.
     """
 

@@ -21,21 +21,21 @@ class LowRankConv1D(LowRankWeights, keras.layers.Layer):
     Args:
         filters: size of the output at every step.
         kernel_size: steps that an output depends on.
-        rank: of the kernel, from 1 to the smaller side of its matrix.
+        rank: the rank of the kernel, from 1 to the smaller side of its matrix.
         strides: steps from one output to the next.
         padding: "valid", "same" or "causal".
         data_format: "channels_last" or "channels_first"; by default the one in the Keras configuration.
         dilation_rate: steps from one input of an output to the next.
         activation: None for none.
         use_bias: whether a bias is added.
-        kernel_initializer: of the full kernel `[kernel_size, F, filters]`; the factors start as its balanced truncated
-            singular value decomposition.
-        bias_initializer: of the bias.
+        kernel_initializer: the initializer of the full kernel `[kernel_size, F, filters]`; the factors start as its
+            balanced truncated singular value decomposition.
+        bias_initializer: the initializer of the bias.
         kernel_regularizer: applies to each factor; see `LowRankDense`.
-        bias_regularizer: of the bias.
-        activity_regularizer: of the output.
+        bias_regularizer: the regularizer of the bias.
+        activity_regularizer: the regularizer of the output.
         kernel_constraint: applies to each factor.
-        bias_constraint: of the bias.
+        bias_constraint: the constraint of the bias.
 
     Input: `[B, L, F]`. Output: `[B, T, filters]`, with T as in `keras.layers.Conv1D`.
 

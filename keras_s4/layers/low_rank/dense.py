@@ -19,18 +19,18 @@ class LowRankDense(LowRankWeights, keras.layers.Layer):
 
     Args:
         units: size of the output.
-        rank: of the kernel, from 1 to the smaller of F and units.
+        rank: the rank of the kernel, from 1 to the smaller of F and units.
         activation: None for none.
         use_bias: whether a bias is added.
-        kernel_initializer: of the full kernel; the factors start as its balanced truncated singular value
-            decomposition.
-        bias_initializer: of the bias.
+        kernel_initializer: the initializer of the full kernel; the factors start as its balanced truncated singular
+            value decomposition.
+        bias_initializer: the initializer of the bias.
         kernel_regularizer: applies to each factor. Half the L2 penalty of both factors bounds the nuclear norm of the
             kernel from above, and reaches it where they are balanced.
-        bias_regularizer: of the bias.
-        activity_regularizer: of the output.
+        bias_regularizer: the regularizer of the bias.
+        activity_regularizer: the regularizer of the output.
         kernel_constraint: applies to each factor.
-        bias_constraint: of the bias.
+        bias_constraint: the constraint of the bias.
 
     Input: `[B, ..., F]`. Output: `[B, ..., units]`.
 

@@ -55,8 +55,8 @@ class LowRankGRU(LowRankRNN):
 
     Args:
         units: size of the state and the output.
-        rank: of the input matrix `[F, 3 units]`, at most its smaller side; None keeps it whole.
-        recurrent_rank: of the recurrent matrix `[units, 3 units]`, at most units; None keeps it whole.
+        rank: the rank of the input matrix `[F, 3 units]`, at most its smaller side; None keeps it whole.
+        recurrent_rank: the rank of the recurrent matrix `[units, 3 units]`, at most units; None keeps it whole.
         kwargs: all other arguments of `keras.layers.GRU` but `use_cudnn`, with the same defaults. Kernel and recurrent
             initialisers are those of the full matrix; the factors start as its balanced truncated singular value
             decomposition. Regularisers and constraints of a factored matrix apply to each factor.

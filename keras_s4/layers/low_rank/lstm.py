@@ -61,8 +61,8 @@ class LowRankLSTM(LowRankRNN):
 
     Args:
         units: size of each state and the output.
-        rank: of the input matrix `[F, 4 units]`, at most its smaller side; None keeps it whole.
-        recurrent_rank: of the recurrent matrix `[units, 4 units]`, at most units; None keeps it whole.
+        rank: the rank of the input matrix `[F, 4 units]`, at most its smaller side; None keeps it whole.
+        recurrent_rank: the rank of the recurrent matrix `[units, 4 units]`, at most units; None keeps it whole.
         kwargs: all other arguments of `keras.layers.LSTM` but `use_cudnn`, with the same defaults. Kernel and recurrent
             initialisers are those of the full matrix; the factors start as its balanced truncated singular value
             decomposition. Regularisers and constraints of a factored matrix apply to each factor.

@@ -22,8 +22,8 @@ class LowRankCell(LowRankWeights):
 
     Args:
         units: size of the state and the output.
-        rank: of the input matrix `[F, gates * units]`, at most its smaller side; None keeps it whole.
-        recurrent_rank: of the recurrent matrix `[units, gates * units]`, at most units; None keeps it whole.
+        rank: the rank of the input matrix `[F, gates * units]`, at most its smaller side; None keeps it whole.
+        recurrent_rank: the rank of the recurrent matrix `[units, gates * units]`, at most units; None keeps it whole.
         kwargs: the other arguments of the Keras cell.
 
     Raises:
@@ -128,9 +128,9 @@ class LowRankRNN(keras.layers.RNN):
     """A layer that runs a cell of low rank over sequences, and is created with the arguments of its cell.
 
     Args:
-        units: as in the cell.
-        rank: as in the cell.
-        recurrent_rank: as in the cell.
+        units: the units of the cell.
+        rank: the rank of its input matrix.
+        recurrent_rank: the rank of its recurrent matrix.
         kwargs: the other arguments of the cell, and those of `keras.layers.RNN`.
     """
 

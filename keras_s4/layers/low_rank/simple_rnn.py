@@ -32,8 +32,8 @@ class LowRankSimpleRNN(LowRankRNN):
 
     Args:
         units: size of the state and the output.
-        rank: of the input matrix `[F, units]`, at most its smaller side; None keeps it whole.
-        recurrent_rank: of the recurrent matrix `[units, units]`, at most units; None keeps it whole.
+        rank: the rank of the input matrix `[F, units]`, at most its smaller side; None keeps it whole.
+        recurrent_rank: the rank of the recurrent matrix `[units, units]`, at most units; None keeps it whole.
         kwargs: all other arguments of `keras.layers.SimpleRNN`, with the same defaults. Kernel and recurrent
             initialisers are those of the full matrix; the factors start as its balanced truncated singular value
             decomposition. Regularisers and constraints of a factored matrix apply to each factor.

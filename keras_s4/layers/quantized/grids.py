@@ -52,7 +52,7 @@ class _TfmotQuantizer(keras.layers.Layer):
         self.quantizer = self._quantizer(_tfmot_quantizers())
         self.ends = self.quantizer.build(input_shape, "range", _Weights(self))
 
-    def _quantized(self, values, training: bool):
+    def _quantize(self, values, training: bool):
         """Rounds to the grid; gradients pass inside the range and stop outside."""
         ends = {name: variable.value for name, variable in self.ends.items()}
         rounded = self.quantizer(keras.ops.cast(values, "float32"), training=training, weights=ends)
@@ -93,7 +93,7 @@ class Grid(_TfmotQuantizer):
 
     def call(self, inputs):
         """The nearest values of the grid."""
-        return self._quantized(inputs, training=False)
+        return self._quantize(inputs, training=False)
 
     def get_config(self):
         """Every argument."""
@@ -113,7 +113,7 @@ class KernelGrid(_TfmotQuantizer):
 
     def call(self, inputs):
         """The nearest values of the grid."""
-        return self._quantized(inputs, training=True)
+        return self._quantize(inputs, training=True)
 
     @staticmethod
     def _quantizer(quantizers):

@@ -13,7 +13,7 @@ from keras_s4.dss.complex_pairs import ComplexPair
 POLE_SCALE = 2.0**-15
 
 
-def snapped(log_poles: ComplexPair) -> ComplexPair:
+def snap(log_poles: ComplexPair) -> ComplexPair:
     """Logarithms of the nearest poles with `pole - 1` on a grid of 2**-15 inside the unit circle.
 
     Args:

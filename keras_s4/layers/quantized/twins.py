@@ -17,7 +17,7 @@ from keras_s4.dss.modes import Modes
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.quantized.grids import Grid, KernelGrid
-from keras_s4.layers.quantized.snapping import POLE_SCALE, snapped
+from keras_s4.layers.quantized.snapping import POLE_SCALE, snap
 from keras_s4.systems import DiagonalSystem
 
 Ranges = Mapping[str, tuple[float, int]]
@@ -38,7 +38,7 @@ class QuantizedLayer:
             for point, (scale, zero_point) in self.ranges.items()
         }
 
-    def rounded(self, point: str, values):
+    def round_at(self, point: str, values):
         """Values on the grid of a point, or as they are where there is none."""
         return self.grids[point](values) if point in self.grids else values
 
@@ -62,7 +62,7 @@ class QuantizedActivation(QuantizedLayer, keras.layers.Activation):
 
     def call(self, inputs):
         """The rounded activation of the rounded input."""
-        return self.rounded("output", self.activation(self.rounded("rounded", inputs)))
+        return self.round_at("output", self.activation(self.round_at("rounded", inputs)))
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
@@ -79,7 +79,7 @@ class QuantizedDense(QuantizedLayer, keras.layers.Dense):
     def call(self, inputs, training=None):
         """`[B, ..., F]` to `[B, ..., units]`."""
         product = ops.matmul(inputs, ops.cast(self.kernel_grid(self.kernel), inputs.dtype))
-        return _finished(self, product)
+        return _finish(self, product)
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
@@ -97,8 +97,8 @@ class QuantizedLowRankDense(QuantizedLayer, LowRankDense):
     def call(self, inputs):
         """`[B, ..., F]` to `[B, ..., units]`."""
         left = ops.matmul(inputs, ops.cast(self.left_grid(self.kernel_left), inputs.dtype))
-        left = self.rounded("left/product", left)
-        return _finished(self, ops.matmul(left, ops.cast(self.right_grid(self.kernel_right), inputs.dtype)))
+        left = self.round_at("left/product", left)
+        return _finish(self, ops.matmul(left, ops.cast(self.right_grid(self.kernel_right), inputs.dtype)))
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
@@ -113,22 +113,22 @@ class SnappedDSS(QuantizedLayer, DSS):
     def call(self, inputs, initial_state=None, mask=None):
         """Convolution mode, see `DSS.call`."""
         result = super().call(inputs, initial_state, mask)
-        return (self.rounded("output", result[0]), result[1]) if self.return_state else self.rounded("output", result)
+        return (self.round_at("output", result[0]), result[1]) if self.return_state else self.round_at("output", result)
 
     def chunk(self, inputs, state):
         """Convolution mode for a piece of a stream, see `DSS.chunk`."""
         outputs, state = super().chunk(inputs, state)
-        return self.rounded("output", outputs), state
+        return self.round_at("output", outputs), state
 
     def step(self, inputs, state):
         """One step of the recurrence, see `DSS.step`."""
         outputs, state = super().step(inputs, state)
-        return self.rounded("output", outputs), state
+        return self.round_at("output", outputs), state
 
     def modes(self) -> Modes:
         """The discretised layer in tensors."""
         modes = super().modes()
-        return Modes(snapped(modes.log_poles), modes.gains, modes.weights, modes.feedthrough)
+        return Modes(snap(modes.log_poles), modes.gains, modes.weights, modes.feedthrough)
 
     def system(self) -> DiagonalSystem:
         """The discretised layer as a frozen float64 value, see `DSS.system`."""
@@ -158,14 +158,14 @@ def twin_of(layer: keras.layers.Layer, ranges: Ranges) -> keras.layers.Layer | N
     return TWINS[type(layer)].from_config({**config, "ranges": dict(ranges)})
 
 
-def _finished(layer, product):
+def _finish(layer, product):
     """What comes behind the product of a dense layer."""
     if layer.use_bias:
         product = product + ops.cast(layer.bias, product.dtype)
-    product = layer.rounded("product", product)
+    product = layer.round_at("product", product)
     if layer.activation is keras.activations.linear:
         return product
-    return layer.rounded("output", layer.activation(layer.rounded("rounded", product)))
+    return layer.round_at("output", layer.activation(layer.round_at("rounded", product)))
 
 
 def _on_the_grid(poles: np.ndarray) -> np.ndarray:
@@ -173,7 +173,7 @@ def _on_the_grid(poles: np.ndarray) -> np.ndarray:
     logs = np.log(np.where(poles == 0.0, 1e-12, poles))
     log_radius, angle = (
         ops.convert_to_numpy(part)
-        for part in snapped(tuple(ops.convert_to_tensor(part, "float64") for part in (logs.real, logs.imag)))
+        for part in snap(tuple(ops.convert_to_tensor(part, "float64") for part in (logs.real, logs.imag)))
     )
     values = np.exp(log_radius + 1j * angle)
     exact = 1.0 + np.rint((values - 1.0).real / POLE_SCALE) * POLE_SCALE
