@@ -215,7 +215,7 @@ class TestAgreeingScale:
     @pytest.mark.parametrize("type", ["int8", "int16"])
     def test_gives_one_multiplier_in_single_and_in_double_precision(self, type):
         random = np.random.default_rng(0)
-        draws = 10.0 ** random.uniform(-5, -1, (2000, 3)) * [1.0, 1.0, 10.0]
+        draws = 10.0 ** random.uniform(-5, -1, (800, 3)) * [1.0, 1.0, 10.0]
         # As for slopes: multipliers near a power of two, where mantissas jump.
         draws[::4, 0] = draws[::4, 2] / draws[::4, 1] * 2.0**-5
 
@@ -233,9 +233,9 @@ class TestAgreeingScale:
         assert growth.min() >= 1.0 - 2.0**-24 and growth.max() < 1.004
         before = [apart(scale_in, wanted, scale_out) for wanted, scale_in, scale_out in draws]
         after = [apart(ends[1], scale, ends[2]) for scale, ends in zip(scales, draws, strict=True)]
-        assert np.count_nonzero(before) > (1000 if type == "int8" else 50)
+        assert np.count_nonzero(before) > (400 if type == "int8" else 20)
         # A few scales have no partner; then 30 of 31 bits agree, and 15 of 15.
-        assert np.count_nonzero(after) <= (4 if type == "int8" else 0)
+        assert np.count_nonzero(after) <= (1 if type == "int8" else 0)
         assert max(after) < 16
 
     def test_leaves_powers_of_two_alone(self):
