@@ -26,6 +26,7 @@ def fit(model, *callbacks, epochs, **compiling):
     if not model.compiled:
         compiling = compiling or {"run_eagerly": True}
         model.compile(keras.optimizers.AdamW(0.01), "sparse_categorical_crossentropy", **compiling)
+        model.optimizer.build(model.trainable_variables)  # so that a step is traced once
     model.fit(x, y, epochs=epochs, batch_size=8, callbacks=list(callbacks), verbose=0)
     return x
 
