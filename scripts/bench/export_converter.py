@@ -98,9 +98,9 @@ class StreamedStep:
         """The `.tflite`, of "int8", "16x8" or "float32"."""
         import tensorflow as tf
 
-        from keras_s4.cli.console import quiet_start
+        from keras_s4.cli.console import start_quietly
 
-        with quiet_start():  # it asks for an argument that would leave the weights out of the file
+        with start_quietly():  # it asks for an argument that would leave the weights out of the file
             converter = tf.lite.TFLiteConverter.from_concrete_functions([self._function])
         if type != "float32":
             operators, ends = {
@@ -111,5 +111,5 @@ class StreamedStep:
             converter.representative_dataset = lambda: iter(self._steps)
             converter.target_spec.supported_ops = [operators]
             converter.inference_input_type = converter.inference_output_type = ends
-        with quiet_start():
+        with start_quietly():
             return converter.convert()

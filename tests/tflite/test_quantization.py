@@ -6,6 +6,7 @@ import keras_s4
 from keras_s4 import quantize_aware
 from keras_s4.layers.quantized import QuantizedDense, SnappedDSS
 from keras_s4.streaming import StreamingModel
+from keras_s4.surgery.paths import layers_by_path
 from keras_s4.tflite import convert
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.lowering import delta_form
@@ -66,7 +67,11 @@ def test_export_keeps_the_trained_ranges(aware, data):
     # Other data than the training's would choose other ranges.
     program = convert(aware, 0.5 * data[0][:5]).program
     tensors = {tensor.name: (tensor.scale, tensor.zero_point) for tensor in program.tensors() if tensor.data is None}
-    ranges = {f"{la.name}/{point}": value for la in aware.layers for point, value in getattr(la, "ranges", {}).items()}
+    ranges = {
+        f"{path}/{point}": value
+        for path, layer in layers_by_path(aware).items()
+        for point, value in getattr(layer, "ranges", {}).items()
+    }
     assert {"block_1/dss/output", "block_2/value/left/product", "block_1/gate/output"} <= set(ranges)
     assert {name: tensors[name] for name in ranges} == ranges
 
