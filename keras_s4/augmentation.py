@@ -6,7 +6,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_s4.checks import is_whole, number, shown, whole_number
+from keras_s4.checks import is_whole, number, quote, whole_number
 from keras_s4.recordings import Recordings
 
 # Left and right arm are mirror images: acceleration is a vector, angular velocity an axial one.
@@ -92,11 +92,11 @@ class RandomWindows(keras.utils.PyDataset):
         super().__init__(**kwargs)
         if not isinstance(recordings, Recordings):
             raise TypeError(
-                f"RandomWindows got recordings={shown(recordings)}; expected keras_s4.datasets.Recordings(signals, "
+                f"RandomWindows got recordings={quote(recordings)}; expected keras_s4.datasets.Recordings(signals, "
                 "labels, subjects)."
             )
         if not is_whole(length) or length < 2:
-            raise ValueError(f"RandomWindows got length={shown(length)}; expected windows of at least 2 steps.")
+            raise ValueError(f"RandomWindows got length={quote(length)}; expected windows of at least 2 steps.")
         batch_size = whole_number(batch_size, "RandomWindows got batch_size=")
         if windows is not None:
             windows = whole_number(windows, "RandomWindows got windows=")

@@ -41,7 +41,7 @@ def whole_number(value: Any, what: str, least: int = 1) -> int:
         ValueError: it is something else, or less.
     """
     if not is_whole(value) or value < least:
-        raise ValueError(f"{what}{shown(value)}; expected a whole number of at least {least}.")
+        raise ValueError(f"{what}{quote(value)}; expected a whole number of at least {least}.")
     return int(value)
 
 
@@ -56,7 +56,7 @@ def fraction(value: Any, what: str) -> float:
         ValueError: it is something else.
     """
     if not is_real(value) or not 0.0 < value <= 1.0:
-        raise ValueError(f"{what}{shown(value)}; expected a number above 0 and at most 1.")
+        raise ValueError(f"{what}{quote(value)}; expected a number above 0 and at most 1.")
     return float(value)
 
 
@@ -75,7 +75,7 @@ def number(value: Any, what: str, least: float = -math.inf, most: float = math.i
     if not is_real(value) or not math.isfinite(value) or not least <= value <= most:
         limits = {"at least": least, "at most": most}
         words = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
-        raise ValueError(f"{what}{shown(value)}; expected a finite number{f' of {words}' if words else ''}.")
+        raise ValueError(f"{what}{quote(value)}; expected a finite number{f' of {words}' if words else ''}.")
     return float(value)
 
 
@@ -91,7 +91,7 @@ def truth_value(value: Any, what: str) -> bool:
     """
     if is_truth_value(value):
         return bool(value)
-    raise ValueError(f"{what}{shown(value)}; expected True or False.")
+    raise ValueError(f"{what}{quote(value)}; expected True or False.")
 
 
 def choice(value: Any, what: str, choices: Iterable[str]) -> str:
@@ -107,7 +107,7 @@ def choice(value: Any, what: str, choices: Iterable[str]) -> str:
     """
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{what}{shown(value)}; expected one of {', '.join(map(repr, choices))}.")
+    raise ValueError(f"{what}{quote(value)}; expected one of {', '.join(map(repr, choices))}.")
 
 
 def check_model(model: Any, data: Any, who: str) -> None:
@@ -146,11 +146,11 @@ def check_parts(parts: Any, who: str) -> None:
     # Whatever has a spectrum and choices of ranks is a part.
     if not isinstance(parts, Mapping) or not all(hasattr(part, "choices") for part in parts.values()):
         raise TypeError(
-            f"{who} got parts={shown(parts)}; expected a dict of parts by name, as parts_of(model) gives it."
+            f"{who} got parts={quote(parts)}; expected a dict of parts by name, as parts_of(model) gives it."
         )
 
 
-def shown(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value in a message: as Python writes it, on one line, and not for pages."""
     text = " ".join(repr(value).split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({type(value).__name__})"

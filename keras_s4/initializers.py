@@ -148,7 +148,7 @@ def poles(identifier) -> keras.initializers.Initializer:
         ) from error
 
 
-def drawn(initializer: Callable, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+def draw(initializer: Callable, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Initial values as numbers, also where Keras traces the call in which a layer is built.
 
     Several weights can then be made of one draw. A tensor could not be kept for that: one of a traced function is of
@@ -169,12 +169,12 @@ def drawn(initializer: Callable, shape: tuple[int, ...], dtype: str) -> np.ndarr
         return keras.ops.convert_to_numpy(initializer(shape, dtype=dtype))
 
 
-def given(values: np.ndarray) -> Callable:
+def give(values: np.ndarray) -> Callable:
     """An initialiser of these values."""
     return lambda shape, dtype: keras.ops.convert_to_tensor(values, dtype)
 
 
-def drawn_poles(
+def draw_poles(
     initializer: keras.initializers.Initializer, shape: tuple[int, ...], dtype: str, layer_name: str
 ) -> np.ndarray:
     """Initial poles `[*shape]`, complex, drawn once for all the weights that are made of them.
@@ -182,7 +182,7 @@ def drawn_poles(
     Raises:
         ValueError: a real part is not negative; the message names the layer.
     """
-    pairs = drawn(initializer, (*shape, 2), dtype).astype(np.float64)
+    pairs = draw(initializer, (*shape, 2), dtype).astype(np.float64)
     real_parts = pairs[..., 0]
     if not np.all(real_parts < 0):
         raise LayerError(

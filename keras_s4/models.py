@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_s4.checks import choice, is_whole, number, shown, truth_value, whole_number
+from keras_s4.checks import choice, is_whole, number, quote, truth_value, whole_number
 from keras_s4.layers import DSS, LastStep, S4Block
 
 POOLINGS = {
@@ -213,14 +213,14 @@ def _body(
     """The inputs of a model, and what its last S4 block gives, `[B, L, H]`."""
     channels, states, blocks = _sizes(maker, channels=channels, states=states, blocks=blocks)
     if not isinstance(input_shape, (tuple, list)) or not all(size is None or is_whole(size) for size in input_shape):
-        raise ValueError(f"{maker} got input_shape={shown(input_shape)}; expected a tuple such as (steps, features).")
+        raise ValueError(f"{maker} got input_shape={quote(input_shape)}; expected a tuple such as (steps, features).")
     input_shape = tuple(None if size is None else int(size) for size in input_shape)
     truth_value(mask_zero, f"{maker} got mask_zero=")
     if mask_value is not None:
         number(mask_value, f"{maker} got mask_value=")
     if dss is not None and (not isinstance(dss, Mapping) or "state_size" in dss):
         raise ValueError(
-            f"{maker} got dss={shown(dss)}; expected a dict of arguments of DSS other than state_size, which is "
+            f"{maker} got dss={quote(dss)}; expected a dict of arguments of DSS other than state_size, which is "
             "`states`."
         )
     if vocabulary is None:

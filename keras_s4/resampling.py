@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.checks import check_model, is_real, shown
+from keras_s4.checks import check_model, is_real, quote
 from keras_s4.layers import DSS, Block, LastStep
 from keras_s4.streaming.plan import Effect, Flow, plan_call
 from keras_s4.streaming.streamer import STEP_MODE
@@ -38,7 +38,7 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     """
     check_model(model, rate, "at_rate")
     if not is_real(rate) or not 0.0 < rate < float("inf"):
-        raise ValueError(f"at_rate got rate={shown(rate)}; expected a positive number.")
+        raise ValueError(f"at_rate got rate={quote(rate)}; expected a positive number.")
     layers = dss_layers(model)
     if not layers:
         raise ValueError(f"Model {model.name!r} has no DSS layer, so nothing depends on a sampling rate.")

@@ -59,10 +59,12 @@ def check_examples(x: Any, y: Any, who: str) -> None:
     """
     if isinstance(x, Mapping) and not x:
         raise ValueError(f"{who} got x={{}}; expected an array for each input of the model, by name.")
-    inputs = {f"x{place}": len(real_array(array, f"{who} got x{place}")) for place, array in named(x)}
+    inputs = {f"x{place}": len(real_array(array, f"{who} got x{place}")) for place, array in name_arrays(x)}
     if is_several(y) and len(y) in inputs.values() and not all(len(array) == len(y) for array in y):
         y = np.asarray(y)  # a list of rows
-    targets = {} if y is None else {f"y{place}": _count(array, f"{who} got y{place}") for place, array in named(y)}
+    targets = (
+        {} if y is None else {f"y{place}": _count(array, f"{who} got y{place}") for place, array in name_arrays(y)}
+    )
     counts = {**inputs, **targets}
     if len(set(counts.values())) > 1 or 0 in counts.values():
         received = ", ".join(f"{count} of {name}" for name, count in counts.items())
@@ -85,7 +87,7 @@ def check_tokens(tokens: np.ndarray, vocabulary: int) -> None:
         )
 
 
-def named(values: Any) -> list[tuple[str, Any]]:
+def name_arrays(values: Any) -> list[tuple[str, Any]]:
     """The arrays of a dict or of a list of arrays, each with its place as in `['name']` or `[0]`; "" for an array."""
     if isinstance(values, Mapping):
         return [(f"[{name!r}]", array) for name, array in values.items()]

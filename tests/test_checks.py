@@ -190,8 +190,8 @@ def test_models_refuse(arguments, message):
 
 
 def test_values_in_messages_are_one_line():
-    assert checks.shown("a") == "'a'"
-    assert len(checks.shown(np.ones((20, 20)))) < 120 and checks.shown(np.ones((20, 20))).endswith("(ndarray)")
+    assert checks.quote("a") == "'a'"
+    assert len(checks.quote(np.ones((20, 20)))) < 120 and checks.quote(np.ones((20, 20))).endswith("(ndarray)")
 
 
 @pytest.mark.parametrize(("name", "value"), [("gain", -1.0), ("gain", np.nan), ("rotation", np.inf), ("windows", 2.5),

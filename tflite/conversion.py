@@ -101,7 +101,7 @@ def convert(
     sources = _encode_inputs(sources, builder)
     found = warnings_of(read, [signal for signal in sources if signal.tensor.type == "int16"], taken)
     results = plan.run(lambda call, inputs: lower_call(call, inputs, builder), sources)
-    results = [builder.settled(result, "nothing") for result in results]
+    results = [builder.settle(result, "nothing") for result in results]
     if padded is not None:
         padded.check(given)
     steps = plan.period if steps is None else steps

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from keras_s4.checks import shown
+from keras_s4.checks import quote
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.c99 import CRunner
 from keras_s4.tflite.c99.host import CompilerError, compiler
@@ -54,7 +54,7 @@ def choose_engine(engine: Engine | None, program: Program, tflite: bytes) -> Run
         case "emulator":
             return Emulator(program).run
     raise ValueError(
-        f"Received engine={shown(engine)}; expected one of {', '.join(map(repr, get_args(Engine)))}, or None."
+        f"Received engine={quote(engine)}; expected one of {', '.join(map(repr, get_args(Engine)))}, or None."
     )
 
 

@@ -18,7 +18,7 @@ from keras_s4.activation_names import activation_name
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model, choice
 from keras_s4.classes import known_class, own_methods
-from keras_s4.compression.error_rules import RULES, SIGMOID_SLOPE, Signal, over_time, refusal
+from keras_s4.compression.error_rules import RULES, SIGMOID_SLOPE, Deviation, over_time, refusal
 from keras_s4.compression.matrices import matrices_of
 from keras_s4.layers import DSS, LowRankConv1D, LowRankDense
 from keras_s4.samples import real_array
@@ -129,7 +129,7 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
     check_rules(model)
     check_data(model, data)
     propagation = _Propagation(reduced, local)
-    start = Signal(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
+    start = Deviation(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
     (end,) = walk(model, propagation.behind, [start])
     difference = reduced.predict(data, verbose=0) - model.predict(data, verbose=0)
     return ErrorBound(propagation.layers, end.error, over_time(difference.astype(np.float64)))
@@ -173,7 +173,7 @@ def _bounded_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str,
             yield path, node.layer
 
 
-def _rule_of(layer: keras.layers.Layer) -> Callable[..., Signal] | None:
+def _rule_of(layer: keras.layers.Layer) -> Callable[..., Deviation] | None:
     rules = {**_OWN_RULES, **RULES}
     kind = known_class(layer, rules)
     return None if kind is None or own_methods(layer, rules) else rules[kind]
@@ -192,7 +192,7 @@ class _Propagation:
         self.local = local
         self.layers: dict[str, tuple[float, float]] = {}
 
-    def behind(self, path: str, layer: keras.layers.Layer, inputs: list[Signal]) -> Signal:
+    def behind(self, path: str, layer: keras.layers.Layer, inputs: list[Deviation]) -> Deviation:
         """The signal behind a layer of the model."""
         if type(layer) is keras.layers.TimeDistributed:
             layer, path = layer.layer, f"{path}/{layer.layer.name}"
@@ -201,7 +201,7 @@ class _Propagation:
             return rule(self, layer, self.reduced[path], *inputs, name=path)
         return rule(layer, *inputs)
 
-    def _dss(self, layer: DSS, reduced: DSS, signal: Signal, name: str) -> Signal:
+    def _dss(self, layer: DSS, reduced: DSS, signal: Deviation, name: str) -> Deviation:
         layer.check_causal("be bounded")
         system, small = layer.system(), reduced.system()
         difference = small - system
@@ -213,7 +213,7 @@ class _Propagation:
         values = _filter(system.impulse_response(length), signal.values)
         return self._note_error(name, values, own, small.hinf_norm() * signal.error)
 
-    def _dense(self, layer, reduced, signal: Signal, name: str) -> Signal:
+    def _dense(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         (kernel, bias), (small, small_bias) = _affine(layer), _affine(reduced)
         steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
         own = np.sqrt(steps) * np.abs(small_bias - bias)
@@ -224,23 +224,23 @@ class _Propagation:
         behind = self._note_error(name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
         return _activate(name, layer.activation, behind)
 
-    def _normalization(self, layer, reduced, signal: Signal, name: str) -> Signal:
+    def _normalization(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         if layer.axis % signal.values.ndim != signal.values.ndim - 1:
             raise refusal(layer, "it does not work along the features")
         (gain, offset), (small, small_offset) = _gain_and_offset(layer), _gain_and_offset(reduced)
         steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
         own = np.abs(small - gain) * signal.norms + np.sqrt(steps) * np.abs(small_offset - offset)
-        return Signal(signal.values * gain + offset, own + np.abs(small) * signal.error)
+        return Deviation(signal.values * gain + offset, own + np.abs(small) * signal.error)
 
-    def _activation(self, layer, reduced, signal: Signal, name: str) -> Signal:
+    def _activation(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         return _activate(name, layer.activation, signal)
 
-    def _softmax(self, layer, reduced, signal: Signal, name: str) -> Signal:
+    def _softmax(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         if layer.axis not in (-1, signal.values.ndim - 1):
             raise refusal(layer, "it does not work along the features")
         return _activate(name, keras.activations.softmax, signal)
 
-    def _convolution(self, layer, reduced, signal: Signal, name: str) -> Signal:
+    def _convolution(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         """Each input meets every number of the kernel at most once."""
         if layer.data_format != "channels_last" or getattr(layer, "groups", 1) > 1:
             raise refusal(layer, "its channels are in groups, or its time comes last")
@@ -261,9 +261,9 @@ class _Propagation:
         behind = self._note_error(name, windows @ kernel + bias, own, signal.error @ gains(small))
         return _activate(name, layer.activation, behind)
 
-    def _note_error(self, name: str, values: np.ndarray, own: np.ndarray, passed: np.ndarray) -> Signal:
+    def _note_error(self, name: str, values: np.ndarray, own: np.ndarray, passed: np.ndarray) -> Deviation:
         """The signal behind a layer that may have been reduced; noted down if it was."""
-        signal = Signal(values, own + passed)
+        signal = Deviation(values, own + passed)
         size = np.maximum(np.linalg.norm(signal.norms, axis=1), np.finfo(float).tiny)
         relative = [float((np.linalg.norm(error, axis=1) / size).max()) for error in (own, signal.error)]
         if relative[0] > ROUNDING:
@@ -283,19 +283,19 @@ _OWN_RULES = {
 }
 
 
-def _activate(name: str, activation: Callable, signal: Signal) -> Signal:
+def _activate(name: str, activation: Callable, signal: Deviation) -> Deviation:
     kind = activation_name(activation)
     values = np.asarray(activation(keras.ops.convert_to_tensor(signal.values)), np.float64)
     if kind == "softmax":
         together = SOFTMAX_SLOPE * np.linalg.norm(signal.error, axis=-1, keepdims=True)
         steps = values.shape[1] if values.ndim == 3 else 1
-        return Signal(values, np.broadcast_to(np.minimum(together, math.sqrt(steps)), signal.error.shape), limit=1.0)
+        return Deviation(values, np.broadcast_to(np.minimum(together, math.sqrt(steps)), signal.error.shape), limit=1.0)
     if kind not in SLOPES:
         raise ValueError(
             f"error_bound does not know how steep the activation {kind!r} of layer {name!r} is; it knows softmax, "
             f"{', '.join(SLOPES)}."
         )
-    return Signal(values, SLOPES[kind] * signal.error, 1.0 if kind in AT_MOST_ONE else math.inf)
+    return Deviation(values, SLOPES[kind] * signal.error, 1.0 if kind in AT_MOST_ONE else math.inf)
 
 
 def _affine(layer) -> tuple[np.ndarray, np.ndarray]:

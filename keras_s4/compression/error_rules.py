@@ -14,7 +14,7 @@ from keras_s4.layers import GLU, LastStep
 
 
 @dataclasses.dataclass(frozen=True)
-class Signal:
+class Deviation:
     """A signal of the model, and how far that of the reduced model can be from it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Signal:
 
 
 SIGMOID_SLOPE = 0.25
-Rule = Callable[..., Signal]
+Rule = Callable[..., Deviation]
 
 
 def over_time(values: np.ndarray) -> np.ndarray:
@@ -47,23 +47,23 @@ def refusal(layer: keras.layers.Layer, reason: str) -> ValueError:
     return ValueError(f"error_bound cannot bound what {type(layer).__name__} {layer.name!r} does: {reason}.")
 
 
-def _pass_on(layer, signal: Signal) -> Signal:
+def _pass_on(layer, signal: Deviation) -> Deviation:
     return signal
 
 
-def _pass_on_unmasked(layer, signal: Signal) -> Signal:
+def _pass_on_unmasked(layer, signal: Deviation) -> Deviation:
     if np.any(np.all(signal.values == layer.mask_value, axis=-1)):
         raise refusal(layer, "the data has padded steps, which it masks; give sequences without padding")
     return signal
 
 
-def _look_up(layer, signal: Signal) -> Signal:
+def _look_up(layer, signal: Deviation) -> Deviation:
     if layer.mask_zero and np.any(signal.values == 0):
         raise refusal(layer, "the data has padded steps, which it masks; give sequences without padding")
-    return Signal(call_layer(layer, signal.values), np.zeros((len(signal.values), layer.output_dim)))
+    return Deviation(call_layer(layer, signal.values), np.zeros((len(signal.values), layer.output_dim)))
 
 
-def _scale(layer, signal: Signal) -> Signal:
+def _scale(layer, signal: Deviation) -> Deviation:
     if isinstance(layer, keras.layers.Rescaling):
         gain, offset = (np.asarray(number, np.float64) for number in (layer.scale, layer.offset))
     else:
@@ -76,19 +76,19 @@ def _scale(layer, signal: Signal) -> Signal:
     features = signal.values.shape[-1]
     if any(array.ndim > 1 or array.shape not in ((), (1,), (features,)) for array in (gain, offset)):
         raise refusal(layer, "its numbers are not one for each channel")
-    return Signal(signal.values * gain + offset, np.abs(gain) * signal.error)
+    return Deviation(signal.values * gain + offset, np.abs(gain) * signal.error)
 
 
-def _rectify(layer, signal: Signal) -> Signal:
+def _rectify(layer, signal: Deviation) -> Deviation:
     """All of them pass positive values on with slope 1, or less."""
     if getattr(layer, "threshold", 0.0):
         raise refusal(layer, "it jumps at its threshold")
     slope = next((getattr(layer, name) for name in ("negative_slope", "alpha") if hasattr(layer, name)), 0.0)
     steepest = max(1.0, float(np.abs(np.asarray(slope, np.float64)).max()))
-    return Signal(call_layer(layer, signal.values), steepest * signal.error)
+    return Deviation(call_layer(layer, signal.values), steepest * signal.error)
 
 
-def _normalize(layer, signal: Signal) -> Signal:
+def _normalize(layer, signal: Deviation) -> Deviation:
     """Of `u(z) = z / |z|` the difference `|u(z') - u(z)|` is at most `2 |z' - z| / |z|`; epsilon is part of `|z|`."""
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     if [axis % signal.values.ndim for axis in axes] != [signal.values.ndim - 1]:
@@ -106,76 +106,76 @@ def _normalize(layer, signal: Signal) -> Signal:
     if np.any((lengths == 0.0) & (total > 0.0)):
         raise refusal(layer, "some steps of the data are zero there, where any error may become as large as 1")
     error = 2.0 * total / np.maximum(lengths, np.finfo(float).tiny)
-    return Signal(call_layer(layer, signal.values), np.broadcast_to(error[:, None] * gain, signal.error.shape))
+    return Deviation(call_layer(layer, signal.values), np.broadcast_to(error[:, None] * gain, signal.error.shape))
 
 
-def _pool(layer, signal: Signal) -> Signal:
+def _pool(layer, signal: Deviation) -> Deviation:
     """Each sample is in so many windows, of which none gives more than its norm."""
     if layer.data_format != "channels_last":
         raise refusal(layer, "it puts time last")
     windows = math.ceil(layer.pool_size[0] / layer.strides[0])
-    return Signal(call_layer(layer, signal.values), math.sqrt(windows) * signal.error)
+    return Deviation(call_layer(layer, signal.values), math.sqrt(windows) * signal.error)
 
 
-def _cut(layer, signal: Signal) -> Signal:
+def _cut(layer, signal: Deviation) -> Deviation:
     """No sample differs by more than the norm over all of them; zeros that are put in do not differ."""
-    return Signal(call_layer(layer, signal.values), signal.error)
+    return Deviation(call_layer(layer, signal.values), signal.error)
 
 
-def _average_over_time(layer, signal: Signal) -> Signal:
-    return Signal(signal.values.mean(axis=1), signal.error / math.sqrt(signal.values.shape[1]))
+def _average_over_time(layer, signal: Deviation) -> Deviation:
+    return Deviation(signal.values.mean(axis=1), signal.error / math.sqrt(signal.values.shape[1]))
 
 
-def _reshape(layer, signal: Signal) -> Signal:
+def _reshape(layer, signal: Deviation) -> Deviation:
     values = call_layer(layer, signal.values)
     if values.shape == signal.values.shape and np.array_equal(values, signal.values.astype(keras.config.floatx())):
         return signal
     if isinstance(layer, keras.layers.Flatten) and layer.data_format == "channels_last" and signal.values.ndim == 3:
-        return Signal(signal.values.reshape(values.shape), np.tile(signal.error, (1, signal.values.shape[1])))
+        return Deviation(signal.values.reshape(values.shape), np.tile(signal.error, (1, signal.values.shape[1])))
     raise refusal(layer, "it moves values between time and channels")
 
 
-def _add(layer, *signals: Signal) -> Signal:
-    return Signal(sum(signal.values for signal in signals), sum(signal.error for signal in signals))
+def _add(layer, *signals: Deviation) -> Deviation:
+    return Deviation(sum(signal.values for signal in signals), sum(signal.error for signal in signals))
 
 
-def _average_inputs(layer, *signals: Signal) -> Signal:
+def _average_inputs(layer, *signals: Deviation) -> Deviation:
     total = _add(layer, *signals)
-    return Signal(total.values / len(signals), total.error / len(signals))
+    return Deviation(total.values / len(signals), total.error / len(signals))
 
 
-def _subtract(layer, first: Signal, second: Signal) -> Signal:
-    return Signal(first.values - second.values, first.error + second.error)
+def _subtract(layer, first: Deviation, second: Deviation) -> Deviation:
+    return Deviation(first.values - second.values, first.error + second.error)
 
 
-def _concatenate(layer, *signals: Signal) -> Signal:
+def _concatenate(layer, *signals: Deviation) -> Deviation:
     if layer.axis % signals[0].values.ndim != signals[0].values.ndim - 1:
         raise refusal(layer, "it does not join features")
-    return Signal(
+    return Deviation(
         *(np.concatenate(parts, axis=-1) for parts in zip(*((s.values, s.error) for s in signals), strict=True))
     )
 
 
-def _take_extreme(layer, *signals: Signal) -> Signal:
+def _take_extreme(layer, *signals: Deviation) -> Deviation:
     values = (np.maximum if isinstance(layer, keras.layers.Maximum) else np.minimum).reduce([s.values for s in signals])
-    return Signal(values, np.sqrt(sum(signal.error**2 for signal in signals)))
+    return Deviation(values, np.sqrt(sum(signal.error**2 for signal in signals)))
 
 
-def _multiply(layer, *signals: Signal) -> Signal:
+def _multiply(layer, *signals: Deviation) -> Deviation:
     return functools.reduce(_multiply_two, signals)
 
 
-def _multiply_two(first: Signal, second: Signal) -> Signal:
+def _multiply_two(first: Deviation, second: Deviation) -> Deviation:
     """`a' b' - a b = (a' - a) b' + a (b' - b)`, and no `b'` is further from `b` than the error, or beyond its limit."""
     largest = [np.abs(s.values).max(axis=1) if s.values.ndim == 3 else np.abs(s.values) for s in (first, second)]
     error = first.error * np.minimum(largest[1] + second.error, second.limit) + largest[0] * second.error
-    return Signal(first.values * second.values, error, first.limit * second.limit)
+    return Deviation(first.values * second.values, error, first.limit * second.limit)
 
 
-def _gate(layer, signal: Signal) -> Signal:
+def _gate(layer, signal: Deviation) -> Deviation:
     (value, logit), (value_error, logit_error) = (np.split(part, 2, axis=-1) for part in (signal.values, signal.error))
-    gate = Signal(1.0 / (1.0 + np.exp(-logit)), SIGMOID_SLOPE * logit_error, limit=1.0)
-    return _multiply_two(Signal(value, value_error), gate)
+    gate = Deviation(1.0 / (1.0 + np.exp(-logit)), SIGMOID_SLOPE * logit_error, limit=1.0)
+    return _multiply_two(Deviation(value, value_error), gate)
 
 
 def call_layer(layer: keras.layers.Layer, values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.checks import check_model, shown
+from keras_s4.checks import check_model, quote
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
 from keras_s4.compression.part import Cost, Part
 from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
@@ -115,7 +115,7 @@ def flash_bytes(weight: keras.Variable) -> int:
 def _check_kinds(kinds: Collection[str]) -> tuple[str, ...]:
     given = (kinds,) if isinstance(kinds, str) or not isinstance(kinds, Iterable) else tuple(kinds)
     if not given or not all(isinstance(kind, str) and kind in KINDS for kind in given):
-        raise ValueError(f"parts_of got kinds={shown(given)}; expected some of {', '.join(map(repr, KINDS))}.")
+        raise ValueError(f"parts_of got kinds={quote(given)}; expected some of {', '.join(map(repr, KINDS))}.")
     return given
 
 

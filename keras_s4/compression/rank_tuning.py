@@ -20,7 +20,7 @@ from rich.table import Table
 
 from keras_s4 import plots
 from keras_s4.brief import Brief
-from keras_s4.checks import check_model, check_parts, choice, is_real, shown
+from keras_s4.checks import check_model, check_parts, choice, is_real, quote
 from keras_s4.compression.budgets import flash_outside
 from keras_s4.compression.evaluations import Evaluation, Evaluations
 from keras_s4.compression.fingerprints import digest, model_digest
@@ -248,7 +248,7 @@ def _measure(
         try:
             return float(metric)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"evaluate returned {shown(metric)}; expected one number, higher is better.") from error
+            raise ValueError(f"evaluate returned {quote(metric)}; expected one number, higher is better.") from error
 
     return measure
 
@@ -302,14 +302,14 @@ def _bar(expected: int, progress: bool) -> Iterator[Callable[[Evaluation], None]
 def _check_arguments(evaluate: Any, target: float | None, relative_loss: float | None, search: str) -> None:
     if not callable(evaluate):
         raise ValueError(
-            f"rank_tuning got evaluate={shown(evaluate)}; expected a function of a model, such as accuracy_on(x, y)."
+            f"rank_tuning got evaluate={quote(evaluate)}; expected a function of a model, such as accuracy_on(x, y)."
         )
     if (target is None) == (relative_loss is None):
         raise ValueError(
             f"rank_tuning got target={target}, relative_loss={relative_loss}; give exactly one of the two."
         )
     if target is not None and not (is_real(target) and math.isfinite(target)):
-        raise ValueError(f"rank_tuning got target={shown(target)}; expected a finite number.")
+        raise ValueError(f"rank_tuning got target={quote(target)}; expected a finite number.")
     if relative_loss is not None and not (is_real(relative_loss) and 0.0 <= relative_loss < math.inf):
-        raise ValueError(f"rank_tuning got relative_loss={shown(relative_loss)}; expected a number of at least 0.")
+        raise ValueError(f"rank_tuning got relative_loss={quote(relative_loss)}; expected a number of at least 0.")
     choice(search, "rank_tuning got search=", SEARCHES)

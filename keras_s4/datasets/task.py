@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_s4.augmentation import ShuffledWindows
 from keras_s4.brief import Brief
-from keras_s4.checks import is_whole, shown
+from keras_s4.checks import is_whole, quote
 from keras_s4.recordings import Labelled, Recordings
 from keras_s4.scoring.heads import CLASSES, REGRESSION, Head
 
@@ -99,19 +99,19 @@ class Task(Brief):
     def __post_init__(self):
         if bool(self.classes) == bool(self.targets) or len(self.classes) == 1:
             raise ValueError(
-                f"Task {self.name!r} got classes={shown(self.classes)}, targets={shown(self.targets)}; expected the "
+                f"Task {self.name!r} got classes={quote(self.classes)}, targets={quote(self.targets)}; expected the "
                 "names of two or more classes, or of one or more targets."
             )
         for field in ("length", "hop"):
             value = getattr(self, field)
             if not is_whole(value) or value < 1:
                 raise ValueError(
-                    f"Task {self.name!r} got {field}={shown(value)}; expected a whole number of at least 1."
+                    f"Task {self.name!r} got {field}={quote(value)}; expected a whole number of at least 1."
                 )
         if not self.input_shape[1]:
-            raise ValueError(f"Task {self.name!r} got sensors={shown(self.sensors)}; expected one axis or more.")
+            raise ValueError(f"Task {self.name!r} got sensors={quote(self.sensors)}; expected one axis or more.")
         if self.rate is not None and not self.rate > 0:
-            raise ValueError(f"Task {self.name!r} got rate={shown(self.rate)}; expected steps a second, or None.")
+            raise ValueError(f"Task {self.name!r} got rate={quote(self.rate)}; expected steps a second, or None.")
 
     @property
     def input_shape(self) -> tuple[int, int]:

@@ -115,11 +115,11 @@ class DSS(keras.layers.Layer):
             self.training_length = dss_checks.training_length(self, inputs_shape)
         rows = self.channels * (2 if self.bidirectional else 1)
         shape = (rows, self.state_size) if self.per_channel_poles else (self.state_size,)
-        poles = initializers.drawn_poles(self.pole_initializer, shape, self.state_dtype, self.name)
+        poles = initializers.draw_poles(self.pole_initializer, shape, self.state_dtype, self.name)
         weights = {
-            "real_part": (shape, initializers.given(poles.real)),
-            "log_decay": (shape, initializers.given(np.log(-poles.real))),
-            "frequency": (shape, initializers.given(poles.imag)),
+            "real_part": (shape, initializers.give(poles.real)),
+            "log_decay": (shape, initializers.give(np.log(-poles.real))),
+            "frequency": (shape, initializers.give(poles.imag)),
             "log_time_step": ((rows,), self.time_step_initializer),
             "residues": ((rows, self.state_size, 2), self.residue_initializer),
             "feedthrough": ((rows,), self.feedthrough_initializer),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_s4.checks import is_truth_value, shown
+from keras_s4.checks import is_truth_value, quote
 from keras_s4.dss.discretization import METHODS
 from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
@@ -39,7 +39,7 @@ def check_arguments(layer: keras.layers.Layer) -> None:
     for name, (holds, expected) in checks.items():
         if not holds:
             value = layer.kernel_type if name == "kernel" else getattr(layer, name)
-            raise LayerError(f"DSS {layer.name!r} got {name}={shown(value)}; expected {expected}.")
+            raise LayerError(f"DSS {layer.name!r} got {name}={quote(value)}; expected {expected}.")
     if layer.return_state or layer.stateful:
         layer.check_causal("return or carry a state")
 

@@ -10,9 +10,9 @@ from keras_s4.reduction.gramians import GramianFactors, gramian_factors
 from keras_s4.reduction.realization import (
     Realization,
     blocks_of,
-    checked_rank,
+    check_rank,
     inverse_roots,
-    joined,
+    join,
     limited_spectrum,
 )
 from keras_s4.reduction.result import Reduction
@@ -49,7 +49,7 @@ def balanced_truncation(system: DiagonalSystem, rank: int | np.ndarray = 8) -> R
         (arXiv 2402.15993).
         Demmel 1999, Haut and Beylkin 2012: see :func:`keras_s4.reduction.gramians.gramian_factors`.
     """
-    checked_rank(rank, system)
+    check_rank(rank, system)
     return balanced_realization(system).truncate(rank)
 
 
@@ -74,7 +74,7 @@ def balanced_realization(
         factors_of: returns the factors of the Gramians to balance, of a system of some of the channels.
     """
     parts = [system.select(block) for block in blocks_of(system.channels)]
-    return joined(system, [_balanced(part, factors_of(part)) for part in parts])
+    return join(system, [_balanced(part, factors_of(part)) for part in parts])
 
 
 def _balanced(system: DiagonalSystem, factors: GramianFactors) -> Realization:

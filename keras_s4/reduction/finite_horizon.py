@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_s4.reduction.balanced import balanced_realization, balanced_truncation
 from keras_s4.reduction.gramians import GramianFactors, gramian_factors
-from keras_s4.reduction.realization import Realization, checked_rank, is_stable
+from keras_s4.reduction.realization import Realization, check_rank, is_stable
 from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
@@ -68,7 +68,7 @@ def finite_horizon_truncation(system: DiagonalSystem, rank: int | np.ndarray = 8
         Gawronski and Juang, Model reduction in limited time and frequency intervals, International Journal of Systems
         Science 21(2), 1990.
     """
-    rank, horizon = checked_rank(rank, system), _checked_horizon(horizon)
+    rank, horizon = check_rank(rank, system), _checked_horizon(horizon)
     balanced = balanced_realization(system, lambda part: finite_horizon_factors(part, horizon))
     realization = balanced.derived(_FiniteHorizonRealization, method="finite_horizon", bounded=False, horizon=horizon)
     reduction = realization.truncate(rank)

@@ -8,9 +8,9 @@ from keras_s4.reduction.gramians import GramianFactors, gramian_factors
 from keras_s4.reduction.realization import (
     Realization,
     blocks_of,
-    checked_rank,
+    check_rank,
     inverse_roots,
-    joined,
+    join,
     limited_spectrum,
 )
 from keras_s4.reduction.result import Reduction
@@ -54,10 +54,10 @@ def input_weighted_truncation(
         Enns, Model reduction with balanced realizations: an error bound and a frequency weighted generalization, IEEE
         Conference on Decision and Control, 1984.
     """
-    rank = checked_rank(rank, system)
+    rank = check_rank(rank, system)
     correlation = autocorrelation(_checked_power(power_spectrum, system))
     parts = [_weighted_realization(system.select(block), correlation[block]) for block in blocks_of(system.channels)]
-    return joined(system, parts).truncate(rank)
+    return join(system, parts).truncate(rank)
 
 
 def autocorrelation(power: np.ndarray) -> np.ndarray:

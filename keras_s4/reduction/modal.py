@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_s4.reduction.realization import checked_rank
+from keras_s4.reduction.realization import check_rank
 from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
@@ -33,7 +33,7 @@ def modal_truncation(system: DiagonalSystem, rank: int | np.ndarray = 8) -> Redu
         Gwak, Moon, Ko and Park, Layer-adaptive state pruning for deep state space models, NeurIPS 2024
         (arXiv 2411.02824), which compares such scores across layers.
     """
-    rank = checked_rank(rank, system)
+    rank = check_rank(rank, system)
     scores = modal_scores(system)
     width = rank.max(initial=1)
     best_first = np.argsort(-scores, axis=1, kind="stable")

@@ -60,7 +60,7 @@ class Realization(Brief):
 
     def truncate(self, rank: int | np.ndarray) -> Reduction:
         """Return the reduction to `rank` entries, see :func:`keras_s4.reduction.balanced_truncation`."""
-        rank = checked_rank(rank, self.system)
+        rank = check_rank(rank, self.system)
         whole = (~self.system.is_padding).sum(axis=1) <= rank
         result = _Result(self.system, rank.max())
         self._fill_truncated(np.flatnonzero(~whole), rank, result)
@@ -182,7 +182,7 @@ def blocks_of(channels: int, size: int = _BLOCK) -> list[slice]:
     return [slice(start, start + size) for start in range(0, max(channels, 1), size)]
 
 
-def joined(system: DiagonalSystem, parts: list[Realization]) -> Realization:
+def join(system: DiagonalSystem, parts: list[Realization]) -> Realization:
     """Return the realization of `system` from those of its blocks of channels."""
     names = [item.name for item in fields(parts[0]) if isinstance(getattr(parts[0], item.name), np.ndarray)]
     return replace(parts[0], system=system, **{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
@@ -226,7 +226,7 @@ def diagonalized(A: np.ndarray, B: np.ndarray, C: np.ndarray) -> tuple[np.ndarra
     return values.astype(np.complex128), residues.astype(np.complex128), kept.sum(axis=1)
 
 
-def checked_rank(rank: int | np.ndarray, system: DiagonalSystem) -> np.ndarray:
+def check_rank(rank: int | np.ndarray, system: DiagonalSystem) -> np.ndarray:
     """Return the rank of every channel [H], or raise a ValueError."""
     allowed = f"expected integers from 1 to {system.state_size}, the state size of the system"
     array = np.asarray(rank)

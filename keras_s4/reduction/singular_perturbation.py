@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.reduction.balanced import balanced_realization
-from keras_s4.reduction.realization import Realization, checked_rank, diagonalized, solved
+from keras_s4.reduction.realization import Realization, check_rank, diagonalized, solved
 from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
@@ -65,7 +65,7 @@ def singular_perturbation(system: DiagonalSystem, rank: int | np.ndarray = 8) ->
         Al-Saggaf and Franklin, Model reduction via balanced realizations: an extension and frequency weighting
         techniques, IEEE Transactions on Automatic Control 33(7), 1988 (discrete time).
     """
-    rank = checked_rank(rank, system)
+    rank = check_rank(rank, system)
     ahead = DiagonalSystem(system.poles, system.residues * system.poles, np.zeros(system.channels))
     balanced = balanced_realization(ahead)
     return balanced.derived(_PerturbedRealization, method="singular_perturbation", system=system).truncate(rank)

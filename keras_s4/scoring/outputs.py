@@ -96,7 +96,7 @@ def by_output(names: Sequence[str], values: Any, what: str, partial: bool = Fals
     return {name: values if index == 0 else None for index, name in enumerate(names)}
 
 
-def checked_targets(
+def check_targets(
     model: keras.Model, x: Any, y: Any, task: Any, who: str
 ) -> tuple[dict[str, Head], dict[str, np.ndarray | None]]:
     """The head of each output, and its targets in the form that it decides in; before anything long runs.

@@ -18,7 +18,7 @@ from keras_s4.surgery.graph import as_numbered, graph_of
 from keras_s4.tflite.analysis.signal_to_noise import centre, dequantize, input_arrays, power
 from keras_s4.tflite.emulator.emulator import Emulator
 from keras_s4.tflite.lowering.registry import is_lowered_inside
-from keras_s4.tflite.program.encoding import Encoding, encoded
+from keras_s4.tflite.program.encoding import Encoding, encode
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.interface import Interface
 from keras_s4.tflite.program.own_lengths import count_blocks, group_by_length, keep_real_steps
@@ -133,7 +133,7 @@ class _LayerOutput:
             return centre(np.log(np.maximum(wanted, _LEAST_PROBABILITY))), centre(received)
         if self.clipped:
             wanted = np.clip(wanted, *(dequantize(self.tensor, np.array(limit)) for limit in RANGES[self.tensor.type]))
-        return encoded(self.encoding, wanted), received
+        return encode(self.encoding, wanted), received
 
 
 class _Walk:

@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_s4.tflite.analysis import real_arithmetic
 from keras_s4.tflite.analysis.real_arithmetic import Values
-from keras_s4.tflite.program.encoding import encoded
+from keras_s4.tflite.program.encoding import encode
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
@@ -85,7 +85,7 @@ class NoiseModel:
 
     def _encode(self, real: np.ndarray, source: Tensor) -> np.ndarray:
         """An input as the host gives it, in the features whose rounding is wanted."""
-        values = encoded(self._program.encodings.get(source.name), real)
+        values = encode(self._program.encodings.get(source.name), real)
         stages = _stages_of_input(source)
         wanted = [stage in self._rounded for stage in stages]
         if not any(wanted):

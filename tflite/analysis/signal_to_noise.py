@@ -14,7 +14,7 @@ from keras_s4.surgery.cloning import dss_layers
 from keras_s4.surgery.layer_inputs import measure
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
-from keras_s4.tflite.program.encoding import encoded
+from keras_s4.tflite.program.encoding import encode
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.interface import Arrays
 from keras_s4.tflite.program.operations import DiagonalStep
@@ -94,7 +94,7 @@ class Comparison:
         if reference is None:
             reference = self._exact.get(step.output.name)
         else:
-            reference = encoded(self._program.encodings.get(step.output.name), reference)
+            reference = encode(self._program.encodings.get(step.output.name), reference)
         if reference is not None:
             reference = np.clip(
                 reference, *(dequantize(step.output, np.array(limit)) for limit in RANGES[step.output.type])

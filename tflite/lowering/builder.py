@@ -14,7 +14,7 @@ import numpy as np
 from keras_s4.padded_sequences import real_values
 from keras_s4.streaming.plan import Call
 from keras_s4.tflite.lowering.signal import Signal
-from keras_s4.tflite.lowering.units import Takes, settled
+from keras_s4.tflite.lowering.units import Takes, settle
 from keras_s4.tflite.program.blocks import Latest
 from keras_s4.tflite.program.encoding import Encoding
 from keras_s4.tflite.program.operations import Operation
@@ -136,7 +136,7 @@ class ProgramBuilder:
             self.encodings[self._latest[name].name] = signal.encoding
         return dataclasses.replace(signal, tensor=self._latest[name], values=values)
 
-    def settled(self, signal: Signal, takes: Takes) -> Signal:
+    def settle(self, signal: Signal, takes: Takes) -> Signal:
         """The signal with no more of its encoding than a layer takes, computed once for all that read it."""
         encoding = signal.encoding
         if encoding is None:
@@ -144,7 +144,7 @@ class ProgramBuilder:
         key = signal.tensor.name, takes, encoding.unit.tobytes(), encoding.offset.tobytes()
         if key not in self._settled:
             name = f"{signal.tensor.name}/settled_{len(self._settled)}"
-            self._settled[key] = settled(name, signal, takes, self)
+            self._settled[key] = settle(name, signal, takes, self)
         found = self._settled[key]
         return dataclasses.replace(signal, tensor=found.tensor, values=found.values, encoding=found.encoding)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_s4.samples import arrays_by_name
 from keras_s4.surgery.calls import input_names
-from keras_s4.tflite.lowering.representative import checked_array
+from keras_s4.tflite.lowering.representative import check_array
 
 # Room above the largest value seen in calibration, for tensors whose type has bits to spare.
 HEADROOM = 1.25
@@ -38,7 +38,7 @@ def check_representative_inputs(model: keras.Model, data) -> dict[str, np.ndarra
     arrays = arrays_by_name(names, data, f"Model {model.name!r}")
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     checked = [
-        checked_array(array, shape, name, model.name) for array, shape, name in zip(arrays, shapes, names, strict=True)
+        check_array(array, shape, name, model.name) for array, shape, name in zip(arrays, shapes, names, strict=True)
     ]
     if len({array.shape[:2] for array in checked}) > 1:
         raise ValueError(
@@ -54,7 +54,7 @@ def check_representative_data(model: keras.Model, data: np.ndarray) -> np.ndarra
     Raises:
         ValueError: no data, another shape than the model's input, or NaN.
     """
-    return checked_array(data, model.input_shape, model.inputs[0].name, model.name)
+    return check_array(data, model.input_shape, model.inputs[0].name, model.name)
 
 
 def power_of_two_scale(largest: float, bits: int, headroom: float = HEADROOM, finest: float = 0.0) -> float:

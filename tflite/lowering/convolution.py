@@ -66,7 +66,7 @@ def lower_depthwise_conv1d(layer, inputs, builder):
     bias = _bias(layer, kernel.shape[1] * kernel.shape[2])
     result = _add_depthwise(layer.name, taps, kernel, bias, builder)
     if layer.activation is not keras.activations.linear:
-        result = builder.settled(result, "nothing")
+        result = builder.settle(result, "nothing")
     return add_activation(layer.name, layer.activation, result, builder)
 
 
@@ -98,7 +98,7 @@ def lower_max_pooling(layer, inputs, builder):
     """The largest of a window, exactly."""
     signal = inputs[0]
     if signal.encoding is not None and np.any(signal.encoding.unit <= 0.0):
-        signal = builder.settled(signal, "nothing")
+        signal = builder.settle(signal, "nothing")
     taps = _Taps.of(signal, builder)
     encoding = signal.encoding
     window, signal = _add_window(layer.name, taps, builder)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import keras
 
-from keras_s4.checks import shown
+from keras_s4.checks import quote
 from keras_s4.surgery.graph import graph_of
 from keras_s4.tflite.lowering.builder import Activations
 from keras_s4.tflite.lowering.registry import is_lowered_inside
@@ -28,7 +28,7 @@ def check_activations(model: keras.Model, activations: Activations) -> None:
     for type in activations.values() if by_layer else [activations]:
         if not isinstance(type, str) or type not in TYPES:
             raise ValueError(
-                f"Received activations {shown(type)}; expected {' or '.join(map(repr, TYPES))}, for all layers or in a "
+                f"Received activations {quote(type)}; expected {' or '.join(map(repr, TYPES))}, for all layers or in a "
                 "dict by layer."
             )
     names = list(layer_paths(model)) if by_layer else []

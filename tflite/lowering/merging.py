@@ -95,7 +95,7 @@ def lower_concatenate(layer, inputs, builder):
     check_last_axis(layer, layer.axis, inputs[0])
     encoding = _joined_encoding(inputs)
     if encoding is None:
-        inputs = [builder.settled(signal, "nothing") for signal in inputs]
+        inputs = [builder.settle(signal, "nothing") for signal in inputs]
     tensors = _aligned(layer.name, inputs, builder)
     values = np.concatenate([signal.values for signal in inputs], axis=-1)
     shape = (*tensors[0].shape[:-1], values.shape[-1])

@@ -65,7 +65,7 @@ def lower_max_pooling(layer, inputs, builder):
     """A running maximum of `q - lowest`, exact: never below 0, which is what the state starts from."""
     signal, name = inputs[0], layer.name
     if signal.encoding is not None and np.any(signal.encoding.unit <= 0.0):
-        signal = builder.settled(signal, "nothing")
+        signal = builder.settle(signal, "nothing")
     tensor, shape = signal.tensor, signal.tensor.shape
     lowest = RANGES[tensor.type][0]
     ones = builder.constant(f"{name}/ones", np.ones(shape), "int32")

@@ -122,7 +122,7 @@ def lower_call(call: Call, inputs: list[Signal], builder: ProgramBuilder) -> Sig
     _refuse_softmax_inside(layer, inputs)
     takes = takes_of(layer)
     given = zip(inputs, call.inputs, strict=True)
-    inputs = [builder.settled(dataclasses.replace(signal, flow=flow), takes) for signal, flow in given]
+    inputs = [builder.settle(dataclasses.replace(signal, flow=flow), takes) for signal, flow in given]
     states = len(builder.states)
     builder.calls[layer] += 1
     again = builder.inside(f"call_{builder.calls[layer]}") if builder.calls[layer] > 1 else contextlib.nullcontext()

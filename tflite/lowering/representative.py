@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.checks import shown
+from keras_s4.checks import quote
 from keras_s4.samples import is_several, real_array
 from keras_s4.surgery.calls import input_names
 
@@ -35,7 +35,7 @@ def check_count(value: Any, name: str, who: str = "convert") -> int | None:
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(
-            f"{who} received {name}={shown(value)} ({type(value).__name__}); expected a whole number, 1 or more."
+            f"{who} received {name}={quote(value)} ({type(value).__name__}); expected a whole number, 1 or more."
         )
     if value < 1:
         raise ValueError(f"{who} received {name}={value}; expected a whole number, 1 or more.")
@@ -70,7 +70,7 @@ def gather(model: keras.Model, data: Any, who: str) -> tuple[Any, str]:
     return _of_batches(_batches(data, who), names, shapes, who, type(data).__name__)
 
 
-def checked_array(array: Any, shape: tuple, name: str, model: str) -> np.ndarray:
+def check_array(array: Any, shape: tuple, name: str, model: str) -> np.ndarray:
     """The data of one input as float64 `[B, L, ...]`.
 
     Args:
@@ -153,9 +153,9 @@ def _of_list(data: Sequence, shapes: list[tuple], who: str) -> Any:
     if is_several(data) and len(data) == 1 and np.ndim(data[0]) == rank:
         return _array(data[0], f"{who} got data[0]")
     if is_several(data) and len(data) in (2, 3) and np.ndim(data[0]) == rank:
-        shown = ", ".join(str(list(np.shape(array))) for array in data)
+        shapes = ", ".join(str(list(np.shape(array))) for array in data)
         raise ValueError(
-            f"{who} received {len(data)} arrays of shapes {shown} as data of one input; expected the inputs alone, "
+            f"{who} received {len(data)} arrays of shapes {shapes} as data of one input; expected the inputs alone, "
             "without labels: pass x of (x, y)."
         )
     return _array(list(data), f"{who} got data")

@@ -20,7 +20,7 @@ def lower_s4_block(layer, inputs, builder):
     """Normalisation, DSS, activation, gated mixing, and the residual sum in int16."""
     name, activation = layer.name, layer.activation.activation
     if inputs[0].encoding is not None and not inputs[0].encoding.unit.all():
-        inputs = [builder.settled(inputs[0], "nothing")]
+        inputs = [builder.settle(inputs[0], "nothing")]
     normalized = add_batch_normalization(
         layer.normalization, f"{name}/normalization", inputs[0], builder, bits=INPUT_BITS
     )

@@ -46,7 +46,7 @@ class Builder(Protocol):
         """The largest of them."""
 
 
-def settled(name: str, signal: Signal, takes: Takes, builder: Builder) -> Signal:
+def settle(name: str, signal: Signal, takes: Takes, builder: Builder) -> Signal:
     """The signal with no more of an encoding than a layer takes.
 
     What has no offset, as zeros of a padding need it, has units that fit the features with their offsets.

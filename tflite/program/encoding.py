@@ -59,11 +59,11 @@ class Encoding:
         return Encoding(self.unit / gain, (self.offset - offset) / gain)
 
 
-def encoded(encoding: Encoding | None, real: np.ndarray) -> np.ndarray:
+def encode(encoding: Encoding | None, real: np.ndarray) -> np.ndarray:
     """The values that stand for real numbers; without an encoding these themselves."""
     return np.asarray(real, np.float64) if encoding is None else encoding.values(real)
 
 
-def decoded(encoding: Encoding | None, values: np.ndarray) -> np.ndarray:
+def decode(encoding: Encoding | None, values: np.ndarray) -> np.ndarray:
     """What values stand for; without an encoding themselves."""
     return values if encoding is None else encoding.real(values)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from keras_s4.samples import as_list
-from keras_s4.tflite.program.encoding import encoded
+from keras_s4.tflite.program.encoding import encode
 from keras_s4.tflite.program.output_steps import OutputSteps
 from keras_s4.tflite.program.own_lengths import put_back
 from keras_s4.tflite.program.program import Program
@@ -190,7 +190,7 @@ class Interface:
 
     def _round(self, tensor: Tensor, x: np.ndarray) -> np.ndarray:
         """Whole numbers that may lie beyond the range of the tensor's type."""
-        values = encoded(self.program.encodings.get(tensor.name), x)
+        values = encode(self.program.encodings.get(tensor.name), x)
         return np.rint(values / tensor.scale) + tensor.zero_point
 
     def _cut_into_blocks(self, integers: np.ndarray) -> np.ndarray:

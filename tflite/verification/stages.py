@@ -13,7 +13,7 @@ from keras_s4.padded_sequences import fill_padding, real_values
 from keras_s4.samples import as_list
 from keras_s4.scoring import scores
 from keras_s4.scoring.heads import Head
-from keras_s4.scoring.outputs import checked_targets, outputs_by_name
+from keras_s4.scoring.outputs import check_targets, outputs_by_name
 from keras_s4.streaming import StreamingModel
 from keras_s4.tflite.analysis.layers import layer_ratios
 from keras_s4.tflite.flatbuffer.reader import read_summary
@@ -74,7 +74,7 @@ def verify(
     x = arrays[0] if len(arrays) == 1 else x
     _check_model(converted, model)
     real = converted.real_steps(x)
-    heads, targets = checked_targets(model, x, _fill_targets(converted, y, real), task, WHO)
+    heads, targets = check_targets(model, x, _fill_targets(converted, y, real), task, WHO)
     whole = outputs_by_name(model.predict(x, verbose=0), list(heads))
     for name, values in whole.items():
         if not np.isfinite(values).all():

@@ -14,7 +14,7 @@ from keras_s4 import tflite
 from keras_s4.cli.actions.models import load_model
 from keras_s4.cli.console import console, show_table
 from keras_s4.cli.files import write_json
-from keras_s4.scoring.outputs import checked_targets
+from keras_s4.scoring.outputs import check_targets
 from keras_s4.tflite.application import folder
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 from keras_s4.tflite.lowering import registry
@@ -57,7 +57,7 @@ class Request:
             folder.check_c_folder(c)
         original = load_model(self.model)
         if self.compared:
-            checked_targets(original, **self.compared, task=None, who=f"{self.verify}:")
+            check_targets(original, **self.compared, task=None, who=f"{self.verify}:")
         inputs, compared = self.inputs, self.compared
         converted = tflite.convert(original, inputs, self.length, self.states, self.activations, self.steps)
         analysis = tflite.analyse(converted, inputs, original) if self.analyse else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_s4.checks import shown
+from keras_s4.checks import quote
 from keras_s4.errors import LayerError
 from keras_s4.layers.low_rank.factors import LowRankWeights, check_rank
 
@@ -68,7 +68,7 @@ class LowRankConv1D(LowRankWeights, keras.layers.Layer):
         rank = check_rank(self, "rank", rank, optional=False)
         if not isinstance(padding, str):
             raise LayerError(
-                f"LowRankConv1D {self.name!r} got padding={shown(padding)}; expected 'valid', 'same' or 'causal'."
+                f"LowRankConv1D {self.name!r} got padding={quote(padding)}; expected 'valid', 'same' or 'causal'."
             )
         # Checks the arguments, and brings them into the form that they have in Keras.
         whole = keras.layers.Conv1D(filters, kernel_size, strides, padding, data_format, dilation_rate, name=self.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_s4.checks import shown
+from keras_s4.checks import quote
 from keras_s4.errors import LayerError
 from keras_s4.layers.low_rank.factors import LowRankWeights, check_rank
 
@@ -56,7 +56,7 @@ class LowRankDense(LowRankWeights, keras.layers.Layer):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if not isinstance(units, int) or units < 1:
             raise LayerError(
-                f"LowRankDense {self.name!r} got units={shown(units)}; expected a whole number of at least 1."
+                f"LowRankDense {self.name!r} got units={quote(units)}; expected a whole number of at least 1."
             )
         self.units = units
         self.rank = check_rank(self, "rank", rank, optional=False)

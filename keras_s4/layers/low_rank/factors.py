@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4.checks import is_whole, shown
+from keras_s4.checks import is_whole, quote
 from keras_s4.errors import LayerError
-from keras_s4.initializers import drawn, given
+from keras_s4.initializers import draw, give
 from keras_s4.precision import at_least_single
 from keras_s4.weights import finite_weights
 
@@ -82,10 +82,10 @@ class LowRankWeights:
             )
 
         # Both weights must come from one draw, and not every initialiser repeats itself.
-        matrix = drawn(initializer, shape, at_least_single(self.variable_dtype)).astype(np.float64)
+        matrix = draw(initializer, shape, at_least_single(self.variable_dtype)).astype(np.float64)
         names = self._weight_names(name)
         for weight_name, factor in zip(names, self._factorize(name, matrix), strict=True):
-            setattr(self, weight_name, add(name=weight_name, shape=factor.shape, initializer=given(factor)))
+            setattr(self, weight_name, add(name=weight_name, shape=factor.shape, initializer=give(factor)))
 
     def _multiply(self, inputs: Tensor, name: str, columns: slice | None = None) -> Tensor:
         """Product of inputs `[..., m]` with a matrix, or with some of its columns, one factor after the other."""
@@ -133,7 +133,7 @@ def check_rank(layer: keras.layers.Layer, argument: str, rank, optional: bool) -
         return int(rank)
     alternative = ", or None to keep that matrix whole" if optional else ""
     raise LayerError(
-        f"{type(layer).__name__} {layer.name!r} got {argument}={shown(rank)}; expected a whole number of at least 1"
+        f"{type(layer).__name__} {layer.name!r} got {argument}={quote(rank)}; expected a whole number of at least 1"
         f"{alternative}."
     )
 

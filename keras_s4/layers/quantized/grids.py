@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_s4.errors import LayerError
-from keras_s4.initializers import drawn, given
+from keras_s4.initializers import draw, give
 
 INT8_LOWEST, INT8_HIGHEST = -128, 127
 BITS = 8
@@ -27,7 +27,7 @@ class _Weights:
         if name in self.layer.starts:
             initializer = keras.initializers.Constant(self.layer.starts[name])
         elif initializer is not None:  # one of legacy Keras
-            initializer = given(drawn(lambda shape, dtype: initializer(shape), shape or (), "float32"))
+            initializer = give(draw(lambda shape, dtype: initializer(shape), shape or (), "float32"))
         return self.layer.add_weight(
             name=name,
             shape=shape or (),
