@@ -98,9 +98,9 @@ class StreamedStep:
         """The `.tflite`, of "int8", "16x8" or "float32"."""
         import tensorflow as tf
 
-        from keras_s4.cli.console import start_quietly
+        from keras_s4.cli.console import hide_start_messages
 
-        with start_quietly():  # it asks for an argument that would leave the weights out of the file
+        with hide_start_messages():  # it asks for an argument that would leave the weights out of the file
             converter = tf.lite.TFLiteConverter.from_concrete_functions([self._function])
         if type != "float32":
             operators, ends = {
@@ -111,5 +111,5 @@ class StreamedStep:
             converter.representative_dataset = lambda: iter(self._steps)
             converter.target_spec.supported_ops = [operators]
             converter.inference_input_type = converter.inference_output_type = ends
-        with start_quietly():
+        with hide_start_messages():
             return converter.convert()
