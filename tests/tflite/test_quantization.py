@@ -28,14 +28,15 @@ def trained(data):
     hidden = keras_s4.layers.S4Block(4, value_rank=3, name="block_2")(hidden)
     hidden = keras.layers.GlobalAveragePooling1D(name="pool")(hidden)
     model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax", name="head")(hidden))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True)
+    # Eager, as its twin then is: four steps last shorter than a graph takes to trace.
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
     model.fit(*data, epochs=2, verbose=0)
     return model
 
 
 @pytest.fixture(scope="module")
 def aware(trained, data):
-    """The same model, trained on the exporter's grids for a moment, under XLA."""
+    """The same model, trained on the exporter's grids for a moment."""
     model = quantize_aware(trained, data[0])
     model.fit(*data, epochs=2, verbose=0)
     return model
