@@ -19,65 +19,82 @@ ORDERS = {
     "systems alone": "import keras_s4.systems; import keras",
 }
 
-LOADING = """
+FORKING = """
 import os, sys
-# TensorFlow takes the longest, and loads Keras where it may.
+# TensorFlow takes the longest, and loads Keras where it may; then come the other packages that Keras loads.
 sys.modules["keras"] = None
 import tensorflow
+import matplotlib.pyplot, optree, rich.console, scipy.signal, sklearn.base
 del sys.modules["keras"]
 assert not {"keras", "keras_s4"} & set(sys.modules)
-folder, orders = sys.argv[1], eval(sys.argv[2])
-for name, imports in orders.items():
+for code in eval(sys.argv[1]):
     sys.stdout.flush()
     if not os.fork():
         try:
-            exec(imports)
-            compiled, regularised, slow = (
-                keras.saving.load_model(f"{folder}/{file}.keras") for file in ("compiled", "regularised", "slow")
-            )
-            penalties = regularised.layers[0].state_regularizer, regularised.layers[1].kernel_regularizer
-            is_lion = isinstance(slow.optimizer, keras.optimizers.Lion)
-            weights = [penalty.weight for penalty in penalties]
-            print(name, compiled.loss.name, *weights, is_lion, slow.optimizer.pole_rate, sep="; ")
+            exec(code)
         finally:
             sys.stdout.flush()
             os._exit(0)
     os.wait()
 """
 
+LOADING = """
+folder, name = {folder!r}, {name!r}
+{imports}
+compiled, regularised, slow = (
+    keras.saving.load_model(f"{{folder}}/{{file}}.keras") for file in ("compiled", "regularised", "slow")
+)
+penalties = regularised.layers[0].state_regularizer, regularised.layers[1].kernel_regularizer
+is_lion = isinstance(slow.optimizer, keras.optimizers.Lion)
+weights = [penalty.weight for penalty in penalties]
+print(name, compiled.loss.name, *weights, is_lion, slow.optimizer.pole_rate, sep="; ")
+"""
 
-def test_saved_models_load_whichever_of_the_packages_is_imported_first(tmp_path):
-    """In another process than wrote them, and nothing of ours is called between that and the import of Keras."""
+REFUSED = """
+os.environ["KERAS_BACKEND"] = "numpy"
+import keras_s4, keras
+from keras_s4.systems import DiagonalSystem
+for use in ("keras_s4.reduce", "keras_s4.layers.DSS", "keras_s4.tflite.convert"):
+    try: eval(use)
+    except RuntimeError as error: print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """What processes said that loaded models, one for each of the orders, and then the one on another backend.
+
+    They are forks of one that has loaded TensorFlow but neither Keras nor ours.
+    """
     import keras
 
     import keras_s4
     from keras_s4.regularizers import HankelNorm, NuclearNorm
 
+    folder = tmp_path_factory.mktemp("models")
     classifier = keras_s4.models.classifier((20, 3), 2, channels=4, states=2, blocks=1)
-    keras_s4.training.compile_classifier(classifier, steps=1).save(tmp_path / "compiled.keras")
+    keras_s4.training.compile_classifier(classifier, steps=1).save(folder / "compiled.keras")
     layers = [
         keras.Input((20, 3)),
         keras_s4.layers.DSS(2, state_regularizer=HankelNorm(1e-3)),
         keras.layers.Dense(2, kernel_regularizer=NuclearNorm(2e-3)),
     ]
-    keras.Sequential(layers).save(tmp_path / "regularised.keras")
+    keras.Sequential(layers).save(folder / "regularised.keras")
     slow = keras.Sequential([keras.Input((20, 3)), keras_s4.layers.DSS(2)])
     slow.compile(keras_s4.optimizers.slow_poles(keras.optimizers.Lion(0.1)), "mse")
-    slow.save(tmp_path / "slow.keras")
-    lines = run(LOADING, str(tmp_path), repr(ORDERS)).splitlines()
-    assert lines == [f"{name}; smoothed_crossentropy; 0.001; 0.002; True; 0.1" for name in ORDERS]
+    slow.save(folder / "slow.keras")
+    loading = [LOADING.format(folder=str(folder), name=name, imports=imports) for name, imports in ORDERS.items()]
+    return run(FORKING, repr([*loading, REFUSED])).splitlines()
 
 
-def test_backends_that_cannot_train_are_refused_by_name():
-    code = (
-        "import os; os.environ['KERAS_BACKEND'] = 'numpy'\n"
-        "import keras_s4, keras\n"
-        "from keras_s4.systems import DiagonalSystem\n"
-        "for use in (lambda: keras_s4.reduce, lambda: keras_s4.layers.DSS, lambda: keras_s4.tflite.convert):\n"
-        "    try: use()\n"
-        "    except RuntimeError as error: print(error)"
-    )
-    lines = run(code).splitlines()
+def test_saved_models_load_whichever_of_the_packages_is_imported_first(lines):
+    """In another process than wrote them, and nothing of ours is called between that and the import of Keras."""
+    expected = [f"{name}; smoothed_crossentropy; 0.001; 0.002; True; 0.1" for name in ORDERS]
+    assert lines[: len(ORDERS)] == expected
+
+
+def test_backends_that_cannot_train_are_refused_by_name(lines):
+    lines = lines[len(ORDERS) :]
     assert len(lines) == 3
     assert all("tensorflow and jax" in line and "this is 'numpy'. Set the environment" in line for line in lines)
 
