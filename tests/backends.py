@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -159,8 +160,8 @@ class BackendProcess:
         """Whether it takes tasks."""
         return self._process.poll() is None
 
-    def evaluate(self, task: Task) -> Answer:
-        """The answer of the other process.
+    def evaluate(self, task: Task | Callable[[], None]) -> Answer | None:
+        """The answer of the other process, or what a function of a module returns there.
 
         Raises:
             RuntimeError: the task failed there, or the process ended; the message says how.
@@ -201,7 +202,7 @@ def serve() -> None:
         while True:
             task = pickle.load(sys.stdin.buffer)
             try:
-                answer = evaluate(task)
+                answer = task() if callable(task) else evaluate(task)
             except Exception:
                 answer = traceback.format_exc()
             pickle.dump(answer, answers)

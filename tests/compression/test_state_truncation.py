@@ -1,17 +1,15 @@
 """Truncation of states during training in plain `fit`, and all training adaptations on JAX."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-
+import backends
 import keras
 import numpy as np
 import pytest
 
 import keras_s4
 from keras_s4 import models
+from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
 from keras_s4.compression.state_truncation import TruncateStates, with_own_poles
+from keras_s4.regularizers import HankelNorm
 from keras_s4.surgery.cloning import dss_layers
 
 
@@ -117,31 +115,23 @@ def test_models_without_states_are_refused():
         fit(model, TruncateStates([1], energy=0.9), epochs=1)
 
 
-ON_JAX = """
-import keras, keras_s4, numpy as np
-from keras_s4.surgery.cloning import dss_layers
-from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
-from keras_s4.regularizers import HankelNorm
-from keras_s4.compression.state_truncation import TruncateStates
-assert keras.backend.backend() == "jax"
-dss = {"per_channel_poles": True, "state_regularizer": HankelNorm(0.0)}
-model = keras_s4.models.classifier((20, 2), 2, channels=3, states=4, blocks=1, dss=dss)
-model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
-truncate = TruncateStates([1], energy=0.9)
-callbacks = [GrowingWeight(0.0, 100.0, epochs=3), HardLowRank({"block_1/value/kernel": 2}), truncate]
-x, y = np.random.default_rng(0).normal(size=(8, 20, 2)), np.arange(8) % 2
-losses = model.fit(x, y, epochs=3, callbacks=callbacks, verbose=0).history["loss"]
-assert losses[1] > losses[0] + 1 and losses[2] > losses[1] + 1, losses
-assert np.linalg.matrix_rank(model.get_layer("block_1").value.kernel, tol=1e-5) == 2
-(rank,) = truncate.ranks.values()
-assert rank < 4 and np.all(np.asarray(model.get_layer("block_1").dss.residues)[:, rank:] == 0)
-small = keras_s4.reduce(model, truncate.ranks)
-np.testing.assert_allclose(small.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
-"""
+def test_everything_works_on_jax(request):
+    backends.backend_process(request.config, "jax").evaluate(check_on_jax)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-def test_everything_works_on_jax():
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", ON_JAX], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+def check_on_jax():
+    """In the process with JAX."""
+    assert keras.backend.backend() == "jax"
+    dss = {"per_channel_poles": True, "state_regularizer": HankelNorm(0.0)}
+    model = models.classifier((20, 2), 2, channels=3, states=4, blocks=1, dss=dss)
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    truncate = TruncateStates([1], energy=0.9)
+    callbacks = [GrowingWeight(0.0, 100.0, epochs=3), HardLowRank({"block_1/value/kernel": 2}), truncate]
+    x, y = np.random.default_rng(0).normal(size=(8, 20, 2)), np.arange(8) % 2
+    losses = model.fit(x, y, epochs=3, callbacks=callbacks, verbose=0).history["loss"]
+    assert losses[1] > losses[0] + 1 and losses[2] > losses[1] + 1, losses
+    assert np.linalg.matrix_rank(model.get_layer("block_1").value.kernel, tol=1e-5) == 2
+    (rank,) = truncate.ranks.values()
+    assert rank < 4 and np.all(np.asarray(model.get_layer("block_1").dss.residues)[:, rank:] == 0)
+    small = keras_s4.reduce(model, truncate.ranks)
+    np.testing.assert_allclose(small(x), model(x), atol=1e-5)
