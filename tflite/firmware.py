@@ -15,7 +15,7 @@ from keras_s4.tflite import engines
 from keras_s4.tflite.application.folder import save, save_c
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.engines import Engine
-from keras_s4.tflite.flatbuffer import Steps
+from keras_s4.tflite.flatbuffer import DssForm
 from keras_s4.tflite.manifest import facts_of_padding, manifest_of
 from keras_s4.tflite.program.interface import Arrays, Interface
 from keras_s4.tflite.program.own_lengths import count_blocks, keep_real_steps, run_to_own_lengths
@@ -116,7 +116,7 @@ class Converted(Interface):
         """Compares Keras and its stream with the program on all engines; see `keras_s4.tflite.verify`."""
         return verify(self, model, x, y, task=task)
 
-    def save(self, folder: str | Path, dss: Steps = "operators") -> Path:
+    def save(self, folder: str | Path, dss: DssForm = "operators") -> Path:
         """Writes all that a firmware project needs, whole or not at all; the same model gives the same bytes.
 
         The files are `model.tflite`, also as a C array (`model_data.h`, `.cc`); `manifest.json`; golden vectors for

@@ -14,7 +14,7 @@ from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.tflm import FILES as TFLM_FILES
 from keras_s4.tflite.application.tflm import render_tflm
 from keras_s4.tflite.c99 import c_source
-from keras_s4.tflite.flatbuffer import Steps, check_steps
+from keras_s4.tflite.flatbuffer import DssForm, check_dss_form
 from keras_s4.tflite.program.program import Program
 
 # What the C files and functions of every saved folder are called, so that another model needs no other firmware.
@@ -23,7 +23,9 @@ C_NAME = "model"
 MANIFEST, C_RECORD = "manifest.json", "files.json"
 
 
-def save(program: Program, tflite: bytes, manifest: Mapping[str, Any], folder: Path, dss: Steps = "operators") -> Path:
+def save(
+    program: Program, tflite: bytes, manifest: Mapping[str, Any], folder: Path, dss: DssForm = "operators"
+) -> Path:
     """Writes the model, its manifest, its C source, golden vectors and two applications, whole or not at all.
 
     The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`.
@@ -66,10 +68,10 @@ def check_c_folder(folder: Path) -> None:
 
 
 def folder_contents(
-    program: Program, tflite: bytes, manifest: Mapping[str, Any], dss: Steps = "operators"
+    program: Program, tflite: bytes, manifest: Mapping[str, Any], dss: DssForm = "operators"
 ) -> dict[str, bytes]:
     """The bytes of each file, by name; `manifest.json`, which holds the hashes of all others, is the last."""
-    check_steps(dss)
+    check_dss_form(dss)
     golden = golden_vectors(program)
     also_custom = dss == "custom"
     tflm = render_tflm(program, manifest, tflite, golden, C_NAME, also_custom=also_custom)

@@ -1,16 +1,16 @@
 """The `.tflite`: an integer program in built-in operators; one module for each family of operations."""
 
 from keras_s4.tflite.flatbuffer import dense, elementwise, interpolate, normalize, shapes, states, windows
-from keras_s4.tflite.flatbuffer.export import States, Steps, check_states, check_steps, to_tflite
+from keras_s4.tflite.flatbuffer.export import DssForm, States, check_dss_form, check_states, to_tflite
 from keras_s4.tflite.flatbuffer.reader import Summary, TensorSummary, check_tflite, read_summary
 
 __all__ = [
+    "DssForm",
     "States",
-    "Steps",
     "Summary",
     "TensorSummary",
+    "check_dss_form",
     "check_states",
-    "check_steps",
     "check_tflite",
     "dense",
     "elementwise",

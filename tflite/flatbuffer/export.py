@@ -35,10 +35,10 @@ from keras_s4.tflite.program.program import Program
 # How a file keeps its states from step to step; see `to_tflite`.
 States = Literal["inputs", "variables"]
 # How a file computes the steps of DSS layers.
-Steps = Literal["operators", "custom"]
+DssForm = Literal["operators", "custom"]
 
 
-def to_tflite(program: Program, states: States = "inputs", dss: Steps = "operators") -> bytes:
+def to_tflite(program: Program, states: States = "inputs", dss: DssForm = "operators") -> bytes:
     """Write a program as a `.tflite` file; the same program gives the same bytes.
 
     Args:
@@ -61,14 +61,14 @@ def to_tflite(program: Program, states: States = "inputs", dss: Steps = "operato
             255 modes.
     """
     check_states(states)
-    check_steps(dss)
+    check_dss_form(dss)
     program.check()
     data = expand(program, states, dss).finish()
     check_tflite(data)
     return data
 
 
-def expand(program: Program, states: States = "inputs", dss: Steps = "operators") -> Expansion:
+def expand(program: Program, states: States = "inputs", dss: DssForm = "operators") -> Expansion:
     """All operations of a program as operators, in a file under construction; see `to_tflite` for the arguments."""
     custom = dss == "custom"
     others, state_shapes = ({DiagonalStep: expand_step}, state_shapes_of(program)) if custom else ({}, {})
@@ -83,13 +83,13 @@ def expand(program: Program, states: States = "inputs", dss: Steps = "operators"
     return file
 
 
-def check_steps(dss: str) -> None:
-    """Refuse what is none of `Steps`.
+def check_dss_form(dss: str) -> None:
+    """Refuse what is none of `DssForm`.
 
     Raises:
         ValueError: when it is not.
     """
-    choice(dss, "Received dss=", get_args(Steps))
+    choice(dss, "Received dss=", get_args(DssForm))
 
 
 def check_states(states: str) -> None:
