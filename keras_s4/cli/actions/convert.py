@@ -16,6 +16,7 @@ from keras_s4.cli.console import console, show_table
 from keras_s4.cli.files import write_json
 from keras_s4.scoring.outputs import check_targets
 from keras_s4.tflite.application import folder
+from keras_s4.tflite.flatbuffer import check_dss_form
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 from keras_s4.tflite.lowering import registry
 
@@ -50,7 +51,7 @@ class Request:
 
     def run(self, out: Path | None, c: Path | None, json: Path | None) -> None:
         """Converts, shows what was found, and saves what is wanted."""
-        folder.check_steps(self.dss)
+        check_dss_form(self.dss)
         if out is not None:
             folder.check_folder(out)
         if c is not None:
