@@ -106,11 +106,11 @@ class TestClassifier:
     def test_logits_gain_15_decibels(self):
         """With weights on the 8-bit grid, so that activations are all that rounds.
 
-        On average of six models: of a single one the roundings of two blocks may happen to cancel.
+        On average of three models: of a single one the roundings of two blocks may happen to cancel.
         """
         x = noise(1, (8, LENGTH, CHANNELS))
         found = {name: [] for name in FORMATS}
-        for seed in range(6):
+        for seed in range(3):
             model = drawn_classifier(seed)
             expected = log_probabilities(model, x)
             for name, format in FORMATS.items():
