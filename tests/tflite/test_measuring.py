@@ -36,15 +36,18 @@ def test_a_lower_rank_takes_less(trained_model, reduced_model, windows):
 def test_a_search_keeps_to_a_budget_on_the_exported_file(trained_model, windows, test_windows, tmp_path):
     data = windows[0][:4]
     budget = measure(keras_s4.reduce(trained_model, 4), data)["tflite_bytes"]
+    model = keras.models.clone_model(trained_model)
+    model.set_weights(trained_model.get_weights())
+    # Eager, as its trials then are: a graph takes longer to trace than to run over these windows.
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
     found = search(
-        trained_model, *windows, validation_data=test_windows, folder=tmp_path, tuner="grid", trials=None,
-        choices={"block_1/dss": (2, 8), "block_2/dss": (2, 4)}, retrain=lambda model, epochs: None,
+        model, *windows, validation_data=test_windows, folder=tmp_path, tuner="grid", trials=None,
+        choices={"block_1/dss": (2, 8), "block_2/dss": (4,)}, retrain=lambda model, epochs: None,
         measure=functools.partial(measure, representative_data=data), budgets={"tflite_bytes": budget},
     )  # fmt: skip
     assert found.measured_by == "measure"
-    assert {tuple(trial.ranks.values()): trial.feasible for trial in found.trials} == {
-        (2, 2): True, (2, 4): True, (8, 2): False, (8, 4): False,
-    }  # fmt: skip
+    feasible = {tuple(trial.ranks.values()): trial.feasible for trial in found.trials}
+    assert feasible == {(2, 4): True, (8, 4): False}
     best = found.best_model()
     assert measure(best, data) == found.best.measures
     assert found.best.measures["tflite_bytes"] <= budget

@@ -103,14 +103,17 @@ def test_the_device_gives_what_keras_gives_for_padded_sequences(name):
         np.testing.assert_array_equal(last, expected[real[index]] if last.ndim == 2 else expected)
 
 
-@pytest.mark.parametrize(("activations", "place"), [("int8", "end"), ("int16", "front")])
 @pytest.mark.parametrize(
-    "stack",
+    ("stack", "activations", "place"),
     [
-        lambda: [layers.Dense(4), S4Block(2), LastStep(), layers.Dense(3)],
-        lambda: [layers.GRU(4, return_sequences=True), layers.LayerNormalization(), LastStep()],
-        lambda: [layers.LSTM(4), layers.Dense(2, activation="tanh")],
-        lambda: [layers.BatchNormalization(), DSS(3), layers.Dense(3, activation="gelu"), LastStep()],
+        (lambda: [layers.Dense(4), S4Block(2), LastStep(), layers.Dense(3)], "int8", "end"),
+        (lambda: [layers.GRU(4, return_sequences=True), layers.LayerNormalization(), LastStep()], "int16", "front"),
+        (lambda: [layers.LSTM(4), layers.Dense(2, activation="tanh")], "int8", "end"),
+        (
+            lambda: [layers.BatchNormalization(), DSS(3), layers.Dense(3, activation="gelu"), LastStep()],
+            "int16",
+            "front",
+        ),
     ],
 )
 def test_calibration_sees_real_steps_only(stack, place, activations):
