@@ -9,8 +9,9 @@ from tasks import CLASSES, make_recordings, sines
 from keras_s4 import training
 from keras_s4.augmentation import RandomWindows
 from keras_s4.job import pipeline, report
-from keras_s4.job.run_folder import RunFolder
+from keras_s4.job.run_folder import SECONDS, RunFolder
 from keras_s4.job.settings import Settings
+from keras_s4.job.summary import read_seconds
 from keras_s4.tflite import runtimes
 
 SETTINGS = Settings(channels=4, states=4, blocks=1, epochs=2, retrain_epochs=1, batch_size=24)
@@ -291,9 +292,17 @@ def test_quantities_are_measured_from_recordings_to_firmware(tmp_path):
 
 
 @pytest.mark.parametrize("noted", ["[]", "{", '{"done": 3}', '{"done": {"train": NaN, "reduce": "2"}}', "null"])
-def test_seconds_of_another_form_are_forgotten(copied, noted):
+def test_seconds_of_another_form_are_forgotten(tmp_path, noted):
+    run = RunFolder(tmp_path, SETTINGS.figures(), [SECONDS])
+    run.write_note(SECONDS, {"done": {"train": 2.0}, "interrupted": {}})
+    assert read_seconds(run)["done"] == {"train": 2.0}
+    (tmp_path / SECONDS).write_text(noted)
+    assert read_seconds(run) == {"done": {}, "interrupted": {}}
+
+
+def test_a_run_goes_on_without_its_seconds(copied):
     folder, _ = copied
-    (folder / "seconds.json").write_text(noted)
+    (folder / SECONDS).write_text("{")
     (folder / "summary.json").unlink()
     assert set(pipeline.run(TASK, folder, SETTINGS)["seconds"]) <= {"report"}
 
