@@ -30,6 +30,7 @@ def trained():
     model.compile(
         keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True
     )
+    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice
     history = model.fit(*slow_or_fast(), batch_size=8, epochs=6, verbose=0).history
     return model, history
 
@@ -230,6 +231,7 @@ def test_a_sequence_model_learns_a_moving_sum():
     targets = sum(np.pad(inputs, [(0, 0), (delay, 0), (0, 0)])[:, :STEPS] for delay in range(3))
     model = sequence_to_sequence((STEPS, 1), 1, channels=8, states=4, blocks=1, dropout=0.0)
     model.compile(keras.optimizers.Adam(0.02), "mse", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice
     model.fit(inputs, targets, batch_size=16, epochs=12, verbose=0)
     assert model.evaluate(inputs, targets, verbose=0) < 0.2 * np.var(targets)
 
@@ -242,6 +244,7 @@ def test_a_forecaster_learns_sines(tmp_path):
     inputs, targets = series[:, :STEPS], series[:, STEPS:]
     model = forecaster((STEPS, 1), 4, channels=8, states=4, blocks=1, dropout=0.0)
     model.compile(keras.optimizers.Adam(0.02), "mse", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice
     model.fit(inputs, targets, batch_size=16, epochs=12, verbose=0)
     assert np.mean(np.square(targets - inputs[:, -1:])) > np.var(targets), "repeating the last step is a good forecast"
     assert model.evaluate(inputs, targets, verbose=0) < 0.2 * np.var(targets)
