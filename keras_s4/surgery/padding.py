@@ -150,24 +150,6 @@ def layers_within(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield wrapped
 
 
-def operations_of_masks(model: keras.Model) -> set[str]:
-    """The names of the operations of a functional model, of keras.ops, that lead to nothing but masks of calls."""
-    if isinstance(model, keras.Sequential) or not hasattr(model, "operations"):
-        return set()
-    recorded = calls_of(model)
-    operations = [call for call in recorded.calls if not call.is_of_layer]
-    makers = {id(tensor): call for call in operations for tensor in call.outputs}
-    pending = [tensor for call in recorded.calls if call.is_of_layer for tensor in call.reads()]
-    pending += recorded.outputs
-    needed: set[str] = set()
-    while pending:
-        call = makers.get(id(pending.pop()))
-        if call is not None and call.operation.name not in needed:
-            needed.add(call.operation.name)
-            pending += call.reads()
-    return {call.operation.name for call in operations} - needed
-
-
 def call_layers(model: keras.Model, inputs: list[Tensor], watch=lambda layer, inputs, outputs: None) -> list[Tensor]:
     """The outputs of a model from its layers one by one, those of nested models as well; sequences of any length.
 
