@@ -1,6 +1,7 @@
 """Real training data that installed packages bring along, as arrays and as Tasks; split by subject, never by window."""
 
 from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task
+from keras_s4.datasets.live import Live
 from keras_s4.datasets.shoulder_exercises import (
     FOLDS,
     SMARTWATCH_CLASSES,
@@ -22,6 +23,7 @@ __all__ = [
     "SMARTWATCH_CLASSES",
     "SMARTWATCH_RATE",
     "Labelled",
+    "Live",
     "Metric",
     "Recordings",
     "Sensor",

@@ -13,8 +13,9 @@ import numpy as np
 from keras_s4.augmentation import ShuffledWindows
 from keras_s4.brief import Brief
 from keras_s4.checks import is_whole, quote
-from keras_s4.recordings import Labelled, Recordings
-from keras_s4.scoring.heads import CLASSES, REGRESSION, Head
+from keras_s4.datasets.live import Live
+from keras_s4.recordings import UNLABELLED, Labelled, Recordings
+from keras_s4.scoring.heads import CLASSES, MULTI_LABEL, REGRESSION, Head
 
 
 class Splits(NamedTuple):
@@ -33,11 +34,15 @@ class Sensor:
         name: the quantity, such as "acceleration".
         axes: a name for each feature, such as `("x", "y", "z")`.
         unit: of the quantity, "" if it has none.
+        lsb: what one integer of the sensor is in this unit, such as 1 / 4096; None if it gives real numbers.
+        zero: what its integer 0 is in this unit.
     """
 
     name: str
     axes: tuple[str, ...]
     unit: str = ""
+    lsb: float | None = None
+    zero: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +58,11 @@ class Metric:
     likeness: str
 
 
-METRICS = {CLASSES: Metric("accuracy", "agreement"), REGRESSION: Metric("rmse", "snr")}
+METRICS = {
+    CLASSES: Metric("accuracy", "agreement"),
+    MULTI_LABEL: Metric("accuracy", "agreement"),
+    REGRESSION: Metric("rmse", "snr"),
+}
 
 
 @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
@@ -69,7 +78,13 @@ class Task(Brief):
         hop: steps from one window to the next.
         sensors: what the features are, in their order.
         classes: C names, if classes are to be told apart; the labels of the recordings are their indices.
-        targets: T names, if quantities are to be measured; the labels are these, best at about -1 to 1.
+        targets: T names, if quantities are to be measured; the labels are these.
+        multi_label: each class is there or not, whatever the others are; the labels are rows of zeros and ones.
+        horizon: if the next steps are to be forecast, how many; the recordings need no labels then.
+        anomaly: recordings are normal (label 0) or not (1), and a model learns the normal ones alone, by forecasts of
+            the next `horizon` steps.
+        every_step: whether a model gives an output at every step, rather than one a window.
+        live: what a decision is in a live stream; None if models are asked at the end of a window.
         rate: steps a second; None if they are not steps in time.
         group: what the recordings are split by, in the singular; None if each stands for itself.
         choices: what tells this split from others of the same recordings, by name; JSON-ready.
@@ -90,6 +105,11 @@ class Task(Brief):
     sensors: tuple[Sensor, ...]
     classes: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    multi_label: bool = False
+    horizon: int = 0
+    anomaly: bool = False
+    every_step: bool = False
+    live: Live | None = None
     rate: float | None = None
     group: str | None = None
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -97,11 +117,7 @@ class Task(Brief):
     augment: Callable[..., keras.utils.PyDataset] | None = None
 
     def __post_init__(self):
-        if bool(self.classes) == bool(self.targets) or len(self.classes) == 1:
-            raise ValueError(
-                f"Task {self.name!r} got classes={quote(self.classes)}, targets={quote(self.targets)}; expected the "
-                "names of two or more classes, or of one or more targets."
-            )
+        self._check_aim()
         for field in ("length", "hop"):
             value = getattr(self, field)
             if not is_whole(value) or value < 1:
@@ -119,14 +135,21 @@ class Task(Brief):
         return self.length, sum(len(sensor.axes) for sensor in self.sensors)
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features, in their order."""
+        return tuple(f"{sensor.name} {axis}".strip() for sensor in self.sensors for axis in sensor.axes)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what a model gives."""
-        return self.classes or self.targets
+        """The names of what a model gives; of forecasts the features."""
+        return self.features if self.horizon else self.classes or self.targets
 
     @property
     def head(self) -> Head:
         """What the outputs mean."""
-        return Head(CLASSES if self.classes else REGRESSION)
+        if self.horizon or self.targets:
+            return Head(REGRESSION)
+        return Head(MULTI_LABEL if self.multi_label else CLASSES)
 
     @property
     def metric(self) -> Metric:
@@ -161,14 +184,18 @@ class Task(Brief):
     @property
     def identity(self) -> dict[str, Any]:
         """What results depend on besides recordings and choices, by name, JSON-ready."""
-        sizes = {name: getattr(self, name) for name in ("length", "hop", "rate", "classes", "targets")}
-        return {"task": self.name, **sizes}
+        names = ["length", "hop", "rate", "classes", "targets"]
+        # What few tasks have is noted where it is there, so that runs of before go on.
+        names += [name for name in ("multi_label", "horizon", "anomaly", "every_step") if getattr(self, name)]
+        live = {"live": dataclasses.asdict(self.live)} if self.live else {}
+        return {"task": self.name, **{name: getattr(self, name) for name in names}, **live}
 
     def figures(self) -> dict[str, Any]:
         """Everything but the recordings, JSON-ready."""
         kept = [field.name for field in dataclasses.fields(self) if field.name not in ("read", "augment")]
         figures = {name: getattr(self, name) for name in kept}
-        return figures | {"sensors": [dataclasses.asdict(sensor) for sensor in self.sensors]}
+        live = dataclasses.asdict(self.live) if self.live else None
+        return figures | {"sensors": [dataclasses.asdict(sensor) for sensor in self.sensors], "live": live}
 
     def _check(self, split: str, recordings: Recordings) -> Recordings:
         """Recordings that fit the task, their labels in the form in which heads decide."""
@@ -179,12 +206,54 @@ class Task(Brief):
         found = {signal.shape[1] if signal.ndim == 2 else None for signal in recordings.signals}
         if found != {wanted}:
             shapes = sorted({signal.shape[1:] for signal in recordings.signals})
-            raise ValueError(f"{who} got steps of shape {shapes}; expected [{wanted}]: {self._axes}.")
+            raise ValueError(f"{who} got steps of shape {shapes}; expected [{wanted}]: {', '.join(self.features)}.")
         recordings.window_counts(self.length, self.hop)
         if not all(np.isfinite(signal).all() for signal in recordings.signals):
             raise ValueError(f"{who} hold NaN or infinite samples; remove these recordings.")
-        labels = self.head.targets(recordings.labels, (len(recordings), len(self.outputs)), who)
-        return dataclasses.replace(recordings, labels=labels if self.classes else labels.astype(np.float32))
+        return dataclasses.replace(recordings, labels=self._check_labels(recordings, who))
+
+    def _check_labels(self, recordings: Recordings, who: str) -> np.ndarray | list[np.ndarray]:
+        """Labels in the form in which heads decide; of steps without a class `UNLABELLED`."""
+        if self.anomaly:
+            return Head(CLASSES).targets(recordings.labels, (len(recordings), 2), who)
+        if self.horizon:
+            return recordings.labels
+        if not recordings.has_step_labels:
+            return self._targets(recordings.labels, len(recordings), who)
+        return [
+            self._step_targets(labels, f"{who} recording {index},") for index, labels in enumerate(recordings.labels)
+        ]
+
+    def _step_targets(self, labels: np.ndarray, who: str) -> np.ndarray:
+        if not self.classes or self.multi_label:
+            return self._targets(labels, len(labels), who)
+        labels = np.asarray(labels)
+        known = labels != UNLABELLED
+        targets = np.full(len(labels), UNLABELLED)
+        targets[known] = self._targets(labels[known], int(known.sum()), who)
+        return targets
+
+    def _targets(self, labels: np.ndarray, count: int, who: str) -> np.ndarray:
+        found = self.head.targets(labels, (count, len(self.outputs)), who)
+        return found if self.classes else found.astype(np.float32)
+
+    def _check_aim(self) -> None:
+        """Refuses a task without an aim, or with two that exclude each other."""
+        who = f"Task {self.name!r} got"
+        aims = [name for name in ("classes", "targets") if getattr(self, name)] + ["horizon"] * bool(self.horizon)
+        if len(aims) != 1 or len(self.classes) == 1:
+            raise ValueError(
+                f"{who} classes={quote(self.classes)}, targets={quote(self.targets)}, horizon={quote(self.horizon)}; "
+                "expected the names of two or more classes, or of one or more targets, or how many steps to forecast."
+            )
+        if self.multi_label and not self.classes:
+            raise ValueError(f"{who} multi_label=True and no classes; expected the names of what may be there.")
+        if self.anomaly and not self.horizon:
+            raise ValueError(f"{who} anomaly=True and horizon=0; expected how many steps to forecast, such as 1.")
+        if self.every_step and self.horizon:
+            raise ValueError(f"{who} every_step=True and horizon={self.horizon}; forecasts are made at every step.")
+        if self.live is not None and self.rate is None:
+            raise ValueError(f"{who} live decisions and rate=None; expected steps a second.")
 
     def _check_groups(self, splits: Splits) -> None:
         found = [set(np.asarray(recordings.subjects).tolist()) for recordings in splits]
@@ -194,7 +263,3 @@ class Task(Brief):
                 f"Task {self.name!r} has the {self.group}s {sorted(shared)} in two splits; a model would be tested on "
                 "what it was trained on. Split by group, for example with scikit-learn's GroupKFold."
             )
-
-    @property
-    def _axes(self) -> str:
-        return ", ".join(f"{sensor.name} {axis}".strip() for sensor in self.sensors for axis in sensor.axes)
