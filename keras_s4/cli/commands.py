@@ -11,7 +11,9 @@ from keras_s4.cli.console import DEBUG, allow_any_encoding, flush_output
 from keras_s4.cli.convert import convert
 from keras_s4.cli.demo import demo
 from keras_s4.cli.reduce import reduce
+from keras_s4.cli.run import run as run_task
 from keras_s4.cli.spectrum import spectrum
+from keras_s4.cli.train import train
 from keras_s4.cli.tune import tune
 
 app = typer.Typer(
@@ -22,8 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, spectrum, reduce, tune, convert):
-    app.command()(command)
+for command in (run_task, train, demo, spectrum, reduce, tune, convert):
+    app.command(command.__name__)(command)
 
 
 def run() -> None:

@@ -89,6 +89,8 @@ class Task(Brief):
         group: what the recordings are split by, in the singular; None if each stands for itself.
         choices: what tells this split from others of the same recordings, by name; JSON-ready.
         meanings: of the names of classes or targets that do not speak for themselves.
+        settings: what the job is asked for on this task, where that is not the default of
+            `keras_s4.job.settings.Settings`, by name.
         augment: makes what is trained on: `augment(recordings, length, batch_size=, seed=)`, a `keras.utils.PyDataset`
             whose attribute `epoch`, a number, chooses its variations. By default windows in a new order each epoch.
 
@@ -114,6 +116,7 @@ class Task(Brief):
     group: str | None = None
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     meanings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     augment: Callable[..., keras.utils.PyDataset] | None = None
 
     def __post_init__(self):
@@ -192,7 +195,7 @@ class Task(Brief):
 
     def figures(self) -> dict[str, Any]:
         """Everything but the recordings, JSON-ready."""
-        kept = [field.name for field in dataclasses.fields(self) if field.name not in ("read", "augment")]
+        kept = [field.name for field in dataclasses.fields(self) if field.name not in ("read", "augment", "settings")]
         figures = {name: getattr(self, name) for name in kept}
         live = dataclasses.asdict(self.live) if self.live else None
         return figures | {"sensors": [dataclasses.asdict(sensor) for sensor in self.sensors], "live": live}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,43 @@ def run(
         OSError: the folder cannot be written.
         ImportError: the recordings are not installed.
     """
+    with _working_in(task, out, settings, restart) as job:
+        _compute_stages(job, STAGES, progress)
+        job.folder.tidy()
+        return job.folder.read_json("summary.json")
+
+
+def train(
+    task: Task,
+    out: Path,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> keras.Model:
+    """Does the first stage of the job alone; `run` with the same arguments does the rest.
+
+    Args:
+        task, out, settings, progress, restart: see `run`.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        ValueError, OSError, ImportError: see `run`.
+    """
+    with _working_in(task, out, settings, restart) as job:
+        _compute_stages(job, ["train"], progress)
+        return job.folder.load_model("trained.keras")
+
+
+@contextlib.contextmanager
+def _working_in(task: Task, out: Path, settings: Settings | None, restart: bool) -> Iterator[Job]:
+    """The job in its folder, where no other program is at work."""
     settings = settings or Settings()
     names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS, RECORDINGS]
     folder = RunFolder(Path(out), _all_settings(task, settings), names, restart)
     with folder.alone():
-        _compute_stages(Job(task, folder, settings), progress or (lambda stage, done, total, note: None))
-        folder.tidy()
-        return folder.read_json("summary.json")
+        yield Job(task, folder, settings)
 
 
 def _all_settings(task: Task, settings: Settings) -> dict[str, Any]:
@@ -98,9 +128,11 @@ def _all_settings(task: Task, settings: Settings) -> dict[str, Any]:
     return {name: value for part in parts for name, value in part.items()}
 
 
-def _compute_stages(job: Job, tell: Progress) -> None:
-    """Computes the stages whose results are not there."""
-    for position, (name, stage) in enumerate(STAGES.items()):
+def _compute_stages(job: Job, names: Iterable[str], progress: Progress | None) -> None:
+    """Computes those of the first stages whose results are not there."""
+    tell = progress or (lambda stage, done, total, note: None)
+    for position, name in enumerate(names):
+        stage = STAGES[name]
         if stage.is_done(job.folder):
             tell(name, 1, 1, "done before")
             continue

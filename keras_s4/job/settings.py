@@ -6,6 +6,11 @@ import dataclasses
 from typing import Any
 
 
+def _setting(default: int | float, help: str, least: int | None = 1) -> Any:
+    """A setting with its default, what the command line says of it, and the least whole number that it may be."""
+    return dataclasses.field(default=default, metadata={"help": help, "least": least})
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What the job is asked for.
@@ -24,20 +29,19 @@ class Settings:
         ValueError: a value of another type or out of range, by name.
     """
 
-    seed: int = 0
-    channels: int = 32
-    states: int = 32
-    blocks: int = 2
-    fraction: float = 0.25
-    epochs: int = 40
-    retrain_epochs: int = 20
-    batch_size: int = 32
+    seed: int = _setting(0, "Another seed gives another training.", 0)
+    channels: int = _setting(32, "Width of the model.")
+    states: int = _setting(32, "Memory of the full model: modes (complex states) per channel.")
+    blocks: int = _setting(2, "Depth of the model: S4 blocks.")
+    fraction: float = _setting(0.25, "Part of the states to keep, above 0 and at most 1.", None)
+    epochs: int = _setting(40, "Rounds of training of the full model.")
+    retrain_epochs: int = _setting(20, "Rounds of training of the reduced model.")
+    batch_size: int = _setting(32, "Windows a gradient step.")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name == "seed" else 1
-            if field.name != "fraction" and (type(value) is not int or value < least):
+            value, least = getattr(self, field.name), field.metadata["least"]
+            if least is not None and (type(value) is not int or value < least):
                 raise ValueError(f"Settings got {field.name}={value!r}; expected a whole number of at least {least}.")
         if type(self.fraction) not in (int, float) or not 0.0 < self.fraction <= 1.0:
             raise ValueError(f"Settings got fraction={self.fraction!r}; expected a number above 0 and at most 1.")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("demo", "spectrum", "reduce", "tune", "convert")
+COMMANDS = ("run", "train", "demo", "spectrum", "reduce", "tune", "convert")
 CODE = """
 import sys
 from typer.testing import CliRunner

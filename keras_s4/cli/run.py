@@ -1,0 +1,26 @@
+"""`keras-s4 run`: the whole way from recordings to firmware."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_s4.cli import files
+from keras_s4.cli.console import report_errors
+from keras_s4.cli.job_options import Fold, Out, Restart, TaskName, takes_settings
+from keras_s4.cli.loading import start
+from keras_s4.job.places import folder_of
+
+
+@takes_settings
+def run(
+    task: TaskName, out: Out = None, fold: Fold = None, restart: Restart = False, *, settings: dict[str, Any]
+) -> None:
+    """Do everything on a task: train, reduce, train again, convert, verify, report.
+
+    The result is a model for TensorFlow Lite Micro in OUT/firmware, a page with figures, OUT/report.html, and all
+    numbers, OUT/summary.json. Interrupt it whenever you like: the same command continues.
+    """
+    out = out or folder_of(task)
+    with report_errors(out):
+        files.check_places({}, {}, out=out)
+        start("run").run(task, out, fold, settings, restart)

@@ -1,0 +1,60 @@
+"""The task that a name stands for: a built-in one, or one that a TOML file describes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_s4 import datasets
+from keras_s4.datasets import Task
+from keras_s4.job.places import is_file_name
+from keras_s4.job.settings import Settings
+
+BUILT_IN = {
+    "smartwatch": datasets.smartwatch_task,
+    "fashion-mnist-rows": lambda: datasets.fashion_mnist_task("rows"),
+    "fashion-mnist-pixels": lambda: datasets.fashion_mnist_task("pixels"),
+    "keywords": datasets.keywords_task,
+}
+
+
+def find_task(name: str | Path, fold: int | None = None) -> Task:
+    """The task of a name or file.
+
+    Args:
+        name: of a built-in task, a key of `BUILT_IN`; or a TOML file.
+        fold: which groups are kept for the test; None for the first, or what the file says.
+
+    Raises:
+        ValueError: there is none of this name, or it has no such fold.
+    """
+    if is_file_name(str(name)):
+        raise ValueError(f"{name} is no built-in task; expected one of {', '.join(BUILT_IN)}.")
+    if name not in BUILT_IN:
+        raise ValueError(
+            f"There is no built-in task {name!r}; expected one of {', '.join(BUILT_IN)}, or a file NAME.toml."
+        )
+    make = BUILT_IN[name]
+    if fold is None:
+        return make()
+    if "fold" not in inspect.signature(make).parameters:
+        raise ValueError(f"Task {name!r} has one split and no folds; leave --fold out.")
+    return make(fold)
+
+
+def settings_of(task: Task, given: Mapping[str, Any]) -> Settings:
+    """What the task asks for, and what was asked for in its place.
+
+    Raises:
+        ValueError: a setting that there is not, or out of range.
+    """
+    asked = {**task.settings, **given}
+    unknown = sorted(asked.keys() - Settings().figures().keys())
+    if unknown:
+        raise ValueError(
+            f"Task {task.name!r} has the settings {', '.join(unknown)}; expected some of "
+            f"{', '.join(Settings().figures())}."
+        )
+    return Settings(**asked)
