@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+from keras_s4 import extras
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -33,6 +37,31 @@ STYLE = {
 WIDTH = 9.0
 
 
+@contextlib.contextmanager
+def new_figure(height: float, width: float = WIDTH, style: Mapping[str, Any] | None = None) -> Iterator[Figure]:
+    """An empty figure to draw into, in the style of all figures.
+
+    Args:
+        height: in inches.
+        width: in inches.
+        style: what is other than in `STYLE`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    with extras.needed_for("Figures", "report"):
+        import matplotlib
+        from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE | dict(style or {})):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is there."""
+    return not extras.missing_packages("report")
+
+
 def spectra(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """The spectrum of each part, with the rank that was kept.
 
@@ -41,8 +70,7 @@ def spectra(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """
     columns = min(len(parts), 2)
     rows = -(-len(parts) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.6 * rows), layout="constrained")
+    with new_figure(3.6 * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for axes, (name, part) in zip(grid, parts.items(), strict=False):
             _draw_spectrum(axes, part)
@@ -74,8 +102,7 @@ def pareto_front(
     front = sorted((point for point in points if point["front"]), key=lambda point: point["cost"])
     others = [point for point in points if point["feasible"] and not point["front"]]
     over = [point for point in points if not point["feasible"]]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    with new_figure(4.2) as figure:
         axes = figure.subplots()
         for group, style, color, label in (
             (others, "o", FAINT, "other trials"),
@@ -103,6 +130,8 @@ def draw(figure: Figure, kind: str = "svg") -> bytes:
         figure: any.
         kind: "svg", "png", "pdf" or another that matplotlib writes.
     """
+    import matplotlib
+
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "keras-s4"}):
         figure.savefig(content, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)

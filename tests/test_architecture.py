@@ -44,7 +44,7 @@ FLOORS = (
     "systems",
     "saved_folder",
     "checks samples padded_sequences recordings files plots weights registration",
-    "activation_names backends brief classes errors precision",
+    "activation_names backends brief classes errors extras precision",
 )
 # Rooms that know of control theory or integers alone: what they may import of ours, besides themselves.
 PLAIN = {"brief", "checks", "errors", "files", "padded_sequences", "samples", "systems"}

@@ -96,7 +96,7 @@ def checkout(tmp_path):
 def test_the_first_run_sets_up_and_the_second_runs_at_once(checkout):
     assert checkout.run() == (
         0,
-        "Installing keras-s4[data] into .venv (a few minutes the first time) ...\ndemo demo --out here\n",
+        "Installing keras-s4[all] into .venv (a few minutes the first time) ...\ndemo demo --out here\n",
     )
     assert checkout.run() == (0, "demo demo --out here\n")
     assert (checkout.calls("-m venv"), checkout.calls("-m pip")) == (1, 1)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.backend_bases import FigureCanvasBase
-from matplotlib.figure import Figure
-
-from keras_s4 import plots
+from keras_s4 import extras, plots
 from keras_s4.cli.files import follow_link
 from keras_s4.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def check_figure_name(path: Path) -> None:
     """Refuses a kind of figure that cannot be drawn.
 
     Raises:
+        ImportError: matplotlib is not installed.
         ValueError: the name ends in something else.
     """
+    with extras.needed_for("Figures", "report"):
+        from matplotlib.backend_bases import FigureCanvasBase
+
     kinds = FigureCanvasBase.get_supported_filetypes()
     if _kind_of_figure(path) not in kinds:
         raise ValueError(
@@ -25,10 +31,10 @@ def check_figure_name(path: Path) -> None:
         )
 
 
-def write_figure(path: Path | None, figure: Figure) -> None:
-    """Draws a figure into a file of the kind that its name tells, if one is wanted."""
+def write_figure(path: Path | None, make: Callable[[], Figure]) -> None:
+    """Draws what `make` gives into a file of the kind that its name tells, if one is wanted."""
     if path is not None:
-        write_bytes(follow_link(path), plots.draw(figure, _kind_of_figure(path)))
+        write_bytes(follow_link(path), plots.draw(make(), _kind_of_figure(path)))
 
 
 def _kind_of_figure(path: Path) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from keras_s4 import extras
 from keras_s4.cli import files, options
 from keras_s4.cli.console import report_errors
 from keras_s4.cli.loading import start
 from keras_s4.saved_folder import check_before
+
+# Seconds that a chief waits for its workers if nothing is said.
+CHIEF_LIMIT = 24 * 3600.0
 
 
 class By(StrEnum):
@@ -43,6 +48,10 @@ def tune(
         list[str] | None, typer.Option(help="Searches: the most of a measure, such as tflite_bytes=20000; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Searches: of proposals and trainings.")] = 0,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(help="Searches: seconds after which no trial is begun, and a chief waits no longer."),
+    ] = None,
     kind: options.Kinds = None,
     method: options.Methods = options.Method.BALANCED,
     json: options.Json = None,
@@ -51,6 +60,10 @@ def tune(
 
     Ranks are chosen on validation data; report the result on test data. OUT gets the model, `model.keras`, all numbers,
     `tuning.json`, and a figure, `pareto.svg`. Interrupt it whenever you like: the same command continues.
+
+    Several processes or machines share a search: the same command in each, an OUT that all of them see,
+    KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief, and KERASTUNER_TUNER_ID, "chief" once and another name
+    for each worker. Give it a --time-limit: a chief whose workers crashed waits that long, 24 hours if none is given.
     """
     with report_errors(out):
         budgets = _budgets(budget or [])
@@ -58,16 +71,21 @@ def tune(
         needed = files.VALIDATION if by == By.RANK_TUNING else (*files.TRAINING, *files.VALIDATION)
         if by == By.RANK_TUNING:
             _refuse_budgets(budgets)
+            _refuse_limit(time_limit)
+        else:
+            extras.require("search", "Searches over ranks")
+            time_limit = _limit_of(time_limit)
         names = (*files.TUNED, *([files.TUNED_FIGURE] if by == By.RANK_TUNING else []), files.TUNED_RECORD)
         results = {str(out / name): out / name for name in (*names, "evaluations.json")}
         files.check_places({"the model": model, "the data": data}, results | {"--json": json})
         check_before(out, names, files.TUNED_RECORD)
         arrays = files.load_arrays(data, *needed)
-        action = start("tune")
         if by == By.RANK_TUNING:
-            action.tune_ranks(model, arrays, target, relative_loss, kind, method, out, json)
+            start("tune").run(model, arrays, target, relative_loss, kind, method, out, json)
         else:
-            action.search_ranks(model, arrays, by.value, trials, epochs, budgets, seed, kind, method, out, json)
+            start("search").run(
+                model, arrays, by.value, trials, epochs, budgets, seed, time_limit, kind, method, out, json
+            )
 
 
 def _budgets(texts: list[str]) -> dict[str, float]:
@@ -105,3 +123,18 @@ def _refuse_budgets(budgets: dict[str, float]) -> None:
             "Rank-Tuning holds an accuracy and knows no budget. Search with --by bayesian, or reduce by budget: "
             "keras-s4 reduce --flash."
         )
+
+
+def _refuse_limit(time_limit: float | None) -> None:
+    if time_limit is not None:
+        raise ValueError(
+            "Rank-Tuning continues where it was stopped and knows no --time-limit; searches do: --by bayesian."
+        )
+
+
+def _limit_of(time_limit: float | None) -> float | None:
+    """Seconds of a search; of a chief, which would wait for a crashed worker forever, never without end."""
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"tune got --time-limit {time_limit:g}; expected seconds, more than 0.")
+    chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+    return CHIEF_LIMIT if time_limit is None and chief else time_limit

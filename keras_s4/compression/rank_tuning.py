@@ -9,11 +9,10 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -30,6 +29,9 @@ from keras_s4.compression.parts import parts_of
 from keras_s4.compression.rank_search import SEARCHES, polish_ranks, repair_ranks, search_each_part, whole_ranks
 from keras_s4.compression.reduce import reduce
 from keras_s4.reduction import METHODS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

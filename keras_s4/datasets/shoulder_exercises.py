@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from keras_s4 import extras
 from keras_s4.augmentation import RandomWindows
 from keras_s4.datasets.task import Sensor, Splits, Task
 from keras_s4.recordings import Labelled, Recordings
@@ -40,12 +41,8 @@ def smartwatch_recordings() -> Recordings:
         ValueError: the file is not the one whose checksum is known; it is not opened then, since it is pickled.
     """
     # Only the file is wanted: importing seglearn would need packages that it does not declare.
+    extras.require("data", "The smartwatch recordings", "seglearn")
     package = importlib.util.find_spec("seglearn")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError(
-            "The smartwatch recordings come with the package seglearn, which is not installed. "
-            "Install it with: pip install 'keras-s4[data]'"
-        )
     return _read_smartwatch(Path(package.origin).parent / "data" / "watch_dataset.npy")
 
 

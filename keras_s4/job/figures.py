@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from keras_s4.plots import BLUE, COLORS, DASHES, RED, STYLE, WIDTH, show_as_text
+from keras_s4.plots import BLUE, COLORS, DASHES, RED, new_figure, show_as_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # More curves than these have no legend.
 NAMED_CURVES = 14
@@ -32,8 +33,7 @@ def score_against_size(tradeoff: Mapping[str, Any], score: str) -> Figure:
     label, factor, limits = SCORES[score]
     points = sorted(tradeoff["truncated"], key=lambda point: point["tflite_bytes"])
     ends = {name: _coordinates([tradeoff[name]], score, factor) for name in ("trained", "retrained")}
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    with new_figure(4.2) as figure:
         axes = figure.subplots()
         line = _coordinates([*points, tradeoff["trained"]], score, factor)
         axes.plot(
@@ -59,8 +59,8 @@ def confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> F
     counts = np.asarray(counts)
     shares = 100.0 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(5.4, 0.45 * len(names))
-    with matplotlib.rc_context(STYLE | {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False}):
-        figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+    bare = {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False}
+    with new_figure(side, side + 1.0, bare) as figure:
         axes = figure.subplots()
         # Colours are shares, since some classes have more windows; the numbers are counts.
         display = ConfusionMatrixDisplay(shares, display_labels=[show_as_text(name) for name in names])
@@ -90,9 +90,8 @@ def streamed_recording(
     sensors, classes, window = task["sensors"], task["classes"], int(task["length"])
     times = np.arange(len(signal)) / (task["rate"] or 1.0)
     resets = times[window::window]
-    with matplotlib.rc_context(STYLE | {"lines.linewidth": 1.1}):
-        heights = (*[1.0] * len(sensors), 1.5)
-        figure = Figure(figsize=(WIDTH, 2.1 * sum(heights)), layout="constrained")
+    heights = (*[1.0] * len(sensors), 1.5)
+    with new_figure(2.1 * sum(heights), style={"lines.linewidth": 1.1}) as figure:
         *tops, bottom = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         first = 0
         for axes, sensor in zip(tops, sensors, strict=True):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-from matplotlib.figure import Figure
 
 from keras_s4 import plots
 from keras_s4.files import damaged_file
 from keras_s4.job.figures import confusion_matrix, score_against_size, streamed_recording
 from keras_s4.job.run_folder import AGAIN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # More groups than these are counted, not listed.
 LISTED_GROUPS = 20

@@ -56,7 +56,7 @@ def run(
     found = compression.Spectrum(parts, list_kept_weights(original, parts))
     figures = _figures(original, reduced, found, chosen, method, inputs)
     write_json(json, figures)
-    write_figure(figure, plots.spectra(found.curves(chosen)))
+    write_figure(figure, lambda: plots.spectra(found.curves(chosen)))
     show_table(_table(figures, found.kept_text()))
     console().print(f"Reduced model: {out}")
 

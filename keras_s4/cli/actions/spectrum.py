@@ -20,5 +20,5 @@ def run(
     """Shows what can go."""
     found = compression.spectrum(load_model(model), kind, inputs)
     write_json(json, found.figures())
-    write_figure(figure, plots.spectra(found.curves()))
+    write_figure(figure, lambda: plots.spectra(found.curves()))
     show_table(found.table())

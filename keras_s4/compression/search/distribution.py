@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 
-import keras_tuner
+from keras_s4.compression.search.engine import keras_tuner
 
 # Seconds that a worker waits for a chief that does not answer.
 PATIENCE = 120.0

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import keras_tuner
 import numpy as np
 
 from keras_s4.checks import is_real, whole_number
 from keras_s4.compression.fingerprints import digest
 from keras_s4.compression.part import Part
 from keras_s4.compression.search import distribution
+from keras_s4.compression.search.engine import keras_tuner
 from keras_s4.compression.search.hypermodel import RankHyperModel
 from keras_s4.compression.search.oracles import TUNERS, oracle_of
 from keras_s4.compression.search.result import FILES, TRIALS, SearchResult
@@ -81,7 +81,8 @@ def search(
         x: training inputs, as for `fit`.
         y: training targets.
         validation_data: inputs and targets that the metric is taken on. Not the data that the result is reported on.
-        folder: a folder for the trials and the result: `search.json`, `search.txt`, `pareto.svg`, `pareto.png`.
+        folder: a folder for the trials and the result: `search.json`, `search.txt` and, with
+            matplotlib, `pareto.svg`, `pareto.png`.
         budgets: the most that a model may take, by the names of `measure`: `{"tflite_bytes": 20_000}`. A trial over a
             budget is recorded, and ranked below all within them by how far it is over (see `scoring.score`).
         measure: a function from a model to what it takes, numbers by name, for example

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
-import keras_tuner
 import numpy as np
 
 from keras_s4 import reduction
@@ -14,6 +13,7 @@ from keras_s4.checks import is_whole
 from keras_s4.compression.part import Part
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.reduce import reduce
+from keras_s4.compression.search.engine import keras_tuner
 
 RANK = "rank/"
 METHOD = "method"

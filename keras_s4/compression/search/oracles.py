@@ -8,8 +8,9 @@ import time
 import warnings
 from typing import Any
 
-import keras_tuner
 from sklearn.exceptions import ConvergenceWarning
+
+from keras_s4.compression.search.engine import keras_tuner
 
 Values = dict[str, Any]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +15,9 @@ from keras_s4 import plots
 from keras_s4.brief import Brief
 from keras_s4.compression.search.trials import Trial, TrialFolder
 from keras_s4.files import json_bytes, write_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TRIALS = "trials"
 FILES = ("search.json", "search.txt", "pareto.svg", "pareto.png")
@@ -150,16 +152,15 @@ class SearchResult(Brief):
     def write(self) -> Path:
         """Writes search.json, the table and the figure into the search's folder, all or none.
 
+        Without matplotlib there is no figure.
+
         Raises:
             OSError: the folder cannot be written.
         """
-        figure = self.figure()
-        contents = {
-            "search.json": json_bytes(self.figures()),
-            "search.txt": str(self).encode(),
-            "pareto.svg": plots.draw(figure),
-            "pareto.png": plots.draw(figure, "png"),
-        }
+        contents = {"search.json": json_bytes(self.figures()), "search.txt": str(self).encode()}
+        if plots.can_draw():
+            figure = self.figure()
+            contents |= {"pareto.svg": plots.draw(figure), "pareto.png": plots.draw(figure, "png")}
         return write_folder(self.folder, contents)
 
     def __str__(self) -> str:

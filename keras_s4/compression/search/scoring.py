@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 
 import keras
 import numpy as np
-from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
 from keras_s4.checks import is_real
+from keras_s4.compression.search.engine import infer_metric_direction
 
 Measures = dict[str, float]
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import keras_tuner
-from keras_tuner.errors import FailedTrialError, FatalRuntimeError
 
 from keras_s4.compression.search.distribution import await_chief, role
+from keras_s4.compression.search.engine import FailedTrialError, FatalRuntimeError, keras_tuner
 from keras_s4.compression.search.hypermodel import RankHyperModel
 from keras_s4.compression.search.scoring import Measures, excess, measure_checked, score
 from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name

@@ -8,6 +8,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_s4 import extras
 from keras_s4.errors import LayerError
 from keras_s4.initializers import draw, give
 
@@ -137,11 +138,6 @@ def check_quantizers() -> None:
 
 def _tfmot_quantizers():
     """Loaded late: the package takes seconds, and needs legacy Keras."""
-    try:
+    with extras.needed_for("Trainings on the exporter's grids", "qat"):
         from tensorflow_model_optimization.quantization.keras import quantizers
-    except ImportError as error:
-        raise ImportError(
-            "Quantisation-aware training needs tensorflow-model-optimization and tf_keras: "
-            "pip install tensorflow-model-optimization tf_keras"
-        ) from error
     return quantizers
