@@ -42,8 +42,8 @@ FLOORS = (
     "dss",
     "reduction",
     "systems",
-    "saved_folder",
-    "checks samples padded_sequences recordings files plots weights registration",
+    "recordings saved_folder",
+    "checks samples padded_sequences files plots weights registration",
     "activation_names backends brief classes errors extras precision",
 )
 # Rooms that know of control theory or integers alone: what they may import of ours, besides themselves.

@@ -12,8 +12,8 @@ from keras_s4.datasets.shoulder_exercises import (
     smartwatch_task,
 )
 from keras_s4.datasets.speech import KEYWORD_RATE, KEYWORDS, keywords, keywords_task
-from keras_s4.datasets.task import Metric, Sensor, Splits, Task
-from keras_s4.recordings import Labelled, Recordings
+from keras_s4.datasets.task import Metric, Sensor, Task
+from keras_s4.recordings import Labelled, Recordings, Splits
 
 __all__ = [
     "FASHION_MNIST_CLASSES",

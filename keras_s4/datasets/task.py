@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,16 +14,8 @@ from keras_s4.augmentation import ShuffledWindows
 from keras_s4.brief import Brief
 from keras_s4.checks import is_whole, quote
 from keras_s4.datasets.live import Live
-from keras_s4.recordings import UNLABELLED, Labelled, Recordings
+from keras_s4.recordings import UNLABELLED, Labelled, Recordings, Splits
 from keras_s4.scoring.heads import CLASSES, MULTI_LABEL, REGRESSION, Head
-
-
-class Splits(NamedTuple):
-    """Recordings for three purposes, no group in two of them."""
-
-    train: Recordings
-    validation: Recordings
-    test: Recordings
 
 
 @dataclasses.dataclass(frozen=True)
