@@ -15,6 +15,7 @@ _MODULES = {
         "augmentation",
         "compression",
         "datasets",
+        "decisions",
         "initializers",
         "layers",
         "models",

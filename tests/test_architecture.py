@@ -42,6 +42,7 @@ FLOORS = (
     "dss",
     "reduction",
     "systems",
+    "decisions",
     "recordings saved_folder",
     "checks samples padded_sequences files plots weights registration",
     "activation_names backends brief classes errors extras precision",
@@ -51,6 +52,7 @@ PLAIN = {"brief", "checks", "errors", "files", "padded_sequences", "samples", "s
 WITHOUT_KERAS = {
     "systems": set(),
     "reduction": set(),
+    "decisions": {"recordings"},
     "tflite.program": set(),
     "tflite.emulator": {"tflite.program"},
     "tflite.flatbuffer": {"tflite.program"},
