@@ -1,5 +1,6 @@
 """Real training data that installed packages bring along, as arrays and as Tasks; split by subject, never by window."""
 
+from keras_s4.datasets.built_in import BUILT_IN
 from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.shoulder_exercises import (
@@ -16,6 +17,7 @@ from keras_s4.datasets.task import Metric, Sensor, Task
 from keras_s4.recordings import Labelled, Recordings, Splits
 
 __all__ = [
+    "BUILT_IN",
     "FASHION_MNIST_CLASSES",
     "FOLDS",
     "KEYWORDS",

@@ -1,0 +1,19 @@
+"""The tasks that have a name of their own, for `keras-s4 run NAME`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from keras_s4.datasets.images import fashion_mnist_task
+from keras_s4.datasets.shoulder_exercises import smartwatch_task
+from keras_s4.datasets.speech import keywords_task
+from keras_s4.datasets.task import Task
+
+# What makes each task; it takes a `fold` if there are several splits. Nothing is read before the task's splits are.
+BUILT_IN: dict[str, Callable[..., Task]] = {
+    "smartwatch": smartwatch_task,
+    "fashion-mnist-rows": functools.partial(fashion_mnist_task, "rows"),
+    "fashion-mnist-pixels": functools.partial(fashion_mnist_task, "pixels"),
+    "keywords": keywords_task,
+}
