@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
-from keras_s4 import plots
+from keras_s4 import extras, plots
 from keras_s4.files import damaged_file
 from keras_s4.job.figures import confusion_matrix, score_against_size, streamed_recording
 from keras_s4.job.run_folder import AGAIN
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 # More groups than these are counted, not listed.
 LISTED_GROUPS = 20
+NOT_DRAWN = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="40"><text x="8" y="25" font-family="sans-serif">'
+    "No figure, for want of matplotlib: {}, then delete report.html and run again.</text></svg>"
+)
 
 
 def _percent(value: float) -> str:
@@ -112,7 +117,7 @@ def render(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> st
         headings=headings,
         rows=rows,
         verdict=state_verdict(summary),
-        figures={name: _image(figure) for name, figure in _figures(summary, spectra, _read_stream(stream)).items()},
+        figures=_images(summary, spectra, _read_stream(stream)),
     )
 
 
@@ -122,6 +127,13 @@ def describe_window(task: dict[str, Any]) -> str:
         return f"{task['length']:,} steps"
     seconds = task["length"] / task["rate"]
     return f"{seconds:g} second{'' if seconds == 1 else 's'}" if seconds >= 1 else f"{1000 * seconds:g} milliseconds"
+
+
+def _images(summary: dict[str, Any], spectra: dict[str, Any], recording: dict[str, np.ndarray]) -> dict[str, str]:
+    """The figures as data URLs; without matplotlib each says what is missing."""
+    if not plots.can_draw():
+        return collections.defaultdict(lambda: _data_url(NOT_DRAWN.format(extras.advice("report")).encode()))
+    return {name: _image(figure) for name, figure in _figures(summary, spectra, recording).items()}
 
 
 def _figures(summary: dict[str, Any], spectra: dict[str, Any], recording: dict[str, np.ndarray]) -> dict[str, Figure]:
@@ -159,4 +171,8 @@ def _read_stream(path: Path) -> dict[str, np.ndarray]:
 
 def _image(figure: Figure) -> str:
     """A figure as a data URL; as an image of its own, so that names inside it cannot clash."""
-    return "data:image/svg+xml;base64," + base64.b64encode(plots.draw(figure)).decode()
+    return _data_url(plots.draw(figure))
+
+
+def _data_url(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
