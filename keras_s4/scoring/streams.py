@@ -12,7 +12,7 @@ first one of the interval up to `tolerance` behind its last one: a decision is d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -224,30 +224,6 @@ def score_decisions(
         **_figures_of_detection(streams, rate, starts, detected),
         **_figures_of_alarms(streams, rate, alarms),
     }
-
-
-def curve_of_thresholds(
-    thresholds: Iterable[float], score: Callable[[float], dict[str, Any]], keys: Sequence[str]
-) -> list[dict[str, float | None]]:
-    """What a threshold costs and brings, to choose one on validation streams.
-
-    Args:
-        thresholds: to try.
-        score: the figures of decisions or events with a threshold, as the functions here return them.
-        keys: of the figures to keep.
-
-    Returns:
-        Rows with the "threshold" and these figures; "delay" gives "delay_median" and "delay_p90".
-    """
-    rows = []
-    for threshold in thresholds:
-        figures = score(threshold)
-        row = {"threshold": float(threshold)}
-        for key in keys:
-            parts = {f"{key}_{name}": part for name, part in figures[key].items()} if key == "delay" else None
-            row |= parts or {key: figures[key]}
-        rows.append(row)
-    return rows
 
 
 def _steps_of(streams: Sequence[Answers], rate: float, tolerance: float) -> int:

@@ -11,7 +11,6 @@ from keras_s4.scoring.streams import (
     UNKNOWN,
     Answers,
     are_settled,
-    curve_of_thresholds,
     find_intervals,
     match_events,
     onsets,
@@ -152,20 +151,6 @@ class TestDecisions:
 def test_onsets_are_where_another_class_begins():
     found = onsets(decided("0110.1122", "000000000"), background=0)
     assert list(zip(found.steps, found.classes, strict=True)) == [(1, 1), (5, 1), (7, 2)]
-
-
-def test_curves_keep_what_is_asked_for():
-    outputs = np.array([0.2, 0.9, 0.6, 0.1])
-
-    def score(threshold):
-        said = np.where(outputs >= threshold, 1, -1)
-        return score_decisions([Answers(np.arange(4), said, labels("0110"))], 2, 1.0, background=0)
-
-    rows = curve_of_thresholds([0.15, 0.8], score, ("false_alarms", "missed", "delay"))
-    assert rows == [
-        {"threshold": 0.15, "false_alarms": 1, "missed": 0, "delay_median": 0.0, "delay_p90": 0.0},
-        {"threshold": 0.8, "false_alarms": 0, "missed": 0, "delay_median": 0.0, "delay_p90": 0.0},
-    ]
 
 
 @pytest.mark.parametrize(
