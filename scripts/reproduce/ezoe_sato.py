@@ -10,6 +10,9 @@ those of the smartwatch demo, 1e-2 and 5e-3 for the retraining, without a search
 (a) ours against small models, paired by seed; (b) ours against large ones; (c) originals of different accuracy, after
 trainings of different length on one split, and what becomes of each.
 
+The committed figures of the smartwatch recordings were measured when, in folds 1 to 4, other people than today's were
+kept for validation (`keras_s4.datasets.smartwatch`), and so not trained on; the people of the test are the same.
+
 A run over takes some three hours on two cores; interrupt it whenever you like, it continues where it was.
 Fashion-MNIST: see `keras_s4.datasets.fashion_mnist`.
 """

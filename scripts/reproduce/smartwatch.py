@@ -3,9 +3,9 @@
 Protocol: test subjects are those of scikit-learn's `GroupKFold(5)` over windows of 500 steps (hop 250). Augmentation
 and learning rate were compared on validation subjects inside the training subjects, with 16 modes a channel, one seed,
 several changes at a time; the numbers of epochs and the learning rate of the retraining were set without a comparison.
-Each run trains on all eight training subjects for a fixed number of epochs, without early stopping. One choice saw test
-data: the room above the states' peaks (`STATE_PEAK`) was set after looking at the test subjects of folds 0 and 1, where
-it changed no label.
+Each run trains on all eight subjects that are not tested, whichever of them `keras_s4.datasets.smartwatch` keeps for
+validation, for a fixed number of epochs, without early stopping. One choice saw test data: the room above the states'
+peaks (`STATE_PEAK`) was set after looking at the test subjects of folds 0 and 1, where it changed no label.
 The temporal split trains on the first 60% of every recording and tests on windows of the last 40%.
 
 A run over takes about an hour on two cores; it can be interrupted, and continues where it was. Trained models stay in

@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupKFold
 from keras_s4.datasets import (
     FOLDS,
     SMARTWATCH_CLASSES,
+    Live,
     Recordings,
     smartwatch,
     smartwatch_recordings,
@@ -90,9 +91,18 @@ class TestSmartwatch:
         assert [len(part) for part in parts] == [6, 2, 2]
         assert len(set.union(*parts)) == 10
 
-    def test_every_subject_is_tested_once(self, loaded):
-        tested = [subject for fold in range(FOLDS) for subject in set(smartwatch_split(fold)[2].subjects)]
-        assert sorted(tested) == sorted(set(loaded.subjects))
+    @pytest.mark.parametrize("side", ["validation", "test"])
+    def test_every_subject_tests_once_and_validates_once(self, loaded, side):
+        held_out = [s for fold in range(FOLDS) for s in set(getattr(smartwatch_split(fold), side).subjects)]
+        assert sorted(held_out) == sorted(set(loaded.subjects))
+
+    def test_every_fold_trains_on_other_subjects(self, loaded):
+        assert len({frozenset(smartwatch_split(fold).train.subjects) for fold in range(FOLDS)}) == FOLDS
+
+    def test_the_subjects_of_the_test_and_all_of_fold_0_are_those_of_published_figures(self, loaded):
+        tested = [sorted(set(smartwatch_split(fold).test.subjects)) for fold in range(FOLDS)]
+        assert tested == [[1, 4], [2, 3], [7, 8], [9, 10], [5, 6]]
+        assert sorted(set(smartwatch_split(0).validation.subjects)) == [2, 3]
 
     @pytest.mark.parametrize("fold", range(FOLDS))
     def test_folds_are_those_of_group_k_fold_over_windows(self, loaded, fold):
@@ -105,9 +115,10 @@ class TestSmartwatch:
             loaded.labels,
             loaded.subjects,
         ).windows(500, 250)[0][:, 0, 0]
-        rest, test = list(GroupKFold(5).split(x, y, owners))[fold]
-        kept, held_out = next(GroupKFold(4).split(x[rest], y[rest], owners[rest]))
-        for (x_part, y_part), indices in zip(smartwatch(fold), (rest[kept], rest[held_out], test), strict=True):
+        folds = list(GroupKFold(5).split(x, y, owners))
+        (rest, test), (_, validation) = folds[fold], folds[(fold + 1) % 5]
+        train = np.setdiff1d(rest, validation)
+        for (x_part, y_part), indices in zip(smartwatch(fold), (train, validation, test), strict=True):
             np.testing.assert_array_equal(x_part, x[indices])
             np.testing.assert_array_equal(y_part, y[indices])
 
@@ -134,6 +145,10 @@ class TestSmartwatch:
         x, y = task.batches(batch_size=8, seed=0)[0]
         assert x.shape == (8, *task.input_shape) and y.shape == (8,)
         assert task.outputs == SMARTWATCH_CLASSES and task.choices == {"fold": 3}
+
+    def test_the_task_decides_in_a_stream_if_it_is_told_to(self):
+        live = Live(seconds=3.0)
+        assert smartwatch_task(1, live=live).live == live and smartwatch_task(1).live is None
 
     def test_a_task_of_a_fold_that_there_is_not(self):
         with pytest.raises(ValueError, match="fold=5; expected a whole number from 0 to 4"):
