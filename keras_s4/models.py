@@ -12,12 +12,14 @@ from typing import Any
 import keras
 
 from keras_s4.checks import choice, is_whole, number, quote, truth_value, whole_number
-from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
 
 POOLINGS = {
     "average": keras.layers.GlobalAveragePooling1D,
     "max": keras.layers.GlobalMaxPooling1D,
     "last": LastStep,
+    "recent": RecentAverage,
+    "sliding": SlidingAverage,
 }
 
 
@@ -31,6 +33,7 @@ def classifier(
     dropout: float = 0.1,
     *,
     pooling: str = "average",
+    pooling_arguments: Mapping[str, Any] | None = None,
     vocabulary: int | None = None,
     mask_zero: bool = True,
     mask_value: float | None = None,
@@ -47,7 +50,11 @@ def classifier(
         blocks: number of S4 blocks.
         activation: inside the blocks.
         dropout: fraction of channels dropped in each block while training.
-        pooling: over time: "average" or "max" of all steps, or the "last" step.
+        pooling: over time: "average" or "max" of all steps, the "last" step, or for streams without beginning and end
+            the "recent" average, in which older steps fade, or the "sliding" one of the last steps.
+        pooling_arguments: of the pooling layer: `{"seconds": 2.0, "rate": 25.0}` of `RecentAverage`,
+            `{"window": 100, "hop": 25}` of `SlidingAverage`; with `"return_sequences": True` there is an output at
+            every step, or at every hop.
         vocabulary: number of tokens, 0 included, if the inputs are tokens: whole numbers from 0.
         mask_zero: token 0 is padding and does not count, as in `keras.layers.Embedding`.
         mask_value: steps whose samples all have this value are padding and do not count, as in `keras.layers.Masking`.
@@ -56,7 +63,8 @@ def classifier(
         name: of the model.
 
     Returns:
-        A model from `[B, L, features]` or `[B, L]` to class probabilities `[B, C]`.
+        A model from `[B, L, features]` or `[B, L]` to class probabilities `[B, C]`, or `[B, T, C]` where the pooling
+        returns sequences.
 
     Raises:
         ValueError: a size below 1, an unknown pooling, the maximum of padded sequences, or arguments that do not belong
@@ -72,7 +80,7 @@ def classifier(
     inputs, hidden = _body(
         "classifier", input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
     )
-    pooled = POOLINGS[pooling](name="pooling")(hidden)
+    pooled = _pooling("classifier", pooling, pooling_arguments)(hidden)
     outputs = keras.layers.Dense(classes, activation="softmax", name="head")(pooled)
     return keras.Model(inputs, outputs, name=name)
 
@@ -87,6 +95,7 @@ def regressor(
     dropout: float = 0.1,
     *,
     pooling: str = "average",
+    pooling_arguments: Mapping[str, Any] | None = None,
     dss: Mapping[str, Any] | None = None,
     name: str = "regressor",
 ) -> keras.Model:
@@ -95,11 +104,11 @@ def regressor(
     Args:
         input_shape: `(L, features)` of one sequence; L may be None.
         outputs: T, how many quantities.
-        channels, states, blocks, activation, dropout, pooling, dss: see `classifier`.
+        channels, states, blocks, activation, dropout, pooling, pooling_arguments, dss: see `classifier`.
         name: of the model.
 
     Returns:
-        A model from `[B, L, features]` to `[B, T]`.
+        A model from `[B, L, features]` to `[B, T]`, or `[B, steps, T]` where the pooling returns sequences.
 
     Raises:
         ValueError: a size below 1, an unknown pooling, or arguments that do not belong together.
@@ -108,7 +117,7 @@ def regressor(
     (outputs,) = _sizes(maker, outputs=outputs)
     choice(pooling, f"{maker} got pooling=", POOLINGS)
     inputs, hidden = _body(maker, input_shape, channels, states, blocks, activation, dropout, None, False, None, dss)
-    pooled = POOLINGS[pooling](name="pooling")(hidden)
+    pooled = _pooling(maker, pooling, pooling_arguments)(hidden)
     return keras.Model(inputs, keras.layers.Dense(outputs, name="head")(pooled), name=name)
 
 
@@ -233,6 +242,21 @@ def _body(
         layer = DSS(states, **dss) if dss else states
         hidden = S4Block(layer, activation=activation, dropout=dropout, name=f"block_{index + 1}")(hidden)
     return inputs, hidden
+
+
+def _pooling(maker: str, pooling: str, arguments: Mapping[str, Any] | None) -> keras.layers.Layer:
+    if arguments is not None and (not isinstance(arguments, Mapping) or "name" in arguments):
+        raise ValueError(
+            f"{maker} got pooling_arguments={quote(arguments)}; expected a dict of arguments of "
+            f"{POOLINGS[pooling].__name__} other than its name."
+        )
+    try:
+        return POOLINGS[pooling](**(arguments or {}), name="pooling")
+    except TypeError as error:
+        raise ValueError(
+            f"{maker} got pooling={pooling!r} and pooling_arguments={quote(arguments)}; "
+            f"{POOLINGS[pooling].__name__} says: {error}."
+        ) from error
 
 
 def _encoded_samples(maker, input_shape, channels, mask_value):

@@ -9,6 +9,7 @@ from keras_s4.models import classifier, forecaster, regressor, sequence_to_seque
 from keras_s4.streaming import StreamingModel
 
 STEPS, FEATURES, CLASSES = 32, 3, 2
+EVERY_STEP = {"return_sequences": True}
 OUTPUTS = {classifier: "classes", regressor: "outputs", sequence_to_sequence: "outputs", forecaster: "horizon"}
 
 
@@ -92,6 +93,9 @@ def small(maker, size, input_shape=(None, FEATURES), **arguments):
     [
         (classifier, {"classes": 2, "pooling": "max"}, (2,)),
         (classifier, {"classes": 2, "pooling": "last"}, (2,)),
+        (classifier, {"classes": 2, "pooling": "recent", "pooling_arguments": {"seconds": 3.0}}, (2,)),
+        (classifier, {"classes": 2, "pooling": "recent", "pooling_arguments": {"seconds": 3.0, **EVERY_STEP}}, ("L", 2)),
+        (regressor, {"outputs": 2, "pooling": "sliding", "pooling_arguments": {"window": 4, "hop": 2}}, (2,)),
         (sequence_to_sequence, {"outputs": 5}, ("L", 5)),
         (regressor, {"outputs": 3}, (3,)),
         (regressor, {"outputs": 1, "pooling": "last"}, (1,)),
@@ -173,9 +177,19 @@ def test_poolings(pooling, expected):
     np.testing.assert_allclose(pooled, expected(np.asarray(hidden)), rtol=1e-5, atol=1e-6)
 
 
+def test_poolings_for_streams():
+    recent = small(classifier, 2, pooling="recent", pooling_arguments={"seconds": 0.5, "rate": 10.0})
+    assert recent.get_layer("pooling").time_constants() == 5.0
+    sliding = small(classifier, 2, pooling="sliding", pooling_arguments={"window": 6, "hop": 3, **EVERY_STEP})
+    parts = keras.Model(sliding.input, [sliding.get_layer("block_2").output, sliding.get_layer("pooling").output])
+    hidden, pooled = parts(slow_or_fast(count=2)[0])
+    np.testing.assert_allclose(pooled[:, 1], np.asarray(hidden)[:, :6].mean(axis=1), rtol=1e-5, atol=1e-6)
+
+
 PADDED_MODELS = {
     "average": (classifier, {"pooling": "average"}),
     "last": (classifier, {"pooling": "last"}),
+    "recent": (classifier, {"pooling": "recent", "pooling_arguments": {"seconds": 3.0}}),
     "average, both directions": (classifier, {"pooling": "average", "dss": {"bidirectional": True}}),
     "every step": (sequence_to_sequence, {}),
     "forecast": (forecaster, {}),
@@ -304,9 +318,12 @@ def test_refused_input_shape(maker, shape):
 @pytest.mark.parametrize(
     ("maker", "arguments", "message"),
     [
-        (classifier, {"pooling": "sum"}, "pooling='sum'; expected one of 'average', 'max', 'last'"),
+        (classifier, {"pooling": "sum"}, "pooling='sum'; expected one of 'average', 'max', 'last', 'recent', 'sliding'"),
         (classifier, {"pooling": "max", "mask_value": 0.0}, "pooling='max' and padded sequences"),
         (classifier, {"pooling": "max", "vocabulary": 5, "input_shape": (STEPS,)}, "pooling='max' and padded"),
+        (classifier, {"pooling": "recent"}, "pooling='recent' and pooling_arguments=None; RecentAverage says: .*seconds"),
+        (classifier, {"pooling_arguments": {"name": "x"}}, "expected a dict of arguments of GlobalAveragePooling1D"),
+        (regressor, {"pooling": "sliding", "pooling_arguments": 5}, "expected a dict of arguments of SlidingAverage"),
         (classifier, {"vocabulary": 5}, r"input_shape=.* and vocabulary=5; expected \(steps,\)"),
         (classifier, {"vocabulary": 0, "input_shape": (STEPS,)}, "vocabulary=0; expected a whole number"),
         (

@@ -17,7 +17,9 @@ from keras_s4.layers.low_rank import (
     LowRankSimpleRNN,
     LowRankSimpleRNNCell,
 )
+from keras_s4.layers.recent_average import RecentAverage
 from keras_s4.layers.s4_block import S4Block
+from keras_s4.layers.sliding_average import SlidingAverage
 
 __all__ = [
     "DSS",
@@ -33,7 +35,9 @@ __all__ = [
     "LowRankLSTMCell",
     "LowRankSimpleRNN",
     "LowRankSimpleRNNCell",
+    "RecentAverage",
     "S4Block",
+    "SlidingAverage",
     "quantized",
 ]
 
