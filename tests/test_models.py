@@ -10,6 +10,7 @@ from keras_s4.streaming import StreamingModel
 
 STEPS, FEATURES, CLASSES = 32, 3, 2
 EVERY_STEP = {"return_sequences": True}
+RECENT = {"pooling": "recent", "pooling_arguments": {"seconds": 3.0, **EVERY_STEP}}
 OUTPUTS = {classifier: "classes", regressor: "outputs", sequence_to_sequence: "outputs", forecaster: "horizon"}
 
 
@@ -94,7 +95,11 @@ def small(maker, size, input_shape=(None, FEATURES), **arguments):
         (classifier, {"classes": 2, "pooling": "max"}, (2,)),
         (classifier, {"classes": 2, "pooling": "last"}, (2,)),
         (classifier, {"classes": 2, "pooling": "recent", "pooling_arguments": {"seconds": 3.0}}, (2,)),
-        (classifier, {"classes": 2, "pooling": "recent", "pooling_arguments": {"seconds": 3.0, **EVERY_STEP}}, ("L", 2)),
+        (
+            classifier,
+            {"classes": 2, "pooling": "recent", "pooling_arguments": {"seconds": 3.0, **EVERY_STEP}},
+            ("L", 2),
+        ),
         (regressor, {"outputs": 2, "pooling": "sliding", "pooling_arguments": {"window": 4, "hop": 2}}, (2,)),
         (sequence_to_sequence, {"outputs": 5}, ("L", 5)),
         (regressor, {"outputs": 3}, (3,)),
@@ -318,10 +323,18 @@ def test_refused_input_shape(maker, shape):
 @pytest.mark.parametrize(
     ("maker", "arguments", "message"),
     [
-        (classifier, {"pooling": "sum"}, "pooling='sum'; expected one of 'average', 'max', 'last', 'recent', 'sliding'"),
+        (
+            classifier,
+            {"pooling": "sum"},
+            "pooling='sum'; expected one of 'average', 'max', 'last', 'recent', 'sliding'",
+        ),
         (classifier, {"pooling": "max", "mask_value": 0.0}, "pooling='max' and padded sequences"),
         (classifier, {"pooling": "max", "vocabulary": 5, "input_shape": (STEPS,)}, "pooling='max' and padded"),
-        (classifier, {"pooling": "recent"}, "pooling='recent' and pooling_arguments=None; RecentAverage says: .*seconds"),
+        (
+            classifier,
+            {"pooling": "recent"},
+            "pooling='recent' and pooling_arguments=None; RecentA.*seconds",
+        ),
         (classifier, {"pooling_arguments": {"name": "x"}}, "expected a dict of arguments of GlobalAveragePooling1D"),
         (regressor, {"pooling": "sliding", "pooling_arguments": 5}, "expected a dict of arguments of SlidingAverage"),
         (classifier, {"vocabulary": 5}, r"input_shape=.* and vocabulary=5; expected \(steps,\)"),

@@ -130,6 +130,12 @@ class RecentAverage(keras.layers.Layer):
         inputs = ops.cast(inputs, mean.dtype)
         return ops.where(started[:, None], mean - ops.expm1(self._log_decay(mean.dtype)) * (inputs - mean), inputs)
 
+    def steps(self, inputs, mean, started):
+        """As `step`, of the next T steps at once: the mean after each, `[B, T, H]`, from inputs `[B, T, H]`."""
+        signal = ops.concatenate([mean[:, None], ops.cast(inputs, mean.dtype)], axis=1)
+        counts = ops.concatenate([started[:, None], ops.ones(ops.shape(inputs)[:2], dtype="bool")], axis=1)
+        return self._at_every_step(signal, ops.cast(counts, mean.dtype)[:, :, None])[:, 1:]
+
     def _log_decay(self, dtype):
         """Logarithm of what is left of a step after the next one, `[]` or `[H]`."""
         if self.log_steps is None:

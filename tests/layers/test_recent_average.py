@@ -116,5 +116,5 @@ def test_refused_shapes(shape):
 
 
 def test_as_many_time_constants_as_channels():
-    with pytest.raises(ValueError, match="got 2 time constants and input of shape .*; expected one for each of the 3"):
+    with pytest.raises(ValueError, match=r"got 2 time constants and input of shape .*; expected one for each of the 3"):
         RecentAverage([1.0, 2.0], per_channel=True).build((None, 5, 3))

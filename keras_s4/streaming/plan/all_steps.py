@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
 from keras_s4.streaming.plan.flow import Effect
 from keras_s4.streaming.plan.rules import RefusedError, refuse, refuse_channels_first, rule, set_effect
 
@@ -34,6 +34,18 @@ def _global_pooling(layer, flows):
     if layer.keepdims:
         raise RefusedError("keepdims=True leaves a time axis of one step", "Use keepdims=False")
     return Effect(lasting=True, pools=True, averages=isinstance(layer, keras.layers.GlobalAveragePooling1D))
+
+
+@rule(RecentAverage, along_time=True)
+def _recent_average(layer, flows):
+    return Effect(lasting=True, pools=not layer.return_sequences)
+
+
+@rule(SlidingAverage, along_time=True)
+def _sliding_average(layer, flows):
+    """As one value it holds between the hops; as a sequence it drops the steps between them."""
+    stride = layer.hop if layer.return_sequences else 1
+    return Effect(stride, delay=layer.hop - 1, lasting=True, pools=not layer.return_sequences)
 
 
 refuse(
