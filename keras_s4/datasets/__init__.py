@@ -1,6 +1,7 @@
-"""Real training data that installed packages bring along, as arrays and as Tasks; split by subject, never by window."""
+"""Tasks: one's own recordings, described in a TOML file, and real data that installed packages bring along."""
 
 from keras_s4.datasets.built_in import BUILT_IN
+from keras_s4.datasets.described_task import task_of_arrays
 from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.shoulder_exercises import (
@@ -14,6 +15,7 @@ from keras_s4.datasets.shoulder_exercises import (
 )
 from keras_s4.datasets.speech import KEYWORD_RATE, KEYWORDS, keywords, keywords_task
 from keras_s4.datasets.task import Metric, Sensor, Task
+from keras_s4.datasets.task_file import read_task
 from keras_s4.recordings import Labelled, Recordings, Splits
 
 __all__ = [
@@ -35,8 +37,10 @@ __all__ = [
     "fashion_mnist_task",
     "keywords",
     "keywords_task",
+    "read_task",
     "smartwatch",
     "smartwatch_recordings",
     "smartwatch_split",
     "smartwatch_task",
+    "task_of_arrays",
 ]

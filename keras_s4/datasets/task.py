@@ -83,6 +83,7 @@ class Task(Brief):
         meanings: of the names of classes or targets that do not speak for themselves.
         settings: what the job is asked for on this task, where that is not the default of
             `keras_s4.job.settings.Settings`, by name.
+        decision: how the firmware decides in a live stream, by name; see `keras_s4.decisions.Decision`.
         augment: makes what is trained on: `augment(recordings, length, batch_size=, seed=)`, a `keras.utils.PyDataset`
             whose attribute `epoch`, a number, chooses its variations. By default windows in a new order each epoch.
 
@@ -109,6 +110,7 @@ class Task(Brief):
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     meanings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    decision: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     augment: Callable[..., keras.utils.PyDataset] | None = None
 
     def __post_init__(self):

@@ -1,0 +1,50 @@
+"""Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_s4.recordings.frame import Frame
+from keras_s4.recordings.layout import Source
+from keras_s4.recordings.readers.csv_files import INSTALL, finite
+
+
+def read_parquet(path: Path, name: str, source: Source) -> list[Frame]:
+    """The columns of a Parquet file; times and dates as seconds, from 1970 on.
+
+    Raises:
+        ValueError: it is damaged, or a column holds something other than numbers, texts, truth values and times.
+        ModuleNotFoundError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{path.name} is read by pyarrow, which is not installed. {INSTALL}") from error
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"{path.name} is no Parquet file, or damaged: {error}") from error
+    columns = {str(key): _values(table.column(key), f"{path.name}, column {key!r},") for key in table.column_names}
+    return [Frame(name, columns)]
+
+
+def _values(column, who: str) -> np.ndarray:
+    import pyarrow
+
+    types, kind = pyarrow.types, column.type
+    if types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = kind.value_type
+    if types.is_timestamp(kind) or types.is_duration(kind):
+        second = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[kind.unit]
+        return second * column.cast(pyarrow.int64()).to_pandas().to_numpy(np.float64, na_value=np.nan)
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return finite(column.cast(pyarrow.float64(), safe=False).to_pandas().to_numpy(np.float64, na_value=np.nan))
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_boolean(kind) or types.is_date(kind):
+        return np.array(["" if value is None else str(value).strip() for value in column.to_pylist()], object)
+    if types.is_null(kind):
+        return np.full(len(column), np.nan)
+    raise ValueError(f"{who} holds {kind}; expected numbers, texts or times, one a row.")
