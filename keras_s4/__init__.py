@@ -37,6 +37,12 @@ _MODULES = {
 _FUNCTIONS = {
     "at_length": "keras_s4.surgery.lengths",
     "at_rate": "keras_s4.resampling",
+    "compile_binary": "keras_s4.training",
+    "compile_classifier": "keras_s4.training",
+    "compile_for": "keras_s4.training",
+    "compile_forecaster": "keras_s4.training",
+    "compile_multi_label": "keras_s4.training",
+    "compile_regressor": "keras_s4.training",
     "error_bound": "keras_s4.compression",
     "quantize_aware": "keras_s4.tflite.quantization",
     "rank_tuning": "keras_s4.compression",

@@ -71,6 +71,11 @@ def heads_of(model: keras.Model, y: Any = None, task: Any = None, outputs: Any =
     }
 
 
+def last_activations(model: keras.Model) -> dict[str, str | None]:
+    """The last activation of each output by its name; None where none can be read."""
+    return {name: activation for name, (activation, _) in _outputs_of(model).items()}
+
+
 def by_output(names: Sequence[str], values: Any, what: str, partial: bool = False) -> dict[str, Any]:
     """Something for each output, by name; None for outputs without.
 
