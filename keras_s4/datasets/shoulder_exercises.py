@@ -94,7 +94,10 @@ def smartwatch_task(fold: int = 0, live: Live | None = None) -> Task:
         read=lambda: smartwatch_split(fold),
         length=500,
         hop=250,
-        sensors=(Sensor("acceleration", axes, "g"), Sensor("angular velocity", axes, "rad/s")),
+        sensors=(
+            Sensor("acceleration", axes, "g", vector="polar"),
+            Sensor("angular velocity", axes, "rad/s", vector="axial"),
+        ),
         classes=SMARTWATCH_CLASSES,
         live=live,
         rate=SMARTWATCH_RATE,

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from keras_s4.augmentation import ShuffledWindows
+from keras_s4.augmentation.vectors import AXES, KINDS
 from keras_s4.brief import Brief
-from keras_s4.checks import is_whole, quote
+from keras_s4.checks import choice, is_whole, quote
 from keras_s4.datasets.live import Live
 from keras_s4.recordings import UNLABELLED, Labelled, Recordings, Splits
 from keras_s4.scoring.heads import CLASSES, MULTI_LABEL, REGRESSION, Head
@@ -28,6 +29,11 @@ class Sensor:
         unit: of the quantity, "" if it has none.
         lsb: what one integer of the sensor is in this unit, such as 1 / 4096; None if it gives real numbers.
         zero: what its integer 0 is in this unit.
+        vector: what its three axes are together, "polar" (acceleration) or "axial" (angular velocity, magnetic field),
+            for `keras_s4.augmentation.Rotation` and `Mirror`; None if they are none.
+
+    Raises:
+        ValueError: a vector of another kind, or of other than three axes.
     """
 
     name: str
@@ -35,6 +41,16 @@ class Sensor:
     unit: str = ""
     lsb: float | None = None
     zero: float = 0.0
+    vector: str | None = None
+
+    def __post_init__(self):
+        if self.vector is not None:
+            choice(self.vector, f"Sensor {self.name!r} got vector=", KINDS)
+            if len(self.axes) != len(AXES):
+                raise ValueError(
+                    f"Sensor {self.name!r} got vector={self.vector!r} and {len(self.axes)} axes; expected the three "
+                    "axes x, y and z of a vector."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
