@@ -10,8 +10,10 @@ from typing import Any
 
 import keras
 
+from keras_s4.decisions import Decider, Decision
 from keras_s4.samples import as_list
 from keras_s4.tflite import engines
+from keras_s4.tflite.application.decisions import decision_of
 from keras_s4.tflite.application.folder import save, save_c
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.engines import Engine
@@ -116,7 +118,23 @@ class Converted(Interface):
         """Compares Keras and its stream with the program on all engines; see `keras_s4.tflite.verify`."""
         return verify(self, model, x, y, task=task)
 
-    def save(self, folder: str | Path, dss: DssForm = "operators") -> Path:
+    def decider(self, decision: Decision) -> Decider:
+        """Makes decisions from the output integers of this model, as the firmware of `save(decision=...)` does.
+
+        Args:
+            decision: the settings.
+
+        Returns:
+            Its `run` takes integers as the engines give them, at each decision, or real numbers of the Keras model.
+
+        Raises:
+            TypeError: no `keras_s4.decisions.Decision`.
+            ValueError: settings that do not fit the model: another number of classes, times at which it gives nothing,
+                several outputs of which none is chosen.
+        """
+        return decision_of(self.program, self.length, decision, self.phase).decider
+
+    def save(self, folder: str | Path, dss: DssForm = "operators", decision: Decision | None = None) -> Path:
         """Writes all that a firmware project needs, whole or not at all; the same model gives the same bytes.
 
         The files are `model.tflite`, also as a C array (`model_data.h`, `.cc`); `manifest.json`; golden vectors for
@@ -131,17 +149,23 @@ class Converted(Interface):
             dss: "custom" also writes `tflm_custom/`: the application for TensorFlow Lite Micro with a `.tflite` whose
                 steps of DSS layers are a custom operator, and that operator in C++ (see
                 `keras_s4.tflite.flatbuffer.custom_operator`).
+            decision: how to decide from the outputs in a stream. The applications then have `decisions.h` and
+                `decisions.c`, which decide as `decider` does, bit for bit; the main loop in `firmware/` asks the model
+                for outputs where a decision is due alone, and hands it to the board.
 
         Returns:
             The folder.
 
         Raises:
-            ValueError: another word for `dss`; files of these names that no save wrote, or that were changed since.
+            TypeError: see `decider`.
+            ValueError: see `decider`; another word for `dss`; files of these names that no save wrote, or that were
+                changed since.
             OSError: the folder cannot be written; nothing half-written remains.
             NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255 modes
                 of a DSS layer.
         """
-        return save(self.program, self.tflite, self.manifest, Path(folder), dss)
+        made = None if decision is None else decision_of(self.program, self.length, decision, self.phase)
+        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made)
 
     def _warn_of_clipping(self, x: Arrays) -> None:
         clipped = {name: shares for name, shares in self.clipped(x).items() if shares.any()}

@@ -155,7 +155,7 @@ def _curve(
 ) -> Curve:
     """What thresholds do for some of the classes, the others being as they are."""
     judged = [c for c in columns if c != integers.background]
-    tried = _candidates(integers, [each[:, judged] for each in levels], points)
+    tried = _candidates([each[integers.settling :, judged] for each in levels], points)
     thresholds = np.tile(np.array(integers.thresholds), (len(tried), 1))
     thresholds[:, columns] = tried[:, None]
     releases = thresholds if decision.release is None else np.array(integers.releases)
@@ -202,7 +202,7 @@ def _count(
     return np.stack([found, len(starts) - found, (counted & ~near).sum(axis=1), counted.sum(axis=1)]), waited
 
 
-def _candidates(integers: Integers, levels: list[np.ndarray], points: int) -> np.ndarray:
+def _candidates(levels: list[np.ndarray], points: int) -> np.ndarray:
     """Levels to try as thresholds, ascending; no score is above the last.
 
     A third is evenly spaced. Between two of the next third lie equally many scores, and above each of the last a share
@@ -210,7 +210,7 @@ def _candidates(integers: Integers, levels: list[np.ndarray], points: int) -> np
     """
     largest = np.concatenate([each.max(axis=1) for each in levels])
     if not len(largest):
-        raise ValueError("choose_threshold received streams without a decision.")
+        raise ValueError("choose_threshold received streams that end before a decision is made.")
     third = -(-points // 3)
     even = np.linspace(largest.min(), largest.max(), third)
     above = 0.5 * np.geomspace(1.0, min(1.0, 2.0 / len(largest)), third)

@@ -2,7 +2,7 @@
 
 At each decision, the levels of all classes (see `scores`) are averaged, compared with thresholds, and counted:
 
-    average += ((level - average) weight + 2**30) >> 31        the first level starts it
+    average += ((level - average) weight + 2**30) >> 31        the first level behind `settling` starts it
     class c is sure:      average[c] > threshold[c]
     class c is released:  average[c] <= release[c]
 
@@ -76,15 +76,16 @@ class Decider:
         decision: the settings.
         scores: what the outputs are; `Scores(count=C)` for probabilities of a Keras model. A converted model gives both
             together: `firmware.decider(decision)`.
+        unready: decisions after a reset whose outputs mean nothing yet, as behind convolutions without padding.
 
     Raises:
         ValueError: the two do not fit together.
     """
 
-    def __init__(self, decision: Decision, scores: Scores):
+    def __init__(self, decision: Decision, scores: Scores, unready: int = 0):
         self.decision = decision
         self.scores = scores
-        self.integers = Integers.of(decision, scores)
+        self.integers = Integers.of(decision, scores, unready)
         self.reset()
 
     def __repr__(self) -> str:
@@ -92,7 +93,7 @@ class Decider:
 
     def reset(self) -> None:
         """Forgets everything: for the start of a stream, and after a gap in it."""
-        self._average = Average(self.integers.weight)
+        self._average = Average(self.integers)
         self._machine = machine_of(self.integers)
 
     def step(self, values) -> Decisions:
@@ -142,18 +143,22 @@ class Decider:
 
 
 class Average:
-    """The exponential average of levels, int64.
+    """The exponential average of levels, int64. It starts when the model has settled.
 
     Args:
-        weight: of a new level, in 2**-31; 0 for no average.
+        integers: of the decision.
     """
 
-    def __init__(self, weight: int):
-        self._weight = weight
+    def __init__(self, integers: Integers):
+        self._weight = integers.weight
+        self._settling = integers.settling
         self._now: np.ndarray | None = None
 
     def step(self, levels: np.ndarray) -> np.ndarray:
-        """The average with these levels."""
+        """The average with these levels; until the model has settled they themselves."""
+        if self._settling:
+            self._settling -= 1
+            return levels
         if self._now is None or not self._weight:
             self._now = levels
         else:
@@ -163,9 +168,9 @@ class Average:
 
 def average(integers: Integers, levels: np.ndarray) -> np.ndarray:
     """Averaged levels of streams, `[B, L, C]`."""
-    if not integers.weight:
+    if not integers.weight or not levels.size:
         return levels
-    state = Average(integers.weight)
+    state = Average(integers)
     return np.stack([state.step(levels[:, index]) for index in range(levels.shape[1])], axis=1).reshape(levels.shape)
 
 

@@ -43,8 +43,13 @@ class Integers:
     background: int
 
     @classmethod
-    def of(cls, decision: Decision, scores: Scores) -> Integers:
+    def of(cls, decision: Decision, scores: Scores, unready: int = 0) -> Integers:
         """The integers of a decision from these scores.
+
+        Args:
+            decision: the settings.
+            scores: what the outputs are.
+            unready: decisions after a reset whose outputs mean nothing yet; `settling` is at least that.
 
         Raises:
             ValueError: the two do not fit together.
@@ -71,7 +76,7 @@ class Integers:
             holds=decision.release is not None,
             confirmations=decision.confirmations,
             refractory=_decisions(decision.in_decisions(decision.refractory)),
-            settling=_decisions(decision.in_decisions(decision.settling)),
+            settling=max(unready, _decisions(decision.in_decisions(decision.settling))),
             background=background,
         )
 

@@ -16,14 +16,14 @@ def decide(integers, levels):
     last = [None] * integers.count  # the decision of the last event of each class
     results = []
     for now, level in enumerate(levels):
+        if now < integers.settling:
+            results.append(({said} - {None} if integers.kind == "class" else set(), set()))
+            continue
         level = [int(value) for value in level]
         if averages is None or integers.weight == 0:
             averages = level
         else:
             averages = [a + rounded((x - a) * integers.weight, 31) for a, x in zip(averages, level, strict=True)]
-        if now < integers.settling:
-            results.append(({said} - {None} if integers.kind == "class" else set(), set()))
-            continue
         sure = {c for c in classes if averages[c] > integers.thresholds[c]}
         released = {c for c in classes if averages[c] <= integers.releases[c]}
         if integers.kind == "class":

@@ -156,3 +156,8 @@ def test_streams_and_truths_are_as_many():
         choose_threshold(Decision(), [np.full((4, 2), 0.5)], [])
     with pytest.raises(ValueError, match="no stream"):
         choose_threshold(Decision(), [], [])
+
+
+def test_streams_that_end_too_early_are_refused():
+    with pytest.raises(ValueError, match="end before a decision is made"):
+        choose_threshold(Decision(settling=4), [np.full((4, 2), 0.5)], [np.zeros(4, int)])

@@ -140,3 +140,12 @@ def test_shapes_of_other_streams_are_refused():
         decider.step(np.array([[0.5, 0.5]]))
     with pytest.raises(ValueError, match="several streams"):
         _ = decider.run(np.full((2, 3, 2), 0.5)).events
+
+
+def test_what_means_nothing_yet_is_not_averaged():
+    values = of_two([1.0, 1.0, 0.4, 0.7])
+    decision = Decision(smoothing=10.0, threshold=0.45, background=0)
+    decider = Decider(decision, Scores(count=2), unready=2)
+    assert decider.run(values).classes.tolist() == [0, 0, 0, 0]
+    assert Decider(decision, Scores(count=2)).run(values).classes.tolist() == [1, 1, 1, 1]
+    assert [int(decider.step(row).classes) for row in values] == [0, 0, 0, 0]

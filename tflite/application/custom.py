@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_s4.tflite.application.decisions import ProgramDecision
 from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.application.tflm import TEMPLATES, render_tflm
 from keras_s4.tflite.c99.names import printable
@@ -18,7 +19,9 @@ from keras_s4.tflite.program.program import Program, State
 from keras_s4.tflite.program.tensors import Tensor
 
 
-def custom_application(program: Program, manifest: dict[str, Any], golden: Golden, c_name: str) -> dict[str, bytes]:
+def custom_application(
+    program: Program, manifest: dict[str, Any], golden: Golden, c_name: str, decision: ProgramDecision | None = None
+) -> dict[str, bytes]:
     """The bytes of each file, by name.
 
     Args:
@@ -26,6 +29,7 @@ def custom_application(program: Program, manifest: dict[str, Any], golden: Golde
         manifest: the facts about its file of built-in operators, as `manifest_of` gives them.
         golden: vectors of the program.
         c_name: what its C files and functions are called.
+        decision: is made from its outputs; None for none.
 
     Raises:
         NotImplementedError: a step in a form that the custom operator leaves out, such as more than 255 modes.
@@ -35,7 +39,8 @@ def custom_application(program: Program, manifest: dict[str, Any], golden: Golde
     # No interpreter here can run the file, so the arena stays what built-in operators take, which is more.
     ours = manifest | {"tflite_bytes": len(tflite), "registrations": list(summary.registrations)}
     in_file = _as_in_the_file(program)
-    sources = render_tflm(in_file, ours, tflite, reorder_states(golden, program), c_name, registers_step=True)
+    vectors = reorder_states(golden, program)
+    sources = render_tflm(in_file, ours, tflite, vectors, c_name, registers_step=True, decision=decision)
     sources["README.md"] = render(
         TEMPLATES / "tflm_custom.md.jinja",
         name=printable(program.name),

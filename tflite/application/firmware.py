@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_s4.tflite.application.c_arrays import struct
+from keras_s4.tflite.application.decisions import ProgramDecision, golden_decisions, initializers, render_decisions
 from keras_s4.tflite.application.ends import End, ends_of
 from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.c99.names import printable
@@ -29,6 +30,7 @@ FILES = (
     "sensor_scale.c",
     "sensor_scale.h",
 )
+DECISION_FILES = ("decisions.c", "decisions.h")
 # Where each recording starts in the golden samples, and how many steps it has where there are no windows.
 FIRSTS, STEPS = (0, 7), 48
 # A window that a gap ends counts for nothing, so each recording ends in one. Of windows of more samples than LONG there
@@ -44,7 +46,8 @@ class Recordings:
         samples: for each input of the program, integers `[P, ...]`, without the axis of a block.
         firsts: the sample that each recording starts with; after the last sample it goes on with the first.
         length: samples of a recording.
-        results: for each output, its integers `[K, ...]` each time that the main loop uses them.
+        results: for each output, its integers `[K, ...]` each time that the main loop uses them: equally often in each
+            recording.
     """
 
     samples: tuple[np.ndarray, ...]
@@ -58,25 +61,33 @@ def windows_of(program: Program, length: int | None) -> int:
     return length if length and program.sums_over_time else 0
 
 
-def recordings_of(program: Program, length: int | None, golden: Golden) -> Recordings:
+def recordings_of(program: Program, length: int | None, golden: Golden, every: int = 0) -> Recordings:
     """Recordings of the first golden stream, and what the emulator says that comes out.
 
     Args:
         program: the integer program.
         length: steps of a window, None where there are no windows.
         golden: vectors of the program.
+        every: steps from one decision to the next; 0 where none are made.
     """
     window = windows_of(program, length)
-    used = window or STEPS * program.steps
-    firsts, windows = (FIRSTS, WINDOWS) if window <= LONG else (FIRSTS[:1], 1)
-    starts = [first + window * index for first in firsts for index in range(windows if window else 1)]
+    period = window or every
+    firsts, count = (FIRSTS, WINDOWS) if period <= LONG else (FIRSTS[:1], 1)
+    if period and not window:
+        count = max(count, STEPS // period)
+    used = period or STEPS * program.steps
+    # A window is a stream of its own, decisions follow each other in one.
+    streams = [first + window * index for first in firsts for index in range(count if window else 1)]
+    steps = used if window else used * count if period else used
     samples = tuple(_without_blocks(array[0], program.steps) for array in golden.inputs)
-    places = (np.array(starts)[:, None] + np.arange(used)) % len(samples[0])
-    shape = len(starts), used // program.steps
-    streams = [array[places].reshape(*shape, *t.shape) for array, t in zip(samples, program.inputs, strict=True)]
-    outputs = Emulator(program).trace(streams, record=[]).outputs
-    results = [array[:, -1] if window else array.reshape(-1, *array.shape[2:]) for array in outputs]
-    return Recordings(samples, firsts, windows * window + window // 2 if window else used, tuple(results))
+    places = (np.array(streams)[:, None] + np.arange(steps)) % len(samples[0])
+    shape = len(streams), steps // program.steps
+    inputs = [array[places].reshape(*shape, *t.shape) for array, t in zip(samples, program.inputs, strict=True)]
+    outputs = Emulator(program).trace(inputs, record=[]).outputs
+    invokes = period // program.steps or 1
+    results = [array[:, invokes - 1 :: invokes] for array in outputs]
+    results = [array.reshape(-1, *array.shape[2:]) for array in results]
+    return Recordings(samples, firsts, count * period + period // 2 if period else used, tuple(results))
 
 
 def _without_blocks(steps: np.ndarray, size: int) -> np.ndarray:
@@ -84,18 +95,22 @@ def _without_blocks(steps: np.ndarray, size: int) -> np.ndarray:
     return steps if size == 1 else steps.reshape(-1, *steps.shape[2:])
 
 
-def render_firmware(program: Program, manifest: dict[str, Any], golden: Golden, c_name: str) -> dict[str, str]:
-    """The text of every file of `FILES`, by name.
+def render_firmware(
+    program: Program, manifest: dict[str, Any], golden: Golden, c_name: str, decision: ProgramDecision | None = None
+) -> dict[str, str]:
+    """The text of every file of `FILES`, by name; with a decision those of `DECISION_FILES` as well.
 
     Args:
         program: the integer program.
         manifest: the facts about it, as `manifest_of` gives them.
         golden: vectors of the program.
         c_name: what its C files and functions are called.
+        decision: is made from its results; None for none.
     """
     inputs, outputs, _ = ends_of(program)
     windows = windows_of(program, manifest["window_length"])
-    recordings = recordings_of(program, manifest["window_length"], golden)
+    every = decision.decider.decision.every if decision else 0
+    recordings = recordings_of(program, manifest["window_length"], golden, every)
     context = {
         "name": printable(program.name),
         "c_name": c_name,
@@ -104,14 +119,29 @@ def render_firmware(program: Program, manifest: dict[str, Any], golden: Golden, 
         "outputs": outputs,
         "windows": windows,
         "samples_per_step": program.steps,
-        "counts": bool(windows) or program.steps > 1,
+        "counts": bool(windows) or program.steps > 1 or every > 1,
+        "decision": decision,
+        # Whether there are steps whose outputs nobody asks for.
+        "skips": not windows and every > program.steps,
         "has_tokens": any(end.is_token for end in inputs),
         "likeliest_types": sorted({end.c_type for end in outputs if end.activation == "softmax"}),
         "recordings": recordings,
         "samples": _samples(inputs, recordings),
         "results": _results(outputs, recordings),
     }
-    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+    if decision is None:
+        return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+    context["known_scores"], context["known_decisions"] = golden_decisions(decision)
+    context["decided"] = _decided(decision, recordings)
+    texts = {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+    return texts | render_decisions(program, decision)
+
+
+def _decided(decision: ProgramDecision, recordings: Recordings) -> list[str]:
+    """Initialisers of the decisions that must come with the results."""
+    scores = decision.scores_of(recordings.results[decision.place])
+    of_each = scores.reshape(len(recordings.firsts), -1, scores.shape[-1])
+    return [text for own in of_each for text in initializers(decision.decider.run(own))]
 
 
 def _samples(inputs: list[End], recordings: Recordings) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_s4.saved_folder import check_before, save_folder, with_record
 from keras_s4.tflite.application.custom import custom_application
+from keras_s4.tflite.application.decisions import ProgramDecision, facts_of_decision
 from keras_s4.tflite.application.firmware import FILES as FIRMWARE_FILES
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors
@@ -24,11 +25,17 @@ MANIFEST, C_RECORD = "manifest.json", "files.json"
 
 
 def save(
-    program: Program, tflite: bytes, manifest: Mapping[str, Any], folder: Path, dss: DssForm = "operators"
+    program: Program,
+    tflite: bytes,
+    manifest: Mapping[str, Any],
+    folder: Path,
+    dss: DssForm = "operators",
+    decision: ProgramDecision | None = None,
 ) -> Path:
     """Writes the model, its manifest, its C source, golden vectors and two applications, whole or not at all.
 
-    The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`.
+    The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`; with a
+    decision all applications make it.
 
     Raises:
         ValueError: the folder has files of these names that no save has written there, or that were changed since.
@@ -36,7 +43,7 @@ def save(
         NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255
             modes of a DSS layer.
     """
-    return save_folder(folder, folder_contents(program, tflite, manifest, dss))
+    return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision))
 
 
 def save_c(program: Program, folder: Path) -> Path:
@@ -68,20 +75,26 @@ def check_c_folder(folder: Path) -> None:
 
 
 def folder_contents(
-    program: Program, tflite: bytes, manifest: Mapping[str, Any], dss: DssForm = "operators"
+    program: Program,
+    tflite: bytes,
+    manifest: Mapping[str, Any],
+    dss: DssForm = "operators",
+    decision: ProgramDecision | None = None,
 ) -> dict[str, bytes]:
     """The bytes of each file, by name; `manifest.json`, which holds the hashes of all others, is the last."""
     check_dss_form(dss)
+    if decision is not None:
+        manifest = {**manifest, "decision": facts_of_decision(decision)}
     golden = golden_vectors(program)
     also_custom = dss == "custom"
-    tflm = render_tflm(program, manifest, tflite, golden, C_NAME, also_custom=also_custom)
-    firmware = render_firmware(program, manifest, golden, C_NAME)
+    tflm = render_tflm(program, manifest, tflite, golden, C_NAME, also_custom=also_custom, decision=decision)
+    firmware = render_firmware(program, manifest, golden, C_NAME, decision)
     contents = {"model.tflite": tflite, "golden.npz": golden.npz()}
     contents |= {name: text.encode() for name, text in tflm.items()}
     contents |= {f"c99/{name}": content for name, content in _c_files(program).items()}
     contents |= {f"firmware/{name}": text.encode() for name, text in firmware.items()}
     if also_custom:
-        custom = custom_application(program, manifest, golden, C_NAME)
+        custom = custom_application(program, manifest, golden, C_NAME, decision)
         contents |= {f"tflm_custom/{name}": content for name, content in custom.items()}
     return with_record(contents, MANIFEST, manifest)
 

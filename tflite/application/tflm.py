@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_s4.tflite.application.c_arrays import lines_of, struct
+from keras_s4.tflite.application.decisions import ProgramDecision, golden_decisions, macros_of, render_decisions
 from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.c99.names import printable
@@ -38,8 +39,9 @@ def render_tflm(
     c_name: str,
     registers_step: bool = False,
     also_custom: bool = False,
+    decision: ProgramDecision | None = None,
 ) -> dict[str, str]:
-    """The text of every file of `FILES`, by name.
+    """The text of every file of `FILES`, by name; with a decision `decisions.h` and `decisions.cc` as well.
 
     Args:
         program: the integer program.
@@ -49,6 +51,7 @@ def render_tflm(
         c_name: what the C files and functions are called.
         registers_step: whether the `.tflite` has steps of DSS layers as custom operators.
         also_custom: whether the folder has such an application as well.
+        decision: is made from its outputs; None for none.
     """
     inputs, outputs, states = ends_of(program)
     context = {
@@ -65,8 +68,16 @@ def render_tflm(
         "also_custom": also_custom,
         "model_lines": lines_of([f"0x{byte:02x}" for byte in tflite], BYTES_A_LINE),
         "golden": _golden_initializers(golden.first(STREAMS, STEPS)),
+        "decision": decision,
     }
-    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+    if decision is None:
+        return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+    context["known_scores"], context["known_decisions"] = golden_decisions(decision)
+    classes = decision.decider.decision.classes
+    context["decision_names"] = list(zip(map(printable, classes), macros_of(classes), strict=True))
+    texts = {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+    sources = render_decisions(program, decision)
+    return texts | {"decisions.h": sources["decisions.h"], "decisions.cc": sources["decisions.c"]}
 
 
 def _golden_initializers(golden: Golden) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import tflm_stand_in
 from cpp_compiler import COMPILER, FLAGS, needs_compiler
 
 from keras_s4 import models
+from keras_s4.decisions import Decision
 from keras_s4.testing import programs
 from keras_s4.tflite import convert
 from keras_s4.tflite.application import firmware, tflm
@@ -86,15 +88,16 @@ class Saved:
 
 def compile_sources(saved: Saved, extra: list[Path], target: Path, *options: str) -> Path:
     files = [saved.folder / "keras_s4_model.cc", saved.folder / "model_data.cc", *extra]
+    files += saved.folder.glob("decisions.cc")
     command = [*COMPILER, *FLAGS, "-I", saved.tree, "-I", saved.folder, *options, *files, "-o", target, "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target
 
 
-def saved_application(program: Program, folder: Path, states: str) -> Saved:
+def saved_application(program: Program, folder: Path, states: str, decision: Decision | None = None) -> Saved:
     converted = Converted(program, to_tflite(program, states), 60)
-    converted.save(folder / "firmware")
+    converted.save(folder / "firmware", decision=decision)
     tflm_stand_in.write_tree(folder / "tflm", converted.tflite)
     saved = Saved(converted, folder / "firmware", folder / "tflm", folder / "check")
     if COMPILER:
@@ -127,6 +130,26 @@ def test_golden_vectors_come_out_of_the_application(saved):
     states = sum(int(np.prod(state.before.shape)) for state in program.states) if explicit else 0
     compared = tflm.STREAMS * (tflm.STEPS * outputs + states)
     assert f"0 of {compared} integers differ; the largest difference is 0." in done.stdout
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["class", "wake word", "labels"])
+def test_decisions_are_checked_beside_golden_vectors(kind, tmp_path):
+    """And a wrong one fails the check."""
+    saved = saved_application(classifier(), tmp_path, "inputs", Decision(kind=kind, every=60, smoothing=2.0))
+    steps = tflm_stand_in.recorded_steps(golden_vectors(saved.converted.program))
+    done = saved.run(steps)
+    assert done.returncode == 0, done.stdout
+    assert "0 of 64 decisions differ." in done.stdout
+    source = saved.folder / "decisions.cc"
+    assert source.read_text().count("THRESHOLD(c) 536870912") == 1
+    source.write_text(source.read_text().replace("THRESHOLD(c) 536870912", "THRESHOLD(c) 1073741823"))
+    compile_sources(saved, [saved.folder / "main.cc"], saved.check)
+    done = saved.run(steps)
+    assert done.returncode == 1 and " 0 of 64 decisions" not in done.stdout
+    facts = json.loads((saved.folder / "manifest.json").read_text())["decision"]
+    assert Decision.from_dict(facts["settings"]) == Decision(kind=kind, every=60, smoothing=2.0)
+    assert facts["integers"]["thresholds"] == [2**29] * 5
 
 
 @needs_compiler
@@ -475,5 +498,5 @@ def test_templates_are_in_the_package():
     patterns = settings["package-data"]["keras_s4.tflite.application"]
     packed = {path for pattern in patterns for path in tflm.TEMPLATES.parent.glob(pattern)}
     needed = {module.TEMPLATES / f"{name}.jinja" for module in (tflm, firmware) for name in module.FILES}
-    needed.add(tflm.TEMPLATES / "tflm_custom.md.jinja")
+    needed |= {tflm.TEMPLATES / f"{name}.jinja" for name in ("tflm_custom.md", *firmware.DECISION_FILES)}
     assert packed == needed
