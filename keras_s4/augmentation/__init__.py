@@ -4,6 +4,7 @@ from keras_s4.augmentation.augmented_windows import AugmentedWindows
 from keras_s4.augmentation.random_windows import MIRROR, RandomWindows
 from keras_s4.augmentation.settings import as_dict, from_dict
 from keras_s4.augmentation.shuffled_windows import ShuffledWindows
+from keras_s4.augmentation.stream_windows import StreamWindows
 from keras_s4.augmentation.transforms import (
     ChannelDropout,
     Gain,
@@ -32,6 +33,7 @@ __all__ = [
     "Rotation",
     "Shift",
     "ShuffledWindows",
+    "StreamWindows",
     "Transform",
     "Vector",
     "Warp",

@@ -92,7 +92,7 @@ class AugmentedWindows(keras.utils.PyDataset):
         self.buckets = whole_number(buckets, f"{who} got buckets=")
         self.transforms = tuple(transforms)
         self.epoch = 0
-        self._features = _features(recordings, sensors, who)
+        self._features = features_of(recordings, sensors, who)
         self._labels = None if self.horizon else Labels.of(recordings, self.every_step, classes, class_weights, who)
         self._warp, self._shift, self._mix = (self._only(kind) for kind in (Warp, Shift, Mix))
         self._check(who, class_weights)
@@ -116,7 +116,7 @@ class AugmentedWindows(keras.utils.PyDataset):
     def _make(self, places: Sequence[Place], length: int, random: np.random.Generator):
         cuts = [self._cut(place, length, random) for place in places]
         span = length + self.horizon
-        windows = np.stack([_pad(_read(self.recordings.signals[r], times), span) for r, times in cuts])
+        windows = np.stack([_pad(read_signal(self.recordings.signals[r], times), span) for r, times in cuts])
         windows, mixture = self._vary(windows, random, inputs_only=False)
         if self.horizon:
             x, y = forecasts_of(windows, length, self.every_step)
@@ -246,23 +246,8 @@ class AugmentedWindows(keras.utils.PyDataset):
 
     def _check(self, who: str, class_weights: Any) -> None:
         """Refuses transforms and arguments that do not fit each other."""
-        for transform in self.transforms:
-            name = type(transform).__name__
-            if not isinstance(transform, Transform):
-                raise TypeError(
-                    f"{who} got {quote(transform)} among its transforms; expected those of keras_s4.augmentation, such "
-                    "as Jitter(0.05)."
-                )
-            if transform.needs_vectors and not self._features.vectors:
-                raise ValueError(
-                    f"{who} got {name}, and no sensor whose three axes are a vector; say so of the sensor: "
-                    "Sensor(..., vector='polar') for accelerations, 'axial' for angular velocities."
-                )
-            if transform.may_change_targets and self._targets_depend_on(transform):
-                raise ValueError(
-                    f"{who} got {name} for quantities, which it may change without changing the targets; leave it out, "
-                    f"or say that they are independent of it: {name}(..., keeps_targets=True)."
-                )
+        quantities = self._labels is not None and self._labels.are_quantities
+        check_transforms(self.transforms, self._features, quantities, who)
         if self.horizon and (self._shift or class_weights is not None or self.mask_value is not None):
             raise ValueError(
                 f"{who} got horizon={self.horizon} and Shift, class_weights or mask_value; a forecast has neither "
@@ -274,10 +259,6 @@ class AugmentedWindows(keras.utils.PyDataset):
             raise ValueError(
                 f"{who} got buckets={self.buckets} and no mask_value; all windows have equal lengths then."
             )
-
-    def _targets_depend_on(self, transform: Transform) -> bool:
-        quantities = self._labels is not None and self._labels.are_quantities
-        return quantities and not getattr(transform, "keeps_targets", False)
 
     def _check_padding(self, who: str) -> None:
         if self._mix:
@@ -292,7 +273,28 @@ class AugmentedWindows(keras.utils.PyDataset):
             )
 
 
-def _features(recordings: Recordings, sensors: Sequence[Any], who: str) -> Features:
+def check_transforms(transforms: Iterable[Transform], features: Features, quantities: bool, who: str) -> None:
+    """Refuses what is no transform, or does not fit the features or the targets, which may be quantities."""
+    for transform in transforms:
+        name = type(transform).__name__
+        if not isinstance(transform, Transform):
+            raise TypeError(
+                f"{who} got {quote(transform)} among its transforms; expected those of keras_s4.augmentation, such as "
+                "Jitter(0.05)."
+            )
+        if transform.needs_vectors and not features.vectors:
+            raise ValueError(
+                f"{who} got {name}, and no sensor whose three axes are a vector; say so of the sensor: "
+                "Sensor(..., vector='polar') for accelerations, 'axial' for angular velocities."
+            )
+        if transform.may_change_targets and quantities and not getattr(transform, "keeps_targets", False):
+            raise ValueError(
+                f"{who} got {name} for quantities, which it may change without changing the targets; leave it out, or "
+                f"say that they are independent of it: {name}(..., keeps_targets=True)."
+            )
+
+
+def features_of(recordings: Recordings, sensors: Sequence[Any], who: str) -> Features:
     """What transforms are told of the features; sensors, if given, have to describe each of them."""
     counts = {signal.shape[1] if signal.ndim == 2 else None for signal in recordings.signals}
     if len(counts) != 1 or None in counts:
@@ -307,7 +309,7 @@ def _features(recordings: Recordings, sensors: Sequence[Any], who: str) -> Featu
     return Features.of(recordings.signals, axes or None, vectors_of(sensors))
 
 
-def _read(signal: np.ndarray, times: np.ndarray) -> np.ndarray:
+def read_signal(signal: np.ndarray, times: np.ndarray) -> np.ndarray:
     """A signal between its steps, `[T, F]`; beyond its ends it stays as it is there."""
     if len(signal) == 1:
         return np.repeat(signal.astype(np.float64), len(times), axis=0)
