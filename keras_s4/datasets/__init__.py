@@ -1,7 +1,9 @@
 """Tasks: one's own recordings, described in a TOML file, and real data that installed packages bring along."""
 
+from keras_s4.datasets.appliances import APPLIANCE_RATE, APPLIANCES, appliances, appliances_task
 from keras_s4.datasets.built_in import BUILT_IN
 from keras_s4.datasets.described_task import task_of_arrays
+from keras_s4.datasets.digits import DIGITS, mnist, mnist_task
 from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.shoulder_exercises import (
@@ -19,7 +21,10 @@ from keras_s4.datasets.task_file import read_task
 from keras_s4.recordings import Labelled, Recordings, Splits
 
 __all__ = [
+    "APPLIANCES",
+    "APPLIANCE_RATE",
     "BUILT_IN",
+    "DIGITS",
     "FASHION_MNIST_CLASSES",
     "FOLDS",
     "KEYWORDS",
@@ -33,10 +38,14 @@ __all__ = [
     "Sensor",
     "Splits",
     "Task",
+    "appliances",
+    "appliances_task",
     "fashion_mnist",
     "fashion_mnist_task",
     "keywords",
     "keywords_task",
+    "mnist",
+    "mnist_task",
     "read_task",
     "smartwatch",
     "smartwatch_recordings",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from keras_s4.datasets.appliances import appliances_task
+from keras_s4.datasets.digits import mnist_task
 from keras_s4.datasets.images import fashion_mnist_task
 from keras_s4.datasets.shoulder_exercises import smartwatch_task
 from keras_s4.datasets.speech import keywords_task
@@ -15,5 +17,7 @@ BUILT_IN: dict[str, Callable[..., Task]] = {
     "smartwatch": smartwatch_task,
     "fashion-mnist-rows": functools.partial(fashion_mnist_task, "rows"),
     "fashion-mnist-pixels": functools.partial(fashion_mnist_task, "pixels"),
-    "keywords": keywords_task,
+    "keywords": lambda fold=0: keywords_task(fold=fold),
+    "appliances": appliances_task,
+    "mnist-pixels": functools.partial(mnist_task, "pixels"),
 }

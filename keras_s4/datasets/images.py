@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import os
+import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from keras_s4.checks import choice
-from keras_s4.datasets.task import Sensor, Splits, Task
-from keras_s4.recordings import Labelled, Recordings
+from keras_s4.datasets.places import download, find_folder
+from keras_s4.datasets.sequences import SHAPES, as_recordings, as_sequences, sensor_of
+from keras_s4.datasets.task import Task
+from keras_s4.recordings import Labelled, Splits
 
 FASHION_MNIST_CLASSES = (
     "T-shirt",
@@ -28,9 +30,11 @@ FASHION_MNIST_CLASSES = (
 # Where Debian's package dataset-fashion-mnist puts its files.
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 FOLDER_VARIABLE = "KERAS_S4_FASHION_MNIST"
-SIDE = 28
-SHAPES = {"pixels": (SIDE * SIDE, 1), "rows": (SIDE, SIDE)}
 VALIDATION_IMAGES = 10_000
+ADVICE = (
+    "Install Debian's package dataset-fashion-mnist, or name a folder with its files (train-images-idx3-ubyte.gz and "
+    f"so on) by the variable {FOLDER_VARIABLE}."
+)
 
 
 def fashion_mnist(order: str = "pixels", folder: Path | str | None = None) -> tuple[Labelled, Labelled, Labelled]:
@@ -49,14 +53,14 @@ def fashion_mnist(order: str = "pixels", folder: Path | str | None = None) -> tu
 
     Raises:
         ValueError: an unknown order, or a damaged file.
-        FileNotFoundError: a file is missing in the folder.
+        FileNotFoundError: a file is missing in the folder, or the network.
 
     Source: Xiao, Rasul and Vollgraf 2017 (arXiv 1708.07747).
     """
     if order not in SHAPES:
         raise ValueError(f"fashion_mnist got order={order!r}; expected one of {', '.join(map(repr, SHAPES))}.")
     (images, labels), (test_images, test_labels) = _images(folder)
-    x, x_test = (_as_sequences(part, order) for part in (images, test_images))
+    x, x_test = (as_sequences(part, order) for part in (images, test_images))
     y, y_test = labels.astype(np.int64), test_labels.astype(np.int64)
     kept = len(x) - VALIDATION_IMAGES
     return (x[:kept], y[:kept]), (x[kept:], y[kept:]), (x_test, y_test)
@@ -65,47 +69,37 @@ def fashion_mnist(order: str = "pixels", folder: Path | str | None = None) -> tu
 def fashion_mnist_task(order: str = "pixels") -> Task:
     """Fashion-MNIST as a task; see `fashion_mnist`."""
     choice(order, "fashion_mnist_task got order=", SHAPES)
-    length, features = SHAPES[order]
-    axes = tuple(f"column {column}" for column in range(1, features + 1)) if features > 1 else ("",)
+    length, _ = SHAPES[order]
     return Task(
         name=f"fashion-mnist-{order}",
         title="Ten kinds of clothes told apart",
         purpose=f"to recognise which of ten kinds of clothes a picture shows, from its {order} one after the other",
-        read=lambda: Splits(*(_as_recordings(*part) for part in fashion_mnist(order))),
+        read=lambda: Splits(*(as_recordings(*part) for part in fashion_mnist(order))),
         length=length,
         hop=length,
-        sensors=(Sensor("brightness", axes),),
+        sensors=(sensor_of(order),),
         classes=FASHION_MNIST_CLASSES,
     )
 
 
-def _as_recordings(x: np.ndarray, y: np.ndarray) -> Recordings:
-    return Recordings(list(x), y, np.arange(len(x)))
-
-
 def _images(folder: Path | str | None) -> tuple[Labelled, Labelled]:
     """Images `[W, 28, 28]` of bytes and their labels, for training and test."""
-    folder = folder or os.environ.get(FOLDER_VARIABLE) or (INSTALLED if INSTALLED.is_dir() else None)
-    if folder is None:
-        return keras.datasets.fashion_mnist.load_data()
+    place = find_folder(folder, FOLDER_VARIABLE, [INSTALLED], "train-images-idx3-ubyte.gz", ADVICE)
+    if place is None:
+        return download(keras.datasets.fashion_mnist.load_data, "Fashion-MNIST", ADVICE)
     return tuple(
-        (
-            _read_idx(Path(folder) / f"{part}-images-idx3-ubyte.gz"),
-            _read_idx(Path(folder) / f"{part}-labels-idx1-ubyte.gz"),
-        )
+        (_read_idx(place / f"{part}-images-idx3-ubyte.gz"), _read_idx(place / f"{part}-labels-idx1-ubyte.gz"))
         for part in ("train", "t10k")
     )
-
-
-def _as_sequences(images: np.ndarray, order: str) -> np.ndarray:
-    return (images.astype(np.float32) / 127.5 - 1.0).reshape(len(images), *SHAPES[order])
 
 
 def _read_idx(path: Path) -> np.ndarray:
     """The array of bytes in a gzipped IDX file: 0, 0, type 8, number of sizes, sizes as big-endian words, data."""
     try:
         content = gzip.decompress(path.read_bytes())
-    except (EOFError, gzip.BadGzipFile) as error:
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path.parent} does not hold {path.name}. {ADVICE}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path.name} is damaged ({error}). Download it again.") from error
     sizes_end = 4 + 4 * content[3] if len(content) >= 4 and content[:3] == b"\0\0\x08" else 0
     sizes = np.frombuffer(content[4:sizes_end], ">u4").astype(int) if len(content) >= sizes_end > 0 else ()

@@ -10,13 +10,12 @@ import subprocess
 import numpy as np
 import scipy.signal
 
-from keras_s4.datasets.task import Sensor, Splits, Task
-from keras_s4.recordings import Labelled, Recordings
+from keras_s4.datasets.sound import SOUND_RATE, as_features, shape_of
+from keras_s4.datasets.task import Task
+from keras_s4.recordings import Labelled, Recordings, Splits
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "one", "two")
-KEYWORD_RATE = 16_000
-FRAME, BANDS = 320, 20
-SAMPLES = KEYWORD_RATE
+KEYWORD_RATE = SAMPLES = SOUND_RATE
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 # Words a minute, and espeak-ng's pitch from 0 to 99.
 SPEEDS, PITCHES = (120, 220), (20, 80)
@@ -25,21 +24,22 @@ SILENCE = 0.02
 # Noise behind the words, in dB below them.
 NOISE = (15.0, 40.0)
 # Of the speakers: every seventh is for validation, and every seventh for the test.
-SPLIT = 7
-LOWEST, HIGHEST = 100.0, 7_000.0
+SPLIT = FOLDS = 7
 
 
-def keywords(frames: bool = True, utterances: int = 4, seed: int = 0) -> tuple[Labelled, Labelled, Labelled]:
+def keywords(
+    frames: bool = True, utterances: int = 4, seed: int = 0, fold: int = 0
+) -> tuple[Labelled, Labelled, Labelled]:
     """Twelve English words, each spoken by all of espeak-ng's voice variants, split by variant.
 
     Every utterance has an accent, a speed and a pitch of its own, a random place in its second, and some noise. The
     same version of espeak-ng gives the same data for the same arguments.
 
     Args:
-        frames: whether to return frames of 20 ms instead of sound. A frame holds the logarithms of the energies in 20
-            bands from 100 to 7,000 Hz, equally wide on the mel scale, brought to about -1 to 1.
+        frames: whether to return frames of 20 ms (`keras_s4.datasets.sound.frames_of`) instead of sound.
         utterances: of each word by each speaker.
         seed: of accents, speeds, pitches, places and noise.
+        fold: which seventh of the speakers tests, 0 to 6; the seventh before it validates.
 
     Returns:
         `(x, y), (x_validation, y_validation), (x_test, y_test)`: x float32 `[W, 50, 20]`, or `[W, 16000, 1]` of sound
@@ -47,40 +47,43 @@ def keywords(frames: bool = True, utterances: int = 4, seed: int = 0) -> tuple[L
 
     Raises:
         FileNotFoundError: espeak-ng is not installed.
-        ValueError: fewer than one utterance.
+        ValueError: fewer than one utterance, or another fold.
         RuntimeError: espeak-ng failed; what it said.
     """
-    splits = _speak_splits(frames, utterances, seed)
+    splits = _speak_splits(frames, utterances, seed, fold)
     return tuple((np.stack(recordings.signals), recordings.labels) for recordings in splits)
 
 
-def keywords_task(frames: bool = True, utterances: int = 4, seed: int = 0) -> Task:
+def keywords_task(frames: bool = True, utterances: int = 4, seed: int = 0, fold: int = 0) -> Task:
     """The keywords as a task; the arguments are those of `keywords`, and it takes minutes to speak them."""
-    choices = {"frames": frames, "utterances": utterances, "words_seed": seed}
+    _check(utterances, fold)
+    length, rate, sensors = shape_of(SAMPLES, frames)
     return Task(
         name="keywords",
         title="Twelve synthetic words told apart",
         purpose="to recognise which of twelve words a speech synthesiser says, from "
         + ("the energies in 20 bands every 20 ms" if frames else "its sound"),
-        read=lambda: _speak_splits(frames, utterances, seed),
-        length=SAMPLES // FRAME if frames else SAMPLES,
-        hop=SAMPLES // FRAME if frames else SAMPLES,
-        sensors=(
-            Sensor("energy", tuple(f"band {band}" for band in range(1, BANDS + 1)))
-            if frames
-            else Sensor("sound", ("",)),
-        ),
+        read=lambda: _speak_splits(frames, utterances, seed, fold),
+        length=length,
+        hop=length,
+        sensors=sensors,
         classes=KEYWORDS,
-        rate=KEYWORD_RATE / FRAME if frames else KEYWORD_RATE,
+        rate=rate,
         group="speaker",
-        choices=choices,
+        choices={"frames": frames, "utterances": utterances, "words_seed": seed, "fold": fold},
     )
 
 
-def _speak_splits(frames: bool, utterances: int, seed: int) -> Splits:
-    """The words of all speakers; every seventh speaker is for validation, and every seventh for the test."""
+def _check(utterances: int, fold: int) -> None:
     if utterances < 1:
         raise ValueError(f"keywords got utterances={utterances}; expected at least 1.")
+    if fold not in range(FOLDS):
+        raise ValueError(f"keywords got fold={fold!r}; expected a whole number from 0 to {FOLDS - 1}.")
+
+
+def _speak_splits(frames: bool, utterances: int, seed: int, fold: int) -> Splits:
+    """The words of all speakers; every seventh speaker is for validation, and every seventh for the test."""
+    _check(utterances, fold)
     parts: tuple[list, list, list] = ([], [], [])
     speakers = speaker_variants()
     with concurrent.futures.ThreadPoolExecutor() as pool:  # espeak-ng runs in processes of its own
@@ -88,7 +91,7 @@ def _speak_splits(frames: bool, utterances: int, seed: int) -> Splits:
             (index, pool.submit(_speak_all, speaker, index, utterances, frames, seed)) for index, speaker in speakers
         ]
         for index, job in jobs:
-            parts[{SPLIT - 2: 1, SPLIT - 1: 2}.get(index % SPLIT, 0)].append((index, *job.result()))
+            parts[{SPLIT - 2: 1, SPLIT - 1: 2}.get((index - fold) % SPLIT, 0)].append((index, *job.result()))
     return Splits(*map(_join_speakers, parts))
 
 
@@ -109,19 +112,12 @@ def speaker_variants() -> list[tuple[int, str]]:
     return list(enumerate(sorted(set(re.findall(r"!v/(.*\S)", listing)))))
 
 
-def frames_of(sound: np.ndarray) -> np.ndarray:
-    """Frames of sound: `[.., samples]` at 16 kHz to `[.., samples / 320, 20]`; see `keywords`."""
-    pieces = sound.reshape(*sound.shape[:-1], -1, FRAME) * np.hanning(FRAME)
-    power = np.abs(np.fft.rfft(pieces, axis=-1)) ** 2
-    return ((np.log10(power @ _bands().T + 1e-3) + 0.5) / 3.0).astype(np.float32)
-
-
 def _speak_all(variant: str, index: int, utterances: int, frames: bool, seed: int) -> Labelled:
     """All utterances of one speaker."""
     random = np.random.default_rng([seed, index])
     labels = np.tile(np.arange(len(KEYWORDS)), utterances)
     sound = np.stack([_place_in_noise(_speak(KEYWORDS[label], variant, random), random) for label in labels])
-    return (frames_of(sound) if frames else sound[..., None].astype(np.float32)), labels
+    return as_features(sound, frames), labels
 
 
 def _speak(word: str, variant: str, random: np.random.Generator) -> np.ndarray:
@@ -146,20 +142,6 @@ def _place_in_noise(word: np.ndarray, random: np.random.Generator) -> np.ndarray
     sound = random.normal(0.0, level, SAMPLES)
     sound[start : start + len(word)] += word
     return np.clip(volume * sound, -1.0, 1.0)
-
-
-def _bands() -> np.ndarray:
-    """Triangular weights of the bands `[20, 161]`, equally wide on the mel scale (O'Shaughnessy 1987)."""
-    mel = np.linspace(*(2595.0 * np.log10(1.0 + np.array([LOWEST, HIGHEST]) / 700.0)), BANDS + 2)
-    edges = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
-    frequencies = np.fft.rfftfreq(FRAME, 1.0 / KEYWORD_RATE)
-    rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
-    # The lowest bands are narrower than a bin: each gets at least the bin at its centre.
-    weights = np.maximum(0.0, np.minimum(rising, falling))
-    nearest = np.abs(frequencies - edges[1:-1, None]).argmin(axis=1)
-    weights[np.arange(BANDS), nearest] = np.maximum(weights[np.arange(BANDS), nearest], 0.5)
-    return weights
 
 
 def _run(*arguments: str) -> bytes:

@@ -15,7 +15,17 @@ from keras_s4.augmentation.vectors import AXES, KINDS
 from keras_s4.brief import Brief
 from keras_s4.checks import choice, is_whole, quote
 from keras_s4.datasets.live import Live
-from keras_s4.recordings import UNLABELLED, Labelled, Recordings, Splits
+from keras_s4.datasets.padding import PADDING, pad_recordings
+from keras_s4.datasets.weighting import WeightedBatches
+from keras_s4.recordings import (
+    UNLABELLED,
+    Labelled,
+    Recordings,
+    Splits,
+    check_classes,
+    check_sources,
+    class_weights,
+)
 from keras_s4.scoring.heads import CLASSES, MULTI_LABEL, REGRESSION, Head
 
 
@@ -66,6 +76,8 @@ class Metric:
     likeness: str
 
 
+# Fields that few tasks set; noted where they are, so that runs of before go on.
+RARE = ("multi_label", "horizon", "anomaly", "every_step", "balance", "mixed_lengths")
 METRICS = {
     CLASSES: Metric("accuracy", "agreement"),
     MULTI_LABEL: Metric("accuracy", "agreement"),
@@ -100,6 +112,9 @@ class Task(Brief):
         settings: what the job is asked for on this task, where that is not the default of
             `keras_s4.job.settings.Settings`, by name.
         decision: how the firmware decides in a live stream, by name; see `keras_s4.decisions.Decision`.
+        balance: whether all classes count alike in training, however many windows each has.
+        mixed_lengths: whether recordings shorter than `length` are windows too, padded behind their end with steps that
+            the model masks (`mask_value`).
         augment: makes what is trained on: `augment(recordings, length, batch_size=, seed=)`, a `keras.utils.PyDataset`
             whose attribute `epoch`, a number, chooses its variations. By default windows in a new order each epoch.
 
@@ -127,6 +142,8 @@ class Task(Brief):
     meanings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     decision: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    balance: bool = False
+    mixed_lengths: bool = False
     augment: Callable[..., keras.utils.PyDataset] | None = None
 
     def __post_init__(self):
@@ -169,37 +186,56 @@ class Task(Brief):
         """What models are judged by."""
         return METRICS[self.head.task]
 
+    @property
+    def mask_value(self) -> float | None:
+        """What all features of a padded step are; None if there is no padding."""
+        return PADDING if self.mixed_lengths else None
+
     @functools.cached_property
     def splits(self) -> Splits:
-        """The recordings.
+        """The recordings. Warns of what is in two splits though it should not, such as a copy.
 
         Raises:
-            ValueError: they do not fit the task, or one group is in two splits.
+            ValueError: they do not fit the task, one group is in two splits, or training has not all classes.
         """
-        read = tuple(self.read())
+        read = self.read()
+        read = read if isinstance(read, Splits) else tuple(read)
         if len(read) != len(Splits._fields):
             raise ValueError(f"Task {self.name!r} read {len(read)} splits; expected train, validation and test.")
         splits = Splits(*map(self._check, Splits._fields, read))
         if self.group is not None:
             self._check_groups(splits)
+        if self.classes:
+            check_classes(splits, self.classes, f"Task {self.name!r}")
+        check_sources(read)
         return splits
 
     def windows(self, split: str) -> Labelled:
         """The windows of a split, "train", "validation" or "test", and their labels: `[W, L, features]` and `[W]`."""
-        return getattr(self.splits, split).windows(self.length, self.hop)
+        return self._padded(split).windows(self.length, self.hop)
 
     def batches(self, batch_size: int, seed: int) -> keras.utils.PyDataset:
-        """What is trained on."""
+        """What is trained on: batches of `(x, y)`, or with `balance` of `(x, y, weights)`."""
+        batches = self._unweighted_batches(batch_size, seed)
+        if not self.balance:
+            return batches
+        return WeightedBatches(batches, class_weights(self.windows("train")[1], len(self.classes)))
+
+    def _unweighted_batches(self, batch_size: int, seed: int) -> keras.utils.PyDataset:
+        recordings = self._padded("train")
         if self.augment is None:
-            return ShuffledWindows(self.splits.train, self.length, self.hop, batch_size=batch_size, seed=seed)
-        return self.augment(self.splits.train, self.length, batch_size=batch_size, seed=seed)
+            return ShuffledWindows(recordings, self.length, self.hop, batch_size=batch_size, seed=seed)
+        return self.augment(recordings, self.length, batch_size=batch_size, seed=seed)
+
+    def _padded(self, split: str) -> Recordings:
+        """The recordings of a split, all of them at least as long as a window if lengths are mixed."""
+        recordings = getattr(self.splits, split)
+        return pad_recordings(recordings, self.length, self.hop) if self.mixed_lengths else recordings
 
     @property
     def identity(self) -> dict[str, Any]:
         """What results depend on besides recordings and choices, by name, JSON-ready."""
-        names = ["length", "hop", "rate", "classes", "targets"]
-        # What few tasks have is noted where it is there, so that runs of before go on.
-        names += [name for name in ("multi_label", "horizon", "anomaly", "every_step") if getattr(self, name)]
+        names = ["length", "hop", "rate", "classes", "targets", *(name for name in RARE if getattr(self, name))]
         live = {"live": dataclasses.asdict(self.live)} if self.live else {}
         return {"task": self.name, **{name: getattr(self, name) for name in names}, **live}
 
@@ -220,7 +256,10 @@ class Task(Brief):
         if found != {wanted}:
             shapes = sorted({signal.shape[1:] for signal in recordings.signals})
             raise ValueError(f"{who} got steps of shape {shapes}; expected [{wanted}]: {', '.join(self.features)}.")
-        recordings.window_counts(self.length, self.hop)
+        if not self.mixed_lengths:
+            recordings.window_counts(self.length, self.hop)
+        elif any((signal == PADDING).all(axis=-1).any() for signal in recordings.signals):
+            raise ValueError(f"{who} have steps of {PADDING:g} in all features, which means padding; remove them.")
         if not all(np.isfinite(signal).all() for signal in recordings.signals):
             raise ValueError(f"{who} hold NaN or infinite samples; remove these recordings.")
         return dataclasses.replace(recordings, labels=self._check_labels(recordings, who))
@@ -265,6 +304,13 @@ class Task(Brief):
             raise ValueError(f"{who} anomaly=True and horizon=0; expected how many steps to forecast, such as 1.")
         if self.every_step and self.horizon:
             raise ValueError(f"{who} every_step=True and horizon={self.horizon}; forecasts are made at every step.")
+        if self.balance and (not self.classes or self.multi_label):
+            raise ValueError(f"{who} balance=True, which is for classes of which each window or step has one.")
+        if self.mixed_lengths and (self.horizon or self.every_step or self.live is not None):
+            raise ValueError(
+                f"{who} mixed_lengths=True with forecasts, outputs at every step or live decisions, which have no use "
+                "for padding; leave it out, and give length and hop of windows."
+            )
         if self.live is not None and self.rate is None:
             raise ValueError(f"{who} live decisions and rate=None; expected steps a second.")
 

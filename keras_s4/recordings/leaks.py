@@ -54,7 +54,8 @@ def check_classes(splits: Sequence[Recordings], names: Sequence[str] = (), who: 
     """Refuses a class that is validated or tested and never trained; warns of one that is never tested.
 
     Args:
-        splits: training, validation and test; labels other than classes or rows of zeros and ones are not looked at.
+        splits: training, validation and test, or the first two; labels other than classes or rows of zeros and
+            ones are not looked at.
         names: of the classes.
         who: asks, for the message.
 
@@ -71,7 +72,7 @@ def check_classes(splits: Sequence[Recordings], names: Sequence[str] = (), who: 
     def name(classes: set[int]) -> str:
         return _some(names[index] if index < len(names) else index for index in sorted(classes))
 
-    for side, part, classes in zip(SIDES[1:], splits[1:], there[1:], strict=True):
+    for side, part, classes in zip(SIDES[1:], splits[1:], there[1:], strict=False):
         if unseen := classes - there[0]:
             groups = _groups_with(part, unseen)
             raise ValueError(
@@ -83,7 +84,7 @@ def check_classes(splits: Sequence[Recordings], names: Sequence[str] = (), who: 
     found = [f"Class {name(nowhere)} is in no recording; no model can learn it."] if nowhere else []
     found += [
         f"Class {name(there[0] - classes)} is not in {side}: its score there says nothing about it."
-        for side, classes in zip(SIDES[1:], there[1:], strict=True)
+        for side, classes in zip(SIDES[1:], there[1:], strict=False)
         if there[0] - classes
     ]
     for message in found:

@@ -26,6 +26,7 @@ __all__ = [
     "check_classes",
     "check_sources",
     "class_weights",
+    "hold_back",
     "hold_out",
     "split_by_group",
     "split_by_source",
@@ -118,6 +119,38 @@ def hold_out(recordings: Recordings, validation: Sequence[Any], test: Sequence[A
     return splits
 
 
+def hold_back(
+    recordings: Recordings,
+    fold: int = 0,
+    folds: int = 5,
+    stratified: bool = True,
+    names: Sequence[str] = (),
+    by_steps: bool = True,
+) -> tuple[Recordings, Recordings]:
+    """Training and validation of what is published for training, where the test is published beside it.
+
+    Args:
+        recordings: whose `subjects` are the groups, none of them on both sides.
+        fold: from 0 to `folds` - 1: which part of the groups validates.
+        folds: K of 2 or more, and at most the number of groups.
+        stratified: whether labels are classes, of which each part should have all.
+        names: of the classes, for messages.
+        by_steps: whether long recordings count more than short ones.
+
+    Raises:
+        ValueError: a fold that there is not, fewer groups than folds, or a class that training would never see.
+    """
+    who, groups = "hold_back", _numbered(recordings.subjects)
+    _check_fold(fold, folds, who, least=2)
+    _check_count(groups, folds, "group", who)
+    table = _count_steps(recordings, groups, labels_of_classes(recordings) if stratified else None, by_steps)
+    held = (_choose_parts(table, folds)[0] == fold)[groups]
+    sides = recordings.take(np.flatnonzero(~held)), recordings.take(np.flatnonzero(held))
+    if stratified:
+        check_classes(sides, names, who)
+    return sides
+
+
 def split_in_time(
     recordings: Recordings,
     gap: int = 0,
@@ -171,12 +204,7 @@ def _split_by(
     """The split of groups, numbered from 0, `[R]`."""
     who = f"split_by_{'source' if what == 'recording' else what}"
     _check_fold(fold, folds, who)
-    count = int(groups.max(initial=-1)) + 1
-    if count < folds:
-        raise ValueError(
-            f"{who} got {count} {what}{'s' * (count != 1)} for folds={folds}; expected at least as many {what}s as "
-            f"folds. {f'Say folds={count}, or less' if count >= 3 else 'Record more, or split in time'}."
-        )
+    _check_count(groups, folds, what, who)
     labels = labels_of_classes(recordings) if stratified else None
     table = _count_steps(recordings, groups, labels)
     parts, offset = _choose_parts(table, folds)
@@ -197,7 +225,7 @@ def _choose_parts(table: np.ndarray, folds: int) -> tuple[np.ndarray, int]:
     if np.count_nonzero(table.any(axis=0)) > 1 and len(set(_spread_classes(table, folds))) == folds:
         ways.insert(0, _spread_classes(table, folds))
     # Half way round would make two folds that exchange validation and test.
-    offsets = [offset for offset in range(1, folds) if 2 * offset != folds]
+    offsets = [offset for offset in range(1, folds) if 2 * offset != folds] or [1]
 
     def count_unseen(way: tuple[np.ndarray, int]) -> int:
         parts, offset = way
@@ -232,15 +260,17 @@ def _part_of_groups(pairs: Any, groups: np.ndarray, count: int) -> np.ndarray:
     return parts
 
 
-def _count_steps(recordings: Recordings, groups: np.ndarray, labels: list[np.ndarray] | None) -> np.ndarray:
-    """Steps of each group and class `[G, C]`; of one class if labels are none."""
+def _count_steps(
+    recordings: Recordings, groups: np.ndarray, labels: list[np.ndarray] | None, by_steps: bool = True
+) -> np.ndarray:
+    """Steps, or recordings, of each group and class `[G, C]`; of one class if labels are none."""
+    lengths = [len(signal) if by_steps else 1 for signal in recordings.signals]
     if labels is None:
-        steps = [len(signal) for signal in recordings.signals]
-        return np.bincount(groups, steps)[:, None]
+        return np.bincount(groups, lengths)[:, None]
     table = np.zeros((groups.max() + 1, max((int(own.max(initial=0)) for own in labels), default=0) + 1))
-    for signal, group, own in zip(recordings.signals, groups, labels, strict=True):
+    for length, group, own in zip(lengths, groups, labels, strict=True):
         # A label of the recording stands for all of its steps.
-        steps = 1 if recordings.has_step_labels else len(signal)
+        steps = 1 if recordings.has_step_labels else length
         table[group] += steps * np.bincount(own, minlength=table.shape[1])
     return table
 
@@ -288,10 +318,20 @@ def _numbered(values: Any) -> np.ndarray:
     return np.array([order[entry] for entry in entries], int)
 
 
-def _check_fold(fold: int, folds: int, who: str) -> None:
-    if not is_whole(folds) or folds < 3:
+def _check_count(groups: np.ndarray, folds: int, what: str, who: str) -> None:
+    count = int(groups.max(initial=-1)) + 1
+    if count < folds:
         raise ValueError(
-            f"{who} got folds={quote(folds)}; expected at least 3: one part to test, one to validate, and training."
+            f"{who} got {count} {what}{'s' * (count != 1)} for folds={folds}; expected at least as many {what}s as "
+            f"folds. {f'Say folds={count}, or less' if count >= 3 else 'Record more, or split in time'}."
+        )
+
+
+def _check_fold(fold: int, folds: int, who: str, least: int = 3) -> None:
+    if not is_whole(folds) or folds < least:
+        tested = "one part to test, " if least == 3 else ""
+        raise ValueError(
+            f"{who} got folds={quote(folds)}; expected at least {least}: {tested}one to validate, and training."
         )
     if not is_whole(fold) or not 0 <= fold < folds:
         raise ValueError(f"{who} got fold={quote(fold)}; expected a whole number from 0 to {folds - 1}.")

@@ -4,6 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
+from keras_s4.datasets import sound as sound_of
 from keras_s4.datasets import speech
 
 spoken = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -59,7 +60,7 @@ def test_frames_are_those_of_the_sound_and_repeatable(few_speakers):
     (frames, same_y), *_ = speech.keywords(utterances=1)
     assert sound.shape == (60, 16_000, 1) and np.abs(sound).max() <= 1.0
     np.testing.assert_array_equal(y, same_y)
-    np.testing.assert_allclose(speech.frames_of(sound[..., 0].astype(np.float64)), frames, atol=1e-5)
+    np.testing.assert_allclose(sound_of.frames_of(sound[..., 0].astype(np.float64)), frames, atol=1e-5)
     assert not np.array_equal(sound, speech.keywords(frames=False, utterances=1, seed=1)[0][0])
 
 
@@ -68,7 +69,7 @@ def test_a_tone_is_loudest_in_its_band(frequency):
     tone = np.sin(2.0 * np.pi * frequency * np.arange(16_000) / speech.KEYWORD_RATE)
     mel = np.linspace(*(2595.0 * np.log10(1.0 + np.array([100.0, 7_000.0]) / 700.0)), 22)[1:-1]
     expected = np.abs(mel - 2595.0 * np.log10(1.0 + frequency / 700.0)).argmin()
-    loudest = speech.frames_of(tone).argmax(axis=1)
+    loudest = sound_of.frames_of(tone).argmax(axis=1)
     assert np.all(np.abs(loudest - expected) <= 1)
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
 
 from keras_s4.datasets import Recordings, Sensor, Splits, Task
+from keras_s4.recordings import split_in_time
 
 LENGTH, HOP = 6, 3
 
@@ -140,3 +142,27 @@ def test_recordings_that_do_not_fit_are_refused(validation, message):
 def test_a_split_that_is_missing_is_refused():
     with pytest.raises(ValueError, match="read 2 splits; expected train, validation and test"):
         _ = make_task((recordings([1]), recordings([2]))).splits
+
+
+class TestSplitsThatLie:
+    def test_a_class_that_training_never_has(self):
+        splits = (recordings([1, 2], np.zeros(2, int)), recordings([3, 4]), recordings([5, 6]))
+        with pytest.raises(ValueError, match=r"Task 'waves': class high is in validation only \(group 4\)"):
+            _ = make_task(splits).splits
+
+    def test_a_copy_on_two_sides(self):
+        test = recordings([5, 6])
+        train = recordings([1, 2])
+        train.signals[0] = test.signals[1]
+        with pytest.warns(UserWarning, match="1 signal is in both training and test"):
+            _ = make_task((train, recordings([3, 4]), test)).splits
+
+    def test_pieces_of_one_recording_on_two_sides_unless_it_was_split_in_time(self):
+        whole = recordings([1, 2, 1, 2], labels=np.array([0, 1, 0, 1]), steps=60)
+        parts = [whole.take([0, 1]), whole.take([2, 3]), whole.take([2, 3])]
+        parts[2] = dataclasses.replace(parts[2], signals=[signal + 1 for signal in parts[2].signals])
+        with pytest.warns(UserWarning, match=r"Windows of 2 recordings \(2, 3\) are in both validation and test"):
+            _ = make_task(parts, group=None).splits
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            _ = make_task(split_in_time(whole), group=None).splits
