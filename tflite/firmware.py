@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_s4.decisions import Decider, Decision
 from keras_s4.samples import as_list
 from keras_s4.tflite import engines
 from keras_s4.tflite.application.decisions import decision_of
 from keras_s4.tflite.application.folder import save, save_c
+from keras_s4.tflite.application.sensors import integers_of, sensor_inputs
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.engines import Engine
 from keras_s4.tflite.flatbuffer import DssForm
@@ -114,6 +116,22 @@ class Converted(Interface):
         outputs = run_to_own_lengths(lambda arrays: as_list(run(arrays)), integers, counts, len(real))
         return self.outputs_of_keras(outputs if len(outputs) > 1 else outputs[0], real)
 
+    def quantize_raw(self, raw: Any, sensors: Any) -> np.ndarray | list[np.ndarray]:
+        """Integers of sensors as those of the model, as the firmware of `save(sensors=...)` makes them, bit for bit.
+
+        Args:
+            raw: whole numbers `[B, L, features]`; of a model with several inputs a list in its order.
+            sensors: as for `save`.
+
+        Returns:
+            What `quantize` gives of `zero + lsb * raw`, but for the rounding of its floating point.
+
+        Raises:
+            TypeError, ValueError: see `save`; another shape, or no whole numbers.
+        """
+        integers = integers_of(self.program, sensor_inputs(self.program, sensors), raw)
+        return integers if len(integers) > 1 else integers[0]
+
     def verify(self, model: keras.Model, x: Arrays, y: Any = None, task: Any = None) -> Verification:
         """Compares Keras and its stream with the program on all engines; see `keras_s4.tflite.verify`."""
         return verify(self, model, x, y, task=task)
@@ -134,7 +152,13 @@ class Converted(Interface):
         """
         return decision_of(self.program, self.length, decision, self.phase).decider
 
-    def save(self, folder: str | Path, dss: DssForm = "operators", decision: Decision | None = None) -> Path:
+    def save(
+        self,
+        folder: str | Path,
+        dss: DssForm = "operators",
+        decision: Decision | None = None,
+        sensors: Any = None,
+    ) -> Path:
         """Writes all that a firmware project needs, whole or not at all; the same model gives the same bytes.
 
         The files are `model.tflite`, also as a C array (`model_data.h`, `.cc`); `manifest.json`; golden vectors for
@@ -152,20 +176,27 @@ class Converted(Interface):
             decision: how to decide from the outputs in a stream. The applications then have `decisions.h` and
                 `decisions.c`, which decide as `decider` does, bit for bit; the main loop in `firmware/` asks the model
                 for outputs where a decision is due alone, and hands it to the board.
+            sensors: what the integers of the sensors are, such as `task.sensors`: `keras_s4.datasets.Sensor`s with
+                `lsb` and `zero` in the order of the features; or a dict by the number of the feature, of dicts with
+                `lsb`, and if need be `zero`, `unit`, `range` (its least and largest integer) and `name`; of a model
+                with several inputs a dict of these by their names. `firmware/` then takes the sensors' integers as
+                they are: `sensors.c` has their scales, with the model's own units and normalisation in them.
 
         Returns:
             The folder.
 
         Raises:
-            TypeError: see `decider`.
-            ValueError: see `decider`; another word for `dss`; files of these names that no save wrote, or that were
-                changed since.
+            TypeError: see `decider`; sensors that are none.
+            ValueError: see `decider`; sensors without `lsb`, of other features, or whose integers would all be clipped
+                or become one and the same; another word for `dss`; files of these names that no save wrote, or that
+                were changed since.
             OSError: the folder cannot be written; nothing half-written remains.
             NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255 modes
                 of a DSS layer.
         """
+        known = None if sensors is None else sensor_inputs(self.program, sensors)
         made = None if decision is None else decision_of(self.program, self.length, decision, self.phase)
-        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made)
+        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made, known)
 
     def _warn_of_clipping(self, x: Arrays) -> None:
         clipped = {name: shares for name, shares in self.clipped(x).items() if shares.any()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from keras_s4.tflite.application.c_arrays import struct
 from keras_s4.tflite.application.decisions import ProgramDecision, golden_decisions, initializers, render_decisions
 from keras_s4.tflite.application.ends import End, ends_of
 from keras_s4.tflite.application.golden import Golden
+from keras_s4.tflite.application.sensors import SensorInput
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.emulator.emulator import Emulator
@@ -30,7 +32,7 @@ FILES = (
     "sensor_scale.c",
     "sensor_scale.h",
 )
-DECISION_FILES = ("decisions.c", "decisions.h")
+DECISION_FILES, SENSOR_FILES = ("decisions.c", "decisions.h"), ("sensors.c",)
 # Where each recording starts in the golden samples, and how many steps it has where there are no windows.
 FIRSTS, STEPS = (0, 7), 48
 # A window that a gap ends counts for nothing, so each recording ends in one. Of windows of more samples than LONG there
@@ -43,7 +45,7 @@ class Recordings:
     """What a board plays to check the main loop.
 
     Args:
-        samples: for each input of the program, integers `[P, ...]`, without the axis of a block.
+        samples: for each input of the program what its sensor gives, integers `[P, ...]`, without the axis of a block.
         firsts: the sample that each recording starts with; after the last sample it goes on with the first.
         length: samples of a recording.
         results: for each output, its integers `[K, ...]` each time that the main loop uses them: equally often in each
@@ -61,7 +63,13 @@ def windows_of(program: Program, length: int | None) -> int:
     return length if length and program.sums_over_time else 0
 
 
-def recordings_of(program: Program, length: int | None, golden: Golden, every: int = 0) -> Recordings:
+def recordings_of(
+    program: Program,
+    length: int | None,
+    golden: Golden,
+    every: int = 0,
+    sensors: Sequence[SensorInput] | None = None,
+) -> Recordings:
     """Recordings of the first golden stream, and what the emulator says that comes out.
 
     Args:
@@ -69,6 +77,7 @@ def recordings_of(program: Program, length: int | None, golden: Golden, every: i
         length: steps of a window, None where there are no windows.
         golden: vectors of the program.
         every: steps from one decision to the next; 0 where none are made.
+        sensors: of all inputs; by default they give the program's integers less their zero points.
     """
     window = windows_of(program, length)
     period = window or every
@@ -80,6 +89,11 @@ def recordings_of(program: Program, length: int | None, golden: Golden, every: i
     streams = [first + window * index for first in firsts for index in range(count if window else 1)]
     steps = used if window else used * count if period else used
     samples = tuple(_without_blocks(array[0], program.steps) for array in golden.inputs)
+    if sensors is None:
+        given = [array.astype(int) - tensor.zero_point for array, tensor in zip(samples, program.inputs, strict=True)]
+    else:
+        given = [each.raw(array.reshape(len(array), -1)) for each, array in zip(sensors, samples, strict=True)]
+        samples = tuple(each.integers(array) for each, array in zip(sensors, given, strict=True))
     places = (np.array(streams)[:, None] + np.arange(steps)) % len(samples[0])
     shape = len(streams), steps // program.steps
     inputs = [array[places].reshape(*shape, *t.shape) for array, t in zip(samples, program.inputs, strict=True)]
@@ -87,7 +101,7 @@ def recordings_of(program: Program, length: int | None, golden: Golden, every: i
     invokes = period // program.steps or 1
     results = [array[:, invokes - 1 :: invokes] for array in outputs]
     results = [array.reshape(-1, *array.shape[2:]) for array in results]
-    return Recordings(samples, firsts, count * period + period // 2 if period else used, tuple(results))
+    return Recordings(tuple(given), firsts, count * period + period // 2 if period else used, tuple(results))
 
 
 def _without_blocks(steps: np.ndarray, size: int) -> np.ndarray:
@@ -96,9 +110,14 @@ def _without_blocks(steps: np.ndarray, size: int) -> np.ndarray:
 
 
 def render_firmware(
-    program: Program, manifest: dict[str, Any], golden: Golden, c_name: str, decision: ProgramDecision | None = None
+    program: Program,
+    manifest: dict[str, Any],
+    golden: Golden,
+    c_name: str,
+    decision: ProgramDecision | None = None,
+    sensors: Sequence[SensorInput] | None = None,
 ) -> dict[str, str]:
-    """The text of every file of `FILES`, by name; with a decision those of `DECISION_FILES` as well.
+    """The text of every file of `FILES`, by name, and of `DECISION_FILES` and `SENSOR_FILES` where there are such.
 
     Args:
         program: the integer program.
@@ -106,11 +125,12 @@ def render_firmware(
         golden: vectors of the program.
         c_name: what its C files and functions are called.
         decision: is made from its results; None for none.
+        sensors: of all inputs; None where the board says what they are.
     """
     inputs, outputs, _ = ends_of(program)
     windows = windows_of(program, manifest["window_length"])
     every = decision.decider.decision.every if decision else 0
-    recordings = recordings_of(program, manifest["window_length"], golden, every)
+    recordings = recordings_of(program, manifest["window_length"], golden, every, sensors)
     context = {
         "name": printable(program.name),
         "c_name": c_name,
@@ -126,14 +146,16 @@ def render_firmware(
         "has_tokens": any(end.is_token for end in inputs),
         "likeliest_types": sorted({end.c_type for end in outputs if end.activation == "softmax"}),
         "recordings": recordings,
-        "samples": _samples(inputs, recordings),
+        "samples": [struct(list(arrays)) for arrays in zip(*recordings.samples, strict=True)],
+        "sensors": sensors,
         "results": _results(outputs, recordings),
     }
+    names = FILES if sensors is None else FILES + SENSOR_FILES
     if decision is None:
-        return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+        return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in names}
     context["known_scores"], context["known_decisions"] = golden_decisions(decision)
     context["decided"] = _decided(decision, recordings)
-    texts = {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
+    texts = {name: render(TEMPLATES / f"{name}.jinja", **context) for name in names}
     return texts | render_decisions(program, decision)
 
 
@@ -142,15 +164,6 @@ def _decided(decision: ProgramDecision, recordings: Recordings) -> list[str]:
     scores = decision.scores_of(recordings.results[decision.place])
     of_each = scores.reshape(len(recordings.firsts), -1, scores.shape[-1])
     return [text for own in of_each for text in initializers(decision.decider.run(own))]
-
-
-def _samples(inputs: list[End], recordings: Recordings) -> list[str]:
-    """Initialisers of `sensor_sample`, in which 0 stands for 0.0."""
-    zero_points = [end.tensor.zero_point for end in inputs]
-    return [
-        struct([array.astype(int) - zero for array, zero in zip(arrays, zero_points, strict=True)])
-        for arrays in zip(*recordings.samples, strict=True)
-    ]
 
 
 def _results(outputs: list[End], recordings: Recordings) -> list[str]:

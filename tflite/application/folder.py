@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from keras_s4.tflite.application.decisions import ProgramDecision, facts_of_deci
 from keras_s4.tflite.application.firmware import FILES as FIRMWARE_FILES
 from keras_s4.tflite.application.firmware import render_firmware
 from keras_s4.tflite.application.golden import golden_vectors
+from keras_s4.tflite.application.sensors import SensorInput, facts_of_sensors
 from keras_s4.tflite.application.tflm import FILES as TFLM_FILES
 from keras_s4.tflite.application.tflm import render_tflm
 from keras_s4.tflite.c99 import c_source
@@ -31,11 +32,12 @@ def save(
     folder: Path,
     dss: DssForm = "operators",
     decision: ProgramDecision | None = None,
+    sensors: Sequence[SensorInput] | None = None,
 ) -> Path:
     """Writes the model, its manifest, its C source, golden vectors and two applications, whole or not at all.
 
     The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`; with a
-    decision all applications make it.
+    decision all applications make it; with sensors the main loop takes their integers.
 
     Raises:
         ValueError: the folder has files of these names that no save has written there, or that were changed since.
@@ -43,7 +45,7 @@ def save(
         NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255
             modes of a DSS layer.
     """
-    return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision))
+    return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision, sensors))
 
 
 def save_c(program: Program, folder: Path) -> Path:
@@ -80,15 +82,18 @@ def folder_contents(
     manifest: Mapping[str, Any],
     dss: DssForm = "operators",
     decision: ProgramDecision | None = None,
+    sensors: Sequence[SensorInput] | None = None,
 ) -> dict[str, bytes]:
     """The bytes of each file, by name; `manifest.json`, which holds the hashes of all others, is the last."""
     check_dss_form(dss)
     if decision is not None:
         manifest = {**manifest, "decision": facts_of_decision(decision)}
+    if sensors is not None:
+        manifest = {**manifest, "sensors": facts_of_sensors(sensors)}
     golden = golden_vectors(program)
     also_custom = dss == "custom"
     tflm = render_tflm(program, manifest, tflite, golden, C_NAME, also_custom=also_custom, decision=decision)
-    firmware = render_firmware(program, manifest, golden, C_NAME, decision)
+    firmware = render_firmware(program, manifest, golden, C_NAME, decision, sensors)
     contents = {"model.tflite": tflite, "golden.npz": golden.npz()}
     contents |= {name: text.encode() for name, text in tflm.items()}
     contents |= {f"c99/{name}": content for name, content in _c_files(program).items()}
