@@ -68,7 +68,7 @@ class Converted(Interface):
             ValueError: `name` is no identifier of C, or taken.
             NotImplementedError: a DSS layer of more than 255 modes.
         """
-        return c_source(self.program, name)
+        return c_source(self.program, name, self.window)
 
     def save_c(self, folder: str | Path) -> Path:
         """Writes the C99 source alone: the files that `save` puts into `c99/`.
@@ -82,7 +82,7 @@ class Converted(Interface):
         Raises:
             ValueError, OSError, NotImplementedError: see `save`.
         """
-        return save_c(self.program, Path(folder))
+        return save_c(self.program, Path(folder), self.window)
 
     def predict(self, x: Arrays, engine: Engine | None = None):
         """Runs the model on this computer, one step or block at a time, each sequence from a reset.

@@ -39,6 +39,7 @@ def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> d
     """
     summary = read_summary(tflite)
     arena, measured_on = _arena(tflite)
+    windows = {"averages_over_windows": facts_of_windows(length)} if length and program.sums_over_time else {}
     return {
         "name": program.name,
         "sha256": hashlib.sha256(tflite).hexdigest(),
@@ -51,6 +52,7 @@ def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> d
         "registrations": list(summary.registrations),
         "multiply_accumulates_per_step": multiply_accumulates(program),
         "window_length": length,
+        **windows,
         "steps_per_invoke": program.steps,
         "inputs": [_input(tensor, program.encodings.get(tensor.name)) for tensor in program.inputs],
         "outputs": [_tensor(tensor) for tensor in program.outputs],
@@ -59,6 +61,15 @@ def manifest_of(program: Program, tflite: bytes, length: int | None = None) -> d
         "states": [_tensor(state.before) for state in program.states],
         "state_bytes": sum(_bytes(state.before) for state in program.states),
         "versions": versions_of(("keras-s4", "keras", "numpy", "tflite-micro")),
+    }
+
+
+def facts_of_windows(length: int) -> dict[str, Any]:
+    """What a firmware project must know of averages over windows of so many steps."""
+    return {
+        "reset_after": length,
+        "outputs": "mean what those of the Keras model do behind the last step of a window; then reset. Where nobody "
+        "does the sums grow, up to a limit at which they stay, and the outputs mean nothing",
     }
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import hashlib
 import json
@@ -6,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from keras_s4.testing.programs import single
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 from keras_s4.tflite.flatbuffer.reader import read_summary
@@ -31,7 +33,17 @@ def test_saved_folder_is_complete_and_consistent(converted, folder, manifest):
     assert manifest["operators"] == len(operators) == sum(manifest["operator_counts"].values())
     assert set(manifest["registrations"]) == {OPERATORS[name].registration for name in manifest["operator_counts"]}
     assert manifest["window_length"] == 60
+    assert manifest["averages_over_windows"]["reset_after"] == 60
     assert manifest["output_activations"] == ["softmax"]
+
+
+def test_the_header_says_when_outputs_of_a_window_count(converted, folder, tmp_path):
+    """And none does where nothing is averaged over windows."""
+    assert "#define MODEL_WINDOW 60\n" in (folder / "c99" / "model.h").read_text()
+    assert "#define WORD_WINDOW 60\n" in converted.c_source("word")["word.h"]
+    assert "#define MODEL_WINDOW 60\n" in (converted.save_c(tmp_path / "c99") / "model.h").read_text()
+    endless = dataclasses.replace(converted, program=single("diagonal_step", lowered=True))
+    assert "WINDOW" not in endless.c_source("word")["word.h"]
 
 
 def test_manifest_has_the_hash_of_every_other_file(folder, manifest):

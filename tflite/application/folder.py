@@ -10,7 +10,7 @@ from keras_s4.saved_folder import check_before, save_folder, with_record
 from keras_s4.tflite.application.custom import custom_application
 from keras_s4.tflite.application.decisions import ProgramDecision, facts_of_decision
 from keras_s4.tflite.application.firmware import FILES as FIRMWARE_FILES
-from keras_s4.tflite.application.firmware import render_firmware
+from keras_s4.tflite.application.firmware import render_firmware, windows_of
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.sensors import SensorInput, facts_of_sensors
 from keras_s4.tflite.application.tflm import FILES as TFLM_FILES
@@ -48,13 +48,13 @@ def save(
     return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision, sensors))
 
 
-def save_c(program: Program, folder: Path) -> Path:
-    """Writes the C source alone, whole or not at all.
+def save_c(program: Program, folder: Path, window: int | None = None) -> Path:
+    """Writes the C source alone, whole or not at all; of a program that averages over windows of so many samples.
 
     Raises:
         ValueError, OSError, NotImplementedError: see `save`.
     """
-    return save_folder(folder, _c_files(program))
+    return save_folder(folder, _c_files(program, window))
 
 
 def check_folder(folder: Path) -> None:
@@ -96,7 +96,8 @@ def folder_contents(
     firmware = render_firmware(program, manifest, golden, C_NAME, decision, sensors)
     contents = {"model.tflite": tflite, "golden.npz": golden.npz()}
     contents |= {name: text.encode() for name, text in tflm.items()}
-    contents |= {f"c99/{name}": content for name, content in _c_files(program).items()}
+    window = windows_of(program, manifest["window_length"]) or None
+    contents |= {f"c99/{name}": content for name, content in _c_files(program, window).items()}
     contents |= {f"firmware/{name}": text.encode() for name, text in firmware.items()}
     if also_custom:
         custom = custom_application(program, manifest, golden, C_NAME, decision)
@@ -111,6 +112,6 @@ def _usual_names() -> list[str]:
     return ["model.tflite", "golden.npz", *TFLM_FILES, *c99, *firmware, MANIFEST]
 
 
-def _c_files(program: Program) -> dict[str, bytes]:
-    files = {name: text.encode() for name, text in c_source(program, C_NAME).items()}
+def _c_files(program: Program, window: int | None) -> dict[str, bytes]:
+    files = {name: text.encode() for name, text in c_source(program, C_NAME, window).items()}
     return with_record(files, C_RECORD, {"name": program.name})

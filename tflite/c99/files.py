@@ -20,13 +20,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 ALWAYS = ("keras_s4_arithmetic.h",)
 
 
-def c_source(program: Program, name: str | None = None) -> dict[str, str]:
+def c_source(program: Program, name: str | None = None, window: int | None = None) -> dict[str, str]:
     """C99 that computes a program bit for bit, without interpreter, heap, globals or floating point.
 
     Args:
         program: the integer program.
         name: what the functions and the first two files are called; when omitted the program's name, with "model_"
             in front where that is taken.
+        window: samples of the windows that the program averages over, for the header to tell; None if it does not.
 
     Returns:
         The text of each file, by name: `NAME.h` with the state struct, which the caller owns, and `NAME_reset` and
@@ -58,6 +59,7 @@ def c_source(program: Program, name: str | None = None) -> dict[str, str]:
         "name": name,
         "title": printable(program.name),
         "steps": program.steps,
+        "window": window,
         **vars(interface),
         "slots": [(_slot_name(index), slot.type, slot.size) for index, slot in enumerate(placement.slots)],
         "constants": translation.constants.definitions,
