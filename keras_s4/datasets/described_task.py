@@ -182,7 +182,8 @@ def _split(
     Raises:
         ValueError: windows are longer than recordings, or there is no such split; says what to do.
     """
-    _check_lengths(loaded, length, classes)
+    if not description.training.get("mixed_lengths"):
+        _check_lengths(loaded, length, classes)
     split, recordings = description.split, loaded.recordings
     stratified = split.stratified and description.task.kind not in (TARGETS, FORECAST, ANOMALY)
     if split.by == "given":
@@ -257,7 +258,7 @@ def _check_lengths(loaded: Loaded, length: int, classes: Sequence[str]) -> None:
 
 def _sensor_of(channels: Channels) -> Sensor:
     axes = channels.axes or (channels.columns if len(channels.columns) > 1 else ("",))
-    return Sensor(channels.name, tuple(axes), channels.unit, channels.lsb, channels.zero)
+    return Sensor(channels.name, tuple(axes), channels.unit, channels.lsb, channels.zero, channels.vector or None)
 
 
 def _channels_of(sensors: Sequence[Sensor]) -> tuple[Channels, ...]:
@@ -269,6 +270,7 @@ def _channels_of(sensors: Sequence[Sensor]) -> tuple[Channels, ...]:
             unit=sensor.unit,
             lsb=sensor.lsb,
             zero=sensor.zero,
+            vector=sensor.vector or "",
         )
         for sensor in sensors
     )

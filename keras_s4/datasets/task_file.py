@@ -69,12 +69,21 @@ def read_description(path: Path) -> Description:
             f"{path} is no TOML file: {error}. Texts stand in quotes, a section begins with [name]."
         ) from error
     try:
-        return _describe(content, path)
+        return describe(content, path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _describe(content: dict[str, Any], path: Path) -> Description:
+def describe(content: dict[str, Any], path: Path) -> Description:
+    """What the content of a TOML file says.
+
+    Args:
+        content: of the file.
+        path: of it; paths in it are relative to its folder.
+
+    Raises:
+        ValueError: a section or key that there is not, one that is missing, or a value of another type.
+    """
     check_keys(content, [*SECTIONS, "sensors", *OTHERS], "The file")
     if "recordings" not in content:
         raise ValueError("The file has no section [recordings]; expected one with the folder of the recordings.")

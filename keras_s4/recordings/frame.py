@@ -129,6 +129,11 @@ def join_names(names: Iterable, most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" ... ({len(names)} in all)" if len(names) > most else "")
 
 
+def count(number: int, what: str) -> str:
+    """So many of something: "1 file", "1,074 files"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def relative_name(path: Path, folder: Path) -> str:
     """The name of a file in messages and tables: its path in the folder, with slashes."""
     return path.relative_to(folder).as_posix()

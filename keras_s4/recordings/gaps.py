@@ -54,8 +54,7 @@ def bring_to_rate(track: Track, rate: float, source: Source) -> Track:
         ValueError: its steps are not even, or their rate is another, and that is to be refused; says where.
     """
     own = track.rate
-    if track.times is not None and len(track) > 2:
-        own = 1.0 / period_of(track.times)
+    if track.times is not None and own is not None and len(track) > 2:
         off, place = unevenness(track.times)
         if off > JITTER:
             if source.irregular == REFUSE:
@@ -64,7 +63,7 @@ def bring_to_rate(track: Track, rate: float, source: Source) -> Track:
                     f'at an even {own:.4g} a second. Say [recordings] irregular = "resample", or leave out the column '
                     "of times and give a rate."
                 )
-            track = _make_even(track, own)
+            track = _make_even(track, rate if abs(own / rate - 1.0) <= RATE_TOLERANCE else own)
     if own is None or abs(own / rate - 1.0) <= RATE_TOLERANCE or len(track) < 2:
         return track
     if source.rates == REFUSE:

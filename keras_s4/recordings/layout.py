@@ -177,6 +177,8 @@ class Channels:
             known.
         zero: what its integer 0 is in this unit.
         raw: whether the files hold integers of the sensor rather than values in its unit.
+        vector: what three axes x, y, z are together: "polar" (acceleration) or "axial" (angular velocity, magnetic
+            field); "" if they are none.
 
     Raises:
         ValueError: an lsb of 0, raw integers without one, or other numbers of axes than of columns.
@@ -189,6 +191,7 @@ class Channels:
     lsb: float | str | None = None
     zero: float = 0.0
     raw: bool = False
+    vector: Literal["polar", "axial", ""] = ""
 
     def __post_init__(self):
         who = f"[[sensors]] {self.name!r} got"

@@ -194,6 +194,8 @@ class _Reading:
             self.sources += 1
             if times is not None:
                 check_order(frame.take(slice(start, stop)), part.times)
+                period = period_of(part.times)  # that of pieces would be less exact
+                part = dataclasses.replace(part, rate=1.0 / period if np.isfinite(period) else None)
             for track in cut_at_gaps(part, self.source):
                 found += mend_missing(track, self.columns, self.source)
         return found
@@ -296,9 +298,7 @@ class _Reading:
 
     def _rate(self, tracks: Sequence[Track]) -> float | None:
         """Steps a second of all: what is said, or what most recordings have."""
-        own = [1.0 / period_of(track.times) if track.times is not None else track.rate for track in tracks]
-        lengths = [len(track) for track in tracks]
-        known = [(rate, steps) for rate, steps in zip(own, lengths, strict=True) if rate and np.isfinite(rate)]
+        known = [(track.rate, len(track)) for track in tracks if track.rate is not None]
         if self.source.rate is not None or not known:
             return self.source.rate
         rates, steps = (np.array(column, np.float64) for column in zip(*known, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 from keras_s4.recordings.frame import MISSING
 from keras_s4.recordings.layout import Source
 
-# Bytes that are looked at.
-LOOKED_AT = 1 << 16
+# What a source may say of it.
+ASKED = ("delimiter", "decimal", "encoding", "header", "comment", "skip_lines")
+# Bytes and lines that are looked at.
+LOOKED_AT, LINES = 1 << 16, 100
 SPACES = r"\s+"
 # In the order in which they are preferred: a comma may be a decimal one.
 DELIMITERS = ("\t", ";", "|", ",", SPACES)
@@ -85,10 +88,15 @@ def find_dialect(path: Path, source: Source) -> Dialect:
     Raises:
         ValueError: it is empty, or no table of text.
     """
-    text, encoding = read_text(path, source.encoding, LOOKED_AT)
-    if source.encoding == "" and encoding == "utf-8" and path.stat().st_size > LOOKED_AT:
-        encoding = read_text(path, "")[1]  # what is not UTF-8 may come late
-    complete = text.splitlines()[: None if len(text) < LOOKED_AT // 2 else -1]
+    status = path.stat()
+    asked = Source(**{name: getattr(source, name) for name in ASKED})
+    return _find_dialect(path, asked, (status.st_size, status.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=20_000)
+def _find_dialect(path: Path, source: Source, version: tuple[int, int]) -> Dialect:
+    """How a file of a version is written: a survey asks several times."""
+    complete, encoding = _first_lines(path, source.encoding, version[0])
     comment = source.comment or next((c for c in COMMENTS if any(line.startswith(c) for line in complete[:20])), "")
     numbered = [
         (number, line)
@@ -97,6 +105,7 @@ def find_dialect(path: Path, source: Source) -> Dialect:
     ]
     if not numbered:
         raise ValueError(f"{path.name} is empty: it holds no line of data.")
+    numbered = numbered[:LINES]
     lines = [line for _, line in numbered]
     delimiter = source.delimiter or _find_delimiter(lines)
     trailing = next(
@@ -120,11 +129,25 @@ def find_dialect(path: Path, source: Source) -> Dialect:
     return Dialect(encoding, delimiter, decimal, before, names, units, comment, trailing)
 
 
+def _first_lines(path: Path, encoding: str, size: int) -> tuple[list[str], str]:
+    """Lines from the beginning of a file, none of them cut off, and its encoding."""
+    text, found = read_text(path, encoding, LOOKED_AT)
+    if size <= LOOKED_AT:
+        return text.splitlines(), found
+    lines = text.splitlines()[:-1]
+    if encoding or found != "utf-8" or not lines:  # what is not UTF-8 may come late, and one line may be long
+        return lines or read_text(path, encoding)[0].splitlines(), found
+    return lines, read_text(path, "")[1]
+
+
 def _fields(line: str, delimiter: str) -> list[str]:
     """The fields of a line; an empty last one is none."""
     if delimiter == SPACES:
         return line.split()
-    fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    quoted = '"' in line
+    fields = (
+        next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), []) if quoted else line.split(delimiter)
+    )
     fields = [field.strip() for field in fields]
     return fields[:-1] if len(fields) > 1 and not fields[-1] else fields
 
@@ -133,6 +156,8 @@ def _find_delimiter(lines: list[str]) -> str:
     """The delimiter by which most lines have equally many fields, more than one of them."""
     best, chosen = 0.0, ","
     for delimiter in DELIMITERS:
+        if delimiter != SPACES and not any(delimiter in line for line in lines):
+            continue
         counts = Counter(len(_fields(line, delimiter)) for line in lines)
         width, share = next(((w, n / len(lines)) for w, n in counts.most_common() if w > 1), (1, 0.0))
         # A decimal comma splits numbers, and spaces stand in dates: a later delimiter must be clearly better.

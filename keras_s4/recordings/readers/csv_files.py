@@ -118,7 +118,8 @@ def _texts(series) -> np.ndarray:
 
 def _has_text(series):
     """Whether each field holds something."""
-    return series.notna() & (series.astype(str).str.strip() != "")
+    there = series.notna()
+    return there & (series.astype(str).str.strip() != "") if there.any() else there
 
 
 def finite(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,222 @@
+"""What is in a folder of recordings, before anything is decided."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from keras_s4.brief import Brief
+from keras_s4.datasets.surveying.columns import Roles, find_roles
+from keras_s4.datasets.surveying.paths import Pattern, find_pattern
+from keras_s4.datasets.surveying.rows import RowsFound, find_human_activity, find_rows
+from keras_s4.datasets.surveying.tables import TableFound, find_table
+from keras_s4.datasets.surveying.timing import Timing, measure_times
+from keras_s4.recordings.frame import Frame, count, join_names, relative_name
+from keras_s4.recordings.joining_files import frames_of_files
+from keras_s4.recordings.layout import ROWS, STEPS, Groups, Labels, Source
+from keras_s4.recordings.paths import find_files, visible_files
+from keras_s4.recordings.readers import ADVICE, FORMATS, SUFFIXES, read_file
+from keras_s4.recordings.readers.csv_dialect import find_dialect
+
+# A folder of so few tables beside recordings of another format: the tables say something of them.
+FEW_TABLES = 5
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
+class Look(Brief):
+    """What is in a folder.
+
+    Args:
+        folder: that was looked at.
+        format: of the recordings.
+        names: of their files.
+        pattern: of their paths.
+        table: of labels, groups or events; None if there is none.
+        rows: if rows of files are recordings.
+        roles: of the columns.
+        timing: of the steps.
+        frames: of the recordings, with the names of their files.
+        units: of columns, where files say them.
+        others: notes on files that are none of these.
+        odd: what is wrong with files whose paths are those of recordings; "" if there are none.
+    """
+
+    folder: Path
+    format: str
+    names: tuple[str, ...]
+    pattern: Pattern
+    table: TableFound | None
+    rows: RowsFound | None
+    roles: Roles
+    timing: Timing
+    frames: list[tuple[str, Frame]]
+    units: dict[str, str]
+    others: tuple[str, ...]
+    odd: str = ""
+
+    @property
+    def source(self) -> Source:
+        """How the files are read."""
+        return Source(folder=self.folder, path=self.pattern.text, layout=ROWS if self.rows else STEPS)
+
+
+def look_at(folder: Path, progress: Progress | None = None) -> Look:
+    """Looks at a folder.
+
+    Args:
+        folder: of recordings, as they are.
+        progress: called as `progress(files read, files)`.
+
+    Raises:
+        ValueError: there is no recording, or one cannot be read; says which.
+        OSError: a file cannot be read.
+    """
+    files = _readable_files(folder)
+    format, recordings, candidates, others = _choose_recordings(folder, files)
+    known = find_human_activity([relative_name(path, folder) for path in files])
+    others = [] if known else others
+    table = None if known else find_table(folder, candidates, recordings)
+    if table is not None:
+        others = [note for note in others if not note.endswith(f": {table.path}")]
+        recordings = [path for path in recordings if relative_name(path, folder) != table.path]
+    rows = known or _look_for_rows(folder, format, recordings)
+    roles = Roles()
+    if known is not None:
+        matched = find_files(folder, known.path)
+        said = {
+            field: tuple(dict.fromkeys(facts[field] for facts in matched.values())) for field in ("split", "sensor")
+        }
+        pattern = Pattern(known.path, said, {"split": "the layout of UCI HAR"})
+        recordings = list(matched)
+    else:
+        roles = _look_at_columns(folder, recordings, table) if rows is None else roles
+        names = [relative_name(path, folder) for path in recordings]
+        elsewhere = bool(roles.label or (table and (table.label or table.targets)) or (rows and rows.label))
+        pattern = find_pattern(names, elsewhere or format == "npz")
+    source = Source(folder=folder, path=pattern.text, layout=ROWS if rows else STEPS)
+    matched = find_files(folder, pattern.text, [folder / table.path] if table else ())
+    odd = [path for path in matched if path not in set(recordings)]
+    matched = {path: facts for path, facts in matched.items() if path not in set(odd)}
+    labels = Labels(column=rows.label or "label", lines=rows.label_lines) if rows else Labels()
+    groups = Groups(column=rows.group or "group", lines=rows.group_lines) if rows else Groups()
+    frames = list(frames_of_files(matched, source, labels, groups, progress))
+    only = [frame for _, frame in frames]
+    if rows is None:
+        said = bool("label" in pattern.found or (table is not None and (table.label or table.targets)))
+        roles = find_roles(only, said)
+        if format in ("wav",):
+            roles = dataclasses.replace(roles, label="", group="", recording=())
+    else:
+        used = {labels.column, groups.column, "split"}
+        roles = Roles(sensors=tuple(name for name in only[0].columns if name not in used))
+    return Look(
+        folder=folder,
+        format=format,
+        names=tuple(relative_name(path, folder) for path in matched),
+        pattern=pattern,
+        table=table,
+        rows=rows,
+        roles=roles,
+        timing=measure_times(only, roles.time, roles.time_unit),
+        frames=frames,
+        units={name: unit for frame in only[:1] for name, unit in frame.units.items()},
+        others=tuple(others),
+        odd=_explain_odd(folder, odd),
+    )
+
+
+def _explain_odd(folder: Path, odd: Sequence[Path]) -> str:
+    """What is wrong with files that are like recordings by their path alone; "" if there are none."""
+    if not odd:
+        return ""
+    names = [relative_name(path, folder) for path in odd]
+    try:
+        read_file(odd[0], names[0], Source())
+        reason = f"{names[0]} has other columns than the others"
+    except ValueError as error:
+        reason = str(error)
+    more = f" (and {count(len(odd) - 1, 'more file')})" if len(odd) > 1 else ""
+    return f"{reason.rstrip('.')}{more}. Move it away, or choose the files with [recordings] path."
+
+
+def _readable_files(folder: Path) -> list[Path]:
+    """The files of formats that are read.
+
+    Raises:
+        ValueError: there are none; says what is there.
+    """
+    if not folder.is_dir():
+        what = "is a file; give the folder that it is in" if folder.exists() else "does not exist"
+        raise ValueError(f"{folder} {what}. Expected a folder of recordings.")
+    files = visible_files(folder)
+    found = [path for path in files if path.suffix.casefold() in SUFFIXES]
+    if found:
+        return found
+    if not files:
+        raise ValueError(f"{folder} is empty; expected recordings: {', '.join(FORMATS)} files.")
+    advice = next((f" {text}." for suffix, text in ADVICE.items() if files[0].suffix.casefold() == suffix), "")
+    raise ValueError(
+        f"{folder} has no file of recordings: {join_names(relative_name(path, folder) for path in files)}; expected "
+        f"{', '.join(SUFFIXES)}.{advice}"
+    )
+
+
+def _choose_recordings(folder: Path, files: Sequence[Path]) -> tuple[str, list[Path], list[Path], list[str]]:
+    """The format of the recordings, their files, files that may be tables, and notes on the others."""
+    by_format: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        by_format[SUFFIXES[path.suffix.casefold()]].append(path)
+    tables = by_format.get("csv", [])
+    rest = {format: own for format, own in by_format.items() if format != "csv"}
+    if rest and len(tables) <= max(FEW_TABLES, max(map(len, rest.values())) // 10):
+        format = max(rest, key=lambda name: len(rest[name]))
+        recordings, candidates = rest[format], tables
+    else:
+        format = max(by_format, key=lambda name: len(by_format[name]))
+        recordings, candidates = by_format[format], tables
+    notes = [
+        f"{count(len(own), name + ' file')} left out" for name, own in by_format.items() if name not in (format, "csv")
+    ]
+    if format == "csv":
+        recordings, odd = _largest_kind(recordings)
+        candidates = [*odd, *(recordings if len(recordings) <= 2 else ())]
+        if odd:
+            notes.append(
+                f"{count(len(odd), 'file')} with other columns than most, so no recordings, or none of the same kind: "
+                f"{join_names((relative_name(path, folder) for path in odd), 3)}"
+            )
+    return format, recordings, candidates, notes
+
+
+def _largest_kind(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Files with the columns that most have, and the others."""
+    kinds: dict[tuple, list[Path]] = defaultdict(list)
+    for path in files:
+        try:
+            names = find_dialect(path, Source()).names
+        except ValueError:
+            names = ()
+        kinds[(path.suffix.casefold(), names)].append(path)
+    weights = Counter({kind: (len(own), sum(path.stat().st_size for path in own)) for kind, own in kinds.items()})
+    largest = max(weights, key=lambda kind: (bool(kind[1]), weights[kind]))
+    return kinds[largest], [path for path in files if path not in set(kinds[largest])]
+
+
+def _look_for_rows(folder: Path, format: str, recordings: Sequence[Path]) -> RowsFound | None:
+    if format not in ("csv", "parquet") or not recordings:
+        return None
+    path = recordings[0]
+    return find_rows(read_file(path, relative_name(path, folder), Source()))
+
+
+def _look_at_columns(folder: Path, recordings: Sequence[Path], table: TableFound | None) -> Roles:
+    """The roles of columns by a few files, which tell where the labels are."""
+    few = recordings[:: max(1, len(recordings) // 8)]
+    frames = [frame for path in few for frame in read_file(path, relative_name(path, folder), Source())]
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        raise ValueError(f"{relative_name(few[0], folder)} is empty: it holds no row of data.")
+    return find_roles(frames, bool(table and (table.label or table.targets)))

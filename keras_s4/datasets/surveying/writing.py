@@ -1,0 +1,361 @@
+"""What was found in a folder, as the sections of a task file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from keras_s4.datasets.surveying.columns import says_label, sensors_of
+from keras_s4.datasets.surveying.draft import Section
+from keras_s4.datasets.surveying.facts import count_missing, group_name, length_range, value_range, values_of
+from keras_s4.datasets.surveying.look import Look
+from keras_s4.datasets.surveying.timing import window_seconds, window_steps
+from keras_s4.datasets.surveying.words import background_of, split_of
+from keras_s4.recordings.checks import clipped_at, find_duplicates
+from keras_s4.recordings.frame import Frame, as_texts, count, join_names
+from keras_s4.recordings.layout import Channels
+from keras_s4.recordings.tables import Table
+
+# The table that is to be written where nothing says what the recordings are.
+TO_WRITE = "labels.csv"
+# Missing values in a row that are filled in.
+FILLED_STEPS = 5
+LIKELY_UNITS = {"acceleration": "g", "angular velocity": "dps", "magnetic field": "uT"}
+VECTORS = {"acceleration": "polar", "angular velocity": "axial", "magnetic field": "axial"}
+# Fewer groups than this cannot be split three ways.
+FEWEST_GROUPS = 3
+
+
+class Writer:
+    """Writes the sections of a task file from what was found.
+
+    Args:
+        look: what is in the folder.
+        folder: of the recordings, as the file is to name it.
+        name: of the task.
+    """
+
+    def __init__(self, look: Look, folder: str, name: str):
+        self.look, self._folder, self._name = look, folder, name
+        self.frames: list[Frame] = [frame for _, frame in look.frames]
+        self.left_out = dict(look.roles.left_out)
+        self.channels = self._find_channels()
+        self.lengths = [len(frame) for frame in self.frames]
+        self.rate = look.timing.rate
+        self.problem = ""
+
+    def sections(self, by: str, folds: int, classes: Sequence[str]) -> list[Section]:
+        """The sections, with a split and the names of the classes as they turned out.
+
+        Args:
+            by: of the split: "group", "time" or "given".
+            folds: of it.
+            classes: in the order of the outputs; () if there are none.
+        """
+        return [
+            self._task(),
+            self._recordings(),
+            self._labels(classes),
+            self._groups(),
+            *self._sensors(),
+            self._windows(),
+            self._split(by, folds),
+            self._live(classes),
+            self._training(),
+        ]
+
+    @property
+    def labels_in(self) -> str:
+        """Where labels are: "path", "table", "intervals", "lines", "column", or "" if nowhere."""
+        table, rows = self.look.table, self.look.rows
+        if table is not None and (table.label or table.targets):
+            return "intervals" if table.start else "table"
+        if rows is not None and (rows.label_lines or rows.label):
+            return "lines" if rows.label_lines else "column"
+        if "label" in self.look.pattern.found:
+            return "path"
+        if self.look.format == "npz":
+            return "column" if any("label" in frame.columns for frame in self.frames) else ""
+        return "column" if self.look.roles.label else ""
+
+    @property
+    def groups_in(self) -> str:
+        """Where groups are: "path", "table", "lines", "column", or "recording" if nowhere."""
+        table, rows = self.look.table, self.look.rows
+        if table is not None and table.group:
+            return "table"
+        if rows is not None and (rows.group_lines or rows.group):
+            return "lines" if rows.group_lines else "column"
+        if "group" in self.look.pattern.found:
+            return "path"
+        if self.look.format == "npz" and all("group" in frame.columns for frame in self.frames):
+            return "column"
+        return "column" if self.look.roles.group else "recording"
+
+    @property
+    def are_split(self) -> bool:
+        """Whether the recordings say themselves what they are for."""
+        if "split" in self.look.pattern.found or (self.look.table is not None and self.look.table.split):
+            return True
+        parts = [frame.columns["split"] for frame in self.frames if "split" in frame.columns]
+        said = {split_of(text) for part in parts for text in set(as_texts(part))}
+        return len(parts) == len(self.frames) and {"train", "test"} <= said
+
+    def _find_channels(self) -> tuple[Channels, ...]:
+        look = self.look
+        names = [name for name in look.roles.sensors if not (look.table and name in look.table.targets)]
+        if look.format == "npz":
+            names = [name for name in names if not name.startswith("label") and name not in ("group", "split")]
+        labels = self._labels_of_recordings()
+        telling = [name for name in names if labels and says_label(self.frames, name, labels)]
+        if len(telling) < len(names):
+            self.left_out |= dict.fromkeys(telling, "one value a class: a model would learn nothing else")
+            names = [name for name in names if name not in telling]
+        return sensors_of(names, look.units)
+
+    def _labels_of_recordings(self) -> list[str]:
+        """The label of each recording, where paths or a table say it; else none."""
+        table = self.look.table
+        if self.labels_in == "path":
+            return [frame.facts.get("label", "") for frame in self.frames]
+        if self.labels_in == "table" and table.label:
+            found = Table(self.look.folder / table.path, table.file, self.look.names, "the table")
+            return [found.text_of(name, table.label) for name, _ in self.look.frames]
+        return []
+
+    def _task(self) -> Section:
+        section = Section("task")
+        table = self.look.table
+        section.say("name", self._name)
+        if self.labels_in == "table" and table.targets and not table.label:
+            section.say("kind", "targets", "quantities are to be measured")
+        else:
+            section.say("kind", "classes", 'or "targets", "multi_label", "forecast", "anomaly"')
+        return section
+
+    def _recordings(self) -> Section:
+        look, timing = self.look, self.look.timing
+        section = Section("recordings")
+        section.remark(
+            f"{count(len(look.names), look.format + ' file')}, {count(len(self.frames), 'recording')} of "
+            f"{length_range(self.lengths)} steps."
+        )
+        for note in look.others:
+            section.remark(f"{note}.")
+        section.say("folder", self._folder)
+        section.say("path", look.pattern.text, self._path_comment())
+        if look.rows is not None:
+            section.say("layout", "rows", "a row of a file is a recording, its columns are steps")
+        if look.roles.recording:
+            section.say("recording", list(look.roles.recording), "a change begins another recording")
+        self._say_times(section)
+        self._say_faults(section)
+        if timing.gaps[0]:
+            number, longest, where = timing.gaps
+            section.remark(
+                f"{count(number, 'gap')} in time, the longest of {longest:.3g} s in {where}: recordings are cut there."
+            )
+            section.say("gap", float(f"{5 / self.rate:.2g}"), "seconds without steps that make a gap")
+        if timing.backwards:
+            section.remark(f"Times go back in {join_names(timing.backwards, 3)}: a recording begins anew there.")
+        return section
+
+    def _path_comment(self) -> str:
+        reasons = self.look.pattern.reason
+        return "; ".join(f"{field}: {why}" for field, why in reasons.items())
+
+    def _say_times(self, section: Section) -> None:
+        roles, timing = self.look.roles, self.look.timing
+        if roles.time:
+            section.say("time", roles.time)
+            section.say("time_unit", roles.time_unit, roles.time_reason)
+        if timing.error:
+            section.remark(f"TIMES CANNOT BE READ: {timing.error}")
+        if self.rate is not None:
+            section.say("rate", self.rate, f"steps a second{self._spread()}")
+        else:
+            section.remark(
+                "No column of times: say here how many steps a second there are, and windows may be in seconds."
+            )
+            section.say("rate", 50.0, active=False)
+        if timing.uneven:
+            section.remark(f"Steps are uneven in {len(timing.uneven)} files, such as {timing.uneven[0]}.")
+            section.say("irregular", "resample", "interpolated to even steps; or refuse")
+        if timing.are_mixed:
+            section.say("rates", "resample", "all are brought to the rate above; or refuse")
+
+    def _spread(self) -> str:
+        rates = self.look.timing.rates
+        return f"; found {min(rates):.5g} to {max(rates):.5g}" if rates and min(rates) < max(rates) * 0.999 else ""
+
+    def _say_faults(self, section: Section) -> None:
+        columns = [column for channel in self.channels for column in channel.columns]
+        missing = count_missing(self.frames, columns)
+        if missing[0]:
+            number, longest, where = missing
+            section.remark(f"{count(number, 'missing value')}, up to {longest} in a row in {where}.")
+            section.say(
+                "missing", "interpolate", "up to missing_steps in a row, cut where there are more; or cut, refuse"
+            )
+            section.say("missing_steps", FILLED_STEPS)
+        twins = find_duplicates([values_of(frame, columns) for frame in self.frames])
+        if twins:
+            pair = [self.frames[index].name for index in twins[0][:2]]
+            number = sum(len(same) - 1 for same in twins)
+            section.remark(f"{count(number, 'recording')} copied from others, such as {pair[0]} = {pair[1]}.")
+            section.say("duplicates", "drop", "all but one; or refuse, keep")
+
+    def _labels(self, classes: Sequence[str]) -> Section:
+        section, table, rows = Section("labels"), self.look.table, self.look.rows
+        source = self.labels_in
+        if not source:
+            section.remark(
+                "NO LABELS WERE FOUND. Write a table with a row a recording, file,label or file,label,group, and name "
+                'it here; or say kind = "forecast" or "anomaly" in [task] and source = "none" here, which need none. '
+                "If events are inside of long recordings, write file,start,end,label, with start and end in seconds, "
+                'and say source = "intervals".'
+            )
+            section.say("source", "table")
+            section.say("table", TO_WRITE)
+            folder = PurePosixPath(self.look.pattern.text).parent.as_posix()
+            one = f" (all are in {folder}, which is one class, and nothing to tell apart)" if folder != "." else ""
+            self.problem = (
+                f"No labels were found{one}: write {TO_WRITE} into the folder, or fill in the section [labels] another "
+                "way."
+            )
+            return section
+        section.say("source", source)
+        if source in ("table", "intervals"):
+            section.say("table", table.path)
+            section.say("file", table.file or "file")
+            if table.targets and not table.label:
+                section.say("columns", list(table.targets), "targets")
+            else:
+                section.say("column", table.label)
+        if source == "intervals":
+            section.say("start", table.start)
+            section.say("end", table.end)
+            section.say(
+                "unit", table.unit, "seconds or ms from the start of the recording, steps, or time as in its column"
+            )
+            section.say(
+                "background", background_of(table.names) or "background", "the class of what no interval covers"
+            )
+        elif source == "lines":
+            section.say("lines", rows.label_lines)
+        elif source == "column":
+            section.say("column", (rows.label if rows else self.look.roles.label) or "label")
+        if classes:
+            section.say("classes", list(classes), "in the order of the outputs")
+        return section
+
+    def _groups(self) -> Section:
+        section, source = Section("groups"), self.groups_in
+        if source == "recording":
+            section.remark(
+                "Nothing says who or what was recorded: each recording stands for itself. If several are of one person "
+                "or machine, say so, or the test will be too good: a model is tested on whom it was trained on."
+            )
+            section.say("source", "recording", 'or "path" with {group} in path, "column", "table"')
+            return section
+        section.say("source", source)
+        column = ""
+        if source == "table":
+            column = self.look.table.group
+        elif source == "lines":
+            section.say("lines", self.look.rows.group_lines)
+        elif source == "column":
+            column = (self.look.rows.group if self.look.rows else self.look.roles.group) or "group"
+        if column:
+            section.say("column", column)
+        lines = self.look.rows.group_lines if source == "lines" else ""
+        section.say("name", group_name(column or lines, self.look.pattern), "what a group is")
+        return section
+
+    def _sensors(self) -> list[Section]:
+        sections = []
+        suspicious = self._suspicious()
+        for channel in self.channels:
+            section = Section("[sensors]")
+            low, high, whole = value_range(self.frames, channel.columns)
+            section.say("name", channel.name)
+            section.say("columns", list(channel.columns), f"{low:.4g} to {high:.4g}")
+            section.say("axes", list(channel.axes or channel.columns), active=any(channel.axes))
+            guess = next((unit for words, unit in LIKELY_UNITS.items() if words in channel.name), "")
+            if channel.unit or guess:
+                section.say("unit", channel.unit or guess, active=bool(channel.unit))
+            if whole and high - low > 100:
+                section.remark("Whole numbers: if these are integers of the sensor, say what one is in its unit.")
+                section.say("raw", True, active=False)
+            vector = VECTORS.get(channel.name, "") if channel.axes == ("x", "y", "z") else ""
+            if vector:
+                section.say("vector", vector, "x, y and z belong together, for rotation and mirror in augmentation")
+            if not sections:
+                section.say(
+                    "lsb", "1/4096", "what one integer of the sensor is in its unit, for firmware", active=False
+                )
+            for column in channel.columns:
+                section.comments += suspicious.get(column, [])
+            if not any(channel.axes):
+                section.entries = [entry for entry in section.entries if entry.key != "axes"]
+            sections.append(section)
+        if sections:
+            left_out = [f"Column {column!r} is left out: {why}." for column, why in self.left_out.items()]
+            sections[0].comments = left_out + sections[0].comments
+        return sections
+
+    def _suspicious(self) -> dict[str, list[str]]:
+        """What is strange about columns that are kept."""
+        found: dict[str, list[str]] = {}
+        for channel in self.channels:
+            for column in channel.columns:
+                notes = []
+                clipped = [frame.name for frame in self.frames if clipped_at(frame.columns[column])]
+                if clipped:
+                    notes.append(f"{column} is CLIPPED in {len(clipped)} recordings, such as {clipped[0]}.")
+                found[column] = notes
+        return found
+
+    def _windows(self) -> Section:
+        section = Section("windows")
+        section.remark("A window is what a model sees at once; a recording must hold one.")
+        if self.rate is None:
+            section.say("length", window_steps(self.lengths), "steps")
+            section.say("hop", max(1, window_steps(self.lengths) // 2))
+        else:
+            seconds = window_seconds(self.rate, self.lengths, self.look.format == "wav")
+            section.say("seconds", seconds, f"{round(seconds * self.rate)} steps")
+            section.say("hop_seconds", seconds / 2)
+        return section
+
+    def _split(self, by: str, folds: int) -> Section:
+        section = Section("split")
+        section.say("by", by, {"given": "as the recordings say", "time": "each recording is cut in time"}.get(by, ""))
+        if by == "time":
+            section.remark(
+                "There are too few recordings to keep some for the test, so each is cut in time: how good a model is "
+                "on other people or machines, such a test does not say."
+            )
+        section.say("folds", folds, "parts, of which one is kept for the test and one for validation")
+        if by != "given":
+            section.say("fold", 0, "which one")
+        return section
+
+    def _live(self, classes: Sequence[str]) -> Section:
+        if self.rate is None:
+            return Section("decision", ["Of the firmware in a live stream. A section [live] needs [recordings] rate."])
+        section = Section("live")
+        seconds = window_seconds(self.rate, self.lengths, self.look.format == "wav")
+        section.remark("What a decision is on the device, where nobody knows when an event begins.")
+        section.say("pooling", "recent", 'or "sliding"')
+        section.say("seconds", seconds / 2, "time constant of the average over time")
+        section.say("every", seconds / 4, "seconds from one decision to the next")
+        section.say("tolerance", seconds, "seconds after a change that are not judged")
+        background = background_of(classes)
+        section.say("background", background or "idle", "the class in which nothing happens", active=bool(background))
+        return section
+
+    def _training(self) -> Section:
+        section = Section("training", ["What `keras-s4 run --help` lists: epochs, channels, states, blocks, seed, ..."])
+        section.say("epochs", 40, active=False)
+        return section
