@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 
 from keras_s4.checks import check_model, is_real, quote
-from keras_s4.layers import DSS, Block, LastStep
+from keras_s4.layers import DSS, Block, LastStep, RecentAverage
 from keras_s4.streaming.plan import Effect, Flow, plan_call
 from keras_s4.streaming.streamer import STEP_MODE
-from keras_s4.surgery.cloning import clone, dss_layers
+from keras_s4.surgery.cloning import clone, dss_layers, layer_at
 from keras_s4.surgery.graph import graph_of
+from keras_s4.surgery.paths import layers_by_path
 
 # What these do to a signal does not depend on how often it is sampled.
 POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
-RATE_FREE = (DSS, *POOLINGS)
+RATE_FREE = (DSS, RecentAverage, *POOLINGS)
 
 
 def at_rate(model: keras.Model, rate: float) -> keras.Model:
     """A copy of a model for signals that are sampled more or less often than those it was trained on.
 
-    The time steps of all DSS layers are multiplied by the rate; all weights are those of the model. Zero-order hold is
-    exact where the input is constant between samples; otherwise the error falls with the square of the finer time step.
+    The time steps of all DSS layers are multiplied by the rate, the steps a second of a `RecentAverage` divided; all
+    other weights are those of the model. Zero-order hold is exact where the input is constant between samples;
+    otherwise the error falls with the square of the finer time step.
     Frequencies above half the new sampling frequency cannot be represented.
 
     Args:
@@ -46,6 +50,8 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
     changes = {
         name: {"rate": layer.rate * rate, "training_length": layer.training_length} for name, layer in layers.items()
     }
+    averages = {name: each for name, each in layers_by_path(model).items() if isinstance(each, RecentAverage)}
+    changes |= {name: {"rate": layer.rate / rate} for name, layer in averages.items()}
     batch, length, *features = model.input_shape
     length = None if length is None else round(length / rate)
     if length == 0:
@@ -54,7 +60,11 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
             f"model {model.name!r}; expected a lower rate, or a model of longer sequences."
         )
     inputs = keras.Input(batch_shape=(batch, length, *features), dtype=model.inputs[0].dtype)
-    return clone(model, changes, inputs)
+    copy = clone(model, changes, inputs)
+    for name, layer in averages.items():
+        if layer.trainable_time:
+            layer_at(copy, name).log_steps.assign(layer.log_steps - math.log(rate))
+    return copy
 
 
 def _flow_behind(layer: keras.layers.Layer, flows: list[Flow]) -> Flow:
@@ -82,4 +92,5 @@ def _flow_behind(layer: keras.layers.Layer, flows: list[Flow]) -> Flow:
     tensors = [keras.KerasTensor(flow.shape, flow.dtype) for flow in flows]
     output = keras.tree.flatten(layer.compute_output_spec(tensors if len(tensors) > 1 else tensors[0]))[0]
     dtype = keras.backend.standardize_dtype(output.dtype)
-    return Flow(tuple(output.shape), dtype, has_time=has_time and not isinstance(layer, POOLINGS))
+    pools = isinstance(layer, POOLINGS) or (isinstance(layer, RecentAverage) and not layer.return_sequences)
+    return Flow(tuple(output.shape), dtype, has_time=has_time and not pools)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
 from keras_s4.models import classifier
 from keras_s4.resampling import at_rate
 
@@ -67,6 +67,15 @@ def test_rates_multiply_and_one_changes_nothing():
     np.testing.assert_array_equal(there_and_back(inputs), model(inputs))
 
 
+@pytest.mark.parametrize("trainable_time", [False, True])
+def test_recent_averages_keep_their_seconds(trainable_time):
+    average = RecentAverage([0.2, 0.5, 4.0], 50.0, trainable_time, True)
+    model = keras.Sequential([keras.Input((40, 3)), S4Block(4), average])
+    resampled = at_rate(model, 2.0).layers[-1]
+    np.testing.assert_allclose(resampled.time_constants(), [5.0, 12.5, 100.0], rtol=1e-6)
+    np.testing.assert_allclose(average.time_constants(), [10.0, 25.0, 200.0], rtol=1e-6)
+
+
 def test_bidirectional_models_change_their_rate_too():
     model = slow_model(bidirectional=True)
     assert at_rate(model, 0.5).layers[0].rate == 0.5
@@ -84,9 +93,14 @@ class TestRefusals:
             at_rate(keras.Sequential([keras.Input((10, 3)), keras.layers.Dense(2)]), 2.0)
 
     @pytest.mark.parametrize(
-        "layer", [keras.layers.Conv1D(3, 2, padding="causal", name="samples"), keras.layers.GRU(3, name="samples")]
+        "layer",
+        [
+            keras.layers.Conv1D(3, 2, padding="causal", name="samples"),
+            keras.layers.GRU(3, name="samples"),
+            SlidingAverage(4, 2, name="samples"),
+        ],
     )
     def test_a_memory_in_samples(self, layer):
         model = keras.Sequential([keras.Input((10, 3)), DSS(2), layer])
-        with pytest.raises(ValueError, match=r"'samples' \((Conv1D|GRU)\) counts its memory in samples"):
+        with pytest.raises(ValueError, match=r"'samples' \((Conv1D|GRU|SlidingAverage)\) counts its memory in samples"):
             at_rate(model, 2.0)

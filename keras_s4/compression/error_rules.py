@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_s4.layers import GLU, LastStep
+from keras_s4.layers import GLU, LastStep, RecentAverage, SlidingAverage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +126,32 @@ def _average_over_time(layer, signal: Deviation) -> Deviation:
     return Deviation(signal.values.mean(axis=1), signal.error / math.sqrt(signal.values.shape[1]))
 
 
+def _average_recent(layer, signal: Deviation) -> Deviation:
+    """The weights of a step add up to 1, which bounds a convolution with them; but for what the first step adds.
+
+    In step t that is the first step times `kept ** (t + 1)`.
+    """
+    steps = signal.values.shape[1]
+    kept = np.exp(-1.0 / layer.time_constants()) * np.ones(signal.values.shape[-1])
+    if layer.return_sequences:
+        gain = 1.0 + kept * np.sqrt((1.0 - kept ** (2 * steps)) / (1.0 - kept**2))
+    else:
+        weights = (1.0 - kept) * kept ** np.arange(steps)[:, None]
+        weights[-1] = kept ** (steps - 1)
+        gain = np.linalg.norm(weights, axis=0)
+    return Deviation(call_layer(layer, signal.values), gain * signal.error)
+
+
+def _average_window(layer, signal: Deviation) -> Deviation:
+    """As a convolution, of the sums of hops; but for what the first hop adds in place of those before it."""
+    hops, full = layer.hops, signal.values.shape[1] // layer.hop
+    if layer.return_sequences:
+        gain = 1.0 + np.linalg.norm(np.arange(1, hops) / hops)
+    else:
+        gain = np.linalg.norm([1.0 + max(hops - full, 0), *np.ones(min(full, hops) - 1)]) / hops
+    return Deviation(call_layer(layer, signal.values), gain / math.sqrt(layer.hop) * signal.error)
+
+
 def _reshape(layer, signal: Deviation) -> Deviation:
     values = call_layer(layer, signal.values)
     if values.shape == signal.values.shape and np.array_equal(values, signal.values.astype(keras.config.floatx())):
@@ -208,6 +234,8 @@ RULES: dict[type, Rule] = {
     **dict.fromkeys((_layers.Maximum, _layers.Minimum), _take_extreme),
     _layers.GlobalAveragePooling1D: _average_over_time,
     GLU: _gate,
+    RecentAverage: _average_recent,
+    SlidingAverage: _average_window,
     _layers.Masking: _pass_on_unmasked,
     _layers.Embedding: _look_up,
     _layers.Add: _add,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_s4.activation_names import activation_name
-from keras_s4.layers import LastStep
+from keras_s4.layers import LastStep, RecentAverage, SlidingAverage
 from keras_s4.samples import check_examples, is_several
 from keras_s4.scoring.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, Head, are_whole
 from keras_s4.surgery.calls import output_names
@@ -27,6 +27,8 @@ _PASSING = (
     keras.layers.GlobalAveragePooling1D,
     keras.layers.GlobalMaxPooling1D,
     LastStep,
+    RecentAverage,
+    SlidingAverage,
 )
 _SIGMOIDS = ("sigmoid", "hard_sigmoid")
 _SOFTMAXES = ("softmax", "log_softmax", "sparsemax")

@@ -307,10 +307,22 @@ class Architect:
             sequence = following
         return sequence
 
+    def recent_average(self, channels: int, **arguments) -> layers.RecentAverage:
+        """With one time constant or one for each channel, of up to 12 steps."""
+        several = self.chance(0.5)
+        steps = self.random.uniform(0.5, 12.0, channels if several else 1)
+        return layers.RecentAverage(steps.tolist() if several else float(steps[0]), per_channel=several, **arguments)
+
+    def sliding_average(self, length: int, **arguments) -> layers.SlidingAverage:
+        """Over up to 4 hops, of which at least one fits a sequence."""
+        hop = self.between(1, min(4, length))
+        return layers.SlidingAverage(hop * self.between(1, 4), hop, **arguments)
+
     def pool(self, sequence: Sequence):
         """One vector `[B, H]` for the whole sequence."""
         plain = keras.layers
         poolings = [plain.GlobalAveragePooling1D, plain.GlobalMaxPooling1D, layers.LastStep]
+        poolings += [lambda: self.recent_average(sequence.channels), lambda: self.sliding_average(sequence.length)]
         if not sequence.phase:
             poolings.append(lambda: self.recurrent(sequence.channels, return_sequences=False))
         # A mask behind layers that drop steps is none of the samples.

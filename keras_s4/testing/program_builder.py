@@ -18,8 +18,10 @@ from keras_s4.tflite.program.operations import (
     Multiply,
     Normalize,
     Operation,
+    RecentMean,
     Requantize,
     Slice,
+    SlidingSum,
     Squash,
     Window,
     WindowMaximum,
@@ -162,7 +164,24 @@ class Builder:
         """The running sum."""
         before, after = (Tensor(self.name("sum"), x.shape, "int32", x.scale) for _ in range(2))
         self.states.append(State(before, after))
-        return self.add(Accumulate(x, before, after))
+        return self.add(Accumulate(x, before, after, 2**30))
+
+    def recent_mean(self, x: Tensor, rates: list[int], start: int = 0) -> Tensor:
+        """A recent average: int8 values get 7 bits more."""
+        finer = 128 if x.type == "int8" else 1
+        output = self.activation(x.shape[0], "int16", x.scale / finer)
+        before, after = (Tensor(self.name("mean"), (x.shape[0] + 1,), "int32", output.scale / 2**15) for _ in range(2))
+        self.states.append(State(before, after))
+        rate = self.constant(np.resize(rates, x.shape), "int32")
+        return self.add(RecentMean(x, before, after, rate, finer, start, output))
+
+    def sliding_sum(self, x: Tensor, hop: int, hops: int, start: int = 0) -> Tensor:
+        """The sum of the last hops."""
+        size = (hops + 2) * x.shape[0] + 1
+        before, after = (Tensor(self.name("hops"), (size,), "int32", x.scale) for _ in range(2))
+        self.states.append(State(before, after))
+        output = self.activation(x.shape[0], "int32", x.scale / (hop * hops))
+        return self.add(SlidingSum(x, before, after, hop, start, output))
 
     def requantize(self, x: Tensor, type: str, scale: float, zero_point: int | None = None) -> Tensor:
         """The same numbers in another type or scale."""

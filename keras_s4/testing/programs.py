@@ -87,6 +87,27 @@ def _accumulate(b: Builder, x8: Tensor, x16: Tensor) -> Program:
 
 
 @_single
+def _recent_mean(b: Builder, x8: Tensor, x16: Tensor) -> Program:
+    return b.program(x8, b.recent_mean(x8, [1, 300, 2**15]), b.recent_mean(x8, [77]), b.recent_mean(x8, [9, 8], 5))
+
+
+@_single
+def _recent_mean_int16(b: Builder, x8: Tensor, x16: Tensor) -> Program:
+    return b.program(x16, b.recent_mean(x16, [2**15, 1, 4000]), b.recent_mean(x16, [500], 1))
+
+
+@_single
+def _sliding_sum(b: Builder, x8: Tensor, x16: Tensor) -> Program:
+    sums = b.sliding_sum(x8, 3, 4), b.sliding_sum(x8, 1, 2, 2), b.sliding_sum(x8, 5, 1, 1), b.sliding_sum(x8, 1, 1)
+    return b.program(x8, *sums, b.requantize(b.sliding_sum(x8, 2, 3), "int16", x8.scale / 100))
+
+
+@_single
+def _sliding_sum_int16(b: Builder, x8: Tensor, x16: Tensor) -> Program:
+    return b.program(x16, b.sliding_sum(x16, 2, 5), b.sliding_sum(b.requantize(x16, "int32", x16.scale), 4, 12, 3))
+
+
+@_single
 def _requantize_int8(b: Builder, x8: Tensor, x16: Tensor) -> Program:
     return b.program(
         x8,

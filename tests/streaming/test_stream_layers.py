@@ -6,7 +6,18 @@ import pytest
 from keras import layers
 from streams import assert_close, assert_streams, by_steps, sequential, signal, to_numpy
 
-from keras_s4.layers import DSS, DSSCell, LastStep, LowRankDense, LowRankGRU, LowRankLSTM, LowRankSimpleRNN, S4Block
+from keras_s4.layers import (
+    DSS,
+    DSSCell,
+    LastStep,
+    LowRankDense,
+    LowRankGRU,
+    LowRankLSTM,
+    LowRankSimpleRNN,
+    RecentAverage,
+    S4Block,
+    SlidingAverage,
+)
 from keras_s4.streaming import StreamingModel
 
 # name: layers on [B, 10, 4]
@@ -47,12 +58,14 @@ RECURRENT = {
     "DSS cell": lambda: [layers.RNN(DSSCell(DSS(3), channels=4), return_sequences=True)],
     "low-rank GRU": lambda: [LowRankGRU(3, rank=2, recurrent_rank=2, return_sequences=True)],
     "low-rank LSTM": lambda: [LowRankLSTM(3, rank=2, recurrent_rank=2)],
+    "recent average": lambda: [RecentAverage([1.0, 2.0, 5.0, 30.0], 1.0, True, True, return_sequences=True)],
     "low-rank simple RNN": lambda: [LowRankSimpleRNN(3, rank=2, recurrent_rank=2, return_sequences=True)],
 }
 GLOBAL_POOLINGS = {
     "global average": lambda: [layers.GlobalAveragePooling1D()],
     "global maximum": lambda: [layers.GlobalMaxPooling1D()],
     "last step": lambda: [LastStep()],
+    "recent average": lambda: [RecentAverage(4.0)],
     "anything behind a pooling": lambda: [
         LastStep(),
         layers.Dense(6),
@@ -92,6 +105,17 @@ DROPPING = {
     "average of overlapping windows": (lambda: [layers.AveragePooling1D(3, strides=1)], 1, 2),
     "average with gaps": (lambda: [layers.AveragePooling1D(2, strides=5)], 5, 1),
     "maximum": (lambda: [layers.MaxPooling1D(2)], 2, 1),
+    "sliding average": (lambda: [SlidingAverage(6, 3, return_sequences=True)], 3, 2),
+    "sliding average behind a late start": (
+        lambda: [layers.Conv1D(3, 4), SlidingAverage(4, 2, return_sequences=True)],
+        2,
+        4,
+    ),
+    "sliding average of every other step": (
+        lambda: [layers.MaxPooling1D(2), SlidingAverage(2, 1, return_sequences=True)],
+        2,
+        1,
+    ),
     "cropping": (lambda: [layers.Cropping1D((3, 0))], 1, 3),
 }
 
@@ -125,6 +149,16 @@ def test_poolings_over_time_are_exact_at_every_length(make, tolerance):
     open_length = sequential(*make(), shape=(None, 4))
     open_length.set_weights(model.get_weights())
     assert_close(outputs[:, 4], to_numpy(open_length(samples[:, :5])), tolerance)
+
+
+def test_a_sliding_average_holds_between_hops(tolerance):
+    samples, layer = signal(2, 10, 4), SlidingAverage(6, 3)
+    stream = assert_streams(sequential(layer, layers.Dense(2)), samples, tolerance)
+    assert (stream.period, stream.phase) == (1, 2)
+    outputs, _ = by_steps(StreamingModel(sequential(layer)), samples)
+    assert not outputs[:, :2].any()
+    for t in range(2, 10):
+        assert_close(outputs[:, t], to_numpy(layer(samples[:, : t + 1])), tolerance)
 
 
 @pytest.mark.parametrize(("make", "period", "phase"), DROPPING.values(), ids=DROPPING)

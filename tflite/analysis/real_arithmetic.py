@@ -29,9 +29,11 @@ from keras_s4.tflite.program.operations import (
     Multiply,
     Normalize,
     Operation,
+    RecentMean,
     Requantize,
     Reshape,
     Slice,
+    SlidingSum,
     Squash,
     Window,
     WindowMaximum,
@@ -247,6 +249,33 @@ def accumulate(operation: Accumulate, values: Values, rounding: Rounding) -> Non
     """Exact; the sum's scale may have a division in it."""
     units = np.cumsum(values[operation.input.name], axis=1) / operation.input.scale
     values[operation.next_state.name] = units * operation.next_state.scale
+
+
+@real(RecentMean)
+def recent_mean(operation: RecentMean, values: Values, rounding: Rounding) -> None:
+    """The recurrence, from a first value on that is its own mean."""
+    x = values[operation.input.name][:, operation.start :]
+    result = np.zeros((len(x), x.shape[1] + operation.start, x.shape[2]))
+    for channel, rate in enumerate(operation.rate.data * 2.0**-15):
+        signal = x[..., channel]
+        before = (1.0 - rate) * signal[:, :1]
+        filtered, _ = scipy.signal.lfilter([rate], [1.0, rate - 1.0], signal, axis=1, zi=before)
+        result[:, operation.start :, channel] = filtered
+    values[operation.output.name] = rounding.round(result, operation.output)
+
+
+@real(SlidingSum)
+def sliding_sum(operation: SlidingSum, values: Values, rounding: Rounding) -> None:
+    """Exact; the sum's scale has a division in it. Hops before the first one are like it."""
+    x, hop, hops = values[operation.input.name], operation.hop, operation.hops
+    full = max(x.shape[1] - operation.start, 0) // hop
+    steps = x[:, operation.start :][:, : full * hop]
+    sums = steps.reshape(len(x), full, hop, -1).sum(axis=2)
+    sums = np.concatenate([np.repeat(sums[:, :1], hops, axis=1), sums], axis=1)
+    totals = sum(sums[:, 1 + place :][:, :full] for place in range(hops))
+    totals = np.concatenate([np.zeros_like(x[:, :1]), totals], axis=1)
+    due = np.maximum(np.arange(x.shape[1]) + 1 - operation.start, 0) // hop
+    values[operation.output.name] = totals[:, due] / operation.input.scale * operation.output.scale
 
 
 @real(Requantize)

@@ -6,7 +6,16 @@ import string
 from pathlib import Path
 
 # Each of these modules registers translations.
-from keras_s4.tflite.c99 import dense, elementwise, interpolate, normalize, shapes, states, windows  # noqa: F401
+from keras_s4.tflite.c99 import (  # noqa: F401
+    averages,
+    dense,
+    elementwise,
+    interpolate,
+    normalize,
+    shapes,
+    states,
+    windows,
+)
 from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.c99.names import LIBRARY, check_file_stem, file_stem, printable
 from keras_s4.tflite.c99.placement import place

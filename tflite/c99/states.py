@@ -62,12 +62,18 @@ def translate_accumulate(operation: Accumulate, source: Translation) -> None:
     x, total = operation.input, operation.next_state
     size = math.prod(total.shape)
     # The sums of the steps of a block are tensors of their own where all of them are read.
-    before = operation.state
-    for row in range(math.prod(x.shape) // size):
+    before, rows = operation.state, math.prod(x.shape) // size
+    for row in range(rows):
         with source.loop("i", size) as i:
-            addend = source.element(x, index_of((i, 1), first=row * size))
-            source.assign(total, i, add(source.element(before, i), addend))
+            value = add(source.element(before, i), source.element(x, index_of((i, 1), first=row * size)))
+            source.assign(total, i, _clamped(value, operation.limit) if row == rows - 1 else value)
         before = total
+
+
+def _clamped(total: Expression, limit: int) -> Expression:
+    if limit == 2**30:
+        return Expression(f"s4_saturate_31({total})")
+    return Expression(f"s4_clamp({total}, {-limit}, {limit - 1})")
 
 
 def _partial_sum(operation: DiagonalStep, sums: str, source: Translation) -> Callable[[str], Expression]:

@@ -66,7 +66,8 @@ def compile_accumulate(operation: Accumulate, arithmetic: Arithmetic) -> Run:
         if len(input.shape) > len(after.shape):
             added = added.sum(axis=1, dtype=added.dtype)
         total = arithmetic.wide(values[operation.state.name]) + added
-        values[after.name] = arithmetic.guard(total, after.name).astype(np.int32)
+        arithmetic.guard(total, after.name)
+        values[after.name] = np.clip(total, -operation.limit, operation.limit - 1).astype(np.int32)
 
     return run
 

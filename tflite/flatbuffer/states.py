@@ -51,7 +51,8 @@ def expand_accumulate(operation: Accumulate, file: Expansion) -> None:
     state, added = file.index[operation.state.name], file.centre(operation.input)
     if len(operation.input.shape) > len(operation.next_state.shape):
         added = _add_rows(added, file)
-    file.combine("ADD", state, added, file.declare(operation.next_state, file.shape_of(state)))
+    total = file.combine("ADD", state, added)
+    _clamp(total, operation.limit, file.declare(operation.next_state, file.shape_of(state)), file)
 
 
 def _split_rows(index: int, channels: int, file: Expansion) -> list[int]:
@@ -96,8 +97,13 @@ def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: i
         state = file.combine("ADD", state, term(), into if last else None)
     if not step.limit:
         return state
-    below = file.combine("MINIMUM", state, file.new_constant(np.array([step.limit - 1]), (1,)))
-    return file.combine("MAXIMUM", below, file.new_constant(np.array([-step.limit]), (1,)), into)
+    return _clamp(state, step.limit, into, file)
+
+
+def _clamp(index: int, limit: int, into: int | None, file: Expansion) -> int:
+    """The integers from `-limit` to `limit - 1`."""
+    below = file.combine("MINIMUM", index, file.new_constant(np.array([limit - 1]), (1,)))
+    return file.combine("MAXIMUM", below, file.new_constant(np.array([-limit]), (1,)), into)
 
 
 def _widen(index: int, file: Expansion) -> int:

@@ -2,6 +2,7 @@
 
 from keras_s4.tflite.lowering import (  # noqa: F401  each registers its layers
     activation,
+    averages,
     convolution,
     dense,
     dss,

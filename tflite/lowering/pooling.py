@@ -8,38 +8,51 @@ import keras
 import numpy as np
 
 from keras_s4.tflite.lowering.average_so_far import LARGEST_COUNT, add_average_so_far
+from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.registry import refusal, register
 from keras_s4.tflite.lowering.resting import at_rest_until_due
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import with_encoding
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.operations import Accumulate, Affine, Maximum, Requantize
+from keras_s4.tflite.program.tensors import Tensor
+
+# At which a sum stays that nobody resets: an instruction of Cortex-M, and room for any sum of a step or a block.
+LIMIT = 2**30
 
 
 @register(keras.layers.GlobalAveragePooling1D, takes="both", rests=True)
 def lower_average_pooling(layer, inputs, builder):
-    """A running sum; the division by the window's length is folded into its scale. Of padded sequences, the average."""
+    """A running sum; the division by the window's length is folded into its scale. Of padded sequences, the average.
+
+    Where nobody resets it at the end of a window, the sum grows up to a limit, and stays there.
+    """
     signal = inputs[0]
     if builder.padded:
         return _lower_average_so_far(layer, signal, builder)
     length = builder.window - signal.phase
-    largest = 2.0 ** (15 if signal.tensor.type == "int16" else 8) * length
-    if largest > 2.0**31 - 1:
+    largest = 2 ** (15 if signal.tensor.type == "int16" else 8)
+    if largest * length > 2**31 - 1:
         raise ValueError(
-            f"Layer {layer.name!r} would sum {length} steps in 32 bits, which holds {2**31 // int(largest / length)}; "
+            f"Layer {layer.name!r} would sum {length} steps in 32 bits, which holds {2**31 // largest}; "
             "use shorter windows."
         )
     due = at_rest_until_due(layer.name, signal, builder)
     averages = np.cumsum(due.values, axis=1) / length
     scale = signal.tensor.scale / length
     sums = builder.state(f"{layer.name}/sum", signal.tensor.shape, scale)
-    builder.add(Accumulate(due.tensor, sums.before, sums.after))
+    limit = LIMIT if largest * length <= LIMIT else 2**31 - largest
+    builder.add(Accumulate(due.tensor, sums.before, sums.after, limit))
+    return with_encoding(add_rounded_sum(layer.name, sums.after, averages, builder), signal.encoding, builder)
+
+
+def add_rounded_sum(name: str, total: Tensor, averages: np.ndarray, builder: ProgramBuilder) -> Signal:
+    """A sum over time, int32 and of such a scale that it is the average, with an int16 result."""
     # A power of two times the sum's scale, so that the rounding is a shift in every engine.
-    shift = max(0.0, np.ceil(np.log2(max(np.abs(averages).max() * 1.25, 1e-12) / (scale * 32767))))
-    output = builder.tensor(f"{layer.name}/output", signal.tensor.shape, "int16", scale * 2.0**shift)
-    builder.add(Requantize(sums.after, output))
-    result = Signal(output, averages)
-    return with_encoding(result, signal.encoding, builder)
+    shift = max(0.0, np.ceil(np.log2(max(np.abs(averages).max() * 1.25, 1e-12) / (total.scale * 32767))))
+    output = builder.tensor(f"{name}/output", total.shape, "int16", total.scale * 2.0**shift)
+    builder.add(Requantize(total, output))
+    return Signal(output, averages)
 
 
 def _lower_average_so_far(layer, signal, builder):

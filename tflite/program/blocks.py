@@ -18,9 +18,9 @@ what single steps do: all scales and constants are the same.
 
 - Operations without memory work on the last axis, and take all rows at once.
 - `DiagonalStep`, `Accumulate` and `Window` know what a block is.
-- What else goes round in a circle through a state (a recurrent cell, a running maximum, a counter) is unrolled: its
-  operations are repeated for each row, with the state passing from row to row. What only feeds the circle, such as the
-  product of a recurrent layer's input, stays outside.
+- What else goes round in a circle through a state (a recurrent cell, a running maximum, a counter) is unrolled, and so
+  is what says that it `repeats`: operations are repeated for each row, with the state passing from row to row. What
+  only feeds the circle, such as the product of a recurrent layer's input, stays outside.
 - Behind `Latest`, where a model has no time axis any more, only the last row matters: what leads there without memory
   is computed for that row alone.
 """
@@ -157,9 +157,9 @@ class _Unrolling:
             self._add(operation, self._take_last, lambda tensor: self._new_row(tensor, self._counts[tensor.name] - 1))
 
     def _knows_blocks(self, group: list[Operation]) -> bool:
-        """Whether nobody else reads the state between the steps of a block."""
+        """Whether the operation does all rows at once, and nobody else reads the state between the steps of a block."""
         after = group[0].next_state
-        return len(group) == 1 and (after is None or after.name not in self._whole)
+        return len(group) == 1 and not group[0].repeats and (after is None or after.name not in self._whole)
 
     def _unroll(self, group: list[Operation]) -> None:
         """The operations once for each row."""

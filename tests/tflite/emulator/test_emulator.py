@@ -8,7 +8,7 @@ import pytest
 from keras_s4.testing.programs import SINGLE, Builder, model, random_inputs, single
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.operations import Accumulate, Affine, DiagonalStep
+from keras_s4.tflite.program.operations import Accumulate, Affine, DiagonalStep, SlidingSum
 from keras_s4.tflite.program.program import Program, State
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -197,13 +197,17 @@ class TestOverflow:
         for ours, theirs in zip(checked.outputs, Emulator(program).trace(x).outputs, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
-    def test_names_the_state_and_the_step(self):
-        program = single("accumulate")
-        operation = operation_of(program, Accumulate)
+    def test_names_the_sum_and_the_step(self):
+        program = single("sliding_sum")
+        operation = operation_of(program, SlidingSum)
         emulator = Emulator(program, check_overflow=True)
-        states = [np.full(state.shape, 2**31 - 400, np.int32) for state in emulator.initial_states(1)]
+        states = emulator.initial_states(1)
+        channels = operation.output.shape[0]
+        states[0][:, operation.hops * channels :][:, :channels] = 2**31 - 400
         x = np.full((1, 5, *operation.input.shape), 127, np.int8)
-        with pytest.raises(OverflowError, match=rf"Step 2: {operation.next_state.name} is 2147483680 at \[0, 0\]"):
+        with pytest.raises(
+            OverflowError, match=rf"Step 2: {operation.output.name} \(partial\) is 2147483680 at \[0, 0\]"
+        ):
             emulator.trace(x, states=states)
 
     def test_names_the_accumulator(self):

@@ -116,7 +116,7 @@ class TestDefinition:
             weight: Tensor = read()
 
         x, before, after, weight = (Tensor(name, (3,), "int32") for name in "xbaw")
-        assert Weighed(x, before, after, weight).reads() == [x, before, weight]
+        assert Weighed(x, before, after, 2**30, weight).reads() == [x, before, weight]
 
     def test_a_state_without_holds_state_is_refused(self):
         with pytest.raises(TypeError, match="Defined has holds_state=False"):

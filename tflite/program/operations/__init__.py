@@ -9,6 +9,7 @@ One module for each family; an operation's kernel, expansion and translation sta
 `emulator`, `flatbuffer` and `c99`.
 """
 
+from keras_s4.tflite.program.operations.averages import RecentMean, SlidingSum
 from keras_s4.tflite.program.operations.dense import FullyConnected
 from keras_s4.tflite.program.operations.elementwise import (
     Add,
@@ -43,9 +44,11 @@ __all__ = [
     "Multiply",
     "Normalize",
     "Operation",
+    "RecentMean",
     "Requantize",
     "Reshape",
     "Slice",
+    "SlidingSum",
     "Squash",
     "Window",
     "WindowMaximum",

@@ -41,7 +41,8 @@ class Operation:
         elementwise: whether element i of the output is written after element i of each input is read, and no element of
             an input is read later.
         holds_state: whether the operation takes a state from `state` to `next_state`; it then knows what a block of
-            several steps is.
+            several steps is, unless it `repeats`.
+        repeats: whether a block of several steps has the operation once for each.
         moves_values: whether the output holds values of the inputs, none of them changed.
         stride: rows of the inputs for each row of the output.
 
@@ -53,6 +54,7 @@ class Operation:
 
     elementwise: ClassVar[bool] = False
     holds_state: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
     moves_values: ClassVar[bool] = False
     stride = 1
 

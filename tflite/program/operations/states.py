@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from keras_s4.tflite.program.operations.operation import Operation, internal, read, written
 from keras_s4.tflite.program.tensors import Tensor
@@ -69,13 +70,31 @@ class DiagonalStep(Operation):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Accumulate(Operation):
-    """`next_state = state + (q_in - zero_point_in)`: the running sum of pooling over time, int32 `[H]`.
+    """`next_state = clamp(state + (q_in - zero_point_in))`: the running sum of pooling over time, int32 `[H]`.
 
-    Of a block, `input` is `[R, H]`, and all its rows are added.
+    `clamp` keeps it from `-limit` to `limit - 1`, so that a stream that nobody resets stays there, and never wraps: the
+    limit leaves room in 32 bits for what a step adds. Of a block, `input` is `[R, H]`, and all its rows are added
+    before the sum is clamped.
     """
 
     input: Tensor = read()
     state: Tensor = read()
     next_state: Tensor = written()
+    limit: int
 
     holds_state = True
+
+    def check(self) -> None:
+        """Refuse a limit behind which a block of full scale may wrap.
+
+        Raises:
+            ValueError: it may.
+        """
+        # What is gated in int32 has values of 16 bits.
+        largest = 2**8 if self.input.type == "int8" else 2**15
+        added = largest * math.prod(self.input.shape) // math.prod(self.next_state.shape)
+        if self.limit + added > 2**31:
+            raise ValueError(
+                f"{self.next_state.name!r} is limited to {self.limit:,}, and a run adds up to {added:,}, which may "
+                "leave 32 bits; use shorter windows, or blocks of fewer steps."
+            )
