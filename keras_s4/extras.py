@@ -11,6 +11,7 @@ EXTRAS = {
     "search": ("keras_tuner", "tensorboard"),
     "qat": ("tensorflow_model_optimization", "tf_keras"),
     "report": ("matplotlib",),
+    "sound": ("soundfile",),
     "data": ("pandas", "pyarrow", "seglearn"),
     "jax": ("jax",),
 }

@@ -4,6 +4,7 @@ from keras_s4.datasets.appliances import APPLIANCE_RATE, APPLIANCES, appliances,
 from keras_s4.datasets.built_in import BUILT_IN
 from keras_s4.datasets.described_task import task_of_arrays
 from keras_s4.datasets.digits import DIGITS, mnist, mnist_task
+from keras_s4.datasets.drums import DRUMS, drum_recordings, drums, drums_task
 from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.shoulder_exercises import (
@@ -16,6 +17,7 @@ from keras_s4.datasets.shoulder_exercises import (
     smartwatch_task,
 )
 from keras_s4.datasets.speech import KEYWORD_RATE, KEYWORDS, keywords, keywords_task
+from keras_s4.datasets.speech_commands import speech_commands, speech_commands_task
 from keras_s4.datasets.task import Metric, Sensor, Task
 from keras_s4.datasets.task_file import read_task
 from keras_s4.recordings import Labelled, Recordings, Splits
@@ -25,6 +27,7 @@ __all__ = [
     "APPLIANCE_RATE",
     "BUILT_IN",
     "DIGITS",
+    "DRUMS",
     "FASHION_MNIST_CLASSES",
     "FOLDS",
     "KEYWORDS",
@@ -40,6 +43,9 @@ __all__ = [
     "Task",
     "appliances",
     "appliances_task",
+    "drum_recordings",
+    "drums",
+    "drums_task",
     "fashion_mnist",
     "fashion_mnist_task",
     "keywords",
@@ -51,5 +57,7 @@ __all__ = [
     "smartwatch_recordings",
     "smartwatch_split",
     "smartwatch_task",
+    "speech_commands",
+    "speech_commands_task",
     "task_of_arrays",
 ]

@@ -17,7 +17,7 @@ def find_folder(
         given: as an argument.
         variable: of the environment, that names it otherwise.
         installed: where it is looked for otherwise.
-        wanted: a file that lies in it.
+        wanted: a file that lies in it, or a pattern of such files.
         advice: how to get the files, as a sentence.
 
     Raises:
@@ -25,9 +25,9 @@ def find_folder(
     """
     named = given or os.environ.get(variable)
     if not named:
-        return next((folder for folder in installed if (folder / wanted).is_file()), None)
+        return next((folder for folder in installed if _holds(folder, wanted)), None)
     folder = Path(named)
-    if not (folder / wanted).is_file():
+    if not _holds(folder, wanted):
         source = "" if given else f" (of the variable {variable})"
         raise FileNotFoundError(f"{folder}{source} does not hold {wanted}. {advice}")
     return folder
@@ -57,3 +57,7 @@ def download(load: Callable[[], Any], what: str, advice: str) -> Any:
         return load()
     except Exception as error:  # Keras raises Exception itself where a download fails
         raise FileNotFoundError(f"{what} could not be downloaded ({error}). {advice}") from error
+
+
+def _holds(folder: Path, wanted: str) -> bool:
+    return any(path.is_file() for path in folder.glob(wanted))

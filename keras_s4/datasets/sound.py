@@ -9,6 +9,8 @@ import scipy.signal
 
 from keras_s4.datasets.task import Sensor
 from keras_s4.extras import needed_for
+from keras_s4.recordings.layout import Source
+from keras_s4.recordings.readers.wav_files import read_wav
 
 SOUND_RATE = 16_000
 FRAME, BANDS = 320, 20
@@ -58,6 +60,16 @@ def read_sound(path: Path) -> np.ndarray:
     except soundfile.SoundFileError as error:
         raise ValueError(f"{path.name} cannot be read as sound: {error}") from error
     return scipy.signal.resample_poly(samples.mean(axis=1), SOUND_RATE, rate)
+
+
+def read_wav_file(path: Path) -> tuple[np.ndarray, float]:
+    """The mean of a WAV file's channels, from -1 to 1, and its rate.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    (frame,) = read_wav(path, path.name, Source(mono=True))
+    return frame.columns["sound"], frame.rate
 
 
 def _bands() -> np.ndarray:
