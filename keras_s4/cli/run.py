@@ -15,7 +15,7 @@ from keras_s4.job.places import folder_of
 def run(
     task: TaskName, out: Out = None, fold: Fold = None, restart: Restart = False, *, settings: dict[str, Any]
 ) -> None:
-    """Do everything on a task: train, reduce, train again, convert, verify, report.
+    """Do everything on a task: train, reduce, train again, train aware, convert, verify, report.
 
     The result is a model for TensorFlow Lite Micro in OUT/firmware, a page with figures, OUT/report.html, and all
     numbers, OUT/summary.json. Interrupt it whenever you like: the same command continues.

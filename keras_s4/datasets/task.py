@@ -10,13 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_s4.augmentation import ShuffledWindows
+from keras_s4.augmentation import AugmentedWindows, from_dict
 from keras_s4.augmentation.vectors import AXES, KINDS
 from keras_s4.brief import Brief
 from keras_s4.checks import choice, is_whole, quote
+from keras_s4.datasets.batches import ShuffledArrays
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.padding import PADDING, pad_recordings
 from keras_s4.datasets.weighting import WeightedBatches
+from keras_s4.datasets.windows import forecast_windows, shifted_windows, step_windows
 from keras_s4.recordings import (
     UNLABELLED,
     Labelled,
@@ -77,7 +79,7 @@ class Metric:
 
 
 # Fields that few tasks set; noted where they are, so that runs of before go on.
-RARE = ("multi_label", "horizon", "anomaly", "every_step", "balance", "mixed_lengths")
+RARE = ("multi_label", "horizon", "anomaly", "every_step", "balance", "mixed_lengths", "augmentation")
 METRICS = {
     CLASSES: Metric("accuracy", "agreement"),
     MULTI_LABEL: Metric("accuracy", "agreement"),
@@ -115,8 +117,10 @@ class Task(Brief):
         balance: whether all classes count alike in training, however many windows each has.
         mixed_lengths: whether recordings shorter than `length` are windows too, padded behind their end with steps that
             the model masks (`mask_value`).
-        augment: makes what is trained on: `augment(recordings, length, batch_size=, seed=)`, a `keras.utils.PyDataset`
-            whose attribute `epoch`, a number, chooses its variations. By default windows in a new order each epoch.
+        augmentation: how what is trained on is varied, as `keras_s4.augmentation.from_dict` reads it.
+        augment: makes what is trained on, in place of that: `augment(recordings, length, batch_size=, seed=)`, a
+            `keras.utils.PyDataset` whose attribute `epoch`, a number, chooses its variations. By default windows in a
+            new order each epoch.
 
     Raises:
         ValueError: names, sensors, length or hop that no task can have.
@@ -144,6 +148,7 @@ class Task(Brief):
     decision: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     balance: bool = False
     mixed_lengths: bool = False
+    augmentation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     augment: Callable[..., keras.utils.PyDataset] | None = None
 
     def __post_init__(self):
@@ -211,21 +216,54 @@ class Task(Brief):
         return splits
 
     def windows(self, split: str) -> Labelled:
-        """The windows of a split, "train", "validation" or "test", and their labels: `[W, L, features]` and `[W]`."""
-        return self._padded(split).windows(self.length, self.hop)
+        """The windows of a split, "train", "validation" or "test", and what a model should give for them.
+
+        Returns:
+            `[W, L, features]`, and labels `[W]` or quantities `[W, T]`; with `every_step` those of all steps,
+            `[W, L]` or `[W, L, T]`, `UNLABELLED` where there is none; of a forecast the steps that follow,
+            `[W, horizon, features]`. For anomalies of normal recordings alone, and what comes `horizon` steps behind
+            each step, `[W, L, features]`.
+
+        Raises:
+            ValueError: no recording holds a window; of anomalies, none is normal.
+        """
+        recordings, sizes = self._padded(split), (self.length, self.hop)
+        if self.anomaly:
+            return shifted_windows(self._normal(recordings, split), *sizes, self.horizon)
+        if self.horizon:
+            return forecast_windows(recordings, *sizes, self.horizon)
+        return step_windows(recordings, *sizes) if self.every_step else recordings.windows(*sizes)
 
     def batches(self, batch_size: int, seed: int) -> keras.utils.PyDataset:
         """What is trained on: batches of `(x, y)`, or with `balance` of `(x, y, weights)`."""
         batches = self._unweighted_batches(batch_size, seed)
         if not self.balance:
             return batches
-        return WeightedBatches(batches, class_weights(self.windows("train")[1], len(self.classes)))
+        return WeightedBatches(batches, self.class_weights)
+
+    @functools.cached_property
+    def class_weights(self) -> np.ndarray | None:
+        """What labels of each class count for in the training, `[C]`; None where all count for 1."""
+        return class_weights(self.windows("train")[1], len(self.classes)) if self.balance else None
 
     def _unweighted_batches(self, batch_size: int, seed: int) -> keras.utils.PyDataset:
-        recordings = self._padded("train")
-        if self.augment is None:
-            return ShuffledWindows(recordings, self.length, self.hop, batch_size=batch_size, seed=seed)
-        return self.augment(recordings, self.length, batch_size=batch_size, seed=seed)
+        if self.augment is not None:
+            return self.augment(self._padded("train"), self.length, batch_size=batch_size, seed=seed)
+        if self.anomaly or not self.augmentation:
+            return ShuffledArrays(*self.windows("train"), batch_size=batch_size, seed=seed)
+        return AugmentedWindows(
+            self.splits.train,
+            self.length,
+            batch_size,
+            seed,
+            hop=self.hop,
+            transforms=from_dict(self.augmentation),
+            sensors=self.sensors,
+            every_step=self.every_step,
+            horizon=self.horizon,
+            classes=len(self.classes) or None,
+            **({"mask_value": PADDING, "buckets": 1} if self.mixed_lengths else {}),
+        )
 
     def _padded(self, split: str) -> Recordings:
         """The recordings of a split, all of them at least as long as a window if lengths are mixed."""
@@ -245,6 +283,14 @@ class Task(Brief):
         figures = {name: getattr(self, name) for name in kept}
         live = dataclasses.asdict(self.live) if self.live else None
         return figures | {"sensors": [dataclasses.asdict(sensor) for sensor in self.sensors], "live": live}
+
+    def _normal(self, recordings: Recordings, split: str) -> Recordings:
+        normal = np.flatnonzero(np.asarray(recordings.labels) == 0)
+        if not normal.size:
+            raise ValueError(
+                f"Task {self.name!r} has no normal {split} recordings (label 0); a model learns from them."
+            )
+        return recordings.take(normal)
 
     def _check(self, split: str, recordings: Recordings) -> Recordings:
         """Recordings that fit the task, their labels in the form in which heads decide."""

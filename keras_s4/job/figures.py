@@ -83,11 +83,13 @@ def streamed_recording(
 
     Args:
         signal: `[L, features]`.
-        outputs: probabilities of classes `[L, C]`, or quantities `[L, T]`.
-        label: the true class, or the true quantities `[T]`.
+        outputs: probabilities of classes or labels `[L, C]`, quantities or forecasts `[L, T]`, or scores `[L, 1]`.
+        label: the true class, labels `[C]` or quantities `[T]`, or those of each step, `[L]` or `[L, ...]`.
         task: what `keras_s4.datasets.Task.figures` returns.
     """
     sensors, classes, window = task["sensors"], task["classes"], int(task["length"])
+    label = np.asarray(label)
+    of_steps = bool(label.ndim) and len(label) == len(signal)
     times = np.arange(len(signal)) / (task["rate"] or 1.0)
     resets = times[window::window]
     heights = (*[1.0] * len(sensors), 1.5)
@@ -97,10 +99,16 @@ def streamed_recording(
         for axes, sensor in zip(tops, sensors, strict=True):
             _draw_sensor(axes, times, signal[:, first : first + len(sensor["axes"])], sensor)
             first += len(sensor["axes"])
+        there = _classes_there(label, of_steps, task["multi_label"]) if classes else []
         if classes:
-            _draw_classes(bottom, times, outputs, int(label), classes)
+            _draw_classes(bottom, times, outputs, there, classes)
+        elif task["anomaly"]:
+            _draw_targets(bottom, times, outputs, None, ["score"])
+        elif task["horizon"]:
+            axes = [f"{sensor['name']} {axis}".strip() for sensor in sensors for axis in sensor["axes"]]
+            _draw_targets(bottom, times, outputs[:, : len(axes)], None, axes)
         else:
-            _draw_targets(bottom, times, outputs, np.ravel(label), task["targets"])
+            _draw_targets(bottom, times, outputs, label if of_steps else np.ravel(label), task["targets"])
         unit = "step" if task["rate"] is None else "time (s)"
         bottom.set(xlabel=unit, xlim=(0, len(signal) / (task["rate"] or 1.0)))
         for axes in (*tops, bottom):
@@ -109,7 +117,7 @@ def streamed_recording(
         for reset in resets:
             tops[0].annotate("reset", (reset, 1.0), (0, 3), xycoords=("data", "axes fraction"),
                              textcoords="offset points", ha="center", fontsize=9.5, color="#52606d")  # fmt: skip
-        of_class = f" of class {show_as_text(classes[int(label)])}" if classes else ""
+        of_class = f" of class {' and '.join(show_as_text(classes[index]) for index in there)}" if there else ""
         figure.suptitle(f"A test recording{of_class}", fontsize=12)
     return figure
 
@@ -123,9 +131,16 @@ def _draw_sensor(axes: Axes, times: np.ndarray, values: np.ndarray, sensor: Mapp
         _name_curves(axes, 1.2)
 
 
-def _draw_classes(axes: Axes, times: np.ndarray, outputs: np.ndarray, label: int, names: Sequence[str]) -> None:
+def _classes_there(label: np.ndarray, of_steps: bool, multi_label: bool) -> list[int]:
+    """The classes of a recording that has one label for all of it; of one with a label a step none stands out."""
+    if of_steps:
+        return []
+    return np.flatnonzero(label).tolist() if multi_label else [int(label)]
+
+
+def _draw_classes(axes: Axes, times: np.ndarray, outputs: np.ndarray, there: list[int], names: Sequence[str]) -> None:
     for index, (values, name) in enumerate(zip(outputs.T, names, strict=True)):
-        is_true = index == label
+        is_true = index in there
         suffix = " (true)" if is_true else ""
         shown = show_as_text(name) + suffix if is_true or len(names) <= NAMED_CURVES else None
         axes.plot(times, 100 * values, linewidth=3.0 if is_true else 1.4, label=shown, **_style_of(index))
@@ -133,13 +148,19 @@ def _draw_classes(axes: Axes, times: np.ndarray, outputs: np.ndarray, label: int
     _name_curves(axes, 1.8)
 
 
-def _draw_targets(axes: Axes, times: np.ndarray, outputs: np.ndarray, label: np.ndarray, names: Sequence[str]) -> None:
-    """Each quantity, and its true value as a faint line of the same colour."""
-    for index, (values, true, name) in enumerate(zip(outputs.T, label, names, strict=True)):
+def _draw_targets(
+    axes: Axes, times: np.ndarray, outputs: np.ndarray, label: np.ndarray | None, names: Sequence[str]
+) -> None:
+    """Each quantity, and its true value `[T]`, or at each step `[L, ...]`, as a faint line of the same colour."""
+    for index, (values, name) in enumerate(zip(outputs.T, names, strict=True)):
         shown = show_as_text(name) if len(names) <= NAMED_CURVES else None
         axes.plot(times, values, linewidth=1.4, label=shown, **_style_of(index))
-        axes.axhline(true, color=COLORS[index % len(COLORS)], alpha=0.4, linewidth=3.0)
-    axes.set(ylabel="quantity, and what it is")
+        faint = {"color": COLORS[index % len(COLORS)], "alpha": 0.4, "linewidth": 3.0}
+        if label is not None and len(label) == len(times):
+            axes.plot(times, label.reshape(len(times), -1)[:, index], **faint)
+        elif label is not None:
+            axes.axhline(label[index], **faint)
+    axes.set(ylabel="output" if label is None else "quantity, and what it is")
     _name_curves(axes, 1.8)
 
 

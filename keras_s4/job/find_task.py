@@ -7,31 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_s4 import datasets
-from keras_s4.datasets import Task
+from keras_s4.datasets import BUILT_IN, Task
+from keras_s4.datasets.task_file import read_task
 from keras_s4.job.places import is_file_name
 from keras_s4.job.settings import Settings
-
-BUILT_IN = {
-    "smartwatch": datasets.smartwatch_task,
-    "fashion-mnist-rows": lambda: datasets.fashion_mnist_task("rows"),
-    "fashion-mnist-pixels": lambda: datasets.fashion_mnist_task("pixels"),
-    "keywords": datasets.keywords_task,
-}
 
 
 def find_task(name: str | Path, fold: int | None = None) -> Task:
     """The task of a name or file.
 
     Args:
-        name: of a built-in task, a key of `BUILT_IN`; or a TOML file.
+        name: of a built-in task, a key of `keras_s4.datasets.BUILT_IN`; or a TOML file.
         fold: which groups are kept for the test; None for the first, or what the file says.
 
     Raises:
-        ValueError: there is none of this name, or it has no such fold.
+        ValueError: there is none of this name, or it has no such fold; see also `read_task`.
     """
     if is_file_name(str(name)):
-        raise ValueError(f"{name} is no built-in task; expected one of {', '.join(BUILT_IN)}.")
+        return read_task(name, fold)
     if name not in BUILT_IN:
         raise ValueError(
             f"There is no built-in task {name!r}; expected one of {', '.join(BUILT_IN)}, or a file NAME.toml."

@@ -16,13 +16,21 @@ from keras_s4.job.job import Job, Report
 
 
 def fit(job: Job, model: keras.Model, name: str, epochs: int, learning_rate: float) -> None:
-    """Trains a model from where an interrupted training stopped, and saves it."""
+    """Trains a model from where an interrupted training stopped, and saves it.
+
+    Args:
+        job: has the windows.
+        model: as it is saved.
+        name: of the file.
+        epochs: of the training.
+        learning_rate: the largest.
+    """
     backup = job.folder.work / name.removesuffix(".keras")
-    windows = job.epoch_windows
+    windows, trained = job.epoch_windows, job.aim.trained(model)
     job.report(0, epochs * len(windows), "compiling")
     callbacks = [_Backup(backup), _Epochs(windows, job.settings.seed, job.report)]
-    compile_model = training.compile_classifier if job.task.classes else training.compile_regressor
-    training.fit_windows(model, windows, epochs, learning_rate, callbacks, compile_model=compile_model)
+    training.fit_windows(trained, windows, epochs, learning_rate, callbacks, compile_model=job.aim.compile)
+    job.aim.adopt(model, trained)
     job.folder.save_model(name, model)
     shutil.rmtree(backup, ignore_errors=True)
 

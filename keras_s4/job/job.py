@@ -10,6 +10,8 @@ import numpy as np
 
 from keras_s4.compression.fingerprints import differing, digest
 from keras_s4.datasets import Task
+from keras_s4.decisions import Decision
+from keras_s4.job.aims import Aim, aim_of
 from keras_s4.job.run_folder import RECORDINGS, RunFolder
 from keras_s4.job.settings import Settings
 from keras_s4.tflite import Converted, convert
@@ -66,11 +68,26 @@ class Job:
         return x[np.sort(chosen)]
 
     @functools.cached_property
+    def aim(self) -> Aim:
+        """What the task asks of its models."""
+        return aim_of(self.task)
+
+    @functools.cached_property
     def firmware(self) -> Converted:
-        """The converted retrained model."""
-        return convert(self.folder.load_model("retrained.keras"), self.calibration)
+        """The converted last model."""
+        return convert(self.exported("aware"), self.calibration)
 
     @functools.cached_property
     def epoch_windows(self) -> keras.utils.PyDataset:
         """What is trained on."""
-        return self.task.batches(self.settings.batch_size, self.settings.seed)
+        return self.aim.batches(self.settings)
+
+    @property
+    def decision(self) -> Decision | None:
+        """How the firmware decides, once it is written."""
+        settings = self.folder.read_json("decision.json")
+        return Decision.from_dict(settings) if settings else None
+
+    def exported(self, name: str) -> keras.Model:
+        """What a device computes of the model of this name, such as "retrained"."""
+        return self.aim.exported(self.folder.load_model(f"{name}.keras"))

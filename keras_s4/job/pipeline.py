@@ -1,4 +1,4 @@
-"""The job on a task: train, reduce, retrain, convert, verify, report; interrupted anywhere, it continues."""
+"""The job on a task: from its recordings to a report, stage by stage; interrupted anywhere, it continues."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 import keras
 
 from keras_s4.datasets import Task
-from keras_s4.job import report, stages
 from keras_s4.job.job import Job
 from keras_s4.job.run_folder import RECORDINGS, SECONDS, RunFolder
 from keras_s4.job.settings import Settings
-from keras_s4.job.summary import read_seconds, summarize
+from keras_s4.job.stages import aware, convert, measure, reduce, report, retrain, stream, verify
+from keras_s4.job.stages import train as train_stage
+from keras_s4.job.summary import read_seconds
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -74,7 +75,7 @@ def run(
         ImportError: the recordings are not installed.
     """
     with _working_in(task, out, settings, restart) as job:
-        _compute_stages(job, STAGES, progress)
+        _compute_stages(job, stages_of(task), progress)
         job.folder.tidy()
         return job.folder.read_json("summary.json")
 
@@ -161,22 +162,20 @@ def _compute(job: Job, name: str, stage: Stage) -> None:
     job.folder.write_note(SECONDS, seconds)
 
 
-def write_report(job: Job) -> None:
-    """Everything in one value and on one page: report.html, summary.json."""
-    job.report(0, 2, "summary")
-    summary = summarize(job)
-    job.report(1, 2, "figures")
-    page = report.render(summary, job.folder.read_json("spectrum.json"), job.folder.path / "stream.npz")
-    job.folder.write("report.html", page.encode())
-    job.folder.write_json("summary.json", summary)
-
-
 STAGES = {
-    "train": Stage("Train", ("trained.keras",), stages.train),
-    "reduce": Stage("Reduce", ("spectrum.json", "reduced.keras"), stages.reduce_states),
-    "retrain": Stage("Train again", ("retrained.keras",), stages.retrain),
-    "convert": Stage("Convert", ("firmware/model.tflite", "sizes.json"), stages.convert_models),
-    "verify": Stage("Verify", ("stream.npz", "verification.json"), stages.verify_firmware),
-    "measure": Stage("Measure sizes", ("tradeoff.json",), stages.measure_sizes),
-    "report": Stage("Report", ("report.html", "summary.json"), write_report),
+    "train": Stage("Train", ("trained.keras", "training.json"), train_stage.compute),
+    "reduce": Stage("Reduce", ("spectrum.json", "reduced.keras"), reduce.compute),
+    "retrain": Stage("Train again", ("retrained.keras",), retrain.compute),
+    "aware": Stage("Train aware", ("aware.keras", "aware.json"), aware.compute),
+    "convert": Stage("Convert", ("decision.json", "firmware/model.tflite", "sizes.json"), convert.compute),
+    "verify": Stage("Verify", ("stream.npz", "verification.json"), verify.compute),
+    "measure": Stage("Measure", ("costs.json", "tradeoff.json"), measure.compute),
+    "streams": Stage("Streams", ("streams.npz", "streams.json"), stream.compute),
+    "report": Stage("Report", ("report.html", "summary.json"), report.compute),
 }
+
+
+def stages_of(task: Task) -> dict[str, Stage]:
+    """Those of `STAGES` that a task has, in their order."""
+    decides_in_streams = task.live is not None and not (task.anomaly or task.every_step)
+    return {name: stage for name, stage in STAGES.items() if name != "streams" or decides_in_streams}

@@ -15,6 +15,8 @@ from keras_s4 import extras, plots
 from keras_s4.files import damaged_file
 from keras_s4.job.figures import confusion_matrix, score_against_size, streamed_recording
 from keras_s4.job.run_folder import AGAIN
+from keras_s4.job.sections import sections_of
+from keras_s4.job.stream_figures import stream_of_classes, stream_of_quantities, threshold_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,6 +43,7 @@ SCORES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "accuracy": ("accuracy", _percent),
     "agreement": ("equal labels", _percent),
     "rmse": ("RMSE", "{:.4g}".format),
+    "auc": ("AUC", "{:.3f}".format),
     "snr": ("SNR in dB", "{:.1f}".format),
 }
 SIZES: tuple[Column, ...] = (
@@ -113,11 +116,13 @@ def render(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> st
         task=summary["task"],
         window=describe_window(summary["task"]),
         groups={split: _listed(members, summary["task"]["group"]) for split, members in summary["groups"].items()},
-        score=SCORES[summary["metric"]["score"]][0],
+        score=SCORES[summary["tradeoff"]["score"]][0],
         headings=headings,
         rows=rows,
         verdict=state_verdict(summary),
-        figures=_images(summary, spectra, _read_stream(stream)),
+        figures=_images(summary, spectra, stream),
+        sections=sections_of(summary),
+        advice=summary["advice"],
     )
 
 
@@ -129,17 +134,21 @@ def describe_window(task: dict[str, Any]) -> str:
     return f"{seconds:g} second{'' if seconds == 1 else 's'}" if seconds >= 1 else f"{1000 * seconds:g} milliseconds"
 
 
-def _images(summary: dict[str, Any], spectra: dict[str, Any], recording: dict[str, np.ndarray]) -> dict[str, str]:
+def _images(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> dict[str, str]:
     """The figures as data URLs; without matplotlib each says what is missing."""
+    recording = _read_arrays(stream)
     if not plots.can_draw():
         return collections.defaultdict(lambda: _data_url(NOT_DRAWN.format(extras.advice("report")).encode()))
-    return {name: _image(figure) for name, figure in _figures(summary, spectra, recording).items()}
+    figures = _figures(summary, spectra, recording)
+    if summary["streams"]:
+        figures |= _figures_of_streams(summary, _read_arrays(stream.with_name("streams.npz")))
+    return {name: _image(figure) for name, figure in figures.items()}
 
 
 def _figures(summary: dict[str, Any], spectra: dict[str, Any], recording: dict[str, np.ndarray]) -> dict[str, Figure]:
     figures = {
         "spectra": plots.spectra(spectra),
-        "size": score_against_size(summary["tradeoff"], summary["metric"]["score"]),
+        "size": score_against_size(summary["tradeoff"], summary["tradeoff"]["score"]),
         "stream": streamed_recording(
             recording["signal"],
             recording["outputs"],
@@ -147,8 +156,8 @@ def _figures(summary: dict[str, Any], spectra: dict[str, Any], recording: dict[s
             summary["task"],
         ),
     }
-    if summary["confusion"] is not None:
-        figures["confusion"] = confusion_matrix(summary["confusion"], summary["task"]["classes"])
+    if summary["details"].get("confusion"):
+        figures["confusion"] = confusion_matrix(summary["details"]["confusion"], summary["task"]["classes"])
     return figures
 
 
@@ -161,10 +170,22 @@ def _listed(members: list[Any], group: str | None) -> str:
     return ", ".join(map(str, members))
 
 
-def _read_stream(path: Path) -> dict[str, np.ndarray]:
+def _figures_of_streams(summary: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """What the device says in the first test stream, and what a threshold costs."""
+    found, task = summary["streams"], summary["task"]
+    place = (arrays["labels"], arrays["steps"], arrays["device"])
+    if "decided" not in arrays:
+        return {"streams": stream_of_quantities(*place, task | {"targets": task["targets"] or task["classes"]})}
+    return {
+        "streams": stream_of_classes(*place, arrays["decided"], task),
+        "threshold": threshold_curve(found["curve"], float(np.ravel(found["decision"]["threshold"])[0])),
+    }
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as content:
-            return {name: content[name] for name in ("signal", "outputs", "label")}
+            return dict(content)
     except Exception as error:  # zipfile and numpy each have errors of their own
         raise damaged_file(path, error, AGAIN) from error
 

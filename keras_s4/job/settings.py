@@ -23,7 +23,10 @@ class Settings:
         fraction: part of the states that the reduced model keeps, above 0 and at most 1.
         epochs: of the training of the full model.
         retrain_epochs: of the training of the reduced model.
+        aware_epochs: of the training on the device's grids; 0 for none.
+        aware_rate: its largest learning rate.
         batch_size: windows a gradient step.
+        normal_part: of anomalies, the part of the normal validation windows that raise no alarm.
 
     Raises:
         ValueError: a value of another type or out of range, by name.
@@ -36,15 +39,20 @@ class Settings:
     fraction: float = _setting(0.25, "Part of the states to keep, above 0 and at most 1.", None)
     epochs: int = _setting(40, "Rounds of training of the full model.")
     retrain_epochs: int = _setting(20, "Rounds of training of the reduced model.")
+    aware_epochs: int = _setting(8, "Rounds of training on the device's grids; 0 for none.", 0)
+    aware_rate: float = _setting(5e-4, "Largest learning rate of that training.", None)
     batch_size: int = _setting(32, "Windows a gradient step.")
+    normal_part: float = _setting(0.99, "Of anomalies: part of the normal validation windows without an alarm.", None)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value, least = getattr(self, field.name), field.metadata["least"]
             if least is not None and (type(value) is not int or value < least):
                 raise ValueError(f"Settings got {field.name}={value!r}; expected a whole number of at least {least}.")
-        if type(self.fraction) not in (int, float) or not 0.0 < self.fraction <= 1.0:
-            raise ValueError(f"Settings got fraction={self.fraction!r}; expected a number above 0 and at most 1.")
+        for name in ("fraction", "aware_rate", "normal_part"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0.0 < value <= 1.0:
+                raise ValueError(f"Settings got {name}={value!r}; expected a number above 0 and at most 1.")
 
     def figures(self) -> dict[str, Any]:
         """Every setting, JSON-ready."""

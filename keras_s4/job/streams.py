@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -194,7 +194,7 @@ def choose_decision(task: Task, outputs: Sequence[np.ndarray], streams: Streams)
     """The decision layer of a task of classes, chosen on validation streams.
 
     Of each smoothing the threshold with the best F1 of changes is tried; the one whose decisions are right most often
-    outside of the tolerance is taken, of equal ones the first.
+    outside of the tolerance is taken, of equal ones the first. What the task says of its `decision` comes first.
 
     Args:
         task: of classes.
@@ -214,7 +214,8 @@ def choose_decision(task: Task, outputs: Sequence[np.ndarray], streams: Streams)
         share = score_classes(task, decide(choice.decision, outputs), streams)["settled_accuracy"] or 0.0
         if share > best_share:
             best, best_share = choice, share
-    return best
+    said = Decision.from_dict(best.decision.to_dict() | dict(task.decision))
+    return dataclasses.replace(best, decision=said)
 
 
 def decide(decision: Decision, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -224,7 +225,12 @@ def decide(decision: Decision, outputs: Sequence[np.ndarray]) -> list[np.ndarray
 
 
 def evaluate(
-    task: Task, model: keras.Model, firmware: Converted, seed: int = 0, report: Report | None = None
+    task: Task,
+    model: keras.Model,
+    firmware: Converted,
+    seed: int = 0,
+    report: Report | None = None,
+    in_units: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Evaluation:
     """How a model and its firmware decide in the test streams.
 
@@ -234,6 +240,7 @@ def evaluate(
         firmware: converted from it.
         seed: of the order in which recordings are joined.
         report: called as `report(done, all, note)`.
+        in_units: brings outputs `[D, C]` into the units of the labels; by default they are.
 
     Raises:
         ValueError: the task does not say what a decision in a stream is.
@@ -244,6 +251,8 @@ def evaluate(
     outputs = {"keras": run_keras(model, test)}
     report(1, 4, "the integer program")
     outputs["device"] = run_device(firmware, test)
+    if in_units is not None:
+        outputs = {name: [in_units(each) for each in found] for name, found in outputs.items()}
     report(2, 4, "all engines")
     figures = {
         "streams": len(test.signals),

@@ -6,12 +6,13 @@ import math
 import platform
 from typing import Any
 
+from keras_s4.job.advice import advise
 from keras_s4.job.job import Job
 from keras_s4.job.run_folder import SECONDS, RunFolder
 from keras_s4.job.stages import MODELS
 from keras_s4.tflite.manifest import versions_of
 
-# What describes each way of running the retrained model.
+# What describes each way of running the last model.
 APPLIES = {
     "streamed": ("parameters", "states"),
     "emulator": ("states", "multiply_accumulates"),
@@ -28,10 +29,12 @@ def summarize(job: Job) -> dict[str, Any]:
     verification = folder.read_json("verification.json")
     sizes = folder.read_json("sizes.json")
     spectra = folder.read_json("spectrum.json")
-    return {
+    summary = {
         "task": task.figures(),
         "settings": {**task.choices, **job.settings.figures()},
-        "metric": {"score": task.metric.score, "likeness": task.metric.likeness},
+        "metric": {"score": job.aim.metric.score, "likeness": job.aim.metric.likeness},
+        "training": folder.read_json("training.json"),
+        "aware": folder.read_json("aware.json"),
         "groups": {
             split: sorted(set(recordings.subjects.tolist())) if task.group else []
             for split, recordings in task.splits._asdict().items()
@@ -40,12 +43,16 @@ def summarize(job: Job) -> dict[str, Any]:
         "ranks": {name: {"full": part["max_rank"], "kept": part["rank"]} for name, part in spectra.items()},
         "table": tabulate(verification, sizes),
         "comparison": verification["comparison"],
-        "confusion": verification["confusion"],
+        "details": verification["details"],
         "tradeoff": folder.read_json("tradeoff.json"),
-        "manifest": sizes["retrained"]["manifest"],
+        "manifest": sizes[MODELS[-1]]["manifest"],
         "versions": versions(),
+        "costs": folder.read_json("costs.json"),
+        "decision": folder.read_json("decision.json") or None,
+        "streams": folder.read_json("streams.json") if folder.has("streams.json") else None,
         "seconds": read_seconds(folder)["done"],
     }
+    return summary | {"advice": advise(summary)}
 
 
 def tabulate(verification: dict[str, Any], sizes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,13 +60,11 @@ def tabulate(verification: dict[str, Any], sizes: dict[str, Any]) -> list[dict[s
     rows = []
     for name in MODELS:
         rows.append({"row": f"Keras {name}", **verification["keras"][name], **_size_of(sizes[name])})
-    scores = verification["keras"]["retrained"].keys()
-    (output,) = verification["comparison"]["outputs"].values()
     for name, title in TITLES.items():
-        if name not in output["stages"]:  # not on this computer
+        if name not in verification["engines"]:  # not on this computer
             continue
-        size = {key: value if key in APPLIES[name] else None for key, value in _size_of(sizes["retrained"]).items()}
-        rows.append({"row": title, **{key: output["stages"][name][key] for key in scores}, **size})
+        size = {key: value if key in APPLIES[name] else None for key, value in _size_of(sizes[MODELS[-1]]).items()}
+        rows.append({"row": title, **verification["engines"][name], **size})
     return rows
 
 

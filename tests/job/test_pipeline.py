@@ -14,7 +14,7 @@ from keras_s4.job.settings import Settings
 from keras_s4.job.summary import read_seconds
 from keras_s4.tflite import runtimes
 
-SETTINGS = Settings(channels=4, states=4, blocks=1, epochs=2, retrain_epochs=1, batch_size=24)
+SETTINGS = Settings(channels=4, states=4, blocks=1, epochs=2, retrain_epochs=1, aware_epochs=1, batch_size=24)
 TASK = sines(augment=RandomWindows)
 
 
@@ -66,6 +66,7 @@ def test_table_holds_what_was_measured(finished):
         "Keras trained",
         "Keras reduced",
         "Keras retrained",
+        "Keras aware",
         "Keras streamed",
         "emulator",
         "TFLM",
@@ -73,10 +74,11 @@ def test_table_holds_what_was_measured(finished):
     ]
     assert rows["TFLM"]["tflite_bytes"] == (folder / "firmware" / "model.tflite").stat().st_size
     assert rows["TFLM"]["accuracy"] == rows["emulator"]["accuracy"]
-    assert rows["Keras trained"]["states"] == 4 * rows["Keras retrained"]["states"] == 16
+    assert rows["Keras trained"]["states"] == 4 * rows["Keras aware"]["states"] == 16
     assert summary["comparison"]["bit_exact"]
-    assert sum(map(sum, summary["confusion"])) == summary["test_windows"]
-    correct = sum(summary["confusion"][index][index] for index in range(CLASSES))
+    confusion = summary["details"]["confusion"]
+    assert sum(map(sum, confusion)) == summary["test_windows"]
+    correct = sum(confusion[index][index] for index in range(CLASSES))
     assert correct / summary["test_windows"] == pytest.approx(rows["TFLM"]["accuracy"])
     assert summary["settings"] == {"fold": 0, **SETTINGS.figures()}
     assert summary["groups"] == {"train": [1, 2], "validation": [3], "test": [4]}
@@ -98,7 +100,7 @@ def test_without_tflm_the_job_runs_to_its_end(copied, monkeypatch):
     assert list(rows)[-2:] == ["emulator", "C99"]
     assert rows["C99"]["accuracy"] == rows["emulator"]["accuracy"]
     assert rows["Keras retrained"]["arena_bytes"] is None
-    assert again["confusion"] == summary["confusion"]
+    assert again["details"] == summary["details"]
     assert again["comparison"]["bit_exact"]
     assert "Emulator and C are equal" in report.state_verdict(again)
     assert "tflm (There is no wheel for this computer.)" in report.state_verdict(again)
@@ -149,10 +151,10 @@ def test_run_interrupted_in_two_stages_ends_with_the_same_result(finished, tmp_p
     assert seen["train"] == {"train": [0, *range(1, 6)]}
     assert seen["verify"]["train"] == [0, *range(4, 7), 1]
     again = pipeline.run(TASK, tmp_path, SETTINGS)
-    for name in ("table", "confusion", "tradeoff", "ranks"):
+    for name in ("table", "details", "tradeoff", "ranks"):
         assert again[name] == summary[name]
     assert again["manifest"]["sha256"] == summary["manifest"]["sha256"]
-    for name in ("trained.keras", "retrained.keras"):
+    for name in ("trained.keras", "retrained.keras", "aware.keras"):
         for once, continued in zip(weights(folder / name), weights(tmp_path / name), strict=True):
             np.testing.assert_array_equal(once, continued)
 
@@ -277,7 +279,7 @@ def test_quantities_are_measured_from_recordings_to_firmware(tmp_path):
     task = sines(targets=("frequency",), meanings={}, rate=None, group=None)
     summary = pipeline.run(task, tmp_path, SETTINGS)
     rows = {row["row"]: row for row in summary["table"]}
-    assert summary["comparison"]["bit_exact"] and summary["confusion"] is None
+    assert summary["comparison"]["bit_exact"] and "confusion" not in summary["details"]
     assert rows["TFLM"]["rmse"] == rows["emulator"]["rmse"] == rows["C99"]["rmse"]
     x, y = task.windows("test")
     model = keras.saving.load_model(tmp_path / "retrained.keras", compile=False)

@@ -99,6 +99,7 @@ class Verification:
             program computes them: see `keras_s4.tflite.analysis.layer_ratios`.
         clipped: by input, the share of the samples of each feature beyond the range of the program's integers.
         missing: by stage that was not run, why.
+        values: by stage what it gave, of the first output; TensorFlow of the first sequences.
     """
 
     outputs: tuple[OutputVerification, ...]
@@ -113,6 +114,7 @@ class Verification:
     layers: dict[str, float | None] = dataclasses.field(default_factory=dict)
     clipped: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
+    values: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def bit_exact(self) -> bool:
@@ -140,9 +142,9 @@ class Verification:
         return self._of_first("snr")
 
     def figures(self) -> dict[str, Any]:
-        """Everything but the labels, JSON-ready."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del values["labels"]
+        """Everything but labels and values, JSON-ready."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in ("labels", "values")]
+        values = {name: getattr(self, name) for name in names}
         values["outputs"] = {output.name: output.figures() for output in self.outputs}
         own = {name: getattr(self, name) for name in ("accuracy", "agreement", "snr", "bit_exact", "verdict")}
         return {**values, **own}

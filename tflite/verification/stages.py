@@ -111,6 +111,7 @@ def verify(
         layers=layer_ratios(converted, model, x),
         clipped={name: [float(share) for share in shares] for name, shares in converted.clipped(x).items()},
         missing=compared.missing,
+        values={stage: _first(values) for stage, values in found.items()},
     )
 
 

@@ -1,0 +1,62 @@
+"""Models that decide in a live stream: their pooling over time, and the windows of streams that they are trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_s4.augmentation import StreamWindows, from_dict
+from keras_s4.datasets import Task
+from keras_s4.datasets.live import SLIDING
+from keras_s4.job.settings import Settings
+
+# Of the steps of a window: those of a window of a stream, and the first of them, at which nothing is learned.
+LONGER, WARM_UP = 1.4, 0.3
+# Of such windows, how many go over from one recording to another; and of the tolerance, how much is not learned.
+CHANGES, UNLEARNED = 0.7, 0.5
+
+
+def pooling_of(task: Task) -> dict[str, Any]:
+    """The pooling over time of a task with live decisions, as arguments of `keras_s4.models`."""
+    live = task.live
+    if live.pooling == SLIDING:
+        hop = every_of(task)
+        arguments = {"window": hop * max(1, round(live.seconds * task.rate / hop)), "hop": hop}
+    else:
+        arguments = {"seconds": live.seconds, "rate": task.rate}
+    return {"pooling": live.pooling, "pooling_arguments": arguments}
+
+
+def every_of(task: Task) -> int:
+    """Steps from one decision to the next."""
+    return max(1, round(task.live.every * task.rate))
+
+
+def length_of(task: Task) -> int:
+    """Steps of a window of a stream: whole decisions."""
+    every = every_of(task)
+    return every * max(2, round(LONGER * task.length / every))
+
+
+def stream_windows(task: Task, settings: Settings) -> keras.utils.PyDataset:
+    """What a model is trained on at every decision: of `RecentAverage` at every step."""
+    live = task.live
+    length, every = length_of(task), every_of(task) if live.pooling == SLIDING else 1
+    windows = -(-sum(map(len, task.splits.train.signals)) // task.hop)
+    return StreamWindows(
+        task.splits.train,
+        length,
+        settings.batch_size,
+        settings.seed,
+        every=every,
+        warm_up=round(WARM_UP * task.length),
+        tolerance=round(UNLEARNED * live.tolerance * task.rate),
+        changes=CHANGES,
+        background=None if live.background is None else task.classes.index(live.background),
+        windows=max(1, round(windows * task.length / length)),
+        transforms=from_dict(task.augmentation),
+        sensors=task.sensors,
+        classes=len(task.classes) or None,
+        class_weights=task.class_weights,
+    )

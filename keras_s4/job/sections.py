@@ -1,0 +1,171 @@
+"""The tables of a report besides the first: classes, quantities, alarms, streams and costs, each with what it means."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A table with what it means.
+
+    Args:
+        title: above it.
+        headings: of its columns.
+        rows: cells as text, the first of each naming the row.
+        text: below it.
+        figures: the names of figures that belong to it.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    text: str
+    figures: tuple[str, ...] = ()
+
+
+def sections_of(summary: dict[str, Any]) -> list[Section]:
+    """The sections that a run has."""
+    return [section for make in (_classes, _quantities, _alarms, _streams, _costs) for section in make(summary)]
+
+
+def _classes(summary: dict[str, Any]) -> Iterator[Section]:
+    rows = summary["details"].get("classes")
+    if rows:
+        cells = [
+            (row["name"], *(_percent(row[key]) for key in ("precision", "recall", "f1")), f"{row['support']:,}")
+            for row in rows
+        ]
+        yield Section(
+            "Class by class",
+            ("class", "precision", "recall", "F1", "there"),
+            cells,
+            "On the device. Precision: of what was called so, how much is. Recall: how much of what is there is found.",
+        )
+
+
+def _quantities(summary: dict[str, Any]) -> Iterator[Section]:
+    rows = summary["details"].get("quantities")
+    if not rows:
+        return
+    naive = "persistence_rmse" in rows[0]
+    cells = [
+        (
+            row["name"],
+            *(_number(row[key]) for key in ("rmse", "mae", "bias")),
+            _percent(row["r2"]),
+            *([_number(row["persistence_rmse"])] if naive else []),
+        )
+        for row in rows
+    ]
+    yield Section(
+        "Quantity by quantity",
+        ("quantity", "RMSE", "MAE", "bias", "explained", *(["RMSE of no change"] if naive else [])),
+        cells,
+        "On the device, in the units of the quantities. Explained: the part of the variance that the model tells.",
+    )
+
+
+def _alarms(summary: dict[str, Any]) -> Iterator[Section]:
+    details = summary["details"]
+    if "recordings" not in details:
+        return
+    rows = [
+        (name, *(_number(details[name][key], "{:.3f}") for key in ("auc", "partial_auc")))
+        for name in ("windows", "recordings")
+    ]
+    text = (
+        "On the device. AUC: how often an anomalous one scores higher than a normal one; partial: where at most a "
+        "tenth of the normal ones raise an alarm."
+    )
+    if alarms := details.get("alarms"):
+        text += (
+            f" The threshold, {_number(alarms['threshold'])}, lies above {summary['settings']['normal_part']:.0%} of "
+            f"the normal validation windows: {_percent(alarms['detected'])} of the anomalous test windows and "
+            f"{_percent(alarms['false_alarms'])} of the normal ones raise an alarm, and {_percent(alarms['equal'])} of "
+            "all alarms are those of Keras."
+        )
+    yield Section("Anomalies", ("of", "AUC", "partial AUC"), rows, text)
+
+
+# By key of the figures of streams.
+_WAYS = {"keras": "Keras", "device": "device"}
+
+
+def _streams(summary: dict[str, Any]) -> Iterator[Section]:
+    found = summary["streams"]
+    if not found:
+        return
+    title = "At any time, without a reset"
+    if "decided" not in found:
+        keys = [key for key in found["device"] if key != "decisions"]
+        rows = [(way, *(_number(found[name][key]) for key in keys)) for name, way in _WAYS.items()]
+        yield Section(title, ("way", *keys), rows, _of_streams(found), ("streams",))
+        return
+    ways = [(way, found[name]) for name, way in _WAYS.items()]
+    ways += [(f"{way}, by the decision layer", found["decided"][name]) for name, way in _WAYS.items()]
+    ways.append(("device, reset after every window", found["resets"]))
+    yield Section(
+        title,
+        ("way", "right", "right when settled", "delay (s)", "false alarms an hour", "missed"),
+        [(way, *_cells_of_stream(figures)) for way, figures in ways],
+        f"{_of_streams(found)} Settled: not within {found['tolerance']:g} s of a change, when nobody could know. The "
+        f"threshold, {_threshold(found)}, was chosen on validation streams. {_percent(found['equal_classes'])} of the "
+        "classes on the device are those of Keras.",
+        ("streams", "threshold"),
+    )
+
+
+def _costs(summary: dict[str, Any]) -> Iterator[Section]:
+    costs = summary["costs"]
+    shown: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("multiply_accumulates_a_step", "multiply-accumulates a step", "{:,}".format),
+        ("instructions_a_step", "instructions a step", "{:,.0f}".format),
+        ("microseconds_a_step", "microseconds a step, about", "{:,.0f}".format),
+        ("flash_bytes", "bytes of flash", "{:,}".format),
+        ("ram_bytes", "bytes of RAM", "{:,}".format),
+        ("stack_bytes", "bytes of stack", "{:,}".format),
+    ]
+    rows = [(title, show(costs[key])) for key, title, show in shown if key in costs]
+    if "missing" in costs:
+        text = f"Instructions were not counted: {costs['missing']}"
+    else:
+        text = (
+            f"The C99 source, compiled by {costs['compiler']}, run on an emulated Cortex-{costs['core'].upper()}. The "
+            f"time is that of one instruction a cycle at {costs['clock_mhz']:g} MHz; slow memory makes it longer."
+        )
+    yield Section("What it costs", ("what", "how much"), rows, text)
+
+
+def _of_streams(found: dict[str, Any]) -> str:
+    engines = found["engines"]
+    equal = "are equal" if engines["equal"] else "DIFFER"
+    return (
+        f"{found['streams']} continuous test streams, a decision every {found['every']:g} s. "
+        f"{', '.join(engines['engines'])} {equal} in {engines['steps']:,} steps without a reset."
+    )
+
+
+def _cells_of_stream(figures: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        _percent(figures["accuracy"]),
+        _percent(figures["settled_accuracy"]),
+        _number(figures["delay"]["median"], "{:.1f}"),
+        _number(figures["false_alarms_per_hour"], "{:.0f}"),
+        _percent(figures["missed_share"]),
+    )
+
+
+def _threshold(found: dict[str, Any]) -> str:
+    threshold = found["decision"]["threshold"]
+    return ", ".join(map(_number, threshold)) if isinstance(threshold, list) else _number(threshold)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None, form: str = "{:.4g}") -> str:
+    return "–" if value is None else form.format(value)

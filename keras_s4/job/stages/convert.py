@@ -1,0 +1,34 @@
+"""What each model takes on a device, and the files for it: decision.json, firmware/, sizes.json."""
+
+from __future__ import annotations
+
+import shutil
+
+from keras_s4.compression import parts_of
+from keras_s4.job.decision import choose
+from keras_s4.job.job import Job
+from keras_s4.job.stages import MODELS
+from keras_s4.tflite import convert
+
+
+def compute(job: Job) -> None:
+    """Converts every model, and writes the firmware of the last one: decision.json, firmware/, sizes.json."""
+    sizes = {}
+    for index, name in enumerate(MODELS):
+        job.report(index, len(MODELS) + 1, f"the {name} model")
+        model = job.exported(name)
+        converted = job.firmware if name == MODELS[-1] else convert(model, job.calibration)
+        parts = parts_of(model).values()
+        sizes[name] = {
+            "parameters": model.count_params(),
+            "states": sum(part.system.channels * part.system.state_size for part in parts),
+            "manifest": converted.manifest,
+        }
+    job.report(len(MODELS), len(MODELS) + 1, "firmware files")
+    decision = choose(job)
+    job.folder.write_json("decision.json", {} if decision is None else decision.to_dict())
+    saved = job.folder.work / "firmware"
+    shutil.rmtree(saved, ignore_errors=True)
+    job.firmware.save(saved, decision=decision)
+    job.folder.take_folder(saved, "firmware")
+    job.folder.write_json("sizes.json", sizes)
