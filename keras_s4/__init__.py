@@ -47,6 +47,7 @@ _FUNCTIONS = {
     "quantize_aware": "keras_s4.tflite.quantization",
     "rank_tuning": "keras_s4.compression",
     "reduce": "keras_s4.compression",
+    "run": "keras_s4.job.pipeline",
     "search": "keras_s4.compression.search",
     "spectrum": "keras_s4.compression",
 }

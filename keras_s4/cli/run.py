@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from keras_s4.cli import files
 from keras_s4.cli.console import report_errors
@@ -13,7 +15,15 @@ from keras_s4.job.places import folder_of
 
 @takes_settings
 def run(
-    task: TaskName, out: Out = None, fold: Fold = None, restart: Restart = False, *, settings: dict[str, Any]
+    task: TaskName,
+    out: Out = None,
+    fold: Fold = None,
+    folds: Annotated[bool, typer.Option("--folds", help="Do it on every fold, and show how much the figures vary.")] = (
+        False
+    ),
+    restart: Restart = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Do everything on a task: train, reduce, train again, train aware, convert, verify, report.
 
@@ -22,5 +32,10 @@ def run(
     """
     out = out or folder_of(task)
     with report_errors(out):
+        if folds and fold is not None:
+            raise ValueError(f"run got --folds, which is all of them, and --fold {fold}; expected one of the two.")
         files.check_places({}, {}, out=out)
-        start("run").run(task, out, fold, settings, restart)
+        if folds:
+            start("run").run_folds(task, out, settings, restart)
+        else:
+            start("run").run(task, out, fold, settings, restart)

@@ -90,6 +90,7 @@ def appliances_task(fold: int = 0, folder: Path | str | None = None) -> Task:
         mixed_lengths=True,
         balance=True,
         rate=APPLIANCE_RATE,
+        folds=FOLDS,
         choices={"fold": fold},
     )
 

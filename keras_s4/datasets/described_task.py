@@ -18,6 +18,8 @@ from keras_s4.recordings.frame import join_names
 from keras_s4.recordings.layout import Channels, Groups, Labels, Source
 from keras_s4.recordings.loading import Layout, Loaded, load_arrays
 
+# Keys of [training] that say what is trained on, and are no settings of the job.
+TRAINING_OF_TASKS = ("balance", "mixed_lengths", "augmentation")
 ANOMALY, FORECAST, MULTI_LABEL, TARGETS = "anomaly", "forecast", "multi_label", "targets"
 
 
@@ -144,6 +146,8 @@ def task_of(
     length, hop = description.windows.steps(rate)
     sensors = tuple(_sensor_of(channels) for channels in description.sensors or loaded().channels)
     fold = split.fold if fold is None else fold
+    training = dict(description.training)
+    of_task = {name: training.pop(name) for name in TRAINING_OF_TASKS if name in training}
     return Task(
         name=aim.name or "recordings",
         title=aim.title or _title(aim.kind, classes or targets),
@@ -161,9 +165,11 @@ def task_of(
         live=description.live,
         rate=rate,
         group=None if split.by == "time" or description.groups.source == "recording" else description.groups.name,
+        folds=split.folds if split.by != "given" else 1,
         choices={"split": split.by} | ({"fold": fold} if split.by != "given" else {}),
-        settings=dict(description.training),
+        settings=training,
         decision=dict(description.decision),
+        **of_task,
     )
 
 

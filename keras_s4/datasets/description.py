@@ -129,7 +129,8 @@ class Description:
         split: what models are tested with.
         live: what a decision is in a live stream; None if models are asked at the end of a window.
         decision: of the decision layer in the firmware, by name; see `keras_s4.decisions`.
-        training: what the job is asked for, by name; see `keras_s4.job.settings.Settings`.
+        training: what the job is asked for, by name; see `keras_s4.job.settings.Settings`. And `balance`,
+            `mixed_lengths` and `augmentation` of `keras_s4.datasets.Task`.
     """
 
     task: Aim = dataclasses.field(default_factory=Aim)

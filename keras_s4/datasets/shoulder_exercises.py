@@ -102,6 +102,7 @@ def smartwatch_task(fold: int = 0, live: Live | None = None) -> Task:
         live=live,
         rate=SMARTWATCH_RATE,
         group="subject",
+        folds=FOLDS,
         choices={"fold": int(fold)},
         meanings=SMARTWATCH_EXERCISES,
         augment=RandomWindows,

@@ -13,7 +13,7 @@ import numpy as np
 from keras_s4.augmentation import AugmentedWindows, from_dict
 from keras_s4.augmentation.vectors import AXES, KINDS
 from keras_s4.brief import Brief
-from keras_s4.checks import choice, is_whole, quote
+from keras_s4.checks import choice, is_whole, quote, truth_value
 from keras_s4.datasets.batches import ShuffledArrays
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.padding import PADDING, pad_recordings
@@ -109,6 +109,7 @@ class Task(Brief):
         live: what a decision is in a live stream; None if models are asked at the end of a window.
         rate: steps a second; None if they are not steps in time.
         group: what the recordings are split by, in the singular; None if each stands for itself.
+        folds: how many splits there are of these recordings, told apart by the choice "fold"; 1 for this one alone.
         choices: what tells this split from others of the same recordings, by name; JSON-ready.
         meanings: of the names of classes or targets that do not speak for themselves.
         settings: what the job is asked for on this task, where that is not the default of
@@ -142,6 +143,7 @@ class Task(Brief):
     live: Live | None = None
     rate: float | None = None
     group: str | None = None
+    folds: int = 1
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     meanings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -153,6 +155,9 @@ class Task(Brief):
 
     def __post_init__(self):
         self._check_aim()
+        for field in ("balance", "mixed_lengths"):
+            truth_value(getattr(self, field), f"Task {self.name!r} got {field}=")
+        from_dict(self.augmentation)
         for field in ("length", "hop"):
             value = getattr(self, field)
             if not is_whole(value) or value < 1:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_s4.datasets import Task
+from keras_s4.job.find_task import find_task, settings_of
 from keras_s4.job.job import Job
 from keras_s4.job.run_folder import RECORDINGS, SECONDS, RunFolder
 from keras_s4.job.settings import Settings
@@ -46,7 +47,7 @@ class Stage:
 
 
 def run(
-    task: Task,
+    task: Task | str | Path,
     out: Path,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -58,9 +59,9 @@ def run(
     run again.
 
     Args:
-        task: what is learned from which recordings.
+        task: what is learned from which recordings; or the name of a built-in task, or of a TOML file.
         out: folder for the results.
-        settings: what is asked for.
+        settings: what is asked for; by default what the task asks for.
         progress: called as `progress(stage, done, all, note)`; stages are named as in `STAGES`.
         restart: remove what an earlier run wrote into the folder, and begin anew.
 
@@ -75,38 +76,39 @@ def run(
         ImportError: the recordings are not installed.
     """
     with _working_in(task, out, settings, restart) as job:
-        _compute_stages(job, stages_of(task), progress)
+        _compute_stages(job, stages_of(job.task), progress)
         job.folder.tidy()
         return job.folder.read_json("summary.json")
 
 
 def train(
-    task: Task,
+    task: Task | str | Path,
     out: Path,
     settings: Settings | None = None,
     progress: Progress | None = None,
     restart: bool = False,
-) -> keras.Model:
+) -> dict[str, Any]:
     """Does the first stage of the job alone; `run` with the same arguments does the rest.
 
     Args:
         task, out, settings, progress, restart: see `run`.
 
     Returns:
-        The trained model.
+        What training.json holds: how good the trained model is on "train" and "validation" data. It is `trained.keras`.
 
     Raises:
         ValueError, OSError, ImportError: see `run`.
     """
     with _working_in(task, out, settings, restart) as job:
         _compute_stages(job, ["train"], progress)
-        return job.folder.load_model("trained.keras")
+        return job.folder.read_json("training.json")
 
 
 @contextlib.contextmanager
-def _working_in(task: Task, out: Path, settings: Settings | None, restart: bool) -> Iterator[Job]:
+def _working_in(task: Task | str | Path, out: Path, settings: Settings | None, restart: bool) -> Iterator[Job]:
     """The job in its folder, where no other program is at work."""
-    settings = settings or Settings()
+    task = task if isinstance(task, Task) else find_task(task)
+    settings = settings or settings_of(task, {})
     names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS, RECORDINGS]
     folder = RunFolder(Path(out), _all_settings(task, settings), names, restart)
     with folder.alone():

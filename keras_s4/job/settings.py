@@ -39,7 +39,7 @@ class Settings:
     fraction: float = _setting(0.25, "Part of the states to keep, above 0 and at most 1.", None)
     epochs: int = _setting(40, "Rounds of training of the full model.")
     retrain_epochs: int = _setting(20, "Rounds of training of the reduced model.")
-    aware_epochs: int = _setting(8, "Rounds of training on the device's grids; 0 for none.", 0)
+    aware_epochs: int = _setting(4, "Rounds of training on the device's grids; 0 for none.", 0)
     aware_rate: float = _setting(5e-4, "Largest learning rate of that training.", None)
     batch_size: int = _setting(32, "Windows a gradient step.")
     normal_part: float = _setting(0.99, "Of anomalies: part of the normal validation windows without an alarm.", None)

@@ -48,6 +48,7 @@ def summarize(job: Job) -> dict[str, Any]:
         "manifest": sizes[MODELS[-1]]["manifest"],
         "versions": versions(),
         "costs": folder.read_json("costs.json"),
+        "units": job.aim.units(),
         "decision": folder.read_json("decision.json") or None,
         "streams": folder.read_json("streams.json") if folder.has("streams.json") else None,
         "seconds": read_seconds(folder)["done"],

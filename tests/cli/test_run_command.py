@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from summaries import SUMMARY
 from typer.testing import CliRunner
@@ -18,7 +20,7 @@ def asked(monkeypatch):
         return SUMMARY
 
     monkeypatch.setattr(pipeline, "run", run)
-    monkeypatch.setattr(pipeline, "train", run)
+    monkeypatch.setattr(pipeline, "train", lambda *arguments: run(*arguments)["training"])
     return found
 
 
@@ -39,7 +41,7 @@ def test_demo_is_run_smartwatch(asked):
     ("arguments", "message"),
     [
         (["smartwtach"], "no built-in task 'smartwtach'; expected one of smartwatch, "),
-        (["keywords", "--fold", "1"], "'keywords' has one split and no folds"),
+        (["fashion-mnist-rows", "--fold", "1"], "has one split and no folds"),
         (["smartwatch", "--fold", "5"], "fold=5; expected a whole number from 0 to 4"),
     ],
 )
@@ -62,3 +64,25 @@ def test_settings_of_the_task_are_overridden_by_options():
 def test_every_built_in_task_is_found_by_its_name():
     assert find_task("smartwatch", 2).choices == {"fold": 2}
     assert find_task("fashion-mnist-rows").name == "fashion-mnist-rows"
+
+
+def test_all_folds_are_run_each_in_its_folder(asked, tmp_path):
+    result = CliRunner().invoke(cli.app, ["run", "smartwatch", "--folds", "--out", str(tmp_path), "--epochs", "3"])
+    assert result.exit_code == 0, result.output
+    assert [(choices["fold"], out) for _, choices, out, _ in asked] == [
+        (i, str(tmp_path / f"fold-{i}")) for i in range(5)
+    ]
+    assert {settings for *_, settings in asked} == {Settings(epochs=3)}
+    assert "fold 4" in result.output and "50.0%" in result.output
+    rows = json.loads((tmp_path / "folds.json").read_text())["rows"]
+    assert rows[0] == {
+        "row": "Keras trained", "figure": "accuracy", "values": [0.5] * 5, "mean": 0.5, "deviation": 0.0
+    }  # fmt: skip
+
+
+def test_folds_of_a_task_that_has_none_are_refused(asked, tmp_path):
+    result = CliRunner().invoke(cli.app, ["run", "fashion-mnist-rows", "--folds", "--out", str(tmp_path)])
+    assert result.exit_code == 1 and "leave --fold" in result.output
+    both = CliRunner().invoke(cli.app, ["run", "smartwatch", "--folds", "--fold", "1"])
+    assert both.exit_code == 1 and "expected one of the two" in both.output
+    assert not asked

@@ -134,6 +134,10 @@ class Aim:
         """Outputs of the exported model `[..., C]` in the units of the task."""
         return outputs
 
+    def units(self) -> list[dict[str, object]]:
+        """Of each output of the exported model what it means: its "name", and what it is in units, JSON-ready."""
+        return [{"name": name} for name in self.task.outputs]
+
     def details(self, tested: Tested) -> dict[str, object]:
         """What a report shows besides the metric, JSON-ready."""
         return {}

@@ -100,6 +100,10 @@ class Anomalies(Aim):
             "partial_auc": float(roc_auc_score(targets, outputs[:, 0], max_fpr=PARTIAL)),
         }
 
+    def units(self) -> list[dict[str, object]]:
+        """The score, in deviations."""
+        return [{"name": "score"}]
+
     def details(self, tested: Tested) -> dict[str, object]:
         """AUCs of windows, and of whole recordings, whose score is the mean over their windows; and the alarms."""
         recordings = self.task.splits.test

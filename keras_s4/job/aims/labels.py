@@ -25,12 +25,11 @@ class Labels(Aim):
             arguments |= pooling_of(self.task)
         if self.task.mixed_lengths:
             arguments |= {"mask_value": PADDING}
+        model = models.classifier(self.task.input_shape, len(self.task.classes), **arguments)
         if not self.task.multi_label:
-            return models.classifier(self.task.input_shape, len(self.task.classes), **arguments)
-        linear = models.regressor(self.task.input_shape, len(self.task.classes), **arguments)
-        return keras.Model(
-            linear.input, keras.layers.Activation("sigmoid", name="labels")(linear.output), name="labels"
-        )
+            return model
+        labels = keras.layers.Dense(len(self.task.classes), activation="sigmoid", name="head")
+        return keras.Model(model.input, labels(model.get_layer("head").input), name="multi_label")
 
     def details(self, tested: Tested) -> dict[str, object]:
         """Figures by class, their means, and of classes what is confused with what."""

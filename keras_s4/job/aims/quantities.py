@@ -62,6 +62,11 @@ class Quantities(Aim):
         columns = len(self.scaling.mean)
         return self.scaling.in_units(outputs.reshape(*outputs.shape[:-1], -1, columns)).reshape(outputs.shape)
 
+    def units(self) -> list[dict[str, object]]:
+        """Of each quantity the deviation that an output is multiplied by, and the mean that is added."""
+        scaling = zip(self.task.outputs, self.scaling.deviation.tolist(), self.scaling.mean.tolist(), strict=True)
+        return [{"name": name, "deviation": deviation, "mean": mean} for name, deviation, mean in scaling]
+
     def details(self, tested: Tested) -> dict[str, object]:
         """By quantity the errors in its unit, the bias, and R2, the part of the variance that is explained."""
         outputs, targets = tested.device, tested.targets
