@@ -70,6 +70,7 @@ def keywords_task(frames: bool = True, utterances: int = 4, seed: int = 0, fold:
         classes=KEYWORDS,
         rate=rate,
         group="speaker",
+        folds=FOLDS,
         choices={"frames": frames, "utterances": utterances, "words_seed": seed, "fold": fold},
     )
 

@@ -34,7 +34,7 @@ def find_task(name: str | Path, fold: int | None = None) -> Task:
         return make()
     if "fold" not in inspect.signature(make).parameters:
         raise ValueError(f"Task {name!r} has one split and no folds; leave --fold out.")
-    return make(fold)
+    return make(fold=fold)
 
 
 def settings_of(task: Task, given: Mapping[str, Any]) -> Settings:

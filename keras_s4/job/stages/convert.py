@@ -29,6 +29,7 @@ def compute(job: Job) -> None:
     job.folder.write_json("decision.json", {} if decision is None else decision.to_dict())
     saved = job.folder.work / "firmware"
     shutil.rmtree(saved, ignore_errors=True)
-    job.firmware.save(saved, decision=decision)
+    sensors = job.task.sensors if all(sensor.lsb is not None for sensor in job.task.sensors) else None
+    job.firmware.save(saved, decision=decision, sensors=sensors)
     job.folder.take_folder(saved, "firmware")
     job.folder.write_json("sizes.json", sizes)
