@@ -1,6 +1,5 @@
 """What tasks ask of their models: one tiny task for each head, from recordings to firmware."""
 
-import dataclasses
 import json
 
 import keras
@@ -9,7 +8,7 @@ import pytest
 from tasks import make_recordings, sines
 
 from keras_s4 import training
-from keras_s4.datasets import Live, Recordings, Splits
+from keras_s4.datasets import Recordings, Splits
 from keras_s4.job import pipeline
 from keras_s4.job.aims import aim_of
 from keras_s4.job.aims.aim import outputs_of
@@ -64,14 +63,11 @@ def only_slow(part):
     return (part.labels > 3).astype(int)
 
 
-LIVE = Live(pooling="recent", seconds=1.0, every=0.5, tolerance=0.5)
 TASKS = {
     "labels": lambda: sines(classes=("odd", "fast"), multi_label=True, meanings={}, read=with_labels(rows_of_bits)),
     "steps": lambda: sines(every_step=True, read=with_labels(steps_of)),
     "quantities": lambda: sines(targets=("speed", "slope"), meanings={}, read=with_labels(speeds_of)),
     "forecast": lambda: sines(classes=(), horizon=3, meanings={}),
-    "live": lambda: sines(live=LIVE, augmentation={"gain": 1.2}, balance=True),
-    "sliding": lambda: sines(live=dataclasses.replace(LIVE, pooling="sliding")),
     "anomaly": lambda: sines(classes=(), horizon=1, anomaly=True, meanings={}, read=with_labels(only_slow)),
 }
 

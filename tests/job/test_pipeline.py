@@ -148,8 +148,8 @@ def test_run_interrupted_in_two_stages_ends_with_the_same_result(finished, tmp_p
             pipeline.run(TASK, tmp_path, SETTINGS, interrupt_at(stage, place, seen[stage]))
         assert not (tmp_path / pipeline.STAGES[stage].results[-1]).exists()
     # Two epochs of 3 batches; interrupted in the second, the training goes on at its beginning.
-    assert seen["train"] == {"train": [0, *range(1, 6)]}
-    assert seen["verify"]["train"] == [0, *range(4, 7), 1]
+    assert seen["train"] == {"train": [0, 0, *range(1, 6)]}
+    assert seen["verify"]["train"] == [0, 0, *range(4, 7), 1]
     again = pipeline.run(TASK, tmp_path, SETTINGS)
     for name in ("table", "details", "tradeoff", "ranks"):
         assert again[name] == summary[name]
