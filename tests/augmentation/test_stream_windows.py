@@ -88,6 +88,20 @@ class TestOneLabelEach:
         assert (y == 0).all()
         assert x.shape == (64, 150)
 
+    def test_several_labels_are_all_unknown_where_nothing_is_learned(self):
+        rows = np.array([[0, 1], [1, 1], [0, 0], [1, 0], [0, 1]])
+        _, y = many(dataclasses.replace(recordings(), labels=rows), 60, warm_up=20, every=10)
+        assert y.shape == (64, 6, 2)
+        np.testing.assert_array_equal(y[:, :1], UNLABELLED)
+        assert set(np.unique(y[:, 2:])) == {0, 1}
+
+    def test_recordings_without_steps_are_left_out(self):
+        some = recordings()
+        signals = [*some.signals, np.zeros((0, 1), np.float32)]
+        more = Recordings(signals, np.append(some.labels, 2), np.append(some.subjects, 5))
+        x, _ = many(more, 60, changes=1.0)
+        assert x.shape == (64, 60)
+
     def test_quantities_weigh_nothing_where_nothing_is_learned(self):
         measured = dataclasses.replace(recordings(), labels=np.linspace(0, 1, 10).reshape(5, 2))
         _, y, weights = many(measured, 60, warm_up=20, every=10)
