@@ -44,6 +44,7 @@ _FUNCTIONS = {
     "compile_multi_label": "keras_s4.training",
     "compile_regressor": "keras_s4.training",
     "error_bound": "keras_s4.compression",
+    "normalize_to": "keras_s4.training",
     "quantize_aware": "keras_s4.tflite.quantization",
     "rank_tuning": "keras_s4.compression",
     "reduce": "keras_s4.compression",

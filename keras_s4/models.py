@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_s4.checks import choice, is_whole, number, quote, truth_value, whole_number
+from keras_s4.encoders import encode_samples, encode_tokens, output_units, wants_normalization
 from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
 
 POOLINGS = {
@@ -21,6 +23,9 @@ POOLINGS = {
     "recent": RecentAverage,
     "sliding": SlidingAverage,
 }
+
+FrontArgument = tuple[int, int] | Mapping[str, Any] | None
+NormalizationArgument = bool | np.ndarray
 
 
 def classifier(
@@ -38,13 +43,16 @@ def classifier(
     mask_zero: bool = True,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    multi_label: bool = False,
+    front: FrontArgument = None,
+    normalization: NormalizationArgument = False,
     name: str = "classifier",
 ) -> keras.Model:
-    """A sequence classifier: encoder, S4 blocks, pooling over time, Dense with softmax.
+    """A sequence classifier: encoder, S4 blocks, pooling over time, Dense with softmax or, of yes or no, sigmoid.
 
     Args:
         input_shape: `(L, features)` of one sequence of samples, or `(L,)` of one sequence of tokens; L may be None.
-        classes: C, number of classes.
+        classes: C, number of classes; 1 for the probability of yes.
         channels: H, width of the blocks.
         states: N, complex modes per channel.
         blocks: number of S4 blocks.
@@ -60,6 +68,13 @@ def classifier(
         mask_value: steps whose samples all have this value are padding and do not count, as in `keras.layers.Masking`.
         dss: further arguments of every block's `DSS` layer, for example
             `{"kernel": "softmax", "bidirectional": True}`.
+        multi_label: each class is there or not, whatever the others are: sigmoid.
+        front: for signals of thousands of steps a strided convolution in front of the encoder, `(kernel, stride)`, or a
+            dict of `kernel`, `stride`, `channels`, `activation` ("relu") and `padding` ("causal"). All behind it runs
+            at every `stride`-th sample; a rate in `pooling_arguments` is the one behind it. See keras_s4/README.md for
+            what it does to frequencies and delays.
+        normalization: whether each feature is brought to mean 0 and deviation 1 by the model's first layer: True for a
+            layer that `keras_s4.training.normalize_to` adapts, or the training windows to adapt it to at once.
         name: of the model.
 
     Returns:
@@ -72,16 +87,25 @@ def classifier(
     """
     (classes,) = _sizes("classifier", classes=classes)
     choice(pooling, "classifier got pooling=", POOLINGS)
-    if pooling == "max" and (mask_value is not None or (vocabulary is not None and mask_zero)):
-        raise ValueError(
-            "classifier got pooling='max' and padded sequences, but Keras takes the maximum over padding too; use "
-            "pooling='average' or 'last', or sequences without padding: mask_zero=False, mask_value=None."
-        )
+    _refuse_maximum_of_padding("classifier", pooling, mask_value is not None or (vocabulary is not None and mask_zero))
     inputs, hidden = _body(
-        "classifier", input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
+        "classifier",
+        input_shape,
+        channels,
+        states,
+        blocks,
+        activation,
+        dropout,
+        dss,
+        front,
+        normalization,
+        mask_value,
+        vocabulary,
+        mask_zero,
     )
     pooled = _pooling("classifier", pooling, pooling_arguments)(hidden)
-    outputs = keras.layers.Dense(classes, activation="softmax", name="head")(pooled)
+    each = truth_value(multi_label, "classifier got multi_label=") or classes == 1
+    outputs = keras.layers.Dense(classes, activation="sigmoid" if each else "softmax", name="head")(pooled)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -96,7 +120,10 @@ def regressor(
     *,
     pooling: str = "average",
     pooling_arguments: Mapping[str, Any] | None = None,
+    mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    front: FrontArgument = None,
+    normalization: NormalizationArgument = False,
     name: str = "regressor",
 ) -> keras.Model:
     """Quantities of a whole sequence: encoder, S4 blocks, pooling over time, Dense.
@@ -104,7 +131,10 @@ def regressor(
     Args:
         input_shape: `(L, features)` of one sequence; L may be None.
         outputs: T, how many quantities.
-        channels, states, blocks, activation, dropout, pooling, pooling_arguments, dss: see `classifier`.
+        channels, states, blocks, activation, dropout, pooling, pooling_arguments, mask_value, dss, front: see
+            `classifier`.
+        normalization: see `classifier`; the outputs then have the units of the targets, which
+            `keras_s4.training.normalize_to` finds as well.
         name: of the model.
 
     Returns:
@@ -116,9 +146,15 @@ def regressor(
     maker = "regressor"
     (outputs,) = _sizes(maker, outputs=outputs)
     choice(pooling, f"{maker} got pooling=", POOLINGS)
-    inputs, hidden = _body(maker, input_shape, channels, states, blocks, activation, dropout, None, False, None, dss)
+    _refuse_maximum_of_padding(maker, pooling, mask_value is not None)
+    inputs, hidden = _body(
+        maker, input_shape, channels, states, blocks, activation, dropout, dss, front, normalization, mask_value
+    )
     pooled = _pooling(maker, pooling, pooling_arguments)(hidden)
-    return keras.Model(inputs, keras.layers.Dense(outputs, name="head")(pooled), name=name)
+    quantities = keras.layers.Dense(outputs, name="head")(pooled)
+    if wants_normalization(normalization, maker):
+        quantities = output_units()(quantities)
+    return keras.Model(inputs, quantities, name=name)
 
 
 def sequence_to_sequence(
@@ -135,6 +171,9 @@ def sequence_to_sequence(
     mask_zero: bool = True,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    front: FrontArgument = None,
+    normalization: NormalizationArgument = False,
+    quantities: bool = False,
     name: str = "sequence_to_sequence",
 ) -> keras.Model:
     """An output at every step: encoder, S4 blocks, Dense.
@@ -146,7 +185,9 @@ def sequence_to_sequence(
         outputs: numbers at each step.
         channels, states, blocks, activation, dropout: see `classifier`.
         output_activation: of the outputs, for example "softmax" for a class at every step.
-        vocabulary, mask_zero, mask_value, dss: see `classifier`.
+        vocabulary, mask_zero, mask_value, dss, front, normalization: see `classifier`. Behind a front there is an
+            output at every `stride`-th step.
+        quantities: whether the outputs are measured, so that with `normalization` they have the units of the targets.
         name: of the model.
 
     Returns:
@@ -158,10 +199,24 @@ def sequence_to_sequence(
     maker = "sequence_to_sequence"
     (outputs,) = _sizes(maker, outputs=outputs)
     inputs, hidden = _body(
-        maker, input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
+        maker,
+        input_shape,
+        channels,
+        states,
+        blocks,
+        activation,
+        dropout,
+        dss,
+        front,
+        normalization,
+        mask_value,
+        vocabulary,
+        mask_zero,
     )
-    head = keras.layers.Dense(outputs, activation=output_activation, name="head")
-    return keras.Model(inputs, head(hidden), name=name)
+    found = keras.layers.Dense(outputs, activation=output_activation, name="head")(hidden)
+    if truth_value(quantities, f"{maker} got quantities=") and wants_normalization(normalization, maker):
+        found = output_units()(found)
+    return keras.Model(inputs, found, name=name)
 
 
 def forecaster(
@@ -177,6 +232,8 @@ def forecaster(
     every_step: bool = False,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    front: FrontArgument = None,
+    normalization: NormalizationArgument = False,
     name: str = "forecaster",
 ) -> keras.Model:
     """The next steps of a time series, all at once: encoder, S4 blocks, Dense.
@@ -188,7 +245,9 @@ def forecaster(
         channels, states, blocks, activation, dropout: see `classifier`.
         every_step: forecasts from every step of the input, not only from the last. Training then learns from L
             forecasts a sequence; the weights are the same, and fit a model of the other kind.
-        mask_value, dss: see `classifier`.
+        mask_value, dss, front: see `classifier`.
+        normalization: see `classifier`; forecasts have the units of the series, once `keras_s4.training.normalize_to`
+            has found them.
         name: of the model.
 
     Returns:
@@ -205,7 +264,7 @@ def forecaster(
             "in the loss; use mask_value=None and give `fit` a sample_weight that is 0 at these steps."
         )
     inputs, hidden = _body(
-        maker, input_shape, channels, states, blocks, activation, dropout, None, False, mask_value, dss
+        maker, input_shape, channels, states, blocks, activation, dropout, dss, front, normalization, mask_value
     )
     features = features if features is not None else inputs.shape[-1]
     horizon, features = _sizes(maker, horizon=horizon, features=features)
@@ -213,11 +272,26 @@ def forecaster(
         hidden = LastStep(name="pooling")(hidden)
     flat = keras.layers.Dense(horizon * features, name="head")(hidden)
     shape = (-1, horizon, features) if every_step else (horizon, features)
-    return keras.Model(inputs, keras.layers.Reshape(shape, name="forecast")(flat), name=name)
+    forecast = keras.layers.Reshape(shape, name="forecast")(flat)
+    if wants_normalization(normalization, maker):
+        forecast = output_units()(forecast)
+    return keras.Model(inputs, forecast, name=name)
 
 
 def _body(
-    maker, input_shape, channels, states, blocks, activation, dropout, vocabulary, mask_zero, mask_value, dss
+    maker,
+    input_shape,
+    channels,
+    states,
+    blocks,
+    activation,
+    dropout,
+    dss,
+    front,
+    normalization,
+    mask_value=None,
+    vocabulary=None,
+    mask_zero=False,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The inputs of a model, and what its last S4 block gives, `[B, L, H]`."""
     channels, states, blocks = _sizes(maker, channels=channels, states=states, blocks=blocks)
@@ -233,10 +307,11 @@ def _body(
             "`states`."
         )
     if vocabulary is None:
-        inputs, hidden = _encoded_samples(maker, input_shape, channels, mask_value)
+        inputs, hidden = encode_samples(maker, input_shape, channels, mask_value, front, normalization)
     else:
-        (vocabulary,) = _sizes(maker, vocabulary=vocabulary)
-        inputs, hidden = _encoded_tokens(maker, input_shape, channels, vocabulary, mask_zero, mask_value)
+        inputs, hidden = encode_tokens(
+            maker, input_shape, channels, vocabulary, mask_zero, mask_value, front, normalization
+        )
     for index in range(blocks):
         # Each with a layer of its own, since initial values are drawn where a layer is made.
         layer = DSS(states, **dss) if dss else states
@@ -259,28 +334,12 @@ def _pooling(maker: str, pooling: str, arguments: Mapping[str, Any] | None) -> k
         ) from error
 
 
-def _encoded_samples(maker, input_shape, channels, mask_value):
-    if len(input_shape) != 2 or input_shape[1] is None:
+def _refuse_maximum_of_padding(maker: str, pooling: str, padded: bool) -> None:
+    if pooling == "max" and padded:
         raise ValueError(
-            f"{maker} got input_shape={input_shape}; expected (steps, features), or (steps,) and the vocabulary of "
-            "models of tokens."
+            f"{maker} got pooling='max' and padded sequences, but Keras takes the maximum over padding too; use "
+            "pooling='average' or 'last', or sequences without padding: mask_zero=False, mask_value=None."
         )
-    inputs = hidden = keras.Input(input_shape, name="samples")
-    if mask_value is not None:
-        hidden = keras.layers.Masking(mask_value, name="masking")(hidden)
-    return inputs, keras.layers.Dense(channels, name="encoder")(hidden)
-
-
-def _encoded_tokens(maker, input_shape, channels, vocabulary, mask_zero, mask_value):
-    if len(input_shape) != 1:
-        raise ValueError(f"{maker} got input_shape={input_shape} and vocabulary={vocabulary}; expected (steps,).")
-    if mask_value is not None:
-        raise ValueError(
-            f"{maker} got vocabulary={vocabulary} and mask_value={mask_value!r}; the padding of tokens is token 0: "
-            "mask_zero=True."
-        )
-    inputs = keras.Input(input_shape, dtype="int32", name="tokens")
-    return inputs, keras.layers.Embedding(vocabulary, channels, mask_zero=mask_zero, name="encoder")(inputs)
 
 
 def _sizes(maker, **sizes) -> list[int]:

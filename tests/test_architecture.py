@@ -36,7 +36,7 @@ FLOORS = (
     "scoring",
     "surgery",
     "models regularizers",
-    "augmentation optimizers",
+    "augmentation encoders optimizers",
     "layers",
     "initializers",
     "dss",

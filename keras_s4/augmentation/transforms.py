@@ -195,7 +195,7 @@ class ChannelDropout(Transform):
     """Features that say nothing for a whole window: they stay at their mean on the training recordings.
 
     Args:
-        rate: with which each is dropped, 0 to below 1; one is always kept.
+        rate: with which each is dropped, 0 to below 1; one that moves is always kept.
         each: "feature", or "sensor" for all features of one at once.
     """
 
@@ -212,7 +212,9 @@ class ChannelDropout(Transform):
         """Drops some."""
         groups = _groups(self.each, features)
         drawn = random.random((len(windows), groups.max() + 1))
-        kept = (drawn >= self.rate) | (drawn == drawn.max(axis=1, keepdims=True))
+        moving = np.bincount(groups, features.deviation) > 0
+        best = np.where(moving | ~moving.any(), drawn, -1.0)
+        kept = (drawn >= self.rate) | (best == best.max(axis=1, keepdims=True))
         return np.where(kept[:, None, groups], windows, features.mean)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_s4.layers import GLU, LastStep, RecentAverage, SlidingAverage
+from keras_s4.layers import GLU, LastStep, RecentAverage, SlidingAverage, Standardization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,9 @@ def _look_up(layer, signal: Deviation) -> Deviation:
 def _scale(layer, signal: Deviation) -> Deviation:
     if isinstance(layer, keras.layers.Rescaling):
         gain, offset = (np.asarray(number, np.float64) for number in (layer.scale, layer.offset))
+    elif isinstance(layer, Standardization):
+        mean, deviation = (keras.ops.convert_to_numpy(w).astype(np.float64) for w in (layer.mean, layer.deviation))
+        gain, offset = (deviation, mean) if layer.invert else (1.0 / deviation, -mean / deviation)
     else:
         mean, variance = (np.asarray(array, np.float64) for array in (layer.mean, layer.variance))
         deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
@@ -225,7 +228,7 @@ RULES: dict[type, Rule] = {
         ),
         _pass_on,
     ),
-    **dict.fromkeys((_layers.Normalization, _layers.Rescaling), _scale),
+    **dict.fromkeys((_layers.Normalization, _layers.Rescaling, Standardization), _scale),
     **dict.fromkeys((_layers.ReLU, _layers.LeakyReLU, _layers.PReLU, _layers.ELU), _rectify),
     **dict.fromkeys((_layers.LayerNormalization, _layers.RMSNormalization, _layers.UnitNormalization), _normalize),
     **dict.fromkeys((_layers.MaxPooling1D, _layers.AveragePooling1D), _pool),

@@ -17,9 +17,11 @@ from keras_s4.layers.low_rank import (
     LowRankSimpleRNN,
     LowRankSimpleRNNCell,
 )
+from keras_s4.layers.masked_conv1d import MaskedConv1D
 from keras_s4.layers.recent_average import RecentAverage
 from keras_s4.layers.s4_block import S4Block
 from keras_s4.layers.sliding_average import SlidingAverage
+from keras_s4.layers.standardization import Standardization
 
 __all__ = [
     "DSS",
@@ -35,9 +37,11 @@ __all__ = [
     "LowRankLSTMCell",
     "LowRankSimpleRNN",
     "LowRankSimpleRNNCell",
+    "MaskedConv1D",
     "RecentAverage",
     "S4Block",
     "SlidingAverage",
+    "Standardization",
     "quantized",
 ]
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_s4.activation_names import activation_name
-from keras_s4.layers import LastStep, RecentAverage, SlidingAverage
+from keras_s4.layers import LastStep, RecentAverage, SlidingAverage, Standardization
 from keras_s4.samples import check_examples, is_several
 from keras_s4.scoring.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, Head, are_whole
 from keras_s4.surgery.calls import output_names
@@ -29,6 +29,7 @@ _PASSING = (
     LastStep,
     RecentAverage,
     SlidingAverage,
+    Standardization,
 )
 _SIGMOIDS = ("sigmoid", "hard_sigmoid")
 _SOFTMAXES = ("softmax", "log_softmax", "sparsemax")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_s4.layers import GLU, LastStep, LowRankDense
+from keras_s4.layers import GLU, LastStep, LowRankDense, Standardization
 from keras_s4.streaming.plan import MERGING, UNCHANGING
 from keras_s4.streaming.streamer import Streamer, at_one_step, register
 
@@ -28,6 +28,7 @@ from keras_s4.streaming.streamer import Streamer, at_one_step, register
     keras.layers.UnitNormalization,
     GLU,
     LowRankDense,
+    Standardization,
 )
 class Pointwise(Streamer):
     """A layer that is applied to all steps of a chunk at once."""

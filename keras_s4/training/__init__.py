@@ -3,6 +3,7 @@
 from keras_s4.training.compiling import AUTO, pays_to_compile
 from keras_s4.training.losses import BinarySmoothedCrossentropy, MeanSquaredErrorInUnits, SmoothedCrossentropy
 from keras_s4.training.metrics import LabelAccuracy, RootMeanSquaredError
+from keras_s4.training.normalization import normalize_to
 from keras_s4.training.recipe import (
     DROPOUT,
     EPOCHS,
@@ -39,5 +40,6 @@ __all__ = [
     "compile_multi_label",
     "compile_regressor",
     "fit_windows",
+    "normalize_to",
     "pays_to_compile",
 ]

@@ -34,7 +34,7 @@ class LossOfKnown(keras.losses.Loss):
             y_pred: outputs of a model, with their mask.
             sample_weight: `[B]`, `[B, L]`, or None. A mean is over labels, not over weights, so that they scale it.
         """
-        y_true = keras.tree.map_structure(ops.convert_to_tensor, y_true)
+        y_true = ops.cast(ops.convert_to_tensor(y_true), self.dtype)  # in which -1 is not 255
         known = self.known(y_true, ops.convert_to_tensor(y_pred))
         packed = {"targets": y_true} if sample_weight is None else {"targets": y_true, "weights": sample_weight}
         return super().__call__(packed, y_pred, known)

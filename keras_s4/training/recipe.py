@@ -14,6 +14,7 @@ from keras_s4.scoring.outputs import last_activations
 from keras_s4.training.compiling import AUTO, pays_to_compile
 from keras_s4.training.losses import BinarySmoothedCrossentropy, MeanSquaredErrorInUnits, SmoothedCrossentropy
 from keras_s4.training.metrics import LabelAccuracy, RootMeanSquaredError
+from keras_s4.training.normalization import units_of_outputs, warn_of_unadapted
 
 # For the smartwatch recordings; how they were chosen is told in scripts/reproduce/smartwatch.py.
 EPOCHS = 50
@@ -137,7 +138,8 @@ def compile_regressor(
     Args:
         model: from sequences to quantities, `[B, T]` or `[B, L, T]`.
         steps, learning_rate, weight_decay, jit_compile, pole_rate: see `compile_classifier`.
-        units: what counts as an error of 1, of each quantity or of all; by default 1.
+        units: what counts as an error of 1, of each quantity or of all; by default the deviations that
+            `normalize_to` found, or 1.
 
     Returns:
         The model, with the mean squared error as its loss, and the metric "rmse" in the unit of the targets.
@@ -266,7 +268,7 @@ def _compile_labels(
 def _compile_quantities(who, model, steps, learning_rate, weight_decay, jit_compile, pole_rate, units) -> keras.Model:
     """Compiles a model whose outputs are numbers."""
     _activation_of(model, who)
-    loss = MeanSquaredErrorInUnits(1.0 if units is None else units)
+    loss = MeanSquaredErrorInUnits(units_of_outputs(model) if units is None else units)
     optimizer = _optimizer(who, steps, learning_rate, weight_decay, pole_rate)
     return _compile(who, model, optimizer, loss, RootMeanSquaredError(), steps, jit_compile)
 
@@ -274,6 +276,7 @@ def _compile_quantities(who, model, steps, learning_rate, weight_decay, jit_comp
 def _compile(who, model, optimizer, loss, metric, steps, jit_compile) -> keras.Model:
     if jit_compile != AUTO and not is_truth_value(jit_compile):
         raise ValueError(f"{who} got jit_compile={quote(jit_compile)}; expected True, False or {AUTO!r}.")
+    warn_of_unadapted(model)
     compiled = pays_to_compile(model, steps) if jit_compile == AUTO else bool(jit_compile)
     model.compile(optimizer, loss, metrics=[metric], jit_compile=compiled)
     return model

@@ -1,8 +1,8 @@
 """The integers of a model's inputs: a scale and, where the layers that read it allow it, an offset for each feature.
 
-A leading Normalization, BatchNormalization or Rescaling becomes part of the encoding: the host does it along with the
-division by the scale. Features that are alike then share one power of two. Others have one each, so that the integers
-of each use their range, and the first layers take them into their coefficients (`lowering/units.py`).
+A leading Standardization, Normalization, BatchNormalization or Rescaling becomes part of the encoding: the host does it
+along with the division by the scale. Features that are alike then share one power of two. Others have one each, so that
+the integers of each use their range, and the first layers take them into their coefficients (`lowering/units.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
+from keras_s4.layers import Standardization
 from keras_s4.streaming.plan import UNCHANGING
 from keras_s4.surgery.graph import Graph, TensorKey, as_numbered, graph_of
 from keras_s4.tflite.lowering.calibration import power_of_two_scale
@@ -41,7 +42,12 @@ LEAST_SAMPLES, PIECES = 200, 64
 # What is left of the range beyond the rest of the samples.
 ROOM_FOR_OUTLIERS = 2.0
 
-_SCALINGS = (keras.layers.BatchNormalization, keras.layers.Normalization, keras.layers.Rescaling)
+_SCALINGS = (
+    keras.layers.BatchNormalization,
+    keras.layers.Normalization,
+    keras.layers.Rescaling,
+    Standardization,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_s4.layers import Standardization
 from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.calibration import power_of_two_scale
 from keras_s4.tflite.lowering.reciprocal_root import add_normalize
@@ -26,14 +27,14 @@ def lower_batch_normalization(layer, inputs, builder):
     return _add_constant_affine(layer.name, inputs[0], *gain_and_offset(layer, inputs[0]), builder)
 
 
-@register(keras.layers.Normalization, keras.layers.Rescaling, takes="both")
+@register(keras.layers.Normalization, keras.layers.Rescaling, Standardization, takes="both")
 def lower_feature_normalization(layer, inputs, builder):
     """One affine operation."""
     return _add_constant_affine(layer.name, inputs[0], *gain_and_offset(layer, inputs[0]), builder)
 
 
 def gain_and_offset(layer: keras.layers.Layer, signal: Signal) -> tuple[np.ndarray, np.ndarray]:
-    """What a BatchNormalization, Normalization or Rescaling amounts to: `gain * x + offset`, of shapes that fit.
+    """What a normalisation by fixed numbers or a Rescaling amounts to: `gain * x + offset`, of shapes that fit.
 
     Raises:
         NotImplementedError: it works along another axis than the last.
@@ -44,6 +45,9 @@ def gain_and_offset(layer: keras.layers.Layer, signal: Signal) -> tuple[np.ndarr
         return _gain_and_offset_of_batches(layer)
     if isinstance(layer, keras.layers.Rescaling):
         return np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
+    if isinstance(layer, Standardization):
+        mean, deviation = finite_weights(layer, "mean", "deviation")
+        return (deviation, mean) if layer.invert else (1.0 / deviation, -mean / deviation)
     if layer.axis:
         check_last_axis(layer, layer.axis, signal)
     mean, variance = (keras.ops.convert_to_numpy(value).astype(np.float64) for value in (layer.mean, layer.variance))

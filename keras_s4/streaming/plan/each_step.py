@@ -7,7 +7,7 @@ import math
 import keras
 import numpy as np
 
-from keras_s4.layers import GLU, LowRankDense
+from keras_s4.layers import GLU, LowRankDense, Standardization
 from keras_s4.streaming.plan.flow import Effect
 from keras_s4.streaming.plan.rules import RefusedError, refuse_time_axis, rule, set_effect
 
@@ -53,7 +53,7 @@ def _merging(layer, flows):
     return Effect(several=True)
 
 
-@rule(keras.layers.Dense, LowRankDense, GLU)
+@rule(keras.layers.Dense, LowRankDense, Standardization, GLU)
 def _along_the_features(layer, flows):
     refuse_time_axis(-1, flows[0])
     return Effect()
