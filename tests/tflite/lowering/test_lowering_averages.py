@@ -80,26 +80,28 @@ def of_one_operation(operation, type="int8", *arguments):
 
 
 @pytest.mark.parametrize("type", ["int8", "int16"])
-@pytest.mark.parametrize("rates", [[1], [100, 650, 2**15]])
-def test_a_constant_is_its_own_mean_exactly_and_for_ever(type, rates):
+def test_a_constant_is_its_own_mean_exactly_and_for_ever(type):
     """From the first step on; and whatever came before, once the mean has had time to get there."""
-    program = of_one_operation("recent_mean", type, rates)
+    program = of_one_operation("recent_mean", type, [400, 5_000, 2**15])
     (operation,), (x,), (y,) = program.operations, program.inputs, program.outputs
     low, high = np.iinfo(type).min, np.iinfo(type).max
-    for value in (low, high, 0, 3):
-        inputs = np.full((1, 300, 3), value, type)
-        assert np.unique(Emulator(program).run(inputs)).tolist() == [(value - x.zero_point) * operation.finer]
-    # A part of 2**-15 takes 2**15 steps for each factor of e, so that it starts near.
-    start = 3 if rates == [1] else high
-    inputs = np.full((1, 40_000 if rates == [1] else 8_000, 3), 5, type)
-    inputs[:, 0] = start
-    outputs = Emulator(program).run(inputs)
-    if rates == [1]:
-        assert np.all(np.diff(outputs[0].astype(int), axis=0) >= 0)
-        assert outputs[0, -1].max() <= (5 - x.zero_point) * operation.finer
-    else:
-        np.testing.assert_array_equal(outputs[0, -500:], (5 - x.zero_point) * operation.finer)
+    values = np.array([low, high, 0, 3, 5])
+    means = (values - x.zero_point) * operation.finer
+    inputs = np.broadcast_to(values[:, None, None], (5, 1_500, 3)).astype(type)
+    from_the_start = Emulator(program).run(inputs)
+    np.testing.assert_array_equal(from_the_start, np.broadcast_to(means[:, None, None], inputs.shape))
+    inputs[:, 0] = high
+    np.testing.assert_array_equal(Emulator(program).run(inputs)[:, -100:] - means[:, None, None], 0)
     assert y.scale * operation.finer == x.scale
+
+
+def test_the_slowest_mean_never_rests_before_it_is_there():
+    program = of_one_operation("recent_mean", "int16", [1])
+    inputs = np.full((1, 200, 3), 5, np.int16)
+    inputs[:, 0] = 3
+    (name,) = (state.after.name for state in program.states)
+    means = Emulator(program).trace(inputs, [name]).tensors[name][0, :, 0]
+    np.testing.assert_array_equal(np.diff(means), 2)  # two units of the input times a part of 2**-15
 
 
 @pytest.mark.parametrize("type", ["int8", "int16"])
@@ -108,7 +110,7 @@ def test_a_mean_stays_within_half_a_unit_of_the_exact_one(type):
     program = of_one_operation("recent_mean", type, rates.tolist())
     (operation,), (x,) = program.operations, program.inputs
     random = np.random.default_rng(0)
-    inputs = random.integers(np.iinfo(type).min, np.iinfo(type).max, (2, 20_000, 3), type, endpoint=True)
+    inputs = random.integers(np.iinfo(type).min, np.iinfo(type).max, (2, 3_000, 3), type, endpoint=True)
     exact = recent_averages((inputs.astype(np.float64) - x.zero_point) * operation.finer, rates / 2**15)
     trace = Emulator(program, check_overflow=True).trace(inputs, [program.states[0].after.name])
     means = trace.tensors[program.states[0].after.name][..., :3] / 2**15
@@ -121,7 +123,7 @@ def test_a_sliding_sum_is_a_fresh_one_at_every_hop(type):
     program = of_one_operation("sliding_sum", type, 5, 4)
     (x,) = program.inputs
     random = np.random.default_rng(0)
-    inputs = random.integers(np.iinfo(type).min, np.iinfo(type).max, (2, 10_000, 3), type, endpoint=True)
+    inputs = random.integers(np.iinfo(type).min, np.iinfo(type).max, (2, 2_000, 3), type, endpoint=True)
     outputs = Emulator(program).run(inputs)[:, 4::5]
     values = inputs.astype(int) - x.zero_point
     hops = values.reshape(2, -1, 5, 3).sum(axis=2)
@@ -134,7 +136,7 @@ def test_a_sliding_sum_is_a_fresh_one_at_every_hop(type):
 @pytest.mark.parametrize("length", [200, 40_000])
 def test_a_sum_that_nobody_resets_stays_at_its_limit_in_all_readers(sign, length):
     """Once it wrapped, so that the largest average became the least. The longer windows need more than 30 bits."""
-    model = keras.Sequential([keras.Input((length, 2)), layers.GlobalAveragePooling1D()])
+    model = keras.Sequential([keras.Input((None, 2)), layers.GlobalAveragePooling1D()])
     converted = convert(model, np.ones((1, 200, 2)) * sign, length=length)
     program = converted.program
     limit = program.operations[0].limit
@@ -153,7 +155,7 @@ def test_a_stream_that_goes_on_is_equal_in_all_readers():
     """The long run is `scripts/soak/streams.py`."""
     for operation, arguments in (("recent_mean", ([40],)), ("sliding_sum", (7, 3))):
         program = of_one_operation(operation, "int16", *arguments)
-        inputs = np.random.default_rng(0).integers(-(2**15), 2**15, (1, 3_000, 3)).astype(np.int16)
+        inputs = np.random.default_rng(0).integers(-(2**15), 2**15, (1, 1_000, 3)).astype(np.int16)
         expected = Emulator(program).run(inputs)
         np.testing.assert_array_equal(CRunner(program).run(inputs), expected)
         np.testing.assert_array_equal(TflmRunner(to_tflite(program)).run(inputs), expected)
