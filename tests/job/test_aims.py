@@ -1,5 +1,6 @@
 """What tasks ask of their models: one tiny task for each head, from recordings to firmware."""
 
+import dataclasses
 import json
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 from tasks import make_recordings, sines
 
 from keras_s4 import training
-from keras_s4.datasets import Recordings, Splits
+from keras_s4.datasets import Live, Recordings, Splits
 from keras_s4.job import pipeline
 from keras_s4.job.aims import aim_of
 from keras_s4.job.aims.aim import outputs_of
@@ -63,11 +64,14 @@ def only_slow(part):
     return (part.labels > 3).astype(int)
 
 
+LIVE = Live(pooling="recent", seconds=1.0, every=0.5, tolerance=0.5)
 TASKS = {
     "labels": lambda: sines(classes=("odd", "fast"), multi_label=True, meanings={}, read=with_labels(rows_of_bits)),
     "steps": lambda: sines(every_step=True, read=with_labels(steps_of)),
     "quantities": lambda: sines(targets=("speed", "slope"), meanings={}, read=with_labels(speeds_of)),
     "forecast": lambda: sines(classes=(), horizon=3, meanings={}),
+    "live": lambda: sines(live=LIVE, augmentation={"gain": 1.2}, balance=True),
+    "sliding": lambda: sines(live=dataclasses.replace(LIVE, pooling="sliding")),
     "anomaly": lambda: sines(classes=(), horizon=1, anomaly=True, meanings={}, read=with_labels(only_slow)),
 }
 
@@ -149,3 +153,16 @@ def test_figures_of_classes_are_those_of_scikit_learn():
     rows = figures_of_labels(labels, said, "abc")
     wanted = precision_recall_fscore_support(labels, said)
     np.testing.assert_allclose([row["f1"] for row in rows], wanted[2])
+
+
+def test_a_live_task_decides_in_streams(finished):
+    """The threshold of validation streams is in the firmware, the report has the streams, and all engines are equal."""
+    task, folder, summary = finished
+    if task.live is None:
+        assert summary["streams"] is None and "streams" not in summary["seconds"]
+        return
+    found = summary["streams"]
+    assert found["engines"]["equal"] and found["engines"]["steps"] > 1000
+    assert summary["decision"] == found["decision"] and found["decision"]["every"] == 10
+    assert list((folder / "firmware").rglob("decisions.c"))
+    assert "At any time, without a reset" in (folder / "report.html").read_text()
