@@ -40,8 +40,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(field: dataclasses.Field) -> Any:
-    least = field.metadata["least"]
-    limits = {"min": 0.0, "max": 1.0} if least is None else {"min": least}
-    kind = float if least is None else int
+    least, kind = field.metadata["least"], type(field.default)
+    limits = {"min": 0.0, "max": 1.0} if kind is float else {} if kind is bool else {"min": least}
     default = f"the task's, or {field.default}"
     return Annotated[kind | None, typer.Option(help=field.metadata["help"], show_default=default, **limits)]

@@ -50,4 +50,10 @@ def settings_of(task: Task, given: Mapping[str, Any]) -> Settings:
             f"Task {task.name!r} has the settings {', '.join(unknown)}; expected some of "
             f"{', '.join(Settings().figures())}."
         )
-    return Settings(**asked)
+    settings = Settings(**asked)
+    if settings.front and (task.every_step or task.horizon):
+        raise ValueError(
+            f"Task {task.name!r} asks for an output at every step, and behind front={settings.front} there is one every "
+            f"{settings.front} steps. Leave front out."
+        )
+    return settings

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 
-def _setting(default: int | float, help: str, least: int | None = 1) -> Any:
+def _setting(default: int | float | bool, help: str, least: int | None = 1) -> Any:
     """A setting with its default, what the command line says of it, and the least whole number that it may be."""
     return dataclasses.field(default=default, metadata={"help": help, "least": least})
 
@@ -26,7 +26,11 @@ class Settings:
         aware_epochs: of the training on the device's grids; 0 for none.
         aware_rate: its largest learning rate.
         batch_size: windows a gradient step.
-        normal_part: of anomalies, the part of the normal validation windows that raise no alarm.
+        normalize: whether each feature is brought to mean 0 and deviation 1 of the training data by the model itself.
+        front: stride of a convolution in front, for signals of thousands of steps; 0 for none.
+        normalize: bool = _setting(True, "Whether the model brings each feature to mean 0 and deviation 1.", None)
+    front: int = _setting(0, "Stride of a convolution in front, for signals of thousands of steps; 0 for none.", 0)
+    normal_part: of anomalies, the part of the normal validation windows that raise no alarm.
 
     Raises:
         ValueError: a value of another type or out of range, by name.
@@ -42,6 +46,8 @@ class Settings:
     aware_epochs: int = _setting(4, "Rounds of training on the device's grids; 0 for none.", 0)
     aware_rate: float = _setting(5e-4, "Largest learning rate of that training.", None)
     batch_size: int = _setting(32, "Windows a gradient step.")
+    normalize: bool = _setting(True, "Whether the model brings each feature to mean 0 and deviation 1.", None)
+    front: int = _setting(0, "Stride of a convolution in front, for signals of thousands of steps; 0 for none.", 0)
     normal_part: float = _setting(0.99, "Of anomalies: part of the normal validation windows without an alarm.", None)
 
     def __post_init__(self):
@@ -49,6 +55,8 @@ class Settings:
             value, least = getattr(self, field.name), field.metadata["least"]
             if least is not None and (type(value) is not int or value < least):
                 raise ValueError(f"Settings got {field.name}={value!r}; expected a whole number of at least {least}.")
+        if type(self.normalize) is not bool:
+            raise ValueError(f"Settings got normalize={self.normalize!r}; expected True or False.")
         for name in ("fraction", "aware_rate", "normal_part"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0.0 < value <= 1.0:

@@ -28,13 +28,13 @@ def asked(monkeypatch):
 def test_settings_are_the_defaults_or_what_was_asked_for(asked, command):
     result = CliRunner().invoke(cli.app, [command, "smartwatch", "--fold", "3", "--epochs", "2", "--fraction", "0.5"])
     assert result.exit_code == 0, result.output
-    assert asked == [("smartwatch", {"fold": 3}, "runs/smartwatch", Settings(epochs=2, fraction=0.5))]
+    assert asked == [("smartwatch", {"fold": 3}, "runs/smartwatch", Settings(epochs=2, fraction=0.5, normalize=False))]
 
 
 def test_demo_is_run_smartwatch(asked):
     for arguments in (["demo", "--seed", "4"], ["run", "smartwatch", "--seed", "4"]):
         assert CliRunner().invoke(cli.app, arguments).exit_code == 0
-    assert asked[0] == asked[1] == ("smartwatch", {"fold": 0}, "runs/smartwatch", Settings(seed=4))
+    assert asked[0] == asked[1] == ("smartwatch", {"fold": 0}, "runs/smartwatch", Settings(seed=4, normalize=False))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_all_folds_are_run_each_in_its_folder(asked, tmp_path):
     assert [(choices["fold"], out) for _, choices, out, _ in asked] == [
         (i, str(tmp_path / f"fold-{i}")) for i in range(5)
     ]
-    assert {settings for *_, settings in asked} == {Settings(epochs=3)}
+    assert {settings for *_, settings in asked} == {Settings(epochs=3, normalize=False)}
     assert "fold 4" in result.output and "50.0%" in result.output
     rows = json.loads((tmp_path / "folds.json").read_text())["rows"]
     assert rows[0] == {

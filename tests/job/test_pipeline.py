@@ -407,6 +407,10 @@ def test_damaged_settings_are_refused_and_nothing_is_touched(tmp_path, content, 
         ({"epochs": "3"}, "epochs='3'; expected a whole number"),
         ({"epochs": True}, "epochs=True"),
         ({"seed": -1}, "seed=-1"),
+        ({"aware_epochs": -1}, "aware_epochs=-1"),
+        ({"aware_rate": 0.0}, "aware_rate=0.0"),
+        ({"normalize": 1}, "normalize=1; expected True or False"),
+        ({"front": True}, "front=True"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from keras_s4.datasets.task import Metric
 from keras_s4.decisions import Decision
 from keras_s4.job.aims import live
 from keras_s4.job.settings import Settings
+from keras_s4.layers import Standardization
 from keras_s4.scoring.heads import Head
 from keras_s4.scoring.scores import against_reference, against_targets
 from keras_s4.surgery.every_decision import at_every_decision
@@ -142,9 +143,22 @@ class Aim:
         """What a report shows besides the metric, JSON-ready."""
         return {}
 
-    def sizes(self, settings: Settings) -> dict[str, object]:
-        """The sizes of a model, as arguments of `keras_s4.models`."""
-        return {"channels": settings.channels, "states": settings.states, "blocks": settings.blocks}
+    def sizes(self, settings: Settings) -> dict[str, Any]:
+        """What the settings say of a model, as arguments of `keras_s4.models`."""
+        return {
+            "channels": settings.channels,
+            "states": settings.states,
+            "blocks": settings.blocks,
+            "normalization": settings.normalize,
+            "front": (2 * settings.front, settings.front) if settings.front else None,
+        }
+
+    def adapt(self, core: keras.Model) -> keras.Model:
+        """A new core, whose first layer, if it is one that normalises, has the units of the training data."""
+        for layer in core.layers:
+            if isinstance(layer, Standardization):
+                layer.adapt(np.concatenate(self.task.splits.train.signals))
+        return core
 
 
 def outputs_of(model: keras.Model, x: np.ndarray, batch_size: int = 64) -> np.ndarray:

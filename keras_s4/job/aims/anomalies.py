@@ -84,7 +84,7 @@ class Anomalies(Aim):
         """The average of a window; in a live stream of what was lately."""
         if self.task.live is None:
             return keras.layers.GlobalAveragePooling1D(name="score")
-        pooling, arguments = pooling_of(self.task).values()
+        pooling, arguments = pooling_of(self.task, Settings()).values()
         return models.POOLINGS[pooling](**arguments, name="score")
 
     def examples(self, split: str) -> tuple[np.ndarray, np.ndarray]:

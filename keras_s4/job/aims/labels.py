@@ -22,7 +22,7 @@ class Labels(Aim):
         """A classifier with softmax, or with a sigmoid for each label."""
         arguments = self.sizes(settings) | {"dropout": training.DROPOUT}
         if self.task.live is not None:
-            arguments |= pooling_of(self.task)
+            arguments |= pooling_of(self.task, settings)
         if self.task.mixed_lengths:
             arguments |= {"mask_value": PADDING}
         model = models.classifier(self.task.input_shape, len(self.task.classes), **arguments)

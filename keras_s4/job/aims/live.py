@@ -17,14 +17,16 @@ LONGER, WARM_UP = 1.4, 0.3
 CHANGES, UNLEARNED = 0.7, 0.5
 
 
-def pooling_of(task: Task) -> dict[str, Any]:
+def pooling_of(task: Task, settings: Settings) -> dict[str, Any]:
     """The pooling over time of a task with live decisions, as arguments of `keras_s4.models`."""
-    live = task.live
+    live, stride, hop = task.live, settings.front or 1, every_of(task)
+    if hop % stride:
+        raise ValueError(f"Task {task.name!r} decides every {hop} steps, which front={stride} does not divide.")
     if live.pooling == SLIDING:
-        hop = every_of(task)
-        arguments = {"window": hop * max(1, round(live.seconds * task.rate / hop)), "hop": hop}
+        window = hop * max(1, round(live.seconds * task.rate / hop))
+        arguments = {"window": window // stride, "hop": hop // stride}
     else:
-        arguments = {"seconds": live.seconds, "rate": task.rate}
+        arguments = {"seconds": live.seconds, "rate": task.rate / stride}
     return {"pooling": live.pooling, "pooling_arguments": arguments}
 
 
@@ -42,7 +44,7 @@ def length_of(task: Task) -> int:
 def stream_windows(task: Task, settings: Settings) -> keras.utils.PyDataset:
     """What a model is trained on at every decision: of `RecentAverage` at every step."""
     live = task.live
-    length, every = length_of(task), every_of(task) if live.pooling == SLIDING else 1
+    length, every = length_of(task), every_of(task) if live.pooling == SLIDING else settings.front or 1
     windows = -(-sum(map(len, task.splits.train.signals)) // task.hop)
     return StreamWindows(
         task.splits.train,

@@ -11,7 +11,7 @@ from keras_s4 import models, training
 from keras_s4.datasets.batches import ChangedTargets
 from keras_s4.job.aims.aim import Aim, Figures, Tested
 from keras_s4.job.aims.live import pooling_of
-from keras_s4.job.aims.scaling import Scaling, without_units
+from keras_s4.job.aims.scaling import Scaling, without_output_units, without_units
 from keras_s4.job.settings import Settings
 from keras_s4.scoring.scores import against_targets
 
@@ -34,8 +34,8 @@ class Quantities(Aim):
         if task.every_step:
             return models.sequence_to_sequence(task.input_shape, len(task.targets), **arguments)
         if task.live is not None:
-            arguments |= pooling_of(task)
-        return models.regressor(task.input_shape, len(task.targets), **arguments)
+            arguments |= pooling_of(task, settings)
+        return without_output_units(models.regressor(task.input_shape, len(task.targets), **arguments))
 
     def finish(self, core: keras.Model) -> keras.Model:
         """The model, in units."""
@@ -95,7 +95,8 @@ class Forecasts(Quantities):
 
     def build(self, settings: Settings) -> keras.Model:
         """A forecaster; without dropout, whose noise a forecast would learn to smooth away."""
-        return models.forecaster(self.task.input_shape, self.task.horizon, **self.sizes(settings), dropout=0.0)
+        sizes = self.sizes(settings)
+        return without_output_units(models.forecaster(self.task.input_shape, self.task.horizon, **sizes, dropout=0.0))
 
     def details(self, tested: Tested) -> dict[str, object]:
         """The errors by quantity, beside the RMSE of the forecast that nothing changes, and by how many steps ahead."""

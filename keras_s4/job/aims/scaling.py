@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_s4.layers import Standardization
+
 UNITS = "units"
 
 
@@ -47,3 +49,9 @@ class Scaling:
 def without_units(model: keras.Model) -> keras.Model:
     """The model in front of the layer that `Scaling.append_to` appended."""
     return keras.Model(model.input, model.get_layer(UNITS).input, name=model.name)
+
+
+def without_output_units(model: keras.Model) -> keras.Model:
+    """A core: the model of `keras_s4.models` in front of the layer that gives its outputs units, if it has one."""
+    last = model.layers[-1]
+    return keras.Model(model.input, last.input, name=model.name) if isinstance(last, Standardization) else model
