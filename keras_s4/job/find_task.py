@@ -53,7 +53,7 @@ def settings_of(task: Task, given: Mapping[str, Any]) -> Settings:
     settings = Settings(**asked)
     if settings.front and (task.every_step or task.horizon):
         raise ValueError(
-            f"Task {task.name!r} asks for an output at every step, and behind front={settings.front} there is one every "
-            f"{settings.front} steps. Leave front out."
+            f"Task {task.name!r} asks for an output at every step, and behind front={settings.front} there is one at "
+            f"every {settings.front}. Leave front out."
         )
     return settings
