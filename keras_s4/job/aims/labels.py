@@ -25,11 +25,9 @@ class Labels(Aim):
             arguments |= pooling_of(self.task, settings)
         if self.task.mixed_lengths:
             arguments |= {"mask_value": PADDING}
-        model = models.classifier(self.task.input_shape, len(self.task.classes), **arguments)
-        if not self.task.multi_label:
-            return model
-        labels = keras.layers.Dense(len(self.task.classes), activation="sigmoid", name="head")
-        return keras.Model(model.input, labels(model.get_layer("head").input), name="multi_label")
+        return models.classifier(
+            self.task.input_shape, len(self.task.classes), **arguments, multi_label=self.task.multi_label
+        )
 
     def details(self, tested: Tested) -> dict[str, object]:
         """Figures by class, their means, and of classes what is confused with what."""
