@@ -280,6 +280,23 @@ def test_refused_compilations(call, error, message):
         call()
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX always compiles")
+@pytest.mark.parametrize(
+    ("length", "steps", "pays"),
+    [(500, 40, False), (500, 60, True), (20, 1000, False), (20, 1300, True), (None, 10**6, False)],
+)
+def test_compiling_pays_by_length_and_steps(length, steps, pays):
+    model = models.classifier((length, 2), 3, 4, 2, 1)
+    assert training.pays_to_compile(model, steps) == pays
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX always compiles")
+@pytest.mark.parametrize("layer", [keras.layers.GRU(3), keras.layers.Conv1D(3, 2)])
+def test_compiling_does_not_pay_for_other_layers(layer):
+    model = keras.Sequential([keras.Input((500, 2)), layer, keras.layers.Dense(3, activation="softmax")])
+    assert not training.pays_to_compile(model, 10**6)
+
+
 def test_labels_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"labels of shape \(4, 6\)"):
         training.SmoothedCrossentropy()(np.zeros((4, 6)), np.full((4, 3), 1 / 3, np.float32))
