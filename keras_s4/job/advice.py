@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # Between training and validation data, as shares: what is overfitting, and below which nothing was learned well.
-OVERFIT, UNDERFIT = 0.12, 0.85
+OVERFIT, UNDERFIT = 0.12, 0.8
 # Shares that the device, or the reduction, may lose; labels that should be equal on it.
 LOST, EQUAL = 0.01, 0.99
 # Of a class: how few windows are few, how seldom found is seldom, and how often two are confused.
@@ -32,15 +32,15 @@ def _fit(summary: dict[str, Any]) -> Iterator[str]:
                 "More recordings of more sources help most; then augmentation, fewer channels, fewer epochs."
             )
         return
-    if train - validation > OVERFIT:
-        yield (
-            f"{train:.0%} right on training data, {validation:.0%} on validation data: overfitting. Recordings of more "
-            "people or machines help most; then augmentation, fewer channels, fewer epochs."
-        )
-    elif train < UNDERFIT:
+    if train < UNDERFIT:
         yield (
             f"Only {train:.0%} right on the training data itself: underfitting. Train longer (--epochs), or make the "
             "model larger (--channels, --states); look at whether labels and windows belong together."
+        )
+    elif train - validation > OVERFIT:
+        yield (
+            f"{train:.0%} right on training data, {validation:.0%} on validation data: overfitting. Recordings of more "
+            "people or machines help most; then augmentation, fewer channels, fewer epochs."
         )
 
 
@@ -88,12 +88,13 @@ def _aware(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _classes(summary: dict[str, Any]) -> Iterator[str]:
-    for row in summary["details"].get("classes", []):
-        if not row["support"]:
-            yield f"No test window is of class {row['name']}: nothing is known of it. Record more."
-        elif row["support"] < FEW_WINDOWS:
-            yield f"Class {row['name']} has {row['support']} test windows only; its figures are rough. Record more."
-        elif row["recall"] is not None and row["recall"] < SELDOM_FOUND:
+    rows = summary["details"].get("classes", [])
+    few = [row for row in rows if row["support"] < FEW_WINDOWS]
+    if few:
+        counts = ", ".join(f"{row['name']} ({row['support']})" for row in few)
+        yield f"Few test windows, fewer than {FEW_WINDOWS}, so that figures are rough: {counts}. Record more."
+    for row in rows:
+        if row not in few and row["recall"] < SELDOM_FOUND:
             yield (
                 f"Only {row['recall']:.0%} of the windows of class {row['name']} are found. Record more of it, look at "
                 "its labels, or let rare classes count for more (balance = true)."
