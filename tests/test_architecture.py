@@ -35,7 +35,7 @@ FLOORS = (
     "datasets streaming training",
     "scoring",
     "surgery",
-    "models regularizers",
+    "distribution models regularizers",
     "augmentation encoders optimizers",
     "layers",
     "initializers",
