@@ -24,8 +24,13 @@ DISTRIBUTIONS = {
 }
 # Modules for contributors, who have installed the extra dev.
 OF_CONTRIBUTORS = re.compile(r"testing\.(targets\b|step_files).*")
-# Loaded already where these modules run: the backend, or a figure.
-THERE_ALREADY = {"jax": r".*", "matplotlib": r"plots"}
+# Loaded already where these modules run: the backend, a figure, what has read the file.
+THERE_ALREADY = {
+    "jax": r".*",
+    "matplotlib": r"plots",
+    "pandas": r"recordings\.times",
+    "pyarrow": r"recordings\.readers\.parquet_files",
+}
 
 
 def names_of(requirements):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_s4 import extras
 from keras_s4.recordings.frame import Frame, join_names, to_numbers
 from keras_s4.recordings.layout import DROP, Source
 from keras_s4.recordings.readers.csv_dialect import SPACES, Dialect, find_dialect, read_text
@@ -15,7 +16,6 @@ from keras_s4.recordings.readers.csv_dialect import SPACES, Dialect, find_dialec
 BEYOND = "\0"
 # What a column without any number may hold to be one of missing numbers, and not of names.
 NAN = {"", "nan", "NaN", "NAN", "-", "--", "?", "#N/A", "n/a", "inf", "-inf"}
-INSTALL = "Install it with: pip install 'keras-s4[data]'"
 
 
 def read_csv(path: Path, name: str, source: Source) -> list[Frame]:
@@ -133,8 +133,6 @@ def import_pandas(path: Path):
     Raises:
         ModuleNotFoundError: it is not installed; says how.
     """
-    try:
+    with extras.needed_for(f"Tables such as {path.name}", "data"):
         import pandas
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{path.name} is read by pandas, which is not installed. {INSTALL}") from error
     return pandas

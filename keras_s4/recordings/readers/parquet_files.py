@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_s4 import extras
 from keras_s4.recordings.frame import Frame
 from keras_s4.recordings.layout import Source
-from keras_s4.recordings.readers.csv_files import INSTALL, finite
+from keras_s4.recordings.readers.csv_files import finite
 
 
 def read_parquet(path: Path, name: str, source: Source) -> list[Frame]:
@@ -18,11 +19,9 @@ def read_parquet(path: Path, name: str, source: Source) -> list[Frame]:
         ValueError: it is damaged, or a column holds something other than numbers, texts, truth values and times.
         ModuleNotFoundError: pyarrow is not installed.
     """
-    try:
+    with extras.needed_for(f"Tables such as {path.name}", "data"):
         import pyarrow
         import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{path.name} is read by pyarrow, which is not installed. {INSTALL}") from error
     try:
         table = pyarrow.parquet.read_table(path)
     except pyarrow.ArrowException as error:
