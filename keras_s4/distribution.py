@@ -53,6 +53,11 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
             "with several GPUs tf.distribute.MirroredStrategy does as well."
         )
     check_place(coordinator, processes, process)
+    import jax
+
+    # On processors compilation and steps that wait for other processes share a few threads, and would wait for each
+    # other: a step ends before another one is compiled.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     keras.distribution.initialize(coordinator, processes, process)
 
 
