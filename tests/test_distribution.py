@@ -87,16 +87,15 @@ from keras_s4.distribution import Place, Share
 
 class Batches(keras.utils.PyDataset):
     def __len__(self):
-        return 4
+        return 3
     def __getitem__(self, index):
-        random = np.random.default_rng(index)
-        x = random.normal(size=(8 if index < 3 else 5, 20, 3)).astype("float32")
+        x = np.random.default_rng(index).normal(size=(8, 20, 3)).astype("float32")
         return x, (x.mean((1, 2)) > 0).astype("int32")
 
 def trained(batches):
     keras.utils.set_random_seed(0)
-    model = keras_s4.models.classifier((20, 3), 2, channels=4, states=4, blocks=1, dropout=0.2)
-    keras_s4.training.compile_classifier(model, 8)
+    model = keras_s4.models.classifier((20, 3), 2, channels=2, states=2, blocks=1, dropout=0.2)
+    keras_s4.training.compile_classifier(model, 6)
     history = model.fit(batches, epochs=2, verbose=0).history
     return [history, [np.asarray(weight).tolist() for weight in model.get_weights()]]
 
@@ -117,7 +116,7 @@ try:
     distribution.check_equal("recordings", f"{place.process:016x}")
 except ValueError as error:
     refused = str(error)
-alone = keras_s4.models.classifier((20, 3), 2, channels=4, states=4, blocks=1)
+alone = keras_s4.models.classifier((20, 3), 2, channels=2, states=2, blocks=1)
 alone.set_weights([np.asarray(weight) for weight in found[1]])
 answer = np.asarray(alone(Batches()[0][0])).tolist()
 show(trained=found, place=list(vars(place).values()), sent=sent.decode(), refused=refused, answer=answer)
@@ -166,7 +165,7 @@ def data():
 def trained(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
-        model = keras_s4.models.classifier((20, 3), 2, channels=4, states=4, blocks=1)
+        model = keras_s4.models.classifier((20, 3), 2, channels=2, states=2, blocks=1)
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return model.fit(data(), epochs=2, verbose=0, shuffle=False).history, strategy.num_replicas_in_sync
 
