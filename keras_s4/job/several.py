@@ -26,7 +26,6 @@ REQUEST, MODEL, BACKUP = "request.json", "model.keras", "backup"
 # What the others are told when there is nothing more to train.
 DONE = b""
 
-Compile = Callable[..., keras.Model]
 Train = Callable[[keras.Model, keras.utils.PyDataset, Path, int, float], Any]
 
 
@@ -54,7 +53,10 @@ def check_same(task: Task, settings: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def leading() -> Iterator[None]:
-    """Around the stages of the chief: lets the others go when they are done, or have failed between two trainings."""
+    """Around the stages: lets the others go when they are done, or have failed between two trainings."""
+    if is_alone():
+        yield
+        return
     try:
         yield
     except TrainingTogetherError as error:  # the others are in the middle of it, and end with the chief
@@ -120,6 +122,7 @@ def _train(content: bytes, batches: keras.utils.PyDataset, backup: Path, train: 
     with tempfile.TemporaryDirectory() as folder, distribution.parallel():
         _unpack(content, Path(folder))
         request = json.loads((Path(folder) / REQUEST).read_text())
+        keras.utils.set_random_seed(0)  # the order of batches is drawn from it; later epochs have seeds of their own
         shared = keras.saving.load_model(Path(folder) / MODEL, compile=False)
         train(shared, distribution.Share(batches), backup, request["epochs"], request["learning_rate"])
         return shared.get_weights()
