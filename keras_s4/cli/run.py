@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_s4.cli import files
+from keras_s4.cli import files, together
 from keras_s4.cli.console import report_errors
 from keras_s4.cli.job_options import Fold, Out, Restart, TaskName, takes_settings
 from keras_s4.cli.loading import start
@@ -22,6 +22,10 @@ def run(
         False
     ),
     restart: Restart = False,
+    distributed: together.Distributed = False,
+    coordinator: together.Coordinator = None,
+    processes: together.Processes = None,
+    process: together.Process = None,
     *,
     settings: dict[str, Any],
 ) -> None:
@@ -34,8 +38,11 @@ def run(
     with report_errors(out):
         if folds and fold is not None:
             raise ValueError(f"run got --folds, which is all of them, and --fold {fold}; expected one of the two.")
+        place = together.place_of(distributed, coordinator, processes, process)
+        if folds and place:
+            raise ValueError("run got --folds and --distributed; start one fold after the other, with --fold.")
         files.check_places({}, {}, out=out)
         if folds:
             start("run").run_folds(task, out, settings, restart)
         else:
-            start("run").run(task, out, fold, settings, restart)
+            start("run").run(task, out, fold, settings, restart, place)

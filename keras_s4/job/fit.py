@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from keras_s4 import training
 from keras_s4.files import explain_errors
+from keras_s4.job import several
 from keras_s4.job.job import Job, Report
 
 
@@ -28,11 +30,31 @@ def fit(job: Job, model: keras.Model, name: str, epochs: int, learning_rate: flo
     backup = job.folder.work / name.removesuffix(".keras")
     windows, trained = job.epoch_windows, job.aim.trained(model)
     job.report(0, epochs * len(windows), "compiling")
-    callbacks = [_Backup(backup), _Epochs(windows, job.settings.seed, job.report)]
-    training.fit_windows(trained, windows, epochs, learning_rate, callbacks, compile_model=job.aim.compile)
+    train = functools.partial(train_on, job)
+    if several.is_alone():
+        train(trained, windows, backup, epochs, learning_rate)
+    else:
+        several.train_together(trained, windows, backup, epochs, learning_rate, train)
     job.aim.adopt(model, trained)
     job.folder.save_model(name, model)
     shutil.rmtree(backup, ignore_errors=True)
+
+
+def train_on(
+    job: Job, model: keras.Model, batches: keras.utils.PyDataset, backup: Path, epochs: int, learning_rate: float
+) -> None:
+    """Trains a model from where an interrupted training stopped.
+
+    Args:
+        job: has the windows.
+        model: is trained.
+        batches: the windows, or a share of each batch of them.
+        backup: folder for what an interrupted training leaves.
+        epochs: of the training.
+        learning_rate: the largest.
+    """
+    callbacks = [_Backup(backup), _Epochs(job.epoch_windows, job.settings.seed, job.report)]
+    training.fit_windows(model, batches, epochs, learning_rate, callbacks, compile_model=job.aim.compile)
 
 
 class _Backup(keras.callbacks.BackupAndRestore):

@@ -26,14 +26,14 @@ class Job:
 
     Args:
         task: what is learned.
-        folder: takes the results.
+        folder: takes the results; None where this process writes none.
         settings: of the run.
 
     Attributes:
         report: called as `report(done, all, note)` by the stage that runs.
     """
 
-    def __init__(self, task: Task, folder: RunFolder, settings: Settings):
+    def __init__(self, task: Task, folder: RunFolder | None, settings: Settings):
         self.task = task
         self.folder = folder
         self.settings = settings

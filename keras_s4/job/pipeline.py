@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import keras
 
 from keras_s4.datasets import Task
+from keras_s4.job import several
 from keras_s4.job.find_task import find_task, settings_of
+from keras_s4.job.fit import train_on
 from keras_s4.job.job import Job
 from keras_s4.job.run_folder import RECORDINGS, SECONDS, RunFolder
 from keras_s4.job.settings import Settings
@@ -104,15 +107,40 @@ def train(
         return job.folder.read_json("training.json")
 
 
+def follow(task: Task | str | Path, settings: Settings | None = None) -> int:
+    """Takes part in the trainings of `run` or `train` in process 0, and writes nothing; of all other processes.
+
+    Args:
+        task, settings: see `run`, the same as there.
+
+    Returns:
+        How many trainings there were.
+
+    Raises:
+        ValueError: the recordings or settings are not those of process 0.
+    """
+    task, settings = _resolve(task, settings)
+    several.check_same(task, _all_settings(task, settings))
+    job = Job(task, None, settings)
+    return several.follow(job.epoch_windows, functools.partial(train_on, job))
+
+
 @contextlib.contextmanager
 def _working_in(task: Task | str | Path, out: Path, settings: Settings | None, restart: bool) -> Iterator[Job]:
     """The job in its folder, where no other program is at work."""
-    task = task if isinstance(task, Task) else find_task(task)
-    settings = settings or settings_of(task, {})
+    task, settings = _resolve(task, settings)
+    known = _all_settings(task, settings)
     names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS, RECORDINGS]
-    folder = RunFolder(Path(out), _all_settings(task, settings), names, restart)
-    with folder.alone():
-        yield Job(task, folder, settings)
+    with several.leading(task, known):
+        folder = RunFolder(Path(out), known, names, restart)
+        with folder.alone():
+            yield Job(task, folder, settings)
+
+
+def _resolve(task: Task | str | Path, settings: Settings | None) -> tuple[Task, Settings]:
+    """The task that a name or file stands for, and its settings."""
+    task = task if isinstance(task, Task) else find_task(task)
+    return task, settings or settings_of(task, {})
 
 
 def _all_settings(task: Task, settings: Settings) -> dict[str, Any]:

@@ -52,11 +52,20 @@ def check_same(task: Task, settings: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def leading() -> Iterator[None]:
-    """Around the stages: lets the others go when they are done, or have failed between two trainings."""
+def leading(task: Task, settings: dict[str, Any]) -> Iterator[None]:
+    """Around the stages: lets the others go when they are done, or have failed between two trainings.
+
+    Args:
+        task: what is learned.
+        settings: all that results depend on.
+
+    Raises:
+        ValueError: the others have other recordings or settings.
+    """
     if is_alone():
         yield
         return
+    check_same(task, settings)
     try:
         yield
     except TrainingTogetherError as error:  # the others are in the middle of it, and end with the chief

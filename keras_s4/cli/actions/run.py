@@ -9,16 +9,26 @@ from typing import Any
 from rich import box
 from rich.table import Column, Table
 
+from keras_s4 import distribution
 from keras_s4.cli.console import Bars, console, show_table
+from keras_s4.cli.together import Place
 from keras_s4.datasets import Task
-from keras_s4.job import folds, pipeline, report
+from keras_s4.job import folds, pipeline, report, several
 from keras_s4.job.find_task import find_task, settings_of
 from keras_s4.job.sections import Section, sections_of
 
 
-def run(name: str, out: Path, fold: int | None, given: dict[str, Any], restart: bool) -> None:
+def run(
+    name: str, out: Path, fold: int | None, given: dict[str, Any], restart: bool, place: Place | None = None
+) -> None:
     """Does the job, or what is left of it, and shows what came out."""
+    if place is not None:
+        distribution.join(*place)
     task = find_task(name, fold)
+    if not several.is_chief():
+        count = pipeline.follow(task, settings_of(task, given))
+        console().print(f"{count} trainings done together; process 0 has the results.")
+        return
     with _bars_of(task) as bars:
         summary = pipeline.run(task, out, settings_of(task, given), bars.update, restart)
     _show(summary, out)
