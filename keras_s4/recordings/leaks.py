@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_s4.recordings.class_balance import labels_of_classes
+from keras_s4.recordings.overlaps import find_overlaps
 from keras_s4.recordings.recordings import Recordings
 
 SIDES = ("training", "validation", "test")
@@ -20,6 +21,8 @@ SHOWN = 5
 
 def check_sources(splits: Sequence[Recordings]) -> list[str]:
     """Warns where windows of one recording, or equal signals, are in two of training, validation and test.
+
+    Windows that somebody cut before are known by stretches that they share, number by number.
 
     Args:
         splits: training, validation and test, as the functions of `keras_s4.recordings.splitting` return them. In
@@ -44,6 +47,14 @@ def check_sources(splits: Sequence[Recordings]) -> list[str]:
                 f"{_count(len(copies), 'signal')} {'is' if len(copies) == 1 else 'are'} {sides}, number by number "
                 f"(recordings {_some(f'{a} and {b}' for a, b in copies)}): copies of a file? Remove them, or give them "
                 "one group."
+            )
+        pairs = [pair for pair in find_overlaps(splits[one], splits[other]) if _differ(splits, one, other, pair)]
+        pairs = [(splits[one].sources[a], splits[other].sources[b]) for a, b in pairs]
+        if not shared and pairs:
+            found.append(
+                f"{_count(len(pairs), 'signal')} or more in {SIDES[other]} hold steps that are in {SIDES[one]} too, "
+                f"number by number (recordings {_some(f'{a} and {b}' for a, b in pairs)}): windows that overlap? Give "
+                "those of one recording one group, or bring recordings as they are."
             )
     for message in found:
         warnings.warn(message, UserWarning, stacklevel=1)
@@ -90,6 +101,11 @@ def check_classes(splits: Sequence[Recordings], names: Sequence[str] = (), who: 
     for message in found:
         warnings.warn(message, UserWarning, stacklevel=1)
     return found
+
+
+def _differ(splits: Sequence[Recordings], one: int, other: int, pair: tuple[int, int]) -> bool:
+    """Whether two signals are not copies as a whole."""
+    return not np.array_equal(splits[one].signals[pair[0]], splits[other].signals[pair[1]])
 
 
 def signal_hashes(recordings: Recordings) -> list[str]:

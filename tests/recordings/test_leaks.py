@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_s4.recordings import Recordings, Splits, check_classes, check_sources
+from keras_s4.recordings.overlaps import find_overlaps
 
 
 def recordings(count, seed, sources=None, labels=None):
@@ -41,6 +42,72 @@ def test_a_copy_of_another_shape_is_none():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_sources(Splits(*parts))
+
+
+class TestOverlaps:
+    """Windows that were cut before they came here."""
+
+    def windows(self, hop, length=64, features=1, count=60, levels=None):
+        random = np.random.default_rng(3)
+        signal = random.normal(size=(length + hop * (count - 1), features)).astype(np.float32)
+        if levels:
+            signal = np.round(signal * levels) / np.float32(levels)
+        pieces = [signal[start : start + length] for start in range(0, hop * count, hop)]
+        whole = Recordings(pieces, np.arange(count) % 2, np.arange(count))
+        order = random.permutation(count)
+        return Splits(*(whole.take(np.sort(part)) for part in (order[:40], order[40:50], order[50:])))
+
+    @pytest.mark.parametrize(("hop", "features"), [(16, 1), (32, 1), (40, 3), (45, 6)])
+    def test_windows_of_one_signal_in_a_random_split(self, hop, features):
+        splits = self.windows(hop, features=features)
+        with pytest.warns(UserWarning, match=r"signals or more in test hold steps that are in training too"):
+            check_sources(splits)
+        wanted = {
+            (a, b)
+            for a, one in enumerate(splits.train.sources)
+            for b, other in enumerate(splits.test.sources)
+            if abs(one - other) * hop < 64
+        }
+        found = set(find_overlaps(splits.train, splits.test))
+        near = {(a, b) for a, b in wanted if abs(splits.train.sources[a] - splits.test.sources[b]) == 1}
+        assert found <= wanted and {b for _, b in found} >= {b for _, b in near}
+
+    @pytest.mark.parametrize(
+        "changes", [{"hop": 64}, {"hop": 64, "levels": 20}, {"hop": 64, "length": 28, "features": 28}]
+    )
+    def test_windows_that_do_not_overlap(self, changes):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert check_sources(self.windows(**changes)) == []
+
+    def test_rest_and_clocks_say_nothing(self):
+        """All signals are at rest for a while, and then the same clock ticks in all of them."""
+        random = np.random.default_rng(0)
+        parts = []
+        for size in (8, 4, 4):
+            clock = np.concatenate([np.zeros((100, 1)), np.arange(100)[:, None] % 2])
+            signals = [np.concatenate([clock, random.normal(size=(40, 1))]).astype(np.float32) for _ in range(size)]
+            parts.append(Recordings(signals, np.arange(size) % 2, np.zeros(size)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert check_sources(Splits(*parts)) == []
+
+    def test_a_stretch_at_any_place(self):
+        """Against a search that compares all places."""
+        random = np.random.default_rng(1)
+        one, other = (
+            Recordings(
+                [random.normal(size=(90, 2)).astype(np.float32) for _ in range(5)], np.zeros(5, int), np.zeros(5)
+            )
+            for _ in range(2)
+        )
+        other.signals[3][50:80] = one.signals[4][7:37]
+        other.signals[1][60:75] = one.signals[0][:15]  # shorter than a quarter
+        assert find_overlaps(one, other) == [(4, 3)]
+
+    def test_signals_of_no_steps_and_short_ones(self):
+        short = Recordings([np.zeros((0, 1), np.float32), np.ones((3, 1), np.float32)], np.zeros(2), np.zeros(2))
+        assert find_overlaps(short, short) == []
 
 
 class TestClasses:
