@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold
 
+from keras_s4.augmentation import from_dict
 from keras_s4.datasets import (
     FOLDS,
     SMARTWATCH_CLASSES,
@@ -146,9 +147,14 @@ class TestSmartwatch:
         assert x.shape == (8, *task.input_shape) and y.shape == (8,)
         assert task.outputs == SMARTWATCH_CLASSES and task.choices == {"fold": 3}
 
-    def test_the_task_decides_in_a_stream_if_it_is_told_to(self):
+    def test_the_task_decides_in_a_stream_unless_it_is_told_otherwise(self):
         live = Live(seconds=3.0)
-        assert smartwatch_task(1, live=live).live == live and smartwatch_task(1).live is None
+        assert smartwatch_task(1, live=live).live == live and smartwatch_task(1, live=None).live is None
+        assert smartwatch_task(1).live == Live(pooling="recent", seconds=1.5, every=0.5, tolerance=2.0)
+
+    def test_windows_of_streams_have_the_variations_of_random_windows(self):
+        names = [type(transform).__name__ for transform in from_dict(smartwatch_task().augmentation)]
+        assert names == ["Warp", "Mirror", "Rotation", "Gain"]
 
     def test_a_task_of_a_fold_that_there_is_not(self):
         with pytest.raises(ValueError, match="fold=5; expected a whole number from 0 to 4"):
