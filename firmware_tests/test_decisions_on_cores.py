@@ -3,17 +3,23 @@
 An AVR's `int` has 16 bits, and with traps nothing may leave it. Each test is skipped where its tools are missing.
 """
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
+from keras_s4.datasets import Sensor
 from keras_s4.decisions import Decision
 from keras_s4.testing.targets import CORES, avr
 from keras_s4.testing.targets.image import Image
 from keras_s4.testing.targets.qemu import boot, qemu
 from keras_s4.testing.targets.toolchains import C, gcc
 from keras_s4.tflite.application.decisions import decision_of, golden_decisions, render_decisions
+from keras_s4.tflite.application.firmware import render_firmware
+from keras_s4.tflite.application.golden import golden_vectors
+from keras_s4.tflite.application.sensors import sensor_inputs
+from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
@@ -130,14 +136,19 @@ def test_a_wrong_decision_is_found(tmp_path):
     assert report.status == 1 and report.wrong > 0
 
 
-@pytest.mark.parametrize("traps", [False, True], ids=["as it is", "with traps"])
-@pytest.mark.parametrize("name", DECISIONS)
-def test_avr(name, traps, tmp_path):
+def skip_without_avr():
+    """With the reason."""
     try:
         avr.avr_gcc()
         avr.simavr()
     except RuntimeError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("traps", [False, True], ids=["as it is", "with traps"])
+@pytest.mark.parametrize("name", DECISIONS)
+def test_avr(name, traps, tmp_path):
+    skip_without_avr()
     _, sources, vectors, fields, count = known(name)
     differs = "wrong += memcmp(&decided.FIELD, &golden_decisions[i].FIELD, sizeof decided.FIELD) != 0;"
     main = compared(ON_AVR, fields, count, differs)
@@ -145,3 +156,17 @@ def test_avr(name, traps, tmp_path):
     flags = avr.TRAPS if traps else ()
     text = avr.run_image(avr.build_image(sources, harness, tmp_path, flags))
     assert f"wrong 0 of {count}" in text, text
+
+
+def test_avr_runs_the_main_loop_with_decisions_and_raw_integers_of_sensors(random_program, tmp_path):
+    """Whose recordings are the sensors' own integers; only printf goes elsewhere than on a computer."""
+    skip_without_avr()
+    program = dataclasses.replace(random_program, output_activations=("softmax",))
+    made = decision_of(program, None, Decision(every=3, smoothing=2.0, refractory=2))
+    sensors = sensor_inputs(program, (Sensor("gyroscope", ("x", "y", "z"), "rad/s", lsb=1 / 900, zero=-0.25),))
+    files = render_firmware(program, {"window_length": None}, golden_vectors(program, 1, 24), "model", made, sensors)
+    main = {"console.c": (avr.C / "avr_console.c").read_text()}
+    strict = {name: text for name, text in files.items() if name != "Makefile"} | c_source(program, "model")
+    text = avr.run_image(avr.build_image(strict, main, tmp_path))
+    assert "32 of 32 results came, 0 of them differ." in text, text
+    assert " decisions of known scores, 0 of them differ." in text

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_s4.checks import choice, is_real, number, quote, whole_number
 
 CLASS, WAKE_WORD, LABELS = KINDS = ("class", "wake word", "labels")
@@ -152,6 +154,7 @@ class Decision:
 def _numbers(value: Any, name: str) -> float | tuple[float, ...]:
     """A number, or one for each class."""
     what = f"Decision got {name}="
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(value, Sequence) and not isinstance(value, str):
         if not value:
             raise ValueError(f"{what}{quote(value)}; expected a number, or one for each class.")

@@ -24,7 +24,10 @@ FULL = Decision(
 )
 
 
-@pytest.mark.parametrize("decision", [Decision(), FULL, Decision(kind="labels", threshold=np.float32(0.5))])
+@pytest.mark.parametrize(
+    "decision",
+    [Decision(), FULL, Decision(threshold=np.float32(0.5)), Decision(kind="labels", threshold=np.array([0.5, 0.25]))],
+)
 def test_settings_survive_json(decision):
     assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Known scores, and how many decisions in a row favour the same class.
-GOLDEN_DECISIONS, STRETCH = 64, 8
+# Known scores: so many classes are favoured one after the other, for some decisions in a row each, and those behind a
+# pause; at most so many in all.
+STRETCHES, PAUSE, MOST_KNOWN = 8, 2, 512
 # Characters of the name of a class in a constant: C promises to tell names apart by 63.
 LONGEST_NAME = 40
 
@@ -182,17 +184,20 @@ def _check_period(program: Program, window: int, decision: Decision) -> None:
 
 
 def _known_scores(decider: Decider) -> np.ndarray:
-    """Integers `[GOLDEN_DECISIONS, C]` that favour one class for a while, then another; always the same."""
+    """Integers `[D, C]` that favour one class until it is said, then another; always the same."""
     random = np.random.default_rng(0)
     scores = decider.scores
     limits = np.iinfo(scores.type)
     # So far above others that a softmax is sure of it.
     high = min(int(limits.max), round(6.0 / scores.scale)) if scores.softmax else int(limits.max)
-    values = random.uniform(limits.min if not scores.softmax else -high / 2, high / 3, (GOLDEN_DECISIONS, scores.count))
-    favoured = np.repeat(random.integers(0, scores.count, -(-GOLDEN_DECISIONS // STRETCH)), STRETCH)
-    rows = np.arange(0, GOLDEN_DECISIONS)
-    present = rows % STRETCH < STRETCH - 2
-    values[rows[present], favoured[:GOLDEN_DECISIONS][present]] = random.uniform(0.7 * high, high, present.sum())
+    smoothing = decider.decision.in_decisions(decider.decision.smoothing)
+    stretch = math.ceil(min(4 + PAUSE + decider.integers.confirmations + 3 * smoothing, MOST_KNOWN / STRETCHES))
+    stretch = max(stretch, 2 * PAUSE)
+    count = min(decider.integers.settling, MOST_KNOWN) + STRETCHES * stretch
+    values = random.uniform(-high / 2 if scores.softmax else limits.min, high / 3, (count, scores.count))
+    favoured = np.repeat(random.integers(0, scores.count, -(-count // stretch)), stretch)[:count]
+    present = np.flatnonzero(np.arange(count) % stretch < stretch - PAUSE)
+    values[present, favoured[present]] = random.uniform(0.7 * high, high, len(present))
     return np.clip(np.rint(values), limits.min, limits.max).astype(scores.type)
 
 

@@ -1,6 +1,7 @@
 """Decisions in C: what `Decider` decides, bit for bit, alone and in the saved applications."""
 
 import dataclasses
+import re
 import shutil
 import subprocess
 
@@ -99,7 +100,7 @@ def lines_of(decided):
     return np.stack([decided.on, decided.fired], axis=-1).astype(int).reshape(len(decided.on), -1).tolist()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("kind", "count"), [("class", 4), ("wake word", 3), ("labels", 3), ("labels", 1)])
 @pytest.mark.parametrize("softmax", [True, False])
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
@@ -177,10 +178,9 @@ def test_the_main_loop_decides_as_the_emulator_and_python_do(case, tmp_path):
     program, length, decision, results = CASES[case]
     binary = build(write_folder(program(), length, decision, tmp_path), tmp_path / "run")
     done = subprocess.run([binary], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == [
-        f"{results} of {results} results came, 0 of them differ.",
-        "64 decisions of known scores, 0 of them differ.",
-    ], done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == f"{results} of {results} results came, 0 of them differ.", done.stderr
+    assert re.fullmatch(r"\d\d+ decisions of known scores, 0 of them differ\.", second)
     assert done.returncode == 0
 
 
@@ -242,6 +242,14 @@ def test_known_scores_make_events(tmp_path):
             assert len(set(decided)) >= 3
 
 
+def test_known_scores_last_until_a_slow_decision_is_made():
+    tensor = Tensor("y", (3,), "int8", 0.1)
+    for settings in ({"confirmations": 30}, {"settling": 200.0}, {"smoothing": 12.0, "confirmations": 5}):
+        made = decision_of(with_output(tensor, "softmax"), None, Decision(kind="wake word", **settings))
+        known, decided = golden_decisions(made)
+        assert len(known) <= 1024 and len(set(decided)) >= 3
+
+
 @pytest.mark.parametrize(
     ("program", "length", "decision", "message"),
     [
@@ -292,4 +300,4 @@ def test_the_makefile_builds_decisions(tmp_path):
     make = ["make", "-C", str(folder / "firmware"), "run", f"CC={' '.join(compiler())}"]
     done = subprocess.run(make, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "64 decisions of known scores, 0 of them differ." in done.stdout
+    assert " decisions of known scores, 0 of them differ." in done.stdout
