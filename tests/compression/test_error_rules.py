@@ -7,7 +7,7 @@ from conformance import shake
 
 import keras_s4
 from keras_s4.compression.parts import KINDS, parts_of
-from keras_s4.layers import DSS, GLU, LastStep, S4Block
+from keras_s4.layers import DSS, GLU, LastStep, RecentAverage, S4Block, SlidingAverage
 
 LENGTH, FEATURES = 16, 4
 DATA = np.random.default_rng(0).normal(1.0, 2.0, size=(12, LENGTH, FEATURES)).astype("float32")
@@ -65,6 +65,8 @@ LAYERS = {
     "nested model": nested,
     "GLU": lambda: GLU(),
     "S4Block": lambda: S4Block(4),
+    "RecentAverage": lambda: RecentAverage([0.5, 2.0, 9.0, 30.0], 1.0, per_channel=True, return_sequences=True),
+    "SlidingAverage": lambda: SlidingAverage(12, 4, return_sequences=True),
 }
 
 
@@ -89,6 +91,15 @@ def test_layers_of_one_input(name):
     layers = [DSS(6), *tested, L.Dense(5), L.GlobalAveragePooling1D(), L.Dense(3, "softmax")]
     model = keras.Sequential([keras.Input((LENGTH, FEATURES)), *layers])
     check(model if "Normalization" in name and "Batch" not in name else shake(model))
+
+
+@pytest.mark.parametrize(
+    "pooling", [lambda: RecentAverage(5.0), lambda: SlidingAverage(8, 4), lambda: SlidingAverage(24, 4)]
+)
+def test_poolings_of_streams(pooling):
+    keras.utils.set_random_seed(1)
+    layers = [DSS(6), L.Dense(5), pooling(), L.Dense(3, "softmax")]
+    check(shake(keras.Sequential([keras.Input((LENGTH, FEATURES)), *layers])))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
 from keras_s4.models import classifier, forecaster, sequence_to_sequence
 from keras_s4.streaming import StreamingModel
 
@@ -62,6 +62,8 @@ POOLED = {
         layers.Masking(), layers.LayerNormalization(), layers.Dense(5), layers.GlobalAveragePooling1D(), layers.Dense(2)
     ),
     "DSS and average": lambda: sequential(layers.Masking(), DSS(4), layers.Dense(4), layers.GlobalAveragePooling1D()),
+    "recent average": lambda: functional(layers.Masking(), S4Block(3), RecentAverage(4.0), layers.Dense(2)),
+    "sliding average": lambda: functional(layers.Masking(), layers.Dense(4), SlidingAverage(4, 1), layers.Dense(2)),
     "blocks, last step": lambda: functional(layers.Masking(), layers.Dense(4), S4Block(3), LastStep(), layers.Dense(2)),
     "classifier": lambda: classifier((LENGTH, FEATURES), 3, mask_value=0.0, **SIZE),
     "classifier, last step": lambda: classifier((LENGTH, FEATURES), 3, mask_value=0.0, pooling="last", **SIZE),
