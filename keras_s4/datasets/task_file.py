@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from keras_s4.datasets.description import Aim, Description, Split, Windows
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.sections import check_keys, read_section
 from keras_s4.datasets.task import Task
+from keras_s4.recordings import Splits
 from keras_s4.recordings.layout import Channels, Groups, Labels, Source
 from keras_s4.recordings.loading import load
 
@@ -46,10 +49,14 @@ def read_task(path: Path | str, fold: int | None = None) -> Task:
     """
     path = Path(path)
     description = read_description(path)
-    try:
-        return task_of(description, load, fold=fold)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    with _named(path):
+        task = task_of(description, load, fold=fold)
+
+    def read() -> Splits:
+        with _named(path):
+            return task.read()
+
+    return dataclasses.replace(task, read=read)
 
 
 def read_description(path: Path) -> Description:
@@ -68,8 +75,15 @@ def read_description(path: Path) -> Description:
         raise ValueError(
             f"{path} is no TOML file: {error}. Texts stand in quotes, a section begins with [name]."
         ) from error
-    try:
+    with _named(path):
         return describe(content, path)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors that name the task file."""
+    try:
+        yield
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

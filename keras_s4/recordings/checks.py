@@ -19,7 +19,7 @@ FEWEST_VALUES = 16
 # Steps that are equal in two recordings, all of them, are copied. Some must differ from those before.
 COPIED_STEPS, LEAST_CHANGES = 64, 16
 # Steps that are compared at most.
-COMPARED = 20_000_000
+COMPARED = 10_000_000
 
 
 def find_duplicates(tracks: Sequence[Track]) -> list[list[int]]:
@@ -103,6 +103,21 @@ def _rolling_hashes(values: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndar
     changes = np.concatenate([[0], np.cumsum(np.any(np.diff(values, axis=0) != 0, axis=1))])
     lively = changes[steps - 1 :] - changes[: len(rows) - steps + 1] >= min(LEAST_CHANGES, steps - 1)
     return found[lively], np.flatnonzero(lively)
+
+
+def check_copies(tracks: Sequence[Track], source: Source) -> list[str]:
+    """What is suspicious about tracks of different groups: stretches that they have in common, in a sentence."""
+    if source.duplicates == KEEP:
+        return []
+    shared = [copy for copy in find_copied_stretches(tracks) if tracks[copy[0]].group != tracks[copy[1]].group]
+    if not shared:
+        return []
+    one, other, start, same = shared[0]
+    return [
+        f"{len(shared)} pairs of recordings of different groups share stretches of {COPIED_STEPS} steps or more, such "
+        f"as {tracks[one].name}, line {tracks[one].first + start}, and {tracks[other].name}, line "
+        f"{tracks[other].first + same}: a model may be tested on what it was trained on."
+    ]
 
 
 def clipped_at(values: np.ndarray) -> dict[float, int]:

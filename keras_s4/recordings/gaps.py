@@ -13,6 +13,9 @@ from keras_s4.recordings.layout import CUT, INTERPOLATE, REFUSE, Source
 from keras_s4.recordings.times import GAP_STEPS, JITTER, RATE_TOLERANCE, period_of, unevenness
 from keras_s4.recordings.track import Track
 
+# Uneven steps are interpolated at the rate that is wanted if theirs differs by less than this factor.
+NEAR_RATE = 1.25
+
 
 def cut_at_gaps(track: Track, source: Source) -> list[Track]:
     """A track cut where its times go back, or forward by more than a gap."""
@@ -63,7 +66,9 @@ def bring_to_rate(track: Track, rate: float, source: Source) -> Track:
                     f'at an even {own:.4g} a second. Say [recordings] irregular = "resample", or leave out the column '
                     "of times and give a rate."
                 )
-            track = _make_even(track, rate if abs(own / rate - 1.0) <= RATE_TOLERANCE else own)
+            if 1.0 / NEAR_RATE < own / rate < NEAR_RATE:
+                return _make_even(track, rate)
+            track = _make_even(track, own)
     if own is None or abs(own / rate - 1.0) <= RATE_TOLERANCE or len(track) < 2:
         return track
     if source.rates == REFUSE:

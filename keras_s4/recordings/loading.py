@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_s4.brief import Brief
-from keras_s4.recordings.checks import check_sensors, settle_duplicates
+from keras_s4.recordings.checks import check_copies, check_sensors, settle_duplicates
 from keras_s4.recordings.frame import Frame, as_texts, join_names, relative_name
 from keras_s4.recordings.gaps import bring_to_rate, cut_at_gaps, mend_missing
 from keras_s4.recordings.joining_files import frames_of_files
@@ -203,7 +203,7 @@ class _Reading:
     def finish(self, tracks: list[Track]) -> Loaded:
         """Tracks as recordings at one rate."""
         tracks = settle_duplicates(tracks, self.source, self.notes)
-        self.notes += check_sensors(tracks, self.columns, self.source)
+        self.notes += check_sensors(tracks, self.columns, self.source) + check_copies(tracks, self.source)
         rate = self._rate(tracks)
         if rate is not None:
             tracks = [bring_to_rate(track, rate, self.source) for track in tracks]

@@ -176,7 +176,10 @@ def _find_decimal(rows: list[list[str]], delimiter: str) -> str:
 def _find_first(rows: list[list[str]]) -> int:
     """The first of the rows that have as many fields as most: before it may stand what a logger says of itself."""
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    return next(index for index, row in enumerate(rows) if len(row) == width)
+    first = next(index for index, row in enumerate(rows) if len(row) == width)
+    # Of a last column without any value only the header shows that it is there.
+    above = rows[first - 1] if first else []
+    return first - 1 if len(above) == width + 1 and not any(_POINT.fullmatch(field) for field in above) else first
 
 
 def _is_numeric(field: str, decimal: str) -> bool:
