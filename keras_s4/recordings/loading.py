@@ -267,6 +267,11 @@ class _Reading:
             found = np.array([self.table.text_of(file, groups.column)], object)
         else:
             return None
+        if groups.source == "table" and not found[0]:
+            raise ValueError(
+                f"{frame.name} has no {groups.name} (group) in the table of labels; expected a row with one for each "
+                "recording. Add it, or move the recording away."
+            )
         if (found == "").any():
             raise ValueError(
                 f"{frame.name} has no {groups.name} (group) in line {frame.first + int((found == '').argmax())}; "
