@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import keras
 import numpy as np
 import pytest
 from cpp_compiler import COMPILER, FLAGS, needs_compiler
@@ -21,6 +22,8 @@ from test_application_firmware import (
 )
 
 from keras_s4.decisions import Decider, Decision, Scores
+from keras_s4.layers import RecentAverage, SlidingAverage
+from keras_s4.tflite import convert
 from keras_s4.tflite.application import firmware
 from keras_s4.tflite.application.decisions import decision_of, golden_decisions, render_decisions
 from keras_s4.tflite.application.golden import golden_vectors
@@ -301,3 +304,45 @@ def test_the_makefile_builds_decisions(tmp_path):
     done = subprocess.run(make, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert " decisions of known scores, 0 of them differ." in done.stdout
+
+
+ENDLESS = {
+    "recent": (lambda: [keras.layers.Dense(5), RecentAverage(6.0)], 6, 0),
+    "recent, late": (lambda: [keras.layers.Conv1D(5, 4), RecentAverage(6.0)], 2, 1),
+    "sliding": (lambda: [keras.layers.Dense(5), SlidingAverage(12, 3)], 6, 0),
+    "sliding, every hop": (lambda: [SlidingAverage(9, 3, return_sequences=True), keras.layers.GRU(3)], 6, 0),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_streams_without_an_end_are_decided_without_a_reset(name, tmp_path):
+    """Raw integers go in, and decisions come out, for 3,000 steps: those of Python from the emulator's outputs."""
+    make, every, unready = ENDLESS[name]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((36, 4)), *make(), keras.layers.Dense(3, "softmax", name="head")])
+    random = np.random.default_rng(0)
+    converted = convert(model, np.cumsum(random.normal(0, 0.4, (6, 36, 4)), axis=1))
+    sensors = {feature: {"lsb": 1 / 4096} for feature in range(4)}
+    decision = Decision(every=every, smoothing=1.5, threshold=0.4, refractory=2)
+    saved = converted.save(tmp_path / "saved", decision=decision, sensors=sensors)
+    main = (saved / "firmware" / "main.c").read_text()
+    assert main.count("model_reset(&model)") == 2 and "WINDOW" not in (saved / "c99" / "model.h").read_text()
+    board = BOARD.replace("(const model_results *results)", "(const model_results *results, const decision_result *d)")
+    board = board.replace(
+        "fwrite(results, sizeof *results, 1, stdout)", 'results; (void)printf("%d %d\\n", d->said, d->changed)'
+    )
+    (tmp_path / "board.c").write_text(board)
+    binary = build(saved, tmp_path / "run", board=tmp_path / "board.c")
+    raw = np.clip(np.cumsum(random.normal(0, 1500, (3000, 4)), axis=0), -30000, 30000).astype(np.int32)
+    stdin = b"".join(np.uint32(len(burst)).tobytes() + burst.tobytes() for burst in raw.reshape(-1, 6, 4))
+    done = subprocess.run([binary], input=stdin, capture_output=True, check=True)
+    found = [[int(word) for word in line.split()] for line in done.stdout.decode().splitlines()]
+    integers = Emulator(converted.program).run(converted.quantize_raw(raw[None], sensors))[0]
+    outputs = integers[every // converted.program.steps - 1 :: every // converted.program.steps]
+    decider = converted.decider(decision)
+    assert decider.integers.settling == unready
+    decided = decider.run(outputs)
+    assert found == lines_of(decided)
+    assert len(decided.events) > 3
+    check = subprocess.run([build(saved, tmp_path / "check")], capture_output=True, text=True, check=False)
+    assert check.returncode == 0, check.stdout
