@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_s4 import layers
+from keras_s4.testing.timed_sequence import Sequence
 from keras_s4.tflite.lowering.formats import layer_paths
 
 ACTIVATIONS = ("linear", "relu", "gelu", "tanh", "sigmoid", "silu", "elu", "softplus", "hard_sigmoid", "leaky_relu")
@@ -38,42 +38,6 @@ class RandomModel(NamedTuple):
     model: keras.Model
     data: list[np.ndarray]
     format: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sequence:
-    """A tensor of a model with its timing in a stream.
-
-    Args:
-        tensor: `[B, L, ...]`.
-        phase: how many values come before the first that means something. Nothing that carries a state may follow.
-        period: samples from one value to the next.
-    """
-
-    tensor: Any
-    phase: int = 0
-    period: int = 1
-
-    @property
-    def channels(self) -> int:
-        """Of the last axis."""
-        return self.tensor.shape[-1]
-
-    @property
-    def length(self) -> int:
-        """How many values there are."""
-        return self.tensor.shape[1]
-
-    def through(self, *stack: Callable) -> Sequence:
-        """Behind layers that keep the timing."""
-        tensor = self.tensor
-        for layer in stack:
-            tensor = layer(tensor)
-        return dataclasses.replace(self, tensor=tensor)
-
-    def keeps_pace_with(self, other: Sequence) -> bool:
-        """Whether both can be merged."""
-        return (self.phase, self.period) == (other.phase, other.period)
 
 
 @dataclasses.dataclass
