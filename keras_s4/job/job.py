@@ -14,9 +14,13 @@ from keras_s4.decisions import Decision
 from keras_s4.job.aims import Aim, aim_of
 from keras_s4.job.run_folder import RECORDINGS, RunFolder
 from keras_s4.job.settings import Settings
+from keras_s4.recordings.joining import join_groups
+from keras_s4.surgery.lengths import at_length
 from keras_s4.tflite import Converted, convert
 
 CALIBRATION_WINDOWS = 256
+# Windows that a stretch of a stream is as long as.
+STRETCH = 6
 
 Report = Callable[[int, int, str], None]
 
@@ -62,10 +66,35 @@ class Job:
 
     @functools.cached_property
     def calibration(self) -> np.ndarray:
-        """Windows of the training data, `[W, L, features]`."""
-        x, _ = self.task.windows("train")
-        chosen = np.random.default_rng(self.settings.seed).permutation(len(x))[:CALIBRATION_WINDOWS]
+        """What sets the scales of the integers, `[W, L, features]`: windows of the training data.
+
+        For decisions in a live stream they are longer stretches of its streams: where nobody resets, states of slow
+        modes grow far beyond what they reach in a window.
+        """
+        if self.task.live is not None:
+            x = self._stretches()
+        else:
+            x, _ = self.task.windows("train")
+        most = max(1, CALIBRATION_WINDOWS * self.task.length // x.shape[1])
+        chosen = np.random.default_rng(self.settings.seed).permutation(len(x))[:most]
         return x[np.sort(chosen)]
+
+    def _stretches(self) -> np.ndarray:
+        """Stretches of training streams, one behind the other."""
+        live = self.task.live
+        background = None if live.background is None else self.task.classes.index(live.background)
+        signals = join_groups(self.task.splits.train, self.settings.seed, background).signals
+        length = min(STRETCH * self.task.length, max(map(len, signals)))
+        return np.stack([each[i : i + length] for each in signals for i in range(0, len(each) - length + 1, length)])
+
+    def convert(self, model: keras.Model, sequences: int | None = None) -> Converted:
+        """A model converted, its scales set by `calibration`, or by so many sequences of it."""
+        return convert(self.at_calibration(model), self.calibration[:sequences], self.task.length)
+
+    def at_calibration(self, model: keras.Model) -> keras.Model:
+        """A model for sequences of `calibration`."""
+        length = self.calibration.shape[1]
+        return model if length == model.inputs[0].shape[1] else at_length(model, length)
 
     @functools.cached_property
     def aim(self) -> Aim:
@@ -75,7 +104,7 @@ class Job:
     @functools.cached_property
     def firmware(self) -> Converted:
         """The converted last model."""
-        return convert(self.exported("aware"), self.calibration)
+        return self.convert(self.exported("aware"))
 
     @functools.cached_property
     def epoch_windows(self) -> keras.utils.PyDataset:

@@ -10,6 +10,8 @@ from tasks import CLASSES, LENGTH, make_recordings, sines
 from keras_s4 import models, tflite
 from keras_s4.datasets import Live, Recordings, Splits
 from keras_s4.job import streams
+from keras_s4.job.job import Job
+from keras_s4.job.settings import Settings
 from keras_s4.job.streams import Streams, evaluate, run_device, run_keras, score
 
 LIVE = Live(seconds=0.5, every=0.5, tolerance=1.0)
@@ -114,3 +116,21 @@ def test_engines_that_differ_are_seen(firmware, monkeypatch):
     run = streams.Emulator.run
     monkeypatch.setattr(streams.Emulator, "run", lambda self, x: run(self, x) + 1)
     assert not streams.compare_engines(firmware, test)["equal"]
+
+
+class TestCalibration:
+    def test_live_tasks_are_calibrated_on_stretches_of_streams(self):
+        """Six windows long, of joined recordings; in all no more steps than windows have otherwise."""
+        job = Job(TASK, None, Settings())
+        signals = streams.join_groups(TASK.splits.train, 0).signals
+        assert job.calibration.shape == (sum(len(each) // 360 for each in signals), 6 * LENGTH, 6)
+        stretches = {each.tobytes() for each in job.calibration}
+        assert signals[0][360:720].tobytes() in stretches
+
+    def test_other_tasks_are_calibrated_on_windows(self):
+        assert Job(sines(), None, Settings()).calibration.shape[1:] == (LENGTH, 6)
+
+    def test_the_firmware_of_a_live_task_keeps_its_window(self, model):
+        converted = Job(TASK, None, Settings()).convert(model, 2)
+        assert converted.length == LENGTH
+        assert converted.predict(TASK.windows("test")[0][:2]).shape == (2, CLASSES)

@@ -6,6 +6,7 @@ import keras
 
 from keras_s4.job.fit import fit
 from keras_s4.job.job import Job
+from keras_s4.surgery.lengths import at_length
 from keras_s4.tflite.quantization import quantize_aware
 
 
@@ -28,6 +29,8 @@ def _aware(job: Job, model: keras.Model) -> tuple[keras.Model, str]:
         return model, "it was not asked for (aware_epochs=0)"
     job.report(0, 1, "finding ranges")
     try:
-        return job.aim.finish(quantize_aware(job.aim.core(model), job.calibration)), ""
+        core = job.aim.core(model)
+        aware = quantize_aware(job.at_calibration(core), job.calibration, job.task.length)
+        return job.aim.finish(aware if aware.input_shape == core.input_shape else at_length(aware, job.task.length)), ""
     except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
         return model, str(error)

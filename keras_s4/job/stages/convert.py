@@ -8,7 +8,6 @@ from keras_s4.compression import parts_of
 from keras_s4.job.decision import choose
 from keras_s4.job.job import Job
 from keras_s4.job.stages import MODELS
-from keras_s4.tflite import convert
 
 
 def compute(job: Job) -> None:
@@ -17,7 +16,7 @@ def compute(job: Job) -> None:
     for index, name in enumerate(MODELS):
         job.report(index, len(MODELS) + 1, f"the {name} model")
         model = job.exported(name)
-        converted = job.firmware if name == MODELS[-1] else convert(model, job.calibration)
+        converted = job.firmware if name == MODELS[-1] else job.convert(model)
         parts = parts_of(model).values()
         sizes[name] = {
             "parameters": model.count_params(),

@@ -6,7 +6,6 @@ from keras_s4.compression import reduce
 from keras_s4.job import costs
 from keras_s4.job.job import Job
 from keras_s4.job.stages import MODELS
-from keras_s4.tflite import convert
 
 # The size of a `.tflite` does not depend on how many windows set its scales.
 SIZE_WINDOWS = 8
@@ -21,7 +20,7 @@ def compute(job: Job) -> None:
     for index, rank in enumerate(candidates):
         job.report(index, len(candidates) + 1, f"{rank} modes a channel")
         model = reduce(trained, rank)
-        size = len(convert(aim.exported(model), job.calibration[:SIZE_WINDOWS]).tflite)
+        size = len(job.convert(aim.exported(model), SIZE_WINDOWS).tflite)
         points.append({"rank": rank, aim.choice: aim.validate(model)[aim.choice], "tflite_bytes": size})
     job.report(len(candidates), len(candidates) + 1, "instructions a step")
     job.folder.write_json("costs.json", costs.measure(job))

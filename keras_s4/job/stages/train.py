@@ -5,7 +5,6 @@ from __future__ import annotations
 from keras_s4 import training
 from keras_s4.job.fit import fit
 from keras_s4.job.job import Job
-from keras_s4.tflite import convert
 
 CHECKED_WINDOWS = 2
 
@@ -14,7 +13,7 @@ def compute(job: Job) -> None:
     """Trains the full model, and notes how well it learned: trained.keras, training.json."""
     model = job.aim.finish(job.aim.adapt(job.aim.build(job.settings)))
     job.report(0, 1, "can it be exported?")
-    convert(job.aim.exported(model), job.calibration[:CHECKED_WINDOWS])  # what it refuses is refused before training
+    job.convert(job.aim.exported(model), CHECKED_WINDOWS)  # what it refuses is refused before training
     fit(job, model, "trained.keras", job.settings.epochs, training.LEARNING_RATE)
     figures = {split: job.aim.validate(model, split) for split in ("train", "validation")}
     job.folder.write_json("training.json", {"score": job.aim.choice, **figures})
