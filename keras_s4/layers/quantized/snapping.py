@@ -11,6 +11,8 @@ from keras_s4.dss import complex_pairs as pairs
 from keras_s4.dss.complex_pairs import ComplexPair
 
 POLE_SCALE = 2.0**-15
+# What stands for the logarithm of a pole that is snapped to 0: a finite number, whose exponential is nothing beside 1.
+LOG_OF_ZERO = -40.0
 
 
 def snap(log_poles: ComplexPair) -> ComplexPair:
@@ -31,11 +33,14 @@ def snap(log_poles: ComplexPair) -> ComplexPair:
         level = ops.cast(ops.abs(real) >= ops.abs(imaginary), decay.dtype)
         decay = decay - outside * level * ops.sign(real)
         rotation = rotation - outside * (1.0 - level) * ops.sign(imaginary)
-    values = _log_radius(decay, rotation), ops.arctan2(rotation * POLE_SCALE, 1.0 + decay * POLE_SCALE)
+    values = (
+        ops.maximum(_log_radius(decay, rotation), LOG_OF_ZERO),
+        ops.arctan2(rotation * POLE_SCALE, 1.0 + decay * POLE_SCALE),
+    )
     return tuple(log + ops.stop_gradient(value - log) for log, value in zip(log_poles, values, strict=True))
 
 
 def _log_radius(decay, rotation):
-    """`log |1 + (decay + i rotation) POLE_SCALE|` without cancellation for poles near 1."""
+    """`log |1 + (decay + i rotation) POLE_SCALE|` without cancellation for poles near 1; of 0 minus infinity."""
     a, b = decay * POLE_SCALE, rotation * POLE_SCALE
     return 0.5 * ops.log1p(2.0 * a + a * a + b * b)

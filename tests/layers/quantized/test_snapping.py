@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_s4.layers.quantized.snapping import snap
+from keras_s4.layers.quantized.snapping import POLE_SCALE, snap
 from keras_s4.tflite.lowering import delta_form
 
 
@@ -22,6 +22,18 @@ def test_poles_are_those_of_the_exporter():
     expected = delta_form.snapped_poles(*delta_form.snap_poles(poles))
     np.testing.assert_allclose(np.exp(log_radius + 1j * angle), expected, rtol=0, atol=1e-14)
     assert np.all(log_radius < 0.0)
+
+
+def test_a_pole_near_zero_is_snapped_to_zero_by_a_finite_logarithm():
+    logs = [keras.ops.convert_to_tensor(part, "float32") for part in ([[-13.6, -11.0]], [[0.0, 3.0]])]
+    log_radius, angle = (keras.ops.convert_to_numpy(part) for part in snap(tuple(logs)))
+    assert np.isfinite(log_radius).all() and np.isfinite(angle).all()
+    poles = np.exp(log_radius.astype(np.float64) + 1j * angle)
+    expected = delta_form.snapped_poles(*delta_form.snap_poles(np.exp(np.array([[-13.6, -11.0 + 3.0j]]))))
+    assert expected[0, 0] == 0.0
+    np.testing.assert_allclose(poles[0, 0], 0.0, rtol=0, atol=1e-15)
+    # In single precision the radius of the innermost grid points is lost beside 1.
+    np.testing.assert_allclose(poles, expected, rtol=0, atol=1.01 * POLE_SCALE)
 
 
 def test_gradients_are_those_of_the_poles_themselves():
