@@ -5,6 +5,7 @@ Each draws from the generator that it is given and from nothing else, so that eq
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
@@ -43,7 +44,7 @@ class Features:
         return cls(mean, np.sqrt(square), np.repeat(np.arange(len(groups)), groups), vectors)
 
 
-class Transform:
+class Transform(abc.ABC):
     """A variation of a batch of windows; frozen dataclasses with a method `apply` are transforms.
 
     Attributes:
@@ -56,9 +57,9 @@ class Transform:
     may_change_targets: ClassVar[bool] = False
     needs_vectors: ClassVar[bool] = False
 
+    @abc.abstractmethod
     def apply(self, windows: np.ndarray, random: np.random.Generator, features: Features) -> np.ndarray:
         """Windows `[B, T, F]`, float64, varied; those given may be changed."""
-        raise NotImplementedError(f"{type(self).__name__} has no apply(windows, random, features).")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ Right shifts round downwards. Everything fits 32 bits, but for one product of 64
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import NamedTuple
 
@@ -194,7 +195,7 @@ def decide(
     return on, fired
 
 
-class Machine:
+class Machine(abc.ABC):
     """What is remembered from one decision to the next, of B streams at once.
 
     Args:
@@ -218,12 +219,13 @@ class Machine:
             return self.marks(), np.zeros_like(self.marks())
         return self._decide(averages)
 
+    @abc.abstractmethod
     def marks(self) -> np.ndarray:
         """What is on."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _decide(self, averages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+        """What is on and what fires, once settled; see `step`."""
 
 
 class ClassMachine(Machine):
