@@ -5,7 +5,6 @@ Each draws from the generator that it is given and from nothing else, so that eq
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
@@ -44,8 +43,10 @@ class Features:
         return cls(mean, np.sqrt(square), np.repeat(np.arange(len(groups)), groups), vectors)
 
 
-class Transform(abc.ABC):
+class Transform:
     """A variation of a batch of windows; frozen dataclasses with a method `apply` are transforms.
+
+    Three have none, as they are done elsewhere: `Warp` and `Shift` say where a window is cut, `Mix` changes labels too.
 
     Attributes:
         inputs_only: whether it is done to what a model reads and not to what it is to forecast.
@@ -57,9 +58,9 @@ class Transform(abc.ABC):
     may_change_targets: ClassVar[bool] = False
     needs_vectors: ClassVar[bool] = False
 
-    @abc.abstractmethod
     def apply(self, windows: np.ndarray, random: np.random.Generator, features: Features) -> np.ndarray:
         """Windows `[B, T, F]`, float64, varied; those given may be changed."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply(windows, random, features).")
 
 
 @dataclasses.dataclass(frozen=True)
