@@ -375,7 +375,9 @@ def test_models_with_a_front_run_at_every_fourth_sample_and_stream(maker, argume
     assert stream.period == 4
     streamed = stream.predict(inputs, verbose=0)
     at_every_step = maker is sequence_to_sequence or "every_step" in arguments
-    np.testing.assert_allclose(streamed if at_every_step else streamed[:, -1], expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(
+        streamed[:, stream.phase :: 4] if at_every_step else streamed[:, -1], expected, rtol=0, atol=2e-5
+    )
 
 
 def test_padding_behind_a_front_changes_nothing():

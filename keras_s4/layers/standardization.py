@@ -53,7 +53,12 @@ class Standardization(keras.layers.Layer):
             )
         for name, initial in (("mean", "zeros"), ("deviation", "ones")):
             weight = self.add_weight(
-                name=name, shape=(input_shape[-1],), initializer=initial, trainable=False, dtype=self._dtype_of_weights
+                name=name,
+                shape=(input_shape[-1],),
+                initializer=initial,
+                trainable=False,
+                dtype=self._dtype_of_weights,
+                autocast=False,  # the layer's own does not keep Keras from reading weights in half precision
             )
             setattr(self, name, weight)
 
@@ -119,6 +124,6 @@ def mean_and_deviation(rows: np.ndarray, robust: bool) -> tuple[np.ndarray, np.n
         low, middle, high = np.percentile(rows.astype(np.float64), [25, 50, 75], axis=0)
         between = (high - low) / QUARTILES
         resting = between <= ROUNDING * np.abs(middle)
-        mean, deviation = np.where(resting, mean, middle), np.where(resting, deviation, between)
+        mean, deviation = middle, np.where(resting, deviation, between)
     constant = deviation <= ROUNDING * np.abs(mean)
     return mean, np.where(constant, 1.0, deviation)

@@ -30,6 +30,7 @@ def test_outputs_that_count_are_those_of_the_real_steps(padding, kernel, stride)
 def test_without_a_mask_it_is_keras_own():
     layer = MaskedConv1D(3, 4, 2, "causal", activation="relu")
     x = np.random.default_rng(0).normal(size=(2, 9, 2)).astype(np.float32)
+    layer.build(x.shape)
     plain = keras.layers.Conv1D.from_config(layer.get_config())
     plain.build(x.shape)
     plain.set_weights(layer.get_weights())

@@ -34,7 +34,7 @@ def test_features_have_mean_0_and_deviation_1(adapted):
 def test_inverted_it_gives_the_units_back(adapted):
     inverse = Standardization(invert=True)
     inverse.adapt(steps())
-    np.testing.assert_allclose(inverse(adapted(steps())), steps(), rtol=1e-6)
+    np.testing.assert_allclose(inverse(adapted(steps())), steps(), rtol=1e-6, atol=1e-7)
 
 
 def test_outliers_do_not_move_a_robust_one():
@@ -42,7 +42,7 @@ def test_outliers_do_not_move_a_robust_one():
     data[:20] = 1e9
     layer = Standardization()
     layer.adapt(data, robust=True)
-    np.testing.assert_allclose(layer.mean, LEVELS, rtol=0.1)
+    assert np.all(np.abs(np.asarray(layer.mean) - LEVELS) < [0.2 * UNITS[0], 0.2 * UNITS[1], 1e-6])
     np.testing.assert_allclose(layer.deviation[:2], UNITS[:2], rtol=0.2)
 
 
@@ -79,7 +79,8 @@ def test_set_weights_cloning_and_saving_keep_it(adapted, tmp_path):
 def test_raw_units_do_not_overflow_in_half_precision():
     layer = Standardization(dtype="mixed_float16")
     layer.adapt(steps())
-    found = np.asarray(layer(steps(50)))
+    inputs = keras.Input((3,))
+    found = np.asarray(keras.Model(inputs, layer(inputs))(steps(50)))
     assert np.isfinite(found).all()
     assert found.dtype == np.float32
 
