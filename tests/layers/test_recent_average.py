@@ -118,3 +118,12 @@ def test_refused_shapes(shape):
 def test_as_many_time_constants_as_channels():
     with pytest.raises(ValueError, match=r"got 2 time constants and input of shape .*; expected one for each of the 3"):
         RecentAverage([1.0, 2.0], per_channel=True).build((None, 5, 3))
+
+
+def test_a_trained_time_constant_is_read_whole_in_mixed_precision():
+    """Rounded to half precision, its logarithm would make it 0.07% longer, and the output 0.3% larger."""
+    layer = RecentAverage(1237.0, trainable_time=True, dtype="mixed_float16")
+    sequence = np.zeros((1, 6000, 1), np.float32)
+    sequence[:, 0] = 1.0
+    output = np.asarray(layer(sequence), np.float64)
+    np.testing.assert_allclose(output, np.exp(-5999 / 1237.0), rtol=1e-3)
