@@ -49,9 +49,11 @@ def convert(
         model: a built functional or sequential model of layers that can be exported.
         representative_data: `[B, L, features]`, or token numbers `[B, L]`: some hundred windows of the training data;
             every scale is chosen from the values that they cause, each stream carrying its state from its first step to
-            its last. Of a model with several inputs a list in the model's order, or a dict by the inputs' names. A
-            `tf.data.Dataset`, a generator of batches or a function that gives one may stand for the arrays: of inputs,
-            or of `(inputs, targets)`; their first 512 windows are taken.
+            its last. Models that nobody resets (`RecentAverage`, `SlidingAverage`) need stretches of a stream, minutes
+            long, and `keras_s4.at_length(model, steps)` for them: in windows, slow states stay far below what they
+            reach later, where they are then clipped. Of a model with several inputs a list in the model's order, or a
+            dict by the inputs' names. A `tf.data.Dataset`, a generator of batches or a function that gives one may
+            stand for the arrays: of inputs, or of `(inputs, targets)`; their first 512 windows are taken.
         length: steps that an average over time divides by; by default the model's sequence length.
         states: "inputs" or "variables": how the `.tflite` keeps them from step to step (see `to_tflite`).
         activations: the type of all that is not int16 in any case (sums, normalisations, gates of recurrent layers):

@@ -25,7 +25,8 @@ class RecentAverage(keras.layers.Layer):
     `seconds`.
 
     It stands where `GlobalAveragePooling1D` does in a model whose stream never ends and whose events begin at any time.
-    A device holds one integer a channel.
+    A device holds one integer a channel. Convert such models on long stretches of streams rather than on windows,
+    whatever they are trained on: see `keras_s4.tflite.convert`.
 
     Input: `[B, L, H]`. Output: `[B, H]`, the average at the last step, or with `return_sequences` `[B, L, H]`, the one
     at every step. Masked steps do not count: the average stays as it is; before the first step that counts it is 0.
