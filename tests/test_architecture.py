@@ -154,3 +154,9 @@ def test_programs_and_control_theory_load_without_keras_and_tensorflow():
 def test_modules_are_about_one_thing():
     lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     assert not {name: count for name, count in lines.items() if count > LONGEST_MODULE}
+
+
+def test_every_test_module_has_a_name_of_its_own():
+    """Folders of tests are no packages, and pytest then collects one module of a name."""
+    names = [path.name for folder in ("tests", "firmware_tests") for path in (ROOT / folder).rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

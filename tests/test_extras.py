@@ -149,12 +149,13 @@ WITHOUT_EXTRAS = """
 import numpy as np, keras, keras_s4, pathlib
 from keras_s4 import plots
 from keras_s4.tflite import convert
+keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)
 x = rng.normal(size=(24, 12, 3)).astype("float32")
 y = (x.mean((1, 2)) > 0).astype(int)
 model = keras_s4.models.classifier((12, 3), 2, channels=4, states=4, blocks=1)
 keras_s4.training.compile_classifier(model, 2, jit_compile=False)
-model.fit(x, y, batch_size=12, epochs=1, verbose=0)
+model.fit(x, y, batch_size=12, epochs=5, verbose=0)
 reduced = keras_s4.reduce(model, 2)
 score = keras_s4.compression.score_on(x, y)
 print(sorted(keras_s4.rank_tuning(model, score, relative_loss=0.9, progress=False, polish=False).ranks))
@@ -177,7 +178,7 @@ model.save("model.keras")
 np.savez("data.npz", x=x, y=y, x_validation=x, y_validation=y)
 def called(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    print(result.exit_code, " ".join(result.output.split())[-120:])
+    print(result.exit_code, " ".join(result.output.split()))
 called("tune", "model.keras", "data.npz", "out", "--by", "random", "--trials", 1)
 called("reduce", "model.keras", "small.keras", "--rank", 2, "--figure", "spectra.svg")
 called("reduce", "model.keras", "small.keras", "--rank", 2)
@@ -195,8 +196,7 @@ def test_without_extras_the_core_works_and_the_rest_says_what_is_missing(tmp_pat
     for line, extra in zip(lines[3:7], ("search", "qat", "report", "data"), strict=True):
         assert line.endswith(f"pip install 'keras-s4[{extra}]'"), line
     assert [line[:2] for line in lines[7:]] == ["1 ", "1 ", "0 ", "0 "], lines[7:]
-    assert lines[7].endswith("pip install 'keras-s4[search]'")
-    assert lines[8].endswith("pip install 'keras-s4[report]'")
-    assert lines[10].endswith("pip install 'keras-s4[report]'")
+    for line, extra in zip((lines[7], lines[8], lines[10]), ("search", "report", "report"), strict=True):
+        assert f"pip install 'keras-s4[{extra}]'" in line, line
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "tuned" / "pareto.svg").exists()

@@ -71,7 +71,7 @@ class Choice(Brief):
 
     Args:
         decision: the settings with the threshold.
-        curves: one, or one for each label.
+        curves: one, or one for each label but the background, which keeps its threshold.
         places: where in each curve the choice lies.
     """
 
@@ -135,10 +135,15 @@ def choose_threshold(
     integers = Integers.of(decision, scores)
     levels = [average(integers, scores.levels(stream)[None])[0] for stream in streams]
     marks = _marks_of(integers, levels, truth)
-    columns = [[c] for c in range(scores.count)] if decision.kind == LABELS else [list(range(scores.count))]
+    columns = [list(range(scores.count))]
+    if decision.kind == LABELS:
+        columns = [[c] for c in range(scores.count) if c != integers.background]
     curves = [_curve(decision, scores, integers, levels, marks, own, late, points) for own in columns]
-    places = [_place(curve, false_alarms) for curve in curves]
+    places = [_place(curve, false_alarms, _named(decision, own)) for curve, own in zip(curves, columns, strict=True)]
     found = [float(curve.thresholds[place]) for curve, place in zip(curves, places, strict=True)]
+    if decision.kind == LABELS and integers.background >= 0:
+        own = np.broadcast_to(decision.threshold, scores.count)
+        found.insert(integers.background, float(own[integers.background]))
     chosen = _with_threshold(decision, found[0] if len(found) == 1 else tuple(found), scores.count)
     return Choice(chosen, tuple(curves), tuple(places))
 
@@ -218,13 +223,21 @@ def _candidates(levels: list[np.ndarray], points: int) -> np.ndarray:
     return np.unique(np.concatenate([even, np.quantile(largest, shares)]).astype(np.int64))
 
 
-def _place(curve: Curve, false_alarms: float | None) -> int:
+def _named(decision: Decision, columns: list[int]) -> str:
+    """Which event is missed where there is none, for a message."""
+    if decision.kind != LABELS:
+        return "event"
+    (label,) = columns
+    return f"event of label {decision.classes[label] if decision.classes else label!r}"
+
+
+def _place(curve: Curve, false_alarms: float | None, wanted: str) -> int:
     """The best threshold of a curve; of equally good neighbours that in the middle, or with the fewest scores below."""
     if false_alarms is None:
         if not (curve.found + curve.missed).any():
             raise ValueError(
-                "choose_threshold received no event, so that no F1 can be told; give the false alarms an hour that may "
-                "be: false_alarms=."
+                f"choose_threshold received no {wanted}, so that no F1 can be told; give the false alarms an hour that "
+                "may be: false_alarms=."
             )
         best = np.flatnonzero(curve.f1 == curve.f1.max())
         return int(_first_run(best)[(len(_first_run(best)) - 1) // 2])

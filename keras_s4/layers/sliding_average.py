@@ -99,7 +99,8 @@ class SlidingAverage(keras.layers.Layer):
 
     def _at_each_hop(self, means):
         before = ops.repeat(means[:, :1], self.hops - 1, axis=1)
-        return ops.average_pool(ops.concatenate([before, means], axis=1), self.hops, strides=1, padding="valid")
+        means = ops.concatenate([before, means], axis=1)
+        return ops.average_pool(means, self.hops, strides=1, padding="valid", data_format="channels_last")
 
     def compute_mask(self, inputs, mask=None):
         """Which hops are full, bool `[B, L // hop]`, as far as there are hops left."""

@@ -161,3 +161,20 @@ def test_streams_and_truths_are_as_many():
 def test_streams_that_end_too_early_are_refused():
     with pytest.raises(ValueError, match="end before a decision is made"):
         choose_threshold(Decision(settling=4), [np.full((4, 2), 0.5)], [np.zeros(4, int)])
+
+
+def test_a_label_that_is_background_keeps_its_threshold():
+    random = np.random.default_rng(0)
+    stream = random.random((200, 3))
+    decision = Decision(kind="labels", background=1, threshold=0.6)
+    choice = choose_threshold(decision, [stream], [(stream > 0.7).astype(int)])
+    assert choice.threshold[1] == 0.6
+    np.testing.assert_allclose(np.array(choice.threshold)[[0, 2]], 0.7, atol=0.02)
+    assert len(choice.curves) == len(choice.places) == 2
+
+
+def test_a_label_that_is_never_there_is_named():
+    truth = np.zeros((50, 2), int)
+    truth[10:20, 0] = 1
+    with pytest.raises(ValueError, match="received no event of label 'hum'"):
+        choose_threshold(Decision(kind="labels", classes=("click", "hum")), [np.random.rand(50, 2)], [truth])

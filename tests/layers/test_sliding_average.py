@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import backends
+import keras
 import numpy as np
 import pytest
 from conformance import LayerConformance, assert_close
@@ -84,3 +85,15 @@ def test_refused_arguments(arguments, message):
 def test_refused_shapes(shape):
     with pytest.raises(ValueError, match=r"'mean' got input of shape .*; expected \[B, L, H\].* at least 5 steps"):
         SlidingAverage(10, 5, name="mean").build(shape)
+
+
+def test_it_averages_over_time_whatever_keras_takes_for_images():
+    layer = SlidingAverage(6, 3, return_sequences=True)
+    inputs = np.random.default_rng(0).normal(size=(2, 12, 4)).astype(np.float32)
+    expected = np.asarray(layer(inputs))
+    before = keras.config.image_data_format()
+    try:
+        keras.config.set_image_data_format("channels_first")
+        np.testing.assert_array_equal(SlidingAverage(6, 3, return_sequences=True)(inputs), expected)
+    finally:
+        keras.config.set_image_data_format(before)

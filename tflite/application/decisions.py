@@ -20,6 +20,7 @@ from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates"
+FILES = ("decisions.h", "decisions.c")
 # Known scores: so many classes are favoured one after the other, for some decisions in a row each, and those behind a
 # pause; at most so many in all.
 STRETCHES, PAUSE, MOST_KNOWN = 8, 2, 512
@@ -100,7 +101,7 @@ def facts_of_decision(made: ProgramDecision) -> dict[str, Any]:
 
 
 def render_decisions(program: Program, made: ProgramDecision) -> dict[str, str]:
-    """The texts of `decisions.h` and `decisions.c`; the latter is C++ as well."""
+    """The text of every file of `FILES`, by name; `decisions.c` is C++ as well."""
     decider, integers = made.decider, made.decider.integers
     tables = decider.scores.tables if decider.scores.softmax else ()
     names = ("exponentials",) if len(tables) == 1 else ("high_exponentials", "low_exponentials")
@@ -124,7 +125,7 @@ def render_decisions(program: Program, made: ProgramDecision) -> dict[str, str]:
         "one_release": len(set(integers.releases)) == 1,
         "uses_releases": integers.kind != CLASS or integers.holds or integers.background >= 0,
     }
-    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in ("decisions.h", "decisions.c")}
+    return {name: render(TEMPLATES / f"{name}.jinja", **context) for name in FILES}
 
 
 def golden_decisions(made: ProgramDecision) -> tuple[list[str], list[str]]:
@@ -204,12 +205,16 @@ def _known_scores(decider: Decider) -> np.ndarray:
 def macros_of(classes: tuple[str, ...]) -> list[str]:
     """Names of constants of C for the numbers of classes."""
     stems = [re.sub(r"[^0-9A-Z]+", "_", name.upper()).strip("_")[:LONGEST_NAME] for name in classes]
-    return [
+    names = [
         f"DECISION_CLASS_{stem}"
         if stem and stems.count(stem) == 1
         else f"DECISION_CLASS_{stem}_{index}".replace("__", "_")
         for index, stem in enumerate(stems)
     ]
+    if len(set(names)) == len(names):
+        return names
+    # Such as "+", "-", "0": the number that one got is another's name.
+    return [f"DECISION_CLASS_{index}_{stem}".rstrip("_") for index, stem in enumerate(stems)]
 
 
 def _literal(value: int) -> str:

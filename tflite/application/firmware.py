@@ -32,7 +32,7 @@ FILES = (
     "sensor_scale.c",
     "sensor_scale.h",
 )
-DECISION_FILES, SENSOR_FILES = ("decisions.c", "decisions.h"), ("sensors.c",)
+SENSOR_FILES = ("sensors.c",)  # of firmware that knows its sensors
 # Where each recording starts in the golden samples, and how many steps it has where there are no windows.
 FIRSTS, STEPS = (0, 7), 48
 # A window that a gap ends counts for nothing, so each recording ends in one. Of windows of more samples than LONG there
@@ -117,7 +117,7 @@ def render_firmware(
     decision: ProgramDecision | None = None,
     sensors: Sequence[SensorInput] | None = None,
 ) -> dict[str, str]:
-    """The text of every file of `FILES`, by name, and of `DECISION_FILES` and `SENSOR_FILES` where there are such.
+    """The text of every file of `FILES`, by name; and of `SENSOR_FILES` and decisions, where there are such.
 
     Args:
         program: the integer program.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from keras_s4.layers import RecentAverage, SlidingAverage
+from keras_s4.tflite.lowering.average_so_far import FINER
 from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.pooling import add_rounded_sum
 from keras_s4.tflite.lowering.registry import refusal, register
@@ -16,8 +19,8 @@ from keras_s4.tflite.program.operations import RecentMean, SlidingSum, Window
 WHOLE = 2**15
 # Of a smaller part nothing would be left of which rounding is not most.
 LEAST_PART = 0.75 / WHOLE
-# The mean of int8 values has so many times their resolution; 255 differences of 8 bits then fill 16.
-FINER = 128
+# By how much rounding a part may change a time constant before it is told.
+UNTOLD = 0.05
 
 
 @register(RecentAverage, takes="both", rests=True)
@@ -33,9 +36,10 @@ def lower_recent_average(layer, inputs, builder):
             f"{1 / LEAST_PART:,.0f}",
             "Let AveragePooling1D, or a convolution with strides, in front of it make steps longer",
         )
+    rates = _rates_of(name, parts)
     scale = signal.tensor.scale / finer
     mean = builder.state(f"{name}/mean", (shape[0] + 1,), scale / WHOLE)
-    rate = builder.constant(f"{name}/rate", np.maximum(parts * WHOLE, 1.0), "int32", 1.0 / WHOLE)
+    rate = builder.constant(f"{name}/rate", rates, "int32", 1.0 / WHOLE)
     output = builder.tensor(f"{name}/output", shape, "int16", scale)
     builder.add(RecentMean(signal.tensor, mean.before, mean.after, rate, finer, signal.phase, output))
     values = np.zeros_like(signal.values)
@@ -63,6 +67,22 @@ def lower_sliding_average(layer, inputs, builder):
     return with_encoding(result, signal.encoding, builder)
 
 
+def _rates_of(name: str, parts: np.ndarray) -> np.ndarray:
+    """Parts of a distance in units of 2**-15, whole and at least 1; where time constants change by it, that is said."""
+    rates = np.maximum(np.rint(parts * WHOLE), 1.0)
+    constants = [-1.0 / np.log1p(-np.minimum(each, 1.0 - 1e-12)) for each in (parts, rates / WHOLE)]
+    off = np.abs(constants[1] / constants[0] - 1.0)
+    if off.max() > UNTOLD:
+        worst = off.argmax()
+        warnings.warn(
+            f"Layer {name!r} has a time constant of {constants[0][worst]:,.0f} steps, and on a device one of "
+            f"{constants[1][worst]:,.0f}, whose part of a distance is a whole number of 2**-15. Let AveragePooling1D, "
+            "or a convolution with strides, in front of it make steps longer.",
+            stacklevel=2,
+        )
+    return rates
+
+
 def recent_averages(values: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Exponentially weighted averages of real numbers `[B, L, H]`, which their first step starts."""
     averages = values.copy()
@@ -75,7 +95,7 @@ def sliding_averages(values: np.ndarray, layer: SlidingAverage, phase: int) -> n
     """Averages of the last full hops at each step of real numbers `[B, L, H]`, which mean something from a step on."""
     full = max(values.shape[1] - phase, 0) // layer.hop
     steps = values[:, phase : phase + full * layer.hop]
-    means = steps.reshape(len(values), full, layer.hop, -1).mean(axis=2)
+    means = steps.reshape(len(values), full, layer.hop, values.shape[-1]).mean(axis=2)
     means = np.concatenate([np.repeat(means[:, :1], layer.hops, axis=1), means], axis=1)
     averages = sum(means[:, 1 + place :][:, :full] for place in range(layer.hops)) / layer.hops
     averages = np.concatenate([np.zeros_like(values[:, :1]), averages], axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_s4.tflite.lowering.average_so_far import LARGEST_COUNT, add_average_so_far
 from keras_s4.tflite.lowering.builder import ProgramBuilder
+from keras_s4.tflite.lowering.calibration import HEADROOM
 from keras_s4.tflite.lowering.registry import refusal, register
 from keras_s4.tflite.lowering.resting import at_rest_until_due
 from keras_s4.tflite.lowering.signal import Signal
@@ -49,7 +50,7 @@ def lower_average_pooling(layer, inputs, builder):
 def add_rounded_sum(name: str, total: Tensor, averages: np.ndarray, builder: ProgramBuilder) -> Signal:
     """A sum over time, int32 and of such a scale that it is the average, with an int16 result."""
     # A power of two times the sum's scale, so that the rounding is a shift in every engine.
-    shift = max(0.0, np.ceil(np.log2(max(np.abs(averages).max() * 1.25, 1e-12) / (total.scale * 32767))))
+    shift = max(0.0, np.ceil(np.log2(max(np.abs(averages).max() * HEADROOM, 1e-12) / (total.scale * 32767))))
     output = builder.tensor(f"{name}/output", total.shape, "int16", total.scale * 2.0**shift)
     builder.add(Requantize(total, output))
     return Signal(output, averages)

@@ -22,7 +22,7 @@ from keras_s4 import models
 from keras_s4.decisions import Decision
 from keras_s4.testing import programs
 from keras_s4.tflite import convert
-from keras_s4.tflite.application import firmware, tflm
+from keras_s4.tflite.application import decisions, firmware, tflm
 from keras_s4.tflite.application.folder import folder_contents
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.c99.names import camel_case, identifiers, printable
@@ -140,13 +140,13 @@ def test_decisions_are_checked_beside_golden_vectors(kind, tmp_path):
     steps = tflm_stand_in.recorded_steps(golden_vectors(saved.converted.program))
     done = saved.run(steps)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^0 of \d\d decisions differ", done.stdout, re.MULTILINE)
+    assert re.search(r"^0 of \d+ decisions differ", done.stdout, re.MULTILINE)
     source = saved.folder / "decisions.cc"
     assert source.read_text().count("THRESHOLD(c) 536870912") == 1
     source.write_text(source.read_text().replace("THRESHOLD(c) 536870912", "THRESHOLD(c) 1073741823"))
     compile_sources(saved, [saved.folder / "main.cc"], saved.check)
     done = saved.run(steps)
-    assert done.returncode == 1 and re.search(r"^[1-9]\d* of \d\d decisions differ", done.stdout, re.MULTILINE)
+    assert done.returncode == 1 and re.search(r"^[1-9]\d* of \d+ decisions differ", done.stdout, re.MULTILINE)
     facts = json.loads((saved.folder / "manifest.json").read_text())["decision"]
     assert Decision.from_dict(facts["settings"]) == Decision(kind=kind, every=60, smoothing=2.0)
     assert facts["integers"]["thresholds"] == [2**29] * 5
@@ -518,6 +518,7 @@ def test_templates_are_in_the_package():
     assert "keras_s4.tflite.application" in settings["packages"]
     patterns = settings["package-data"]["keras_s4.tflite.application"]
     packed = {path for pattern in patterns for path in tflm.TEMPLATES.parent.glob(pattern)}
-    needed = {module.TEMPLATES / f"{name}.jinja" for module in (tflm, firmware) for name in module.FILES}
-    needed |= {tflm.TEMPLATES / f"{name}.jinja" for name in ("tflm_custom.md", *firmware.DECISION_FILES)}
+    needed = {module.TEMPLATES / f"{name}.jinja" for module in (tflm, firmware, decisions) for name in module.FILES}
+    needed |= {tflm.TEMPLATES / "tflm_custom.md.jinja"}
+    needed |= {firmware.TEMPLATES / f"{name}.jinja" for name in firmware.SENSOR_FILES}
     assert packed == needed

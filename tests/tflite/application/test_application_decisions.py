@@ -25,7 +25,7 @@ from keras_s4.decisions import Decider, Decision, Scores
 from keras_s4.layers import RecentAverage, SlidingAverage
 from keras_s4.tflite import convert
 from keras_s4.tflite.application import firmware
-from keras_s4.tflite.application.decisions import decision_of, golden_decisions, render_decisions
+from keras_s4.tflite.application.decisions import decision_of, golden_decisions, macros_of, render_decisions
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.c99.host import compiler
@@ -346,3 +346,10 @@ def test_streams_without_an_end_are_decided_without_a_reset(name, tmp_path):
     assert len(decided.events) > 3
     check = subprocess.run([build(saved, tmp_path / "check")], capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stdout
+
+
+@pytest.mark.parametrize("classes", [("+", "-", "0"), ("a", "A", "a 0"), ("on", "off"), ("ä", "ö", "1")])
+def test_each_class_has_a_constant_of_its_own(classes):
+    names = macros_of(classes)
+    assert len(set(names)) == len(classes)
+    assert all(re.fullmatch(r"DECISION_CLASS_[A-Z0-9_]+", name) for name in names)

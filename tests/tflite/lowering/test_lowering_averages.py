@@ -1,5 +1,7 @@
 """Poolings of streams that never end: near Keras, equal in all readers, exact, and without drift."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -178,3 +180,18 @@ def test_what_a_device_cannot_do_is_refused():
         convert(sequential(RecentAverage(90_000.0)), drifting())
     with pytest.raises(ValueError, match=r"would sum 70000 steps in 32 bits, which holds 65536; use a shorter window"):
         convert(sequential(SlidingAverage(70_000, 10)), drifting())
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(600.0, False), (3000.0, False), (21_800.0, True)])
+def test_a_time_constant_that_a_device_changes_is_told(seconds, told):
+    """1 / 21,800 is 1.5 parts of 2**-15, of which a device takes 2."""
+    inputs = keras.Input((20, 2))
+    model = keras.Model(inputs, RecentAverage(seconds)(inputs))
+    data = np.random.default_rng(0).normal(size=(4, 20, 2)).astype(np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        convert(model, data)
+    found = [str(each.message) for each in caught if "time constant" in str(each.message)]
+    assert bool(found) == told
+    if told:
+        assert "21,800 steps, and on a device one of 16,384" in found[0] or "of 16,383" in found[0]
