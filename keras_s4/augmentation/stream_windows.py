@@ -13,15 +13,16 @@ from keras_s4.augmentation.augmented_windows import check_transforms, features_o
 from keras_s4.augmentation.transforms import Mix, Shift, Transform, Warp
 from keras_s4.checks import number, quote, whole_number
 from keras_s4.recordings import UNLABELLED, Recordings
+from keras_s4.recordings.joining import check_background, groups_of_streams
 
 
 class StreamWindows(keras.utils.PyDataset):
     """Batches of windows of continuous streams, cut and varied anew in every epoch, with a label at every decision.
 
     A model that is never reset has to learn to forget what was before. Where each recording has one label, a window
-    goes over from one recording to another one of its group and of another label, at a random place, as often as
-    `changes` says; and where a recording is shorter than the window, to further ones. Where steps have labels, windows
-    are cut as they come, with the changes that are there.
+    goes over from one recording to another one that may follow it (`keras_s4.recordings.joining.groups_of_streams`) and
+    has another label, at a random place, as often as `changes` says; and where a recording is shorter than the window,
+    to further ones. Where steps have labels, windows are cut as they come, with the changes that are there.
 
     Nothing is learned at the start of a window, in which states fill as they would from what came before (truncated
     back-propagation in time), nor right after a change, when nobody could know. The labels there are `UNLABELLED`,
@@ -87,6 +88,7 @@ class StreamWindows(keras.utils.PyDataset):
         self.warm_up = whole_number(warm_up, f"{who} got warm_up=", 0)
         self.tolerance = whole_number(tolerance, f"{who} got tolerance=", 0)
         self.changes = number(changes, f"{who} got changes=", 0.0, 1.0)
+        check_background(recordings, background, who)
         self.background = background
         self.transforms = tuple(transforms)
         self.epoch = 0
@@ -98,8 +100,11 @@ class StreamWindows(keras.utils.PyDataset):
             )
         self._features = features_of(recordings, sensors, who)
         self._labels = Labels.of(recordings, True, classes, class_weights, who)
+        if background is not None and background >= self._labels.classes:
+            raise ValueError(f"{who} got background={background}; expected one of {self._labels.classes} classes.")
         check_transforms(self.transforms, self._features, self._labels.are_quantities, who)
         self._warp = next((each for each in self.transforms if isinstance(each, Warp)), None)
+        self._groups = None if self._labels.of_steps else groups_of_streams(recordings)
         places = self._places_of(recordings, who)
         self._probabilities = places / places.sum()
         count = max(1, 2 * sum(map(len, recordings.signals)) // self.length)
@@ -149,9 +154,9 @@ class StreamWindows(keras.utils.PyDataset):
             index = self._follower(index, random)
 
     def _follower(self, index: int, random: np.random.Generator) -> int:
-        """Another recording of the group, if there is one with another label; the background behind anything else."""
-        labels, groups = np.asarray(self.recordings.labels), self.recordings.subjects
-        members = np.flatnonzero(groups == groups[index])
+        """A recording that may follow, of another label if there is one; the background behind anything else."""
+        labels = np.asarray(self.recordings.labels)
+        members = np.flatnonzero(self._groups == self._groups[index])
         others = members[(labels[members] != labels[index]).reshape(len(members), -1).any(axis=1)]
         quiet = others[labels[others] == self.background] if self.background is not None else others[:0]
         return int(random.choice(next(choice for choice in (quiet, others, members) if len(choice))))

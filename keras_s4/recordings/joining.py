@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.checks import whole_number
+from keras_s4.recordings.class_balance import labels_of_classes
 from keras_s4.recordings.recordings import Recordings
 
 
 def join_groups(recordings: Recordings, seed: int = 0, background: int | None = None) -> Recordings:
     """Streams in which one recording follows another, so that nobody knows where one begins.
 
-    The recordings of each group follow each other in a random order. Where no group has several, all are one group.
-    With a background class, its recordings are spread evenly between the others.
+    The recordings of each group (`groups_of_streams`) follow each other in a random order. With a background class, its
+    recordings are spread evenly between the others.
 
     Recordings whose steps have labels are streams already, and stay as they are.
 
@@ -25,15 +26,18 @@ def join_groups(recordings: Recordings, seed: int = 0, background: int | None = 
         One recording a group, with labels at each step.
 
     Raises:
-        ValueError: there are no recordings.
+        ValueError: there are no recordings, or the background is no class.
     """
     seed = whole_number(seed, "join_groups got seed=", 0)
+    check_background(recordings, background, "join_groups")
     if not len(recordings):
         raise ValueError("join_groups got no recordings; expected at least one.")
     if recordings.has_step_labels:
         return recordings
     random, labels = np.random.default_rng(seed), recordings.step_labels()
-    streams = [_order(recordings, members, background, random) for members in _groups(recordings)]
+    groups = groups_of_streams(recordings)
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    streams = [_order(recordings, each, background, random) for each in members]
     return Recordings(
         [np.concatenate([recordings.signals[index] for index in stream]) for stream in streams],
         [np.concatenate([labels[index] for index in stream]) for stream in streams],
@@ -41,12 +45,28 @@ def join_groups(recordings: Recordings, seed: int = 0, background: int | None = 
     )
 
 
-def _groups(recordings: Recordings) -> list[np.ndarray]:
-    """The indices of the recordings of each group."""
-    groups, counts = np.unique(recordings.subjects, return_counts=True)
-    if counts.max() == 1:
-        return [np.arange(len(recordings))]
-    return [np.flatnonzero(recordings.subjects == group) for group in groups]
+def groups_of_streams(recordings: Recordings) -> np.ndarray:
+    """Which recordings with one label each may follow each other in a stream, by a number, `[R]`.
+
+    Those of one subject; or all, if no subject has two different labels, since nothing would ever change then.
+    """
+    _, groups = np.unique(recordings.subjects, return_inverse=True)
+    labels = np.reshape(recordings.labels, (len(recordings), -1))
+    several = any(len(np.unique(labels[groups == group], axis=0)) > 1 for group in np.unique(groups))
+    return groups if several else np.zeros_like(groups)
+
+
+def check_background(recordings: Recordings, background: int | None, who: str) -> None:
+    """Refuses what is no class of recordings as the one that means that nothing happens.
+
+    Raises:
+        ValueError: no whole number, or labels that are no classes.
+    """
+    if background is None:
+        return
+    whole_number(background, f"{who} got background=", 0)
+    if labels_of_classes(recordings) is None:
+        raise ValueError(f"{who} got background={background} and labels that are no classes; expected None.")
 
 
 def _order(

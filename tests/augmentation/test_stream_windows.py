@@ -83,6 +83,13 @@ class TestOneLabelEach:
             kinds = row[np.flatnonzero(np.diff(row, prepend=-9))]
             assert ((kinds[1:] == 0) != (kinds[:-1] == 0)).all()
 
+    @pytest.mark.parametrize("groups", [range(5), (0, 1, 2, 0, 1)])
+    def test_where_no_group_changes_all_follow_each_other(self, groups):
+        """By default each recording is a group of its own; after a split in time each of its stretches is in it."""
+        _, y = many(recordings(groups=tuple(groups)), 60, changes=1.0)
+        assert (np.diff(y) != 0).any(axis=1).all()
+        assert len({tuple(sorted(set(row))) for row in y}) == 3  # pairs of the three classes
+
     def test_a_group_of_one_recording_goes_on_with_itself(self):
         x, y = many(recordings().take([0]), 150)
         assert (y == 0).all()
@@ -188,11 +195,14 @@ def test_an_epoch_has_as_many_windows_as_are_asked_for():
         ({"every": 61}, "a decision behind their warm-up"),
         ({"changes": 1.5}, "changes=1.5"),
         ({"tolerance": -1}, "tolerance=-1"),
+        ({"background": "idle"}, "background='idle'"),
+        ({"background": 3}, "background=3; expected one of 3 classes"),
+        ({"recordings": dataclasses.replace(recordings(), labels=np.linspace(0, 1, 5)), "background": 0}, "no classes"),
     ],
 )
 def test_refused_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        StreamWindows(recordings(), **{"length": 60} | arguments)
+        StreamWindows(**{"recordings": recordings(), "length": 60} | arguments)
 
 
 def test_no_recordings():

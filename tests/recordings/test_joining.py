@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_s4.recordings import UNLABELLED, Recordings
-from keras_s4.recordings.joining import join_groups
+from keras_s4.recordings import UNLABELLED, Recordings, split_in_time
+from keras_s4.recordings.joining import groups_of_streams, join_groups
 
 
 def recordings(labels, groups):
@@ -37,6 +37,32 @@ def test_recordings_that_stand_for_themselves_are_one_stream():
     assert len(labels) == 3 + 4 + 5
 
 
+@pytest.mark.parametrize(
+    ("labels", "groups", "streams"),
+    [
+        ([0, 1, 1], [5, 6, 7], [0, 0, 0]),
+        ([0, 0, 1, 1], [5, 5, 6, 6], [0, 0, 0, 0]),  # as after a split in time: pieces of one recording each
+        ([0, 1, 1, 1], [6, 6, 5, 5], [1, 1, 0, 0]),
+        ([[0.5, 1.0], [0.5, 2.0]], [3, 3], [0, 0]),
+        ([[0.5, 1.0], [0.5, 1.0]], [3, 4], [0, 0]),
+        ([1, 1], [3, 4], [0, 0]),
+    ],
+)
+def test_streams_are_of_groups_in_which_something_changes(labels, groups, streams):
+    some = recordings(labels, groups)
+    assert groups_of_streams(some).tolist() == streams
+    assert len(join_groups(some)) == len(set(streams))
+
+
+def test_streams_of_a_split_in_time_change():
+    """Each recording is a group of its own, and training has two stretches of it."""
+    signals = [np.arange(50, dtype=np.float32)[:, None] + 100 * index for index in range(4)]
+    train = split_in_time(Recordings(signals, np.arange(4) % 2, np.arange(4)), fold=2).train
+    assert len(train) == 8
+    (labels,) = join_groups(train).labels
+    assert set(labels) == {0, 1}
+
+
 def test_background_lies_between_events():
     joined = join_groups(recordings([0, 1, 2, 3, 0, 0], np.zeros(6, int)), background=0)
     classes = joined.labels[0][np.flatnonzero(np.diff(joined.signals[0][:, 0], prepend=-1))]
@@ -59,3 +85,17 @@ def test_long_recordings_stay_as_they_are():
 def test_nothing_to_join():
     with pytest.raises(ValueError, match="no recordings"):
         join_groups(recordings([0], [1]).take([]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "background", "message"),
+    [
+        ([0, 1], "idle", "background='idle'; expected a whole number"),
+        ([0, 1], -1, "background=-1; expected a whole number"),
+        ([0.5, 1.0], 1, "background=1 and labels that are no classes"),
+        ([[0, 1], [1, 1]], 0, "background=0 and labels that are no classes"),
+    ],
+)
+def test_a_background_that_is_no_class(labels, background, message):
+    with pytest.raises(ValueError, match=message):
+        join_groups(recordings(labels, [1, 1]), background=background)
