@@ -435,6 +435,32 @@ def test_masked_steps_do_not_count_in_units():
     np.testing.assert_array_equal(at_once.get_layer("normalization").mean, model.get_layer("normalization").mean)
 
 
+@pytest.mark.parametrize("quantities", [1, 2])
+def test_targets_of_masked_steps_do_not_count_in_units(quantities):
+    """Behind its 20 real steps each window has targets of 1000."""
+    x, _ = in_raw_units(8)
+    x[:, 20:] = -1.0
+    targets = np.random.default_rng(0).normal(size=(8, STEPS, quantities)) * 20 + 300
+    targets[:, 20:] = 1000.0
+    real = targets[:, :20].reshape(-1, quantities)
+    arguments = {"channels": 4, "states": 2, "blocks": 1, "normalization": True, "mask_value": -1.0}
+    model = sequence_to_sequence((STEPS, FEATURES), quantities, quantities=True, **arguments)
+    units = model.get_layer("output_units")
+    several = Recordings(list(x), list(targets), np.arange(8))
+    shapes = [(x, targets), (x, real), (several, None)] + ([(x, targets[..., 0])] if quantities == 1 else [])
+    for data, given in shapes:
+        units.deviation.assign(np.ones(quantities))
+        training.normalize_to(model, data, given, mask_value=-1.0)
+        np.testing.assert_allclose(units.mean, real.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(units.deviation, real.std(axis=0), rtol=1e-5)
+    with pytest.raises(ValueError, match="expected targets of as many steps"):
+        training.normalize_to(model, x, targets[:, ::2], mask_value=-1.0)
+    # Quantities of windows and forecasts have no padded steps, even where there are as many as steps.
+    ahead = forecaster((STEPS, FEATURES), STEPS, quantities, **arguments)
+    training.normalize_to(ahead, x, targets, mask_value=-1.0)
+    np.testing.assert_allclose(ahead.get_layer("output_units").mean, targets.mean(axis=(0, 1)), rtol=1e-5)
+
+
 def test_quantities_and_forecasts_have_units():
     x, _ = in_raw_units(16)
     targets = np.random.default_rng(0).normal(size=(16, 2)) * 20 + 300

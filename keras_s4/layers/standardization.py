@@ -117,7 +117,7 @@ class Standardization(keras.layers.Layer):
         return at_least_single(self.compute_dtype)
 
 
-def mean_and_deviation(rows: np.ndarray, robust: bool) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_deviation(rows: np.ndarray, robust: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Of each feature of `[N, F]`; the deviation of a constant one is 1."""
     mean, deviation = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     if robust:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_s4.checks import check_model, quote
-from keras_s4.layers import Standardization
+from keras_s4.layers import LastStep, Standardization
 from keras_s4.recordings import Recordings
 from keras_s4.samples import real_array
 from keras_s4.surgery.graph import is_graph
@@ -35,9 +35,10 @@ def normalize_to(
     Args:
         model: that was made with `normalization=True`.
         data: the training recordings (`keras_s4.recordings.Recordings`), or windows `[W, L, F]`.
-        targets: quantities `[W, T]` for regressors; of recordings their labels by default, and of forecasters the data.
+        targets: quantities `[W, T]` for regressors, or `[W, L, T]`; of recordings their labels by default, and of
+            forecasters the data.
         robust: by median and quartiles, which outliers do not move; see `Standardization.adapt`.
-        mask_value: of padded steps in windows, which do not count.
+        mask_value: of padded steps in windows, which do not count, nor do targets of theirs.
 
     Returns:
         The model.
@@ -53,12 +54,12 @@ def normalize_to(
             f"normalize_to got model {model.name!r}, whose input no layer normalises; make it with normalization=True, "
             "or put keras_s4.layers.Standardization() first."
         )
-    steps = _steps(data, mask_value)
+    samples = _samples(data)
+    counted = np.ones(samples.shape[:-1], bool) if mask_value is None else np.any(samples != mask_value, axis=-1)
     for layer in inputs:
-        layer.adapt(steps, robust)
+        layer.adapt(samples[counted], robust)
     for layer in outputs:
-        quantities = _targets(targets, data, steps, layer, len(model.outputs[0].shape))
-        layer.adapt(quantities, robust)
+        layer.adapt(_targets(targets, data, samples, counted, layer, model), robust)
         _warn_of_unlike(layer)
     return model
 
@@ -87,24 +88,25 @@ def units_of_outputs(model: keras.Model) -> np.ndarray | float:
     return keras.ops.convert_to_numpy(outputs[0].deviation) if len(outputs) == 1 else 1.0
 
 
-def _steps(data: Any, mask_value: float | None) -> np.ndarray:
-    """All steps that count, `[N, F]`."""
+def _samples(data: Any) -> np.ndarray:
+    """All steps, `[N, F]` of recordings and `[W, L, F]` of windows."""
     if isinstance(data, Recordings):
         return np.concatenate(data.signals)
     array = real_array(data, "normalize_to got data")
     if array.ndim < 2:
         raise ValueError(f"normalize_to got data of shape {array.shape}; expected windows [W, L, features].")
-    steps = array.reshape(-1, array.shape[-1])
-    return steps if mask_value is None else steps[np.any(steps != mask_value, axis=-1)]
+    return array
 
 
-def _targets(targets: Any, data: Any, steps: np.ndarray, layer: Standardization, rank: int) -> np.ndarray:
-    """What a layer that gives units to outputs of a rank is adapted to, `[N, T]`."""
-    count = layer.mean.shape[0]
+def _targets(
+    targets: Any, data: Any, samples: np.ndarray, counted: np.ndarray, layer: Standardization, model: keras.Model
+) -> np.ndarray:
+    """What a layer that gives units to a model's outputs is adapted to, `[N, T]`; `counted` are the real steps."""
+    count, rank = layer.mean.shape[0], len(model.outputs[0].shape)
     if targets is None and isinstance(data, Recordings) and (rank == 2 or _measures_steps(data)):
         targets = np.concatenate(data.labels) if data.has_step_labels else data.labels
-    elif targets is None and rank > 2 and steps.shape[1] == count:
-        return steps  # forecasts are in the units of the series
+    elif targets is None and rank > 2 and samples.shape[-1] == count:
+        return samples[counted]  # forecasts are in the units of the series
     if targets is None:
         raise ValueError(
             f"normalize_to got no targets, and a model whose outputs have units (layer {layer.name!r}); expected the "
@@ -116,7 +118,23 @@ def _targets(targets: Any, data: Any, steps: np.ndarray, layer: Standardization,
             f"normalize_to got targets of shape {array.shape}, such as {quote(array.ravel()[:1].tolist())}; expected "
             f"[W, {count}]."
         )
+    # A forecast begins behind the last step that counts, so that all of it does.
+    of_steps = counted.ndim == 1 or (rank > 2 and not any(isinstance(each, LastStep) for each in model.layers))
+    if of_steps and not counted.all():
+        array = _without_padding(array, counted, count)
     return array.reshape(-1, count)
+
+
+def _without_padding(targets: np.ndarray, counted: np.ndarray, count: int) -> np.ndarray:
+    """Targets of all steps without those of padded ones; those that have no axis of steps do not know of padding."""
+    if targets.shape[: counted.ndim] == counted.shape:
+        return targets[counted]
+    if targets.ndim > 2:
+        raise ValueError(
+            f"normalize_to got targets of shape {targets.shape} for steps {counted.shape}, some of which are padding; "
+            f"expected targets of as many steps, or of those that count alone, [N, {count}]."
+        )
+    return targets
 
 
 def _measures_steps(data: Recordings) -> bool:

@@ -10,6 +10,7 @@ from tasks import make_recordings, sines
 
 from keras_s4 import training
 from keras_s4.datasets import Live, Recordings, Splits
+from keras_s4.datasets.padding import PADDING
 from keras_s4.job import pipeline
 from keras_s4.job.aims import aim_of
 from keras_s4.job.aims.aim import outputs_of
@@ -17,6 +18,7 @@ from keras_s4.job.aims.per_class import confusion_of, figures_of_classes, figure
 from keras_s4.job.aims.scaling import Scaling
 from keras_s4.job.settings import Settings
 from keras_s4.recordings import UNLABELLED
+from keras_s4.surgery.lengths import at_length
 
 SETTINGS = Settings(channels=4, states=2, blocks=1, fraction=0.5, epochs=1, retrain_epochs=1, aware_epochs=1)
 
@@ -124,6 +126,28 @@ def test_quantities_keep_their_units():
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     found = outputs_of(scaling.append_to(inner), x)
     np.testing.assert_allclose(found, scaling.in_units(outputs_of(inner, x)), rtol=1e-5)
+
+
+MIXED = {
+    "classes": {},
+    "labels": {"classes": ("odd", "fast"), "multi_label": True, "meanings": {}},
+    "quantities": {"targets": ("speed", "slope"), "meanings": {}},
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_padding_changes_no_output(name):
+    """Of every aim with mixed lengths: windows of 60 steps, of which some are padding, against the real steps alone."""
+    task = sines(mixed_lengths=True, **MIXED[name])
+    keras.utils.set_random_seed(0)
+    settings = dataclasses.replace(SETTINGS, front=3)
+    core = aim_of(task).build(settings)
+    training.normalize_to(core, np.random.default_rng(0).normal(1.0, 2.0, (9, 60, 6)))
+    x = np.random.default_rng(1).normal(size=(2, 60, 6)).astype(np.float32)
+    wanted = at_length(core, 33)(x[:, :33])
+    x[:, 33:] = PADDING
+    np.testing.assert_allclose(core(x), wanted, atol=1e-5)
+    assert np.ptp(wanted) > 1e-3
 
 
 def test_score_of_anomalies_is_how_far_each_step_is_from_its_forecast():

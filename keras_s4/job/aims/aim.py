@@ -13,7 +13,6 @@ from keras_s4.datasets.task import Metric
 from keras_s4.decisions import Decision
 from keras_s4.job.aims import live
 from keras_s4.job.settings import Settings
-from keras_s4.layers import Standardization
 from keras_s4.scoring.heads import Head
 from keras_s4.scoring.scores import against_reference, against_targets
 from keras_s4.surgery.every_decision import at_every_decision
@@ -150,15 +149,13 @@ class Aim:
             "states": settings.states,
             "blocks": settings.blocks,
             "normalization": settings.normalize,
+            "mask_value": self.task.mask_value,
             "front": (2 * settings.front, settings.front) if settings.front else None,
         }
 
-    def adapt(self, core: keras.Model) -> keras.Model:
-        """A new core, whose first layer, if it is one that normalises, has the units of the training data."""
-        for layer in core.layers:
-            if isinstance(layer, Standardization):
-                layer.adapt(np.concatenate(self.task.splits.train.signals))
-        return core
+    def adapt(self, core: keras.Model, settings: Settings) -> keras.Model:
+        """A new core, whose first layer, if it is to normalise, has the units of the training data."""
+        return training.normalize_to(core, self.task.splits.train) if settings.normalize else core
 
 
 def outputs_of(model: keras.Model, x: np.ndarray, batch_size: int = 64) -> np.ndarray:

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from keras_s4 import models, training
-from keras_s4.datasets.padding import PADDING
 from keras_s4.job.aims.aim import Aim, Figures, Tested
 from keras_s4.job.aims.live import pooling_of
 from keras_s4.job.aims.per_class import confusion_of, figures_of_classes, figures_of_labels, mean_of
@@ -23,8 +22,6 @@ class Labels(Aim):
         arguments = self.sizes(settings) | {"dropout": training.DROPOUT}
         if self.task.live is not None:
             arguments |= pooling_of(self.task, settings)
-        if self.task.mixed_lengths:
-            arguments |= {"mask_value": PADDING}
         return models.classifier(
             self.task.input_shape, len(self.task.classes), **arguments, multi_label=self.task.multi_label
         )

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_s4.layers import Standardization
+from keras_s4.layers.standardization import mean_and_deviation
 
 UNITS = "units"
 
@@ -28,9 +29,8 @@ class Scaling:
     @classmethod
     def of(cls, values: Sequence[np.ndarray]) -> Scaling:
         """That of arrays `[..., T]`."""
-        rows = np.concatenate([np.reshape(array, (-1, np.shape(array)[-1])) for array in values]).astype(np.float64)
-        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-        return cls(mean, np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-30), deviation, 1.0))
+        rows = np.concatenate([np.reshape(array, (-1, np.shape(array)[-1])) for array in values])
+        return cls(*mean_and_deviation(rows))
 
     def standardize(self, values: np.ndarray) -> np.ndarray:
         """Values in their units `[..., T]` as multiples of the deviation from the mean, float32."""

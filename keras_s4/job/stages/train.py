@@ -11,7 +11,7 @@ CHECKED_WINDOWS = 2
 
 def compute(job: Job) -> None:
     """Trains the full model, and notes how well it learned: trained.keras, training.json."""
-    model = job.aim.finish(job.aim.adapt(job.aim.build(job.settings)))
+    model = job.aim.finish(job.aim.adapt(job.aim.build(job.settings), job.settings))
     job.report(0, 1, "can it be exported?")
     job.convert(job.aim.exported(model), CHECKED_WINDOWS)  # what it refuses is refused before training
     fit(job, model, "trained.keras", job.settings.epochs, training.LEARNING_RATE)
