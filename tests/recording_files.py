@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from keras_s4.recordings.layout import Groups, Labels, Source
+from keras_s4.recordings.loading import Layout
+
 RATE = 50.0
 
 
@@ -39,3 +42,21 @@ def write_toml(path, text):
     """A task file; `{` and `}` of its patterns stay as they are."""
     path.write_text(text)
     return path
+
+
+def layout(folder, labels=None, groups=None, channels=(), aim="classes", **source):
+    """What is said of CSV files with times in ms, section by section."""
+    return Layout(
+        source=Source(folder=folder, **({"path": "*.csv", "time": "timestamp", "time_unit": "ms"} | source)),
+        labels=Labels(**(labels or {})),
+        groups=Groups(**(groups or {})),
+        channels=tuple(channels),
+        aim=aim,
+    )
+
+
+def write_all(folder, count=4, steps=120, **columns):
+    """`0.csv`, `1.csv` and so on, with further columns."""
+    for index in range(count):
+        write_csv(folder / f"{index}.csv", recording(steps, seed=index) | columns)
+    return folder

@@ -12,6 +12,8 @@ from keras_s4.brief import Brief
 
 # What stands for no value, in lower case; names of classes may be among these.
 MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "--", "?", "inf", "-inf", "+inf", "infinity", "#n/a")
+# The unit of columns of times that were dates in the file, and are seconds.
+DATE = "date"
 TRUTH = {"true": 1.0, "false": 0.0}
 
 

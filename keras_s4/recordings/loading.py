@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_s4.brief import Brief
 from keras_s4.recordings.checks import check_copies, check_sensors, settle_duplicates
-from keras_s4.recordings.frame import Frame, as_texts, join_names, relative_name
+from keras_s4.recordings.frame import DATE, Frame, as_texts, join_names, relative_name
 from keras_s4.recordings.gaps import bring_to_rate, cut_at_gaps, mend_missing
 from keras_s4.recordings.joining_files import frames_of_files
 from keras_s4.recordings.labels import CLASSES, TARGETS, Labeller, drops_unlabelled, encode, find_classes
@@ -230,7 +230,7 @@ class _Reading:
         """Each column of numbers that nothing else uses."""
         labels, groups = self.layout.labels, self.layout.groups
         used = {self.source.time, *self.source.recording, labels.column, *labels.columns, groups.column, "split"}
-        names = [name for name in frame.numeric if name not in used]
+        names = [name for name in frame.numeric if name not in used and frame.units.get(name) != DATE]
         if not names:
             raise ValueError(f"{frame.name} has no column of numbers for a sensor; it has {join_names(frame.columns)}.")
         return tuple(Channels(name=name, columns=(name,), axes=("",), unit=frame.units.get(name, "")) for name in names)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from keras_s4.recordings.frame import Frame, to_numbers
+from keras_s4.recordings.frame import DATE, Frame, to_numbers
 from keras_s4.recordings.layout import TIME_UNITS
 
 # Steps without data that make a gap, where nobody says how long one is.
@@ -17,6 +17,7 @@ RATE_TOLERANCE = 0.02
 JITTER = 0.5
 # The part of the steps that may go back in time, where a recording follows another in one file.
 BACKWARDS = 0.05
+_DAY_AND_MONTH = re.compile(r"\s*(\d{1,2})([-./])(\d{1,2})\2\d{2}")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
 
 
@@ -32,8 +33,15 @@ def seconds_of(frame: Frame, column: str, unit: str) -> np.ndarray:
         ValueError: there is no such column, a time is missing, or none can be read; says where.
     """
     values = frame.column(column, "times")
-    if unit == "date":
-        seconds = values if values.dtype.kind == "f" else _dates(frame, column, values)
+    if values.dtype.kind == "f" and (unit == DATE) != (frame.units.get(column) == DATE) and unit != "s":
+        found, wanted = ("numbers", "s, ms, us or ns") if unit == DATE else ("dates", "date")
+        raise ValueError(
+            f"{frame.name} has {found} in column {column!r}, and [recordings] time_unit is {unit}; expected {wanted}."
+        )
+    if frame.units.get(column) == DATE and values.dtype.kind == "f":
+        seconds = values
+    elif unit == DATE:
+        seconds = _dates(frame, column, values)
     else:
         seconds = frame.numbers(column, f'times in {unit} (for dates say time_unit = "date")') * TIME_UNITS[unit]
     if np.isnan(seconds).any():
@@ -46,18 +54,40 @@ def seconds_of(frame: Frame, column: str, unit: str) -> np.ndarray:
 
 
 def parse_dates(texts: np.ndarray) -> np.ndarray | None:
-    """Dates and times of day as seconds; None if they are none."""
+    """Dates and times of day as seconds; None if they are none.
+
+    Of 01.02.2026 the day is first. Of 01/02/2026 it is what others of the texts say, or else what makes them last the
+    shorter time, or else the month.
+    """
     import pandas
 
-    texts = np.array([str(text).replace(",", ".") for text in texts], object)
+    texts = np.array([re.sub(r",(?=\d)", ".", str(text)).replace(",", " ") for text in texts], object)
     try:
         if all(_TIME_OF_DAY.fullmatch(text) for text in texts):
             full = [text if text.count(":") == 2 else f"{text}:00" for text in texts]
             return pandas.to_timedelta(full).total_seconds().to_numpy()
-        dates = pandas.DatetimeIndex(pandas.to_datetime(texts, format="mixed", utc=True))
+        found = [
+            pandas.DatetimeIndex(pandas.to_datetime(texts, format="mixed", utc=True, dayfirst=day_first))
+            for day_first in _orders_of_days(texts)
+        ]
     except (ValueError, OverflowError):
         return None
-    return (dates - pandas.Timestamp(0, tz="UTC")).total_seconds().to_numpy()
+    seconds = [(dates - pandas.Timestamp(0, tz="UTC")).total_seconds().to_numpy() for dates in found]
+    return min(seconds, key=np.ptp) if len(texts) and seconds else None
+
+
+def _orders_of_days(texts: np.ndarray) -> tuple[bool, ...]:
+    """Whether the day is before the month, as it may be in all of these texts; none if it is before and behind."""
+    matches = [match for text in texts if (match := _DAY_AND_MONTH.match(text))]
+    if not matches:
+        return (False,)
+    day_first = any(int(match[1]) > 12 for match in matches)
+    month_first = any(int(match[3]) > 12 for match in matches)
+    if day_first and month_first:
+        return ()
+    if day_first or month_first:
+        return (day_first,)
+    return (False, True) if matches[0][2] == "/" else (True,)
 
 
 def _dates(frame: Frame, column: str, texts: np.ndarray) -> np.ndarray:

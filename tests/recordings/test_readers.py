@@ -9,6 +9,7 @@ from scipy.io import wavfile
 
 from keras_s4.recordings.layout import Source
 from keras_s4.recordings.readers import read_file, read_texts
+from keras_s4.recordings.times import seconds_of
 
 NAN = float("nan")
 
@@ -56,6 +57,12 @@ def read(path, content, **source):
         ("x,on\n1,True\n2,False\n", {"x": [1, 2], "on": ["True", "False"]}),
         ("x,x\r\n1,2\r\n3,4\r\n", {"x": [1, 3], "x 2": [2, 4]}),
         ("x\n1e-3\n-2.5E2\n.5\n", {"x": [0.001, -250, 0.5]}),
+        ('"t","x"\n"0","1,5"\n"1","2,25"\n', {"t": [0, 1], "x": [1.5, 2.25]}),
+        ('"t","x"\n"0","1,500"\n"1","2,250"\n', {"t": [0, 1], "x": ["1,500", "2,250"]}),
+        ("t;x\n" + "0;1\n" * 120 + "1;2,5\n", {"t": [0] * 120 + [1], "x": [1] * 120 + [2.5]}),
+        ("x\n1\n\n3\n\n\n", {"x": [1, NAN, 3]}),
+        ("x,y\n1,2\n\n3\n\n", {"x": [1, 3], "y": [2, NAN]}),
+        ('"x","y"\n"1",1.5,2\n"2",2.5,3\n"3",2.5,3\n', {"row": [1, 2, 3], "x": [1.5, 2.5, 2.5], "y": [2, 3, 3]}),
     ],
 )
 def test_csv(tmp_path, content, columns):
@@ -95,6 +102,12 @@ def test_what_is_said_of_csv_is_taken(tmp_path):
             b"t,x\n0,1\n1,2,3\n2,3\n",
             r"r\.csv has lines with more fields than its 2 columns \(t, x\): line 3 has one more",
         ),
+        (b"t,x\n0,02,1,5\n0,04,2,5\n0,06,2,5\n", r"has 4 fields a line below 2 names \(t, x\)\. If .* decimal commas"),
+        (b"x\n1,5\n2,25\n", r"has 2 fields a line below 1 names \(x\)"),
+        (
+            b"t,x\n2026-01-31 10:00:00,000,1\n2026-01-31 10:00:00,020,2\n2026-01-31 10:00:00,040,3\n",
+            r"has 3 fields a line below 2 names \(t, x\)\. If numbers or times have decimal commas",
+        ),
         (b"t,x\n0,1\n1,2,3,4,5\n2,3\n", r"more fields than its 2 columns.*bad_lines = \"drop\""),
     ],
 )
@@ -131,6 +144,25 @@ def test_tables_keep_their_texts(tmp_path):
     (tmp_path / "t.csv").write_text("file,label\n007,1\n008,NA\n")
     columns = read_texts(tmp_path / "t.csv")
     assert columns["file"].tolist() == ["007", "008"] and columns["label"].tolist() == ["1", "NA"]
+    (tmp_path / "t.csv").write_text("file,label\n007,1\n008\n\n009,2\n")
+    assert read_texts(tmp_path / "t.csv")["label"].tolist() == ["1", "", "2"]
+
+
+def test_parquet_of_a_part_of_a_table(tmp_path):
+    """pandas keeps the numbers of its rows, which are no sensor; times that number rows are times."""
+    import pandas
+
+    table = pandas.DataFrame({"x": [1.0, 2.0, 3.0, 4.0]})
+    table[1::2].to_parquet(tmp_path / "r.parquet")
+    (frame,) = read_file(tmp_path / "r.parquet", "r.parquet", Source())
+    assert list(frame.columns) == ["x"]
+    table.set_index(pandas.date_range("1970-01-02", periods=4, freq="20ms")).to_parquet(tmp_path / "t.parquet")
+    (frame,) = read_file(tmp_path / "t.parquet", "t.parquet", Source())
+    name = "__index_level_0__"
+    np.testing.assert_allclose(frame.columns[name], 86400 + np.array([0, 0.02, 0.04, 0.06]), atol=1e-9)
+    np.testing.assert_allclose(seconds_of(frame, name, "date"), frame.columns[name])
+    with pytest.raises(ValueError, match=r"t\.parquet has dates in column '__index_level_0__', and .* time_unit is ms"):
+        seconds_of(frame, name, "ms")
 
 
 def test_parquet(tmp_path):
@@ -278,12 +310,32 @@ def test_npz_with_lengths_steps_and_splits(tmp_path):
         ({"x": np.zeros(3)}, r"has x of shape \[3\]; expected \[recordings, steps, features\]"),
         ({"x": np.zeros((2, 3)), "lengths": [2, 9]}, r"x of 3 steps and lengths from 2 to 9"),
         ({"x": np.array(["a", "b"])}, r"of type <U1; expected real numbers"),
+        ({"x": np.zeros((2, 3)), "y": np.array(["a", "b"], object)}, r"of names save np\.array\(y, str\)"),
+        (
+            {"x": np.zeros((2, 3)), "subjects": [1, 2]},
+            r"has the arrays subjects, which are not read; expected x, y, gr",
+        ),
+        (
+            {"x_train": np.zeros((2, 3)), "x_val": np.zeros((1, 3))},
+            r"has the arrays x_val, which .*with _train, _valid",
+        ),
+        ({"x": np.zeros((0, 3))}, r"has x of no recording; expected some"),
     ],
 )
 def test_npz_that_cannot_be_read(tmp_path, arrays, message):
     np.savez(tmp_path / "r.npz", **arrays)
     with pytest.raises((ValueError, TypeError), match=message):
         read_file(tmp_path / "r.npz", "r.npz", Source())
+
+
+def test_npz_with_names_as_bytes_and_further_arrays(tmp_path):
+    np.savez(tmp_path / "r.npz", x=np.zeros((2, 3)), y=[b"on", b"off"], made_by=["me", "you", "us"])
+    frames = read_file(tmp_path / "r.npz", "r.npz", Source())
+    assert [frame.columns["label"][0] for frame in frames] == ["on", "off"]
+    np.save(tmp_path / "r.npy", np.zeros(3))
+    (tmp_path / "r.npy").rename(tmp_path / "s.npz")
+    with pytest.raises(ValueError, match=r"s\.npz is no \.npz file, or damaged: it holds a single array"):
+        read_file(tmp_path / "s.npz", "s.npz", Source())
 
 
 def test_other_formats_say_what_to_do(tmp_path):

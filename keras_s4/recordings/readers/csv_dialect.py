@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from keras_s4.recordings.frame import MISSING
+from keras_s4.recordings.frame import MISSING, join_names
 from keras_s4.recordings.layout import Source
 
 # What a source may say of it.
@@ -28,6 +28,7 @@ _BOMS = {
 }
 _POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+_DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d|\d{1,2}:\d{2}")
 _UNIT = re.compile(r"^(?P<name>.*\S)\s*[(\[](?P<unit>[^)\]]*)[)\]]$")
 
 
@@ -116,6 +117,8 @@ def _find_dialect(path: Path, source: Source, version: tuple[int, int]) -> Diale
     first = _find_first(rows)
     is_header = source.header if source.header is not None else _is_header(rows[first:], decimal)
     names = rows[first] if is_header else _named_in_comment(complete, comment, rows[first], numbered[first][0])
+    if names is None and first and source.header is None and not source.skip_lines:
+        names = _names_above(path, rows[first - 1], rows[first:], decimal)
     skipped = first + bool(is_header)
     width = Counter(len(row) for row in rows[skipped:] or [names or ()]).most_common(1)[0][0]
     width = max(width, len(names or ()))
@@ -167,10 +170,13 @@ def _find_delimiter(lines: list[str]) -> str:
 
 
 def _find_decimal(rows: list[list[str]], delimiter: str) -> str:
+    """Point or comma. Between commas a field has one only in quotes, and then it may part thousands."""
     fields = [field for row in rows for field in row]
-    commas = sum(bool(_COMMA.fullmatch(field)) for field in fields)
+    commas = [field for field in fields if _COMMA.fullmatch(field)]
     points = sum("." in field and bool(_POINT.fullmatch(field)) for field in fields)
-    return "," if delimiter != "," and commas > points else "."
+    if delimiter == "," and all(len(field.partition(",")[2]) == 3 for field in commas):
+        return "."
+    return "," if len(commas) > points else "."
 
 
 def _find_first(rows: list[list[str]]) -> int:
@@ -229,11 +235,28 @@ def _named_in_comment(lines: list[str], comment: str, first: list[str], number: 
     return None
 
 
+def _names_above(path: Path, above: list[str], rows: list[list[str]], decimal: str) -> list[str] | None:
+    """The names in a line of another width than the data below it: R leaves out that of the names of rows.
+
+    Raises:
+        ValueError: they are not those of the fields, as where decimal commas split numbers.
+    """
+    width = len(rows[0])
+    if any(_is_numeric(field, decimal) or _is_missing(field) for field in above):
+        return None
+    first = [row[0] for row in rows]
+    if len(above) == width - 1 > 1 and len(set(first)) == len(first) and not any(map(_DATE.match, first)):
+        return ["row", *above]
+    raise ValueError(
+        f"{path.name} has {width} fields a line below {len(above)} names ({join_names(above)}). If numbers or times "
+        "have decimal commas, write it with another delimiter, such as a semicolon. If that line names no columns, say "
+        "[recordings] header = false."
+    )
+
+
 def _complete_names(names: list[str] | tuple[str, ...], width: int) -> tuple[str, ...]:
     """A name for each column, none of them twice."""
     names = list(names)
-    if names and len(names) == width - 1:  # as R writes them: row names have no heading
-        names = ["row", *names]
     names = [name or f"column {index + 1}" for index, name in enumerate(names)]
     names += [f"column {index + 1}" for index in range(len(names), width)]
     seen: Counter = Counter()

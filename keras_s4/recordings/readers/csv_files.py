@@ -27,7 +27,8 @@ def read_csv(path: Path, name: str, source: Source) -> list[Frame]:
     """
     dialect = find_dialect(path, source)
     table = _parse(path, dialect, source, None)
-    columns = {column: _values(table[column], dialect.decimal) for column in dialect.names}
+    decimals = dialect.decimal if source.decimal or dialect.delimiter == "," else dialect.decimal + ","
+    columns = {column: _values(table[column], decimals) for column in dialect.names}
     return [Frame(name, columns, units=dialect.units, first=dialect.skipped + 1)]
 
 
@@ -39,7 +40,7 @@ def read_texts(path: Path, source: Source | None = None) -> dict[str, np.ndarray
     """
     source = source or Source()
     table = _parse(path, find_dialect(path, source), source, str)
-    return {column: np.array([text.strip() for text in table[column]], object) for column in table.columns}
+    return {column: _texts(table[column]) for column in table.columns}
 
 
 def _parse(path: Path, dialect: Dialect, source: Source, dtype):
@@ -54,7 +55,7 @@ def _parse(path: Path, dialect: Dialect, source: Source, dtype):
             header=None,
             names=[*names, BEYOND],
             index_col=False,
-            skip_blank_lines=True,
+            skip_blank_lines=len(names) > 1,  # or else it is a missing value
             skipinitialspace=True,
             keep_default_na=False,
             na_values=[""] if dtype is None else [],
@@ -85,6 +86,8 @@ def _data(path: Path, dialect: Dialect) -> str:
         lines = [line.rstrip().removesuffix(dialect.trailing) for line in lines]
     if dialect.delimiter == SPACES:
         lines = [line.strip() for line in lines]
+    while lines and not lines[-1].strip():
+        lines.pop()
     return "\n".join(lines)
 
 
@@ -95,19 +98,27 @@ def _bad_lines(path: Path, names: list[str], reason: str) -> ValueError:
     )
 
 
-def _values(series, decimal: str) -> np.ndarray:
-    """A column as float64 where all that is there is numbers or stands for none, or else as texts."""
+def _values(series, decimals: str) -> np.ndarray:
+    """A column as float64 where all that is there is numbers or stands for none, or else as texts.
+
+    Args:
+        series: of pandas.
+        decimals: point or comma, or what it may be: the first lines may hold whole numbers alone.
+    """
     if series.dtype.kind in "iuf":
         return finite(series.to_numpy(np.float64))
     texts = _texts(series)
     distinct = set(texts)
-    has_number = any(
-        isinstance(found := to_numbers([text], decimal), np.ndarray) and found[0] == found[0] for text in distinct
-    )
-    if distinct & {"True", "False"} or not (has_number or distinct <= NAN):
+    if distinct & {"True", "False"}:
         return texts
-    numbers = to_numbers(texts, decimal)
-    return texts if isinstance(numbers, str) else numbers
+    for decimal in dict.fromkeys(decimals):
+        has_number = any(
+            isinstance(found := to_numbers([text], decimal), np.ndarray) and found[0] == found[0] for text in distinct
+        )
+        numbers = to_numbers(texts, decimal) if has_number or distinct <= NAN else ""
+        if not isinstance(numbers, str):
+            return numbers
+    return texts
 
 
 def _texts(series) -> np.ndarray:

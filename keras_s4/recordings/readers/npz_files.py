@@ -29,15 +29,17 @@ def read_npz(path: Path, name: str, source: Source) -> list[Frame]:
         ValueError: it is damaged, holds Python objects, or its arrays do not fit each other.
     """
     try:
-        with np.load(path) as file:
-            if not hasattr(file, "files"):
-                raise ValueError("it holds a single array")
+        content = np.load(path)
+        if isinstance(content, np.ndarray):
+            raise ValueError("it holds a single array")
+        with content as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error, KeyError, NotImplementedError) as error:
         if "pickle" in str(error):
             raise ValueError(
-                f"{path.name} holds Python objects, as lists of different lengths become; expected arrays of numbers. "
-                f"Pad x with NaN at the end to one length, or save lengths=[...] as well. {SAVE}"
+                f"{path.name} holds Python objects, as lists of different lengths and columns of pandas become; "
+                "expected arrays of numbers or texts. Pad x with NaN at the end to one length, or save lengths=[...] "
+                f"as well; of names save np.array(y, str). {SAVE}"
             ) from error
         raise ValueError(f"{path.name} is no .npz file, or damaged: {error}. {SAVE}") from error
     return frames_of_arrays(arrays, name)
@@ -57,18 +59,38 @@ def frames_of_arrays(arrays: Mapping[str, Any], name: str) -> list[Frame]:
         ValueError: no x, other arrays, or other numbers of them.
         TypeError: they hold something other than numbers.
     """
-    if "x" in arrays:
-        return _frames(arrays, name, "")
-    there = [split for split in SPLITS if f"x_{split}" in arrays]
+    there = [""] if "x" in arrays else [split for split in SPLITS if f"x_{split}" in arrays]
     if not there:
         raise ValueError(f"{name} has no array x; it has {join_names(arrays)}. {SAVE}")
+    _check_names(arrays, there, name)
     return [frame for split in there for frame in _frames(arrays, name, split)]
+
+
+def _check_names(arrays: Mapping[str, Any], splits: list[str], name: str) -> None:
+    """Refuses arrays that are not read and seem to be labels or groups.
+
+    Raises:
+        ValueError: there is one with an entry a recording; says which names are known.
+    """
+    known = {key + (f"_{split}" if split else "") for key in KNOWN for split in splits} | set(OF_ALL)
+    counts = {len(arrays[f"x_{split}" if split else "x"]) for split in splits}
+    foreign = [
+        key for key, array in arrays.items() if key not in known and (np.shape(array)[:1] or (0,))[0] in counts - {0}
+    ]
+    foreign += [key for key in arrays if key not in known and key.startswith(("x_", "y_")) and key not in foreign]
+    if foreign:
+        raise ValueError(
+            f"{name} has the arrays {join_names(foreign)}, which are not read; expected {', '.join(KNOWN)}, or these "
+            f"with {', '.join('_' + split for split in SPLITS)}. Rename them, or leave them out."
+        )
 
 
 def _frames(arrays: Mapping[str, Any], name: str, split: str) -> list[Frame]:
     behind = f"_{split}" if split else ""
     given = {key: arrays[key + behind] for key in KNOWN if key + behind in arrays}
     who = f"{name} has x{behind}"
+    if not len(given["x"]):
+        raise ValueError(f"{who} of no recording; expected some.")
     signals = _signals(given["x"], who)
     steps = _steps(given, signals, who)
     features = _feature_names(arrays, {signal.shape[1] for signal in signals}, who)
@@ -137,7 +159,9 @@ def _label_columns(given: Mapping[str, Any], index: int, length: int, steps: int
 
 def _column(values: np.ndarray) -> np.ndarray:
     """A column of numbers, or of texts."""
-    return values.astype(np.float64) if values.dtype.kind in "iufb" else as_texts(values.astype(object))
+    if values.dtype.kind in "iufb":
+        return values.astype(np.float64)
+    return as_texts(values.astype(str).astype(object))
 
 
 def _repeat(value: Any, steps: int) -> np.ndarray:

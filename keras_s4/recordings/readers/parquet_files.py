@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_s4 import extras
-from keras_s4.recordings.frame import Frame
+from keras_s4.recordings.frame import DATE, Frame
 from keras_s4.recordings.layout import Source
 from keras_s4.recordings.readers.csv_files import finite
 
@@ -26,8 +26,17 @@ def read_parquet(path: Path, name: str, source: Source) -> list[Frame]:
         table = pyarrow.parquet.read_table(path)
     except pyarrow.ArrowException as error:
         raise ValueError(f"{path.name} is no Parquet file, or damaged: {error}") from error
-    columns = {str(key): _values(table.column(key), f"{path.name}, column {key!r},") for key in table.column_names}
-    return [Frame(name, columns)]
+    kinds = dict(zip(table.column_names, table.schema.types, strict=True))
+    # The numbers of rows that pandas kept of a table of which it took some.
+    names = [key for key in kinds if not key.startswith("__index_level_") or _is_time(kinds[key])]
+    columns = {key: _values(table.column(key), f"{path.name} has in column {key!r}") for key in names}
+    return [Frame(name, columns, units={key: DATE for key in names if _is_time(kinds[key])})]
+
+
+def _is_time(kind) -> bool:
+    import pyarrow
+
+    return pyarrow.types.is_timestamp(kind) or pyarrow.types.is_duration(kind)
 
 
 def _values(column, who: str) -> np.ndarray:
@@ -37,7 +46,7 @@ def _values(column, who: str) -> np.ndarray:
     if types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = kind.value_type
-    if types.is_timestamp(kind) or types.is_duration(kind):
+    if _is_time(kind):
         second = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[kind.unit]
         return second * column.cast(pyarrow.int64()).to_pandas().to_numpy(np.float64, na_value=np.nan)
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
@@ -46,4 +55,4 @@ def _values(column, who: str) -> np.ndarray:
         return np.array(["" if value is None else str(value).strip() for value in column.to_pylist()], object)
     if types.is_null(kind):
         return np.full(len(column), np.nan)
-    raise ValueError(f"{who} holds {kind}; expected numbers, texts or times, one a row.")
+    raise ValueError(f"{who} values of type {kind}; expected numbers, texts or times, one a row.")
