@@ -93,12 +93,13 @@ def _classes(summary: dict[str, Any]) -> Iterator[str]:
     if few:
         counts = ", ".join(f"{row['name']} ({row['support']})" for row in few)
         yield f"Few test windows, fewer than {FEW_WINDOWS}, so that figures are rough: {counts}. Record more."
-    for row in rows:
-        if row not in few and row["recall"] < SELDOM_FOUND:
-            yield (
-                f"Only {row['recall']:.0%} of the windows of class {row['name']} are found. Record more of it, look at "
-                "its labels, or let rare classes count for more (balance = true)."
-            )
+    seldom = [row for row in rows if row not in few and row["recall"] < SELDOM_FOUND]
+    if seldom:
+        shares = ", ".join(f"{row['recall']:.0%} of {row['name']}" for row in seldom)
+        yield (
+            f"Of the windows of some classes few are found: {shares}. Record more of them, look at their labels, or "
+            "let rare classes count for more (balance = true)."
+        )
 
 
 def _confusion(summary: dict[str, Any]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def change(summary, path, value):
         (("table", 4, "agreement"), 0.97, "97.0% of the labels on the device are those of Keras, fewer than 99%"),
         (("aware",), {"trained": False, "why_not": "no package"}, "not trained on the device's grids: no package"),
         (("details", "classes", 1, "support"), 5, "fewer than 20, so that figures are rough: B (5)"),
-        (("details", "classes", 0, "recall"), 0.3, "Only 30% of the windows of class A are found"),
+        (("details", "classes", 0, "recall"), 0.3, "few are found: 30% of A"),
         (("details", "confusion"), [[30, 20], [1, 49]], "40% of class A are taken for B"),
         (("details", "quantities"), [{"name": "flow", "rmse": 1.0, "r2": 0.1}], "flow: the model explains 10%"),
         (
