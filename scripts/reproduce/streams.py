@@ -1,10 +1,10 @@
 """Decisions at any time in continuous streams of the smartwatch recordings, on the device, without a reset.
 
-The recordings of each test person follow each other in a random order; a decision is made every half second. Each run
-trains two models by the same recipe: train, reduce to a quarter of the states, train again. One has an average over
-time and learns from windows of 10 s, reset before each; the other has `RecentAverage` and learns from windows of 14 s
-of streams, at every step of them. Both are converted, and run over the same streams. Beside these, the first one is
-given the other's pooling without a training.
+The recordings of each test person follow each other in a random order; a decision is made every half second. Every
+run trains a model with `RecentAverage` on windows of 14 s of streams, at every step of them: train, reduce to a quarter
+of the states, train again. With the first seed a model with an average over time is trained by the same recipe, on
+windows of 10 s that are reset before each. Both are converted, and run over the same streams. Beside these, the second
+one is given the other's pooling without a training.
 
 Protocol: test people are those of scikit-learn's `GroupKFold(5)` over windows of 500 steps, as in `smartwatch.py`; each
 run trains on the other eight for a fixed number of epochs. The time constant, the share of windows with a change and
@@ -13,7 +13,7 @@ training, in fold 1 with one seed; so was a training on windows first and on str
 of the integers are set by minutes of training streams: set by windows they were too small for states that nobody
 resets, which was seen on the test people of folds 0 and 1.
 
-A run over takes about half an hour on two idle cores; it can be interrupted, and continues where it was. Trained models
+A run over takes about an hour on two idle cores; it can be interrupted, and continues where it was. Trained models
 stay in the cache: delete their `streams.json` and `windows.json` to test them again.
 """
 
@@ -27,156 +27,27 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import streams_models
 import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from keras_s4.files import write_model
 from keras_s4.testing.experiment import Experiment, Figure, Measurement, cache_json
 
-CHANNELS, STATES, BLOCKS, FRACTION = 32, 32, 2, 0.25
-RATE, LENGTH = 50.0, 500
-SECONDS, EVERY, TOLERANCE = 1.5, 0.5, 2.0
-# Of training windows, in steps: 14 s, the first 3 of them to warm up; nothing is learned for a second after a change.
-WINDOW, WARM_UP, UNLEARNED, CHANGES, BATCH = 700, 150, 50, 0.7, 22
-STEPS_PER_EPOCH = 20
-# Steps of the stretches of streams that set the scales of the integers: a minute.
-CALIBRATION = 3000
 # Of the decision layer, seconds; its threshold is the default.
 SMOOTHING = 1.0
-EPOCHS, RETRAIN_EPOCHS = 28, 10
+EPOCHS, RETRAIN_EPOCHS = 50, 20
 FOLDS = 5
 # With so many seeds models with an average over time are trained, too.
 COMPARED_SEEDS = 1
-# Of models that are trained on in this process: one of a kind is compiled for all runs.
-_COMPILED: dict[str, Any] = {}
 # What is shown of each way, and how it is called.
 WAYS = {
     "aligned": "windows aligned to the exercises, reset before each",
     "unaligned": "windows that begin anywhere, reset before each",
-    "never_reset": "an average over time that nobody resets",
+    "never_reset": "an average over time that nobody resets, scales set by windows",
     "swapped": "RecentAverage, not trained for it",
     "streams": "RecentAverage, trained on streams",
 }
-
-
-def live_task(fold: int):
-    """The task with a decision every half second."""
-    from keras_s4.datasets import Live, smartwatch_task
-
-    return smartwatch_task(fold, live=Live(pooling="recent", seconds=SECONDS, every=EVERY, tolerance=TOLERANCE))
-
-
-def train_windows(fold: int, seed: int, epochs: int, retrain_epochs: int, folder: Path) -> None:
-    """Trains a model with an average over time on windows; `windows.keras` in the folder."""
-    import keras
-
-    from keras_s4.augmentation import RandomWindows
-
-    keras.utils.set_random_seed(seed)
-    windows = RandomWindows(training_recordings(fold), LENGTH, windows=32 * STEPS_PER_EPOCH, seed=seed)
-    model = _reduced(_train("windows", new_model("average"), windows, epochs, False, seed))
-    write_model(folder / "windows.keras", _train("windows", model, windows, retrain_epochs, True, seed))
-
-
-def train_streams(fold: int, seed: int, epochs: int, retrain_epochs: int, folder: Path) -> None:
-    """Trains a model with `RecentAverage` at every step of windows of streams; `streams.keras` in the folder."""
-    import keras
-
-    from keras_s4 import at_length
-    from keras_s4.augmentation import Gain, Mirror, Rotation, StreamWindows, Warp
-    from keras_s4.surgery.cloning import clone
-    from keras_s4.surgery.every_decision import at_every_decision
-
-    keras.utils.set_random_seed(seed)
-    streams = StreamWindows(
-        training_recordings(fold),
-        WINDOW,
-        BATCH,
-        seed,
-        warm_up=WARM_UP,
-        tolerance=UNLEARNED,
-        changes=CHANGES,
-        windows=BATCH * STEPS_PER_EPOCH,
-        transforms=[Warp(), Mirror(), Rotation(), Gain()],
-        sensors=live_task(fold).sensors,
-    )
-    model = at_every_decision(new_model("recent"), WINDOW)
-    model = _reduced(_train("streams", model, streams, epochs, False, seed))
-    model = _train("streams", model, streams, retrain_epochs, True, seed)
-    live = clone(at_length(model, LENGTH), {"pooling": {"return_sequences": False}})
-    write_model(folder / "streams.keras", live)
-
-
-def new_model(pooling: str):
-    """A model that is not trained yet."""
-    from keras_s4 import models, training
-
-    arguments = {"seconds": SECONDS, "rate": RATE} if pooling == "recent" else None
-    return models.classifier(
-        (LENGTH, 6),
-        7,
-        CHANNELS,
-        STATES,
-        BLOCKS,
-        dropout=training.DROPOUT,
-        pooling=pooling,
-        pooling_arguments=arguments,
-    )
-
-
-def _reduced(model):
-    from keras_s4 import ranks, reduce
-
-    return reduce(model, ranks.uniform(model, fraction=FRACTION))
-
-
-def _train(kind: str, model, windows, epochs: int, again: bool, seed: int):
-    """Trains a model, by a copy of its kind that is compiled once for all runs of this process; returns the model."""
-    from keras_s4 import training
-    from keras_s4.surgery.cloning import clone
-
-    kind, rate = (f"{kind} again", training.RETRAIN_LEARNING_RATE) if again else (kind, training.LEARNING_RATE)
-    if kind not in _COMPILED:
-        copy = clone(model, {})
-        training.compile_classifier(copy, epochs * len(windows), rate, jit_compile=True)
-        copy.optimizer.build(copy.trainable_variables)
-        _COMPILED[kind] = copy
-    copy = _COMPILED[kind]
-    copy.set_weights(model.get_weights())
-    for variable in copy.optimizer.variables:
-        variable.assign(np.zeros(variable.shape, variable.dtype))
-    random = np.random.default_rng((seed, again))
-    for variable in copy.variables:
-        if variable.name == "seed_generator_state":
-            variable.assign(random.integers(2**32, size=2, dtype=np.uint32))
-    copy.fit(windows, epochs=epochs, verbose=0, shuffle=False)
-    model.set_weights(copy.get_weights())
-    return model
-
-
-def training_recordings(fold: int):
-    """Those of the eight people who do not test."""
-    import dataclasses
-
-    train, validation, _ = live_task(fold).splits
-    joined = {
-        "signals": train.signals + validation.signals,
-        **{
-            name: np.concatenate([getattr(train, name), getattr(validation, name)])
-            for name in ("labels", "subjects", "sources")
-        },
-    }
-    return dataclasses.replace(train, **joined)
-
-
-def with_recent_average(model):
-    """A model that has the average over time replaced; the weights are the same."""
-    from keras_s4 import layers
-    from keras_s4.surgery.cloning import clone
-
-    pooling = layers.RecentAverage(SECONDS, rate=RATE, name="pooling")
-    return clone(model, {}, replacements={"pooling": pooling})
 
 
 def test_streams(fold: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -186,12 +57,12 @@ def test_streams(fold: int, seed: int, folder: Path) -> dict[str, Any]:
     from keras_s4.decisions import Decision
     from keras_s4.job import streams
 
-    task = live_task(fold)
+    task = streams_models.live_task(fold)
     model = keras.saving.load_model(folder / "streams.keras")
-    firmware = convert_streams(model, fold)
+    firmware = streams_models.convert_streams(model, fold)
     test = streams.Streams.of(task, "test", seed)
     outputs = {"keras": streams.run_keras(model, test), "streams": streams.run_device(firmware, test)}
-    decision = Decision(every=test.every, rate=RATE, smoothing=SMOOTHING)
+    decision = Decision(every=test.every, rate=streams_models.RATE, smoothing=SMOOTHING)
     said = [np.concatenate([each.argmax(axis=-1) for each in found]) for found in outputs.values()]
     return {
         "fold": fold,
@@ -212,42 +83,27 @@ def test_windows(fold: int, seed: int, folder: Path) -> dict[str, Any]:
 
     from keras_s4.job import streams
 
-    task = live_task(fold)
+    task = streams_models.live_task(fold)
     model = keras.saving.load_model(folder / "windows.keras")
-    firmware, swapped = convert_windows(model, fold), convert_streams(with_recent_average(model), fold)
+    firmware = streams_models.convert_windows(model, fold)
+    swapped = streams_models.convert_streams(streams_models.with_recent_average(model), fold)
     test = streams.Streams.of(task, "test", seed)
-    ends = streams.Streams(test.recordings, LENGTH)
+    ends = streams.Streams(test.recordings, streams_models.LENGTH)
     x, y = task.windows("test")
     return {
         "windows": len(y),
         "aligned": float(np.mean(firmware.predict(x).argmax(axis=-1) == y)),
         "aligned_keras": float(np.mean(model.predict(x, verbose=0).argmax(axis=-1) == y)),
-        "unaligned": streams.score(task, streams.run_device(firmware, ends, LENGTH), ends),
+        "unaligned": streams.score(task, streams.run_device(firmware, ends, streams_models.LENGTH), ends),
         "never_reset": streams.score(task, streams.run_device(firmware, test), test),
         "swapped": streams.score(task, streams.run_device(swapped, test), test),
     }
 
 
-def convert_windows(model, fold: int):
-    """The firmware of a model that is reset before each window."""
-    from keras_s4.tflite import convert
-
-    return convert(model, training_recordings(fold).windows(LENGTH, LENGTH // 2)[0][::2])
-
-
-def convert_streams(model, fold: int):
-    """The firmware of a model that is never reset: its scales are those of minutes of streams, whose states grow on."""
-    from keras_s4 import at_length
-    from keras_s4.recordings import Recordings
-    from keras_s4.recordings.joining import join_groups
-    from keras_s4.tflite import convert
-
-    joined = join_groups(training_recordings(fold))
-    pieces, _ = Recordings(joined.signals, joined.subjects, joined.subjects).windows(CALIBRATION, CALIBRATION)
-    return convert(at_length(model, CALIBRATION), pieces)
-
-
-KINDS = {"streams": (train_streams, test_streams), "windows": (train_windows, test_windows)}
+KINDS = {
+    "streams": (streams_models.train_streams, test_streams),
+    "windows": (streams_models.train_windows, test_windows),
+}
 
 
 def measure_costs(folder: Path, fold: int) -> dict[str, dict[str, Any]]:
@@ -256,9 +112,9 @@ def measure_costs(folder: Path, fold: int) -> dict[str, dict[str, Any]]:
 
     from keras_s4.testing.targets import measure_cost
 
-    x = training_recordings(fold).windows(LENGTH, LENGTH)[0][:1]
+    x = streams_models.training_recordings(fold).windows(streams_models.LENGTH, streams_models.LENGTH)[0][:1]
     found = {}
-    for name, convert in (("windows", convert_windows), ("streams", convert_streams)):
+    for name, convert in (("windows", streams_models.convert_windows), ("streams", streams_models.convert_streams)):
         firmware = convert(keras.saving.load_model(folder / f"{name}.keras"), fold)
         cost = measure_cost(firmware.program, [firmware.quantize(x, whole=False)], "m4", "zig")
         found[name] = {key: value for key, value in cost.items() if key != "operations"}
@@ -308,10 +164,14 @@ def summarise(runs: list[dict[str, Any]], costs: dict[str, dict[str, Any]]) -> l
 
     both = [run for run in runs if "aligned" in run]
     worst = min(runs, key=settled)
-    by_seed = [np.mean([settled(run) for run in runs if run["seed"] == seed]) for seed in {r["seed"] for r in runs}]
+    seeds = sorted({run["seed"] for run in runs})
+    of_all = set.intersection(*({run["fold"] for run in runs if run["seed"] == seed} for seed in seeds))
+    by_seed = [
+        np.mean([settled(run) for run in runs if run["seed"] == seed and run["fold"] in of_all]) for seed in seeds
+    ]
     aligned = 100 * mean(lambda run: run["aligned"], both)
     more = 100 * (costs["streams"]["instructions_a_step"] / costs["windows"]["instructions_a_step"] - 1)
-    outside = f"right outside of {TOLERANCE:g} s after a change, on the device"
+    outside = f"right outside of {streams_models.TOLERANCE:g} s after a change, on the device"
     return [
         Figure("runs, of five folds with two seeds", len(runs), at_least=10),
         Figure(outside, mean(settled), at_least=85.0, unit="%"),
@@ -418,22 +278,8 @@ def compute(
     """Decisions in continuous streams of the smartwatch recordings, over subject-disjoint folds."""
     runs = run_all(seeds, (epochs, retrain_epochs), jobs, cache)
     costs = cache_json(cache / "costs.json", lambda: measure_costs(_folder(cache, 0, 0, (epochs, retrain_epochs)), 0))
-    settings = {
-        "seeds": seeds,
-        "compared_seeds": COMPARED_SEEDS,
-        "epochs": epochs,
-        "retrain_epochs": retrain_epochs,
-        "channels": CHANNELS,
-    }
-    settings |= {"states": STATES, "blocks": BLOCKS, "fraction": FRACTION, "seconds": SECONDS, "every": EVERY}
-    settings |= {
-        "tolerance": TOLERANCE,
-        "window": WINDOW,
-        "warm_up": WARM_UP,
-        "unlearned": UNLEARNED,
-        "smoothing": SMOOTHING,
-    }
-    settings |= {"changes": CHANGES, "batch": BATCH, "steps_per_epoch": STEPS_PER_EPOCH}
+    settings = {"seeds": seeds, "compared_seeds": COMPARED_SEEDS, "epochs": epochs, "retrain_epochs": retrain_epochs}
+    settings |= {"smoothing": SMOOTHING, **streams_models.settings()}
     return Measurement(summarise(runs, costs), {"settings": settings, "costs": costs, "runs": runs})
 
 
