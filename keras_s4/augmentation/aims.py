@@ -45,7 +45,9 @@ class Labels:
         if whole and classes is not None and largest > classes:
             raise ValueError(f"{who} got classes={classes} and label {largest - 1}; expected labels below {classes}.")
         weights = None if class_weights is None else _weights(class_weights, count, who)
-        return cls(recordings.labels, recordings.has_step_labels, every_step, count, weights)
+        values = [_signed(each) for each in labels]
+        values = values if recordings.has_step_labels else values[0]
+        return cls(values, recordings.has_step_labels, every_step, count, weights)
 
     @property
     def are_quantities(self) -> bool:
@@ -58,14 +60,13 @@ class Labels:
         Args:
             recording: its number.
             times: of the steps of the window in it; outside of it nothing is known.
-            length: steps of the window with its padding, of which nothing is known.
+            length: steps of the window with its padding, whose labels are 0.
         """
         values = np.asarray(self.values[recording])
         if not self.every_step:
             return self._read(values, times[-1:])[0] if self.of_steps else values
         found = self._read(values, times) if self.of_steps else np.repeat(values[None], len(times), axis=0)
-        unknown = 0 if self.are_quantities else UNLABELLED
-        return np.concatenate([found, np.full((length - len(times), *found.shape[1:]), unknown, found.dtype)])
+        return np.concatenate([found, np.zeros((length - len(times), *found.shape[1:]), found.dtype)])
 
     def _read(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Labels of steps between which one looks: of classes the nearest, of quantities what lies between."""
@@ -76,15 +77,12 @@ class Labels:
             return (values[before] * (1 - part) + values[np.minimum(before + 1, last)] * part).astype(values.dtype)
         nearest = np.rint(times).astype(np.int64)
         found = values[np.clip(nearest, 0, last)]
-        found = found.astype(np.result_type(found.dtype, np.int8)) if found.dtype.kind in "bu" else found.copy()
         found[(nearest < 0) | (nearest > last)] = UNLABELLED
         return found
 
     def weigh(self, labels: np.ndarray) -> np.ndarray | None:
         """The weight of each label, 0 where there is none; None if all weigh alike."""
-        if self.weights is None:
-            return None
-        return np.where(labels == UNLABELLED, 0.0, self.weights[np.maximum(labels, 0)]).astype(np.float32)
+        return None if self.weights is None else weigh_classes(labels, self.weights)
 
     def mix(self, labels: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:
         """Labels of which each is mixed with that of another window; classes become rows of probabilities.
@@ -100,6 +98,18 @@ class Labels:
             return mixed
         unknown = (labels == UNLABELLED) | (labels[partners] == UNLABELLED)
         return np.where(unknown, np.float32(UNLABELLED), mixed)
+
+
+def weigh_classes(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What labels count for, float32.
+
+    Args:
+        labels: classes of any shape, or shares of them `[..., C]`; `UNLABELLED` counts for nothing.
+        weights: of each class, `[C]`.
+    """
+    if labels.dtype.kind == "f":
+        return (np.maximum(labels, 0.0) @ weights).astype(np.float32)
+    return np.where(labels == UNLABELLED, 0.0, weights[np.maximum(labels, 0)]).astype(np.float32)
 
 
 def blend(values: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -119,6 +129,12 @@ def forecasts_of(windows: np.ndarray, length: int, every_step: bool) -> tuple[np
         return windows[:, :length], windows[:, length:]
     steps = np.arange(length)[:, None] + 1 + np.arange(horizon)
     return windows[:, :length], windows[:, steps]
+
+
+def _signed(labels: np.ndarray) -> np.ndarray:
+    """Labels among which -1 is -1, and not 255."""
+    labels = np.asarray(labels)
+    return labels.astype(np.int64) if labels.dtype.kind in "bu" else labels
 
 
 def _weights(class_weights: Any, classes: int, who: str) -> np.ndarray:

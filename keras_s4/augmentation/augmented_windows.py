@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
-from keras_s4.augmentation.aims import Labels, blend, forecasts_of
-from keras_s4.augmentation.transforms import Features, Mix, Shift, Transform, Warp
-from keras_s4.augmentation.vectors import vectors_of
-from keras_s4.checks import number, quote, truth_value, whole_number
+from keras_s4.augmentation.aims import forecasts_of
+from keras_s4.augmentation.transforms import Transform
+from keras_s4.augmentation.varied_windows import VariedWindows, read_signal
+from keras_s4.checks import number, truth_value, whole_number
 from keras_s4.recordings import UNLABELLED, Recordings
 
 
@@ -22,7 +21,7 @@ class Place(NamedTuple):
     start: int
 
 
-class AugmentedWindows(keras.utils.PyDataset):
+class AugmentedWindows(VariedWindows):
     """Batches of windows cut from recordings and varied anew in every epoch. Equal seeds and epochs give equal windows.
 
     An epoch has each window once, `hop` steps apart, in a new order, moved by up to half a hop; transforms vary them.
@@ -74,27 +73,25 @@ class AugmentedWindows(keras.utils.PyDataset):
         buckets: int = 1,
         **kwargs,
     ):
-        super().__init__(**kwargs)
         who = type(self).__name__
-        if not isinstance(recordings, Recordings):
-            raise TypeError(
-                f"{who} got recordings={quote(recordings)}; expected keras_s4.datasets.Recordings(signals, labels, "
-                "subjects)."
-            )
-        self.recordings = recordings
-        self.length = whole_number(length, f"{who} got length=")
-        self.hop = whole_number(max(1, length // 2) if hop is None else hop, f"{who} got hop=")
-        self.batch_size = whole_number(batch_size, f"{who} got batch_size=")
-        self.seed = whole_number(seed, f"{who} got seed=", 0)
         self.every_step = truth_value(every_step, f"{who} got every_step=")
         self.horizon = whole_number(horizon, f"{who} got horizon=", 0)
+        super().__init__(
+            recordings,
+            length,
+            batch_size,
+            seed,
+            transforms,
+            sensors,
+            classes,
+            class_weights,
+            self.every_step,
+            self.horizon,
+            **kwargs,
+        )
+        self.hop = whole_number(max(1, self.length // 2) if hop is None else hop, f"{who} got hop=")
         self.mask_value = None if mask_value is None else number(mask_value, f"{who} got mask_value=")
         self.buckets = whole_number(buckets, f"{who} got buckets=")
-        self.transforms = tuple(transforms)
-        self.epoch = 0
-        self._features = features_of(recordings, sensors, who)
-        self._labels = None if self.horizon else Labels.of(recordings, self.every_step, classes, class_weights, who)
-        self._warp, self._shift, self._mix = (self._only(kind) for kind in (Warp, Shift, Mix))
         self._check(who, class_weights)
         self._places = self._find_places()
         self._groups = self._group_places()
@@ -109,47 +106,23 @@ class AugmentedWindows(keras.utils.PyDataset):
         random = np.random.default_rng((self.seed, self.epoch, index))
         return self._make(places, length, random)
 
-    def on_epoch_end(self):
-        """Makes the next epoch draw other windows."""
-        self.epoch += 1
-
     def _make(self, places: Sequence[Place], length: int, random: np.random.Generator):
         cuts = [self._cut(place, length, random) for place in places]
         span = length + self.horizon
         windows = np.stack([_pad(read_signal(self.recordings.signals[r], times), span) for r, times in cuts])
-        windows, mixture = self._vary(windows, random, inputs_only=False)
         if self.horizon:
+            windows, _ = self._vary(windows, random, inputs_only=False)
             x, y = forecasts_of(windows, length, self.every_step)
             x, _ = self._vary(x.copy(), random, inputs_only=True)
             return x.astype(np.float32), y.astype(np.float32)
-        x, _ = self._vary(windows, random, inputs_only=True)
+        x, mixture = self._vary(windows, random)
         for row, (_, times) in zip(x, cuts, strict=True):
             row[len(times) :] = self.mask_value
         labels = np.stack([self._labels.at(recording, times, length) for recording, times in cuts])
-        return (x.astype(np.float32), *self._finish(labels, mixture, [len(times) for _, times in cuts]))
-
-    def _finish(self, labels: np.ndarray, mixture, lengths: list[int]) -> tuple[np.ndarray, ...]:
-        """Labels as they are learned from, and their weights if there are some."""
-        weights = self._labels.weigh(labels)
-        if self.every_step and self._labels.are_quantities and min(lengths) < labels.shape[1]:
-            weights = (np.arange(labels.shape[1]) < np.array(lengths)[:, None]).astype(np.float32)
-        if mixture is not None:
-            labels = self._labels.mix(labels, *mixture)
-            weights = None if weights is None else blend(weights, *mixture).astype(np.float32)
-        return (labels,) if weights is None else (labels, weights)
-
-    def _vary(self, windows: np.ndarray, random: np.random.Generator, inputs_only: bool):
-        """Windows varied by the transforms that are for inputs alone, or by the others; and how they were mixed."""
-        mixture = None
-        for transform in self.transforms:
-            if transform.inputs_only != inputs_only or isinstance(transform, (Warp, Shift)):
-                continue
-            if isinstance(transform, Mix):
-                mixture = transform.shares(len(windows), random)
-                windows = blend(windows, *mixture)
-            else:
-                windows = transform.apply(windows, random, self._features)
-        return windows, mixture
+        learned = None
+        if self.every_step and self.mask_value is not None:
+            learned = np.arange(length) < np.array([[len(times)] for _, times in cuts])
+        return (x.astype(np.float32), *self._finish(labels, mixture, learned))
 
     def _cut(self, place: Place, length: int, random: np.random.Generator) -> tuple[int, np.ndarray]:
         """A recording, and the times in it that a window is read at, the last of them where a label is known."""
@@ -236,18 +209,8 @@ class AugmentedWindows(keras.utils.PyDataset):
         groups = [group for group in np.array_split(order, self.buckets) if len(group)]
         return [([self._places[i] for i in group], int(lengths[group].max())) for group in groups]
 
-    def _only(self, kind: type) -> Any:
-        found = [transform for transform in self.transforms if isinstance(transform, kind)]
-        if len(found) > 1:
-            raise ValueError(
-                f"{type(self).__name__} got {len(found)} transforms {kind.__name__}; expected at most one."
-            )
-        return found[0] if found else None
-
     def _check(self, who: str, class_weights: Any) -> None:
-        """Refuses transforms and arguments that do not fit each other."""
-        quantities = self._labels is not None and self._labels.are_quantities
-        check_transforms(self.transforms, self._features, quantities, who)
+        """Refuses arguments that do not fit each other."""
         if self.horizon and (self._shift or class_weights is not None or self.mask_value is not None):
             raise ValueError(
                 f"{who} got horizon={self.horizon} and Shift, class_weights or mask_value; a forecast has neither "
@@ -271,52 +234,6 @@ class AugmentedWindows(keras.utils.PyDataset):
                 f"{who} got mask_value={self.mask_value}, which {padded} steps of the recordings have in all features; "
                 "they would be taken for padding. Choose a value that does not occur, such as -1000."
             )
-
-
-def check_transforms(transforms: Iterable[Transform], features: Features, quantities: bool, who: str) -> None:
-    """Refuses what is no transform, or does not fit the features or the targets, which may be quantities."""
-    for transform in transforms:
-        name = type(transform).__name__
-        if not isinstance(transform, Transform):
-            raise TypeError(
-                f"{who} got {quote(transform)} among its transforms; expected those of keras_s4.augmentation, such as "
-                "Jitter(0.05)."
-            )
-        if transform.needs_vectors and not features.vectors:
-            raise ValueError(
-                f"{who} got {name}, and no sensor whose three axes are a vector; say so of the sensor: "
-                "Sensor(..., vector='polar') for accelerations, 'axial' for angular velocities."
-            )
-        if transform.may_change_targets and quantities and not getattr(transform, "keeps_targets", False):
-            raise ValueError(
-                f"{who} got {name} for quantities, which it may change without changing the targets; leave it out, or "
-                f"say that they are independent of it: {name}(..., keeps_targets=True)."
-            )
-
-
-def features_of(recordings: Recordings, sensors: Sequence[Any], who: str) -> Features:
-    """What transforms are told of the features; sensors, if given, have to describe each of them."""
-    counts = {signal.shape[1] if signal.ndim == 2 else None for signal in recordings.signals}
-    if len(counts) != 1 or None in counts:
-        raise ValueError(
-            f"{who} got signals of shapes {sorted({s.shape[1:] for s in recordings.signals})}; expected "
-            "[steps, features], with equally many features."
-        )
-    axes = [len(sensor.axes) for sensor in sensors]
-    (found,) = counts
-    if axes and sum(axes) != found:
-        raise ValueError(f"{who} got sensors of {sum(axes)} axes and recordings of {found} features; expected as many.")
-    return Features.of(recordings.signals, axes or None, vectors_of(sensors))
-
-
-def read_signal(signal: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """A signal between its steps, `[T, F]`; beyond its ends it stays as it is there."""
-    if len(signal) == 1:
-        return np.repeat(signal.astype(np.float64), len(times), axis=0)
-    times = np.clip(times, 0.0, len(signal) - 1.0)
-    before = np.minimum(times.astype(np.int64), len(signal) - 2)
-    fraction = (times - before)[:, None]
-    return signal[before] * (1 - fraction) + signal[before + 1] * fraction
 
 
 def _pad(window: np.ndarray, steps: int) -> np.ndarray:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_s4.augmentation.aims import Labels, blend
-from keras_s4.augmentation.augmented_windows import check_transforms, features_of, read_signal
-from keras_s4.augmentation.transforms import Mix, Shift, Transform, Warp
-from keras_s4.checks import number, quote, whole_number
-from keras_s4.recordings import UNLABELLED, Recordings
+from keras_s4.augmentation.transforms import Transform
+from keras_s4.augmentation.varied_windows import VariedWindows, read_signal
+from keras_s4.checks import number, whole_number
+from keras_s4.recordings import Recordings
 from keras_s4.recordings.joining import check_background, groups_of_streams
 
 
-class StreamWindows(keras.utils.PyDataset):
+class StreamWindows(VariedWindows):
     """Batches of windows of continuous streams, cut and varied anew in every epoch, with a label at every decision.
 
     A model that is never reset has to learn to forget what was before. Where each recording has one label, a window
@@ -37,6 +35,8 @@ class StreamWindows(keras.utils.PyDataset):
         batch_size: B.
         seed: whole number.
         every: steps from one decision to the next; a window has `J = L // every`, each at the end of so many steps.
+        first: the step of the first decision, if it is an earlier one. A causal `front=` of stride s computes at the
+            first of s samples, so that behind it a decision knows of `every - s` and none later.
         warm_up: steps at the start of a window at which nothing is learned.
         tolerance: steps from a change on at which nothing is learned.
         changes: of windows of recordings with one label, the share that goes over from one to another, 0 to 1.
@@ -62,6 +62,7 @@ class StreamWindows(keras.utils.PyDataset):
         seed: int = 0,
         *,
         every: int = 1,
+        first: int | None = None,
         warm_up: int = 0,
         tolerance: int = 0,
         changes: float = 0.5,
@@ -73,37 +74,27 @@ class StreamWindows(keras.utils.PyDataset):
         class_weights: Sequence[float] | Mapping[int, float] | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
         who = type(self).__name__
-        if not isinstance(recordings, Recordings):
-            raise TypeError(
-                f"{who} got recordings={quote(recordings)}; expected keras_s4.datasets.Recordings(signals, labels, "
-                "subjects)."
-            )
-        self.recordings = recordings
-        self.length = whole_number(length, f"{who} got length=", 2)
-        self.batch_size = whole_number(batch_size, f"{who} got batch_size=")
-        self.seed = whole_number(seed, f"{who} got seed=", 0)
+        super().__init__(
+            recordings, length, batch_size, seed, transforms, sensors, classes, class_weights, every_step=True, **kwargs
+        )
+        whole_number(self.length, f"{who} got length=", 2)
         self.every = whole_number(every, f"{who} got every=")
         self.warm_up = whole_number(warm_up, f"{who} got warm_up=", 0)
         self.tolerance = whole_number(tolerance, f"{who} got tolerance=", 0)
         self.changes = number(changes, f"{who} got changes=", 0.0, 1.0)
-        check_background(recordings, background, who)
         self.background = background
-        self.transforms = tuple(transforms)
-        self.epoch = 0
-        self._ends = np.arange(self.every - 1, self.length, self.every)
-        if not (self._ends >= self.warm_up).any():
-            raise ValueError(
-                f"{who} got length={self.length}, every={self.every} and warm_up={self.warm_up}; expected windows with "
-                "a decision behind their warm-up."
-            )
-        self._features = features_of(recordings, sensors, who)
-        self._labels = Labels.of(recordings, True, classes, class_weights, who)
+        check_background(recordings, background, who)
         if background is not None and background >= self._labels.classes:
             raise ValueError(f"{who} got background={background}; expected one of {self._labels.classes} classes.")
-        check_transforms(self.transforms, self._features, self._labels.are_quantities, who)
-        self._warp = next((each for each in self.transforms if isinstance(each, Warp)), None)
+        first = self.every - 1 if first is None else whole_number(first, f"{who} got first=", 0)
+        self._ends = np.arange(first, self.length, self.every)
+        if first >= self.every or not (self._ends >= self.warm_up).any():
+            raise ValueError(
+                f"{who} got length={self.length}, every={self.every}, first={first} and warm_up={self.warm_up}; "
+                "expected windows with a decision behind their warm-up, the first of all within the first `every` "
+                "steps."
+            )
         self._groups = None if self._labels.of_steps else groups_of_streams(recordings)
         places = self._places_of(recordings, who)
         self._probabilities = places / places.sum()
@@ -121,11 +112,7 @@ class StreamWindows(keras.utils.PyDataset):
         windows, labels, changes = (np.stack(parts) for parts in zip(*drawn, strict=True))
         windows, mixture = self._vary(windows, random)
         learned = self._are_learned(changes)
-        return (windows.astype(np.float32), *self._finish(labels[:, self._ends], learned, mixture))
-
-    def on_epoch_end(self):
-        """Makes the next epoch draw other windows."""
-        self.epoch += 1
+        return (windows.astype(np.float32), *self._finish(labels[:, self._ends], mixture, learned))
 
     def _draw(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A window `[L, F]`, its labels `[L, ...]`, and the steps with another label than the one before, `[L]`."""
@@ -171,34 +158,11 @@ class StreamWindows(keras.utils.PyDataset):
             times = self._warp.times(steps, reach, random) + random.uniform(0, len(signal) - 1 - reach)
         return read_signal(signal, times), self._labels.at(index, times, steps)
 
-    def _vary(self, windows: np.ndarray, random: np.random.Generator):
-        """Windows varied, and how they were mixed, if they were."""
-        mixture = None
-        for transform in self.transforms:
-            if isinstance(transform, Mix):
-                mixture = transform.shares(len(windows), random)
-                windows = blend(windows, *mixture)
-            elif not isinstance(transform, (Warp, Shift)):
-                windows = transform.apply(windows, random, self._features)
-        return windows, mixture
-
     def _are_learned(self, changed: np.ndarray) -> np.ndarray:
         """Which decisions are learned from, bool `[B, J]`."""
         steps = np.arange(self.length)
         last = np.maximum.accumulate(np.where(changed, steps, -self.tolerance), axis=1)
         return ((steps - last >= self.tolerance) & (steps >= self.warm_up))[:, self._ends]
-
-    def _finish(self, labels: np.ndarray, learned: np.ndarray, mixture) -> tuple[np.ndarray, ...]:
-        """Labels as they are learned from, and their weights if there are some."""
-        if self._labels.are_quantities:
-            weights = learned.astype(np.float32)
-        else:
-            labels = np.where(learned.reshape(*learned.shape, *[1] * (labels.ndim - 2)), labels, UNLABELLED)
-            weights = self._labels.weigh(labels)
-        if mixture is not None:
-            labels = self._labels.mix(labels, *mixture)
-            weights = None if weights is None else blend(weights, *mixture).astype(np.float32)
-        return (labels,) if weights is None else (labels, weights)
 
     def _places_of(self, recordings: Recordings, who: str) -> np.ndarray:
         """At how many steps of each recording a window may begin, `[R]`."""

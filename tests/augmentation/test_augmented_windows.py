@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 
 from keras_s4 import models, training
-from keras_s4.augmentation import AugmentedWindows, ChannelDropout, Gain, Jitter, Mirror, Mix, Rotation, Shift, Warp
+from keras_s4.augmentation import (
+    AugmentedWindows,
+    ChannelDropout,
+    Gain,
+    Jitter,
+    Mirror,
+    Mix,
+    Rotation,
+    Shift,
+    StreamWindows,
+    Warp,
+)
 from keras_s4.datasets import Recordings, Sensor
 
 LENGTH = 20
@@ -188,6 +199,54 @@ def test_classes_weigh_what_they_are_told():
     dataset = AugmentedWindows(clocks(60, 60, 60, labels=labels), LENGTH, 4, every_step=True, class_weights=[1.0, 3.0])
     _, y, w = epoch(dataset)
     np.testing.assert_array_equal(w, np.array([1.0, 3.0, 0.0])[y])
+
+
+def test_every_batch_of_padded_quantities_has_weights():
+    """A batch without padding too, since Keras fixes the structure of a batch once for all."""
+    lengths = (30, 30, 12, 30, 7, 30, 30, 30)
+    labels = [np.arange(steps) / 10.0 for steps in lengths]
+    dataset = AugmentedWindows(clocks(*lengths, labels=labels), 30, 2, hop=30, mask_value=-1.0, every_step=True)
+    batches = [dataset[index] for index in range(len(dataset))]
+    assert any((x != -1.0).all() for x, *_ in batches)
+    for x, y, weights in batches:
+        np.testing.assert_array_equal(weights, x[..., 0] != -1.0)
+        np.testing.assert_allclose(y, np.where(weights, x[..., 0] % 1000 / 10.0, 0.0), rtol=1e-4)
+    model = models.sequence_to_sequence((30, 1), 1, 2, 2, 1, mask_value=-1.0)
+    training.fit_windows(model, dataset, 1, jit_compile=False, compile_model=training.compile_regressor)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64, bool])
+@pytest.mark.parametrize("labels", ["recordings", "steps", "rows"])
+def test_unsigned_labels_are_those_that_are_signed(dtype, labels):
+    lengths = (60, 13, 60)
+    values = {
+        "recordings": np.array([0, 1, 1]),
+        "steps": [np.arange(steps) // 7 % 2 for steps in lengths],
+        "rows": np.array([[0, 1], [1, 1], [1, 0]]),
+    }[labels]
+    unsigned = [each.astype(dtype) for each in values] if labels == "steps" else values.astype(dtype)
+    weights = None if labels == "rows" else [1.0, 3.0]
+    for arguments in (
+        {"every_step": True, "mask_value": -1.0},
+        {"every_step": True, "transforms": [Shift(0.5), Mix()]},
+        {"transforms": [Mix()]},
+        {},
+    ):
+        arguments |= {"batch_size": 3, "class_weights": weights}
+        pair = [AugmentedWindows(clocks(*lengths, labels=each), LENGTH, **arguments) for each in (values, unsigned)]
+        for signed, found in zip(*map(epoch, pair), strict=True):
+            np.testing.assert_array_equal(found, signed)
+    pair = [StreamWindows(clocks(*lengths, labels=each), LENGTH, warm_up=3) for each in (values, unsigned)]
+    for signed, found in zip(*map(epoch, pair), strict=True):
+        np.testing.assert_array_equal(found, signed)
+
+
+def test_transforms_are_done_in_their_order():
+    """Noise behind a mixture is not mixed: its deviation stays whole."""
+    data = Recordings([np.zeros((4000, 1), np.float32), np.ones((4000, 1), np.float32)], np.arange(2), np.arange(2))
+    for transforms, deviation in (([Mix(9.0), Jitter(1.0)], 0.5), ([Jitter(1.0), Mix(9.0)], 0.36)):
+        x, _ = epoch(AugmentedWindows(data, 400, 64, transforms=transforms))
+        assert x.std(axis=1).mean() == pytest.approx(deviation, rel=0.1)
 
 
 def test_rotation_and_mirror_know_the_vectors_of_sensors():

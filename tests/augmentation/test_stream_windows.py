@@ -76,6 +76,12 @@ class TestOneLabelEach:
         np.testing.assert_array_equal(some, every[:, 6::7])
         assert some.shape == (64, 8)
 
+    def test_decisions_behind_a_front_know_of_the_first_of_its_samples(self):
+        every = many(recordings(), 60, warm_up=5, tolerance=5)[1]
+        some = many(recordings(), 60, warm_up=5, tolerance=5, every=12, first=8)[1]
+        np.testing.assert_array_equal(some, every[:, 8::12])
+        assert some.shape == (64, 5)
+
     def test_background_lies_between(self):
         labels = (0, 1, 2, 0, 1)
         _, y = many(recordings(labels, (1, 1, 1, 1, 1)), 300, background=0)
@@ -115,6 +121,13 @@ class TestOneLabelEach:
         assert y.shape == (64, 6, 2)
         np.testing.assert_array_equal(weights[:, :2], 0)
         assert (weights[:, 2:] == 1).all()
+
+    def test_quantities_mixed_with_some_that_are_not_learned_weigh_nothing(self):
+        measured = dataclasses.replace(recordings(), labels=np.linspace(0, 1, 5))
+        arguments = {"tolerance": 20, "changes": 0.7, "transforms": [Mix(1.0)]}
+        alone = many(measured, 60, **arguments | {"transforms": []})[2]
+        mixed = many(measured, 60, **arguments)[2]
+        assert set(np.unique(mixed)) == {0, 1} and mixed.mean() < alone.mean()
 
 
 class TestLabelsOfSteps:
@@ -192,6 +205,9 @@ def test_an_epoch_has_as_many_windows_as_are_asked_for():
         ({"length": 1}, "length=1"),
         ({"every": 0}, "every=0"),
         ({"warm_up": 60}, "a decision behind their warm-up"),
+        ({"every": 5, "first": 5}, "first=5 and warm_up=0; expected windows with a decision"),
+        ({"first": -1}, "first=-1"),
+        ({"transforms": [Warp(), Warp()]}, "2 transforms Warp"),
         ({"every": 61}, "a decision behind their warm-up"),
         ({"changes": 1.5}, "changes=1.5"),
         ({"tolerance": -1}, "tolerance=-1"),
