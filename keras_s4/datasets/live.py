@@ -18,7 +18,7 @@ class Live:
         seconds: the time constant of the one, the window of the other.
         every: seconds from one decision to the next.
         tolerance: seconds after a change of the true class whose decisions are not judged: nobody could know so soon.
-        background: the class that means that nothing happens; None if something always does.
+        background: the class that means that nothing happens, by its name; None if something always does.
 
     Raises:
         ValueError: another pooling, or times that are not above 0.

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 
 from keras_s4.augmentation import AugmentedWindows, from_dict
-from keras_s4.augmentation.vectors import AXES, KINDS
+from keras_s4.augmentation.shuffled_windows import ShuffledArrays
 from keras_s4.brief import Brief
-from keras_s4.checks import choice, is_whole, quote, truth_value
-from keras_s4.datasets.batches import ShuffledArrays
+from keras_s4.checks import is_whole, quote, truth_value
+from keras_s4.datasets.batches import ChangedTargets
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.padding import PADDING, pad_recordings
+from keras_s4.datasets.sensor import Sensor
 from keras_s4.datasets.weighting import WeightedBatches
 from keras_s4.datasets.windows import forecast_windows, shifted_windows, step_windows
 from keras_s4.recordings import (
@@ -29,40 +30,6 @@ from keras_s4.recordings import (
     class_weights,
 )
 from keras_s4.scoring.heads import CLASSES, MULTI_LABEL, REGRESSION, Head
-
-
-@dataclasses.dataclass(frozen=True)
-class Sensor:
-    """Features of one quantity, which share a pair of axes in figures.
-
-    Args:
-        name: the quantity, such as "acceleration".
-        axes: a name for each feature, such as `("x", "y", "z")`.
-        unit: of the quantity, "" if it has none.
-        lsb: what one integer of the sensor is in this unit, such as 1 / 4096; None if it gives real numbers.
-        zero: what its integer 0 is in this unit.
-        vector: what its three axes are together, "polar" (acceleration) or "axial" (angular velocity, magnetic field),
-            for `keras_s4.augmentation.Rotation` and `Mirror`; None if they are none.
-
-    Raises:
-        ValueError: a vector of another kind, or of other than three axes.
-    """
-
-    name: str
-    axes: tuple[str, ...]
-    unit: str = ""
-    lsb: float | None = None
-    zero: float = 0.0
-    vector: str | None = None
-
-    def __post_init__(self):
-        if self.vector is not None:
-            choice(self.vector, f"Sensor {self.name!r} got vector=", KINDS)
-            if len(self.axes) != len(AXES):
-                raise ValueError(
-                    f"Sensor {self.name!r} got vector={self.vector!r} and {len(self.axes)} axes; expected the three "
-                    "axes x, y and z of a vector."
-                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +88,7 @@ class Task(Brief):
         augmentation: how what is trained on is varied, as `keras_s4.augmentation.from_dict` reads it.
         augment: makes what is trained on, in place of that: `augment(recordings, length, batch_size=, seed=)`, a
             `keras.utils.PyDataset` whose attribute `epoch`, a number, chooses its variations. By default windows in a
-            new order each epoch.
+            new order each epoch. Not for live decisions, which are trained on windows of streams.
 
     Raises:
         ValueError: names, sensors, length or hop that no task can have.
@@ -197,6 +164,21 @@ class Task(Brief):
         return METRICS[self.head.task]
 
     @property
+    def in_streams(self) -> bool:
+        """Whether a model is asked for one decision after another, and trained on windows of streams."""
+        return self.live is not None and not (self.every_step or self.anomaly)
+
+    @property
+    def every(self) -> int | None:
+        """Steps from one decision in a live stream to the next."""
+        return max(1, round(self.live.every * self.rate)) if self.live else None
+
+    @property
+    def background(self) -> int | None:
+        """The class in which nothing happens, by its number; None if something always does."""
+        return None if self.live is None or self.live.background is None else self.classes.index(self.live.background)
+
+    @property
     def mask_value(self) -> float | None:
         """What all features of a padded step are; None if there is no padding."""
         return PADDING if self.mixed_lengths else None
@@ -254,21 +236,24 @@ class Task(Brief):
     def _unweighted_batches(self, batch_size: int, seed: int) -> keras.utils.PyDataset:
         if self.augment is not None:
             return self.augment(self._padded("train"), self.length, batch_size=batch_size, seed=seed)
-        if self.anomaly or not self.augmentation:
+        if not self.augmentation:
             return ShuffledArrays(*self.windows("train"), batch_size=batch_size, seed=seed)
-        return AugmentedWindows(
-            self.splits.train,
+        train = self.splits.train
+        batches = AugmentedWindows(
+            self._normal(train, "train") if self.anomaly else train,
             self.length,
             batch_size,
             seed,
             hop=self.hop,
             transforms=from_dict(self.augmentation),
             sensors=self.sensors,
-            every_step=self.every_step,
+            every_step=self.every_step or self.anomaly,
             horizon=self.horizon,
             classes=len(self.classes) or None,
-            **({"mask_value": PADDING, "buckets": 1} if self.mixed_lengths else {}),
+            mask_value=self.mask_value,
         )
+        # Of anomalies each step is forecast once, `horizon` steps ahead.
+        return ChangedTargets(batches, lambda y: y[:, :, -1]) if self.anomaly else batches
 
     def _padded(self, split: str) -> Recordings:
         """The recordings of a split, all of them at least as long as a window if lengths are mixed."""
@@ -362,8 +347,34 @@ class Task(Brief):
                 f"{who} mixed_lengths=True with forecasts, outputs at every step or live decisions, which have no use "
                 "for padding; leave it out, and give length and hop of windows."
             )
-        if self.live is not None and self.rate is None:
+        if self.live is not None:
+            self._check_live(who)
+
+    def _check_live(self, who: str) -> None:
+        """Refuses live decisions that the task cannot have."""
+        background = self.live.background
+        if self.rate is None:
             raise ValueError(f"{who} live decisions and rate=None; expected steps a second.")
+        if self.horizon and not self.anomaly:
+            raise ValueError(
+                f"{who} live decisions and horizon={self.horizon}; a forecast decides nothing. Leave live out, or "
+                "learn what is normal, with anomaly=True."
+            )
+        if background is not None and (not self.classes or self.multi_label):
+            raise ValueError(
+                f"{who} live decisions with background={quote(background)}, and no classes of which one is there at a "
+                "time; leave it out."
+            )
+        if background is not None and background not in self.classes:
+            raise ValueError(
+                f"{who} live decisions with background={quote(background)}; expected None, or one of the classes "
+                f"{', '.join(map(repr, self.classes))}."
+            )
+        if self.augment is not None and self.in_streams:
+            raise ValueError(
+                f"{who} augment and live decisions, which are trained on windows of streams; say what varies them by "
+                "augmentation, such as {'jitter': 0.05}."
+            )
 
     def _check_groups(self, splits: Splits) -> None:
         found = [set(np.asarray(recordings.subjects).tolist()) for recordings in splits]

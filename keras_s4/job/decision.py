@@ -9,7 +9,6 @@ import numpy as np
 from keras_s4.datasets import Task
 from keras_s4.decisions import LABELS, Decision
 from keras_s4.job import streams
-from keras_s4.job.aims.live import every_of
 from keras_s4.job.job import Job
 from keras_s4.scoring.heads import CLASSES, MULTI_LABEL
 
@@ -24,7 +23,7 @@ def choose(job: Job) -> Decision | None:
     task = job.task
     if task.anomaly:
         return _of(task, kind=LABELS, classes=("anomaly",), **{"threshold": _threshold_of_normal(job)} | task.decision)
-    if task.live is not None and not task.every_step and task.head.task == CLASSES:
+    if task.in_streams and task.head.task == CLASSES:
         validation = streams.Streams.of(task, "validation", job.settings.seed)
         outputs = streams.run_keras(job.exported("aware"), validation)
         return streams.choose_decision(task, outputs, validation).decision
@@ -35,8 +34,7 @@ def choose(job: Job) -> Decision | None:
 
 
 def _of(task: Task, **settings: Any) -> Decision:
-    every = task.length if task.live is None else every_of(task)
-    return Decision.from_dict({"every": every, "rate": task.rate} | settings)
+    return Decision.from_dict({"every": task.every or task.length, "rate": task.rate} | settings)
 
 
 def _threshold_of_normal(job: Job) -> float:

@@ -81,9 +81,7 @@ class Job:
 
     def _stretches(self) -> np.ndarray:
         """Stretches of training streams, one behind the other."""
-        live = self.task.live
-        background = None if live.background is None else self.task.classes.index(live.background)
-        signals = join_groups(self.task.splits.train, self.settings.seed, background).signals
+        signals = join_groups(self.task.splits.train, self.settings.seed, self.task.background).signals
         length = min(STRETCH * self.task.length, max(map(len, signals)))
         return np.stack([each[i : i + length] for each in signals for i in range(0, len(each) - length + 1, length)])
 

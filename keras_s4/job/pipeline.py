@@ -207,5 +207,4 @@ STAGES = {
 
 def stages_of(task: Task) -> dict[str, Stage]:
     """Those of `STAGES` that a task has, in their order."""
-    decides_in_streams = task.live is not None and not (task.anomaly or task.every_step)
-    return {name: stage for name, stage in STAGES.items() if name != "streams" or decides_in_streams}
+    return {name: stage for name, stage in STAGES.items() if name != "streams" or task.in_streams}

@@ -74,8 +74,8 @@ class Streams(Brief):
         """
         if task.live is None:
             raise ValueError(f"Task {task.name!r} has live=None; expected keras_s4.datasets.Live(...).")
-        joined = join_groups(getattr(task.splits, split), seed, background_of(task))
-        return cls(joined, max(1, round(task.live.every * task.rate)))
+        joined = join_groups(getattr(task.splits, split), seed, task.background)
+        return cls(joined, task.every)
 
     @property
     def signals(self) -> list[np.ndarray]:
@@ -98,11 +98,6 @@ class Streams(Brief):
     def labels(self) -> list[np.ndarray]:
         """The labels of each stream at its decisions."""
         return [labels[self.decisions(index)] for index, labels in enumerate(self.recordings.labels)]
-
-
-def background_of(task: Task) -> int | None:
-    """The index of the class that means that nothing happens."""
-    return None if task.live.background is None else task.classes.index(task.live.background)
 
 
 def run_keras(model: keras.Model, streams: Streams, reset_every: int | None = None) -> list[np.ndarray]:
@@ -187,7 +182,7 @@ def score_classes(task: Task, classes: Sequence[np.ndarray], streams: Streams) -
         Answers(streams.decisions(index), said, labels)
         for index, (said, labels) in enumerate(zip(classes, streams.recordings.labels, strict=True))
     ]
-    return score_decisions(answers, len(task.classes), task.rate, task.live.tolerance, background_of(task))
+    return score_decisions(answers, len(task.classes), task.rate, task.live.tolerance, task.background)
 
 
 def choose_decision(task: Task, outputs: Sequence[np.ndarray], streams: Streams) -> Choice:

@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from keras_s4.datasets import Recordings, Sensor, Splits, Task
+from keras_s4.augmentation import ShuffledWindows
+from keras_s4.datasets import Live, Recordings, Sensor, Splits, Task
 from keras_s4.recordings import split_in_time
 
 LENGTH, HOP = 6, 3
@@ -110,6 +111,49 @@ def test_identity_tells_tasks_apart():
 def test_what_no_task_can_be_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         make_task(**changes)
+
+
+class TestLiveDecisions:
+    def test_what_a_decision_is_in_steps_and_classes(self):
+        task = make_task(rate=50.0, live=Live(every=0.25, background="high"))
+        assert (task.every, task.background, task.in_streams) == (12, 1, True)
+        assert make_task(rate=1.0, live=Live(every=0.25)).every == 1
+        assert make_task(rate=1.0, live=Live()).background is None
+        still = make_task()
+        assert (still.every, still.background, still.in_streams) == (None, None, False)
+
+    def test_outputs_at_every_step_and_anomalies_are_trained_on_windows(self):
+        assert not make_task(rate=1.0, live=Live(), every_step=True).in_streams
+        assert not make_task(rate=1.0, live=Live(), classes=(), horizon=1, anomaly=True).in_streams
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"rate": None}, "live decisions and rate=None"),
+            (
+                {"live": Live(background="idle")},
+                "background='idle'; expected None, or one of the classes 'low', ",
+            ),
+            ({"live": Live(background=0)}, "background=0; expected None, or one of"),
+            ({"live": Live(background="low"), "multi_label": True}, "background='low', and no classes of which one"),
+            (
+                {"live": Live(background="low"), "classes": (), "targets": ("speed",)},
+                "background='low', and no classes",
+            ),
+            (
+                {"live": Live(background="low"), "classes": (), "horizon": 1, "anomaly": True},
+                "background='low', and no classes",
+            ),
+            ({"classes": (), "horizon": 3}, "live decisions and horizon=3; a forecast decides nothing"),
+            ({"augment": ShuffledWindows}, "augment and live decisions.*by augmentation, such as"),
+        ],
+    )
+    def test_live_decisions_that_no_task_has_are_refused(self, changes, message):
+        with pytest.raises(ValueError, match=message):
+            make_task(**{"rate": 50.0, "live": Live()} | changes)
+
+    def test_what_is_trained_on_by_windows_may_be_made_by_the_user(self):
+        assert make_task(rate=50.0, live=Live(), every_step=True, augment=ShuffledWindows).augment
 
 
 def damaged():

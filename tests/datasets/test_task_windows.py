@@ -43,6 +43,18 @@ def test_anomalies_are_left_out_and_each_step_has_what_comes_behind_it():
         task(np.ones(3, int), classes=(), horizon=2, anomaly=True, meanings={}).windows("train")
 
 
+def test_anomalies_are_learned_from_varied_normal_windows():
+    """Recording i counts from 100 i; a gain multiplies a window and what is forecast of it alike."""
+    arguments = {"classes": (), "horizon": 2, "anomaly": True, "meanings": {}, "augmentation": {"gain": 1.5}}
+    batches = task(np.array([0, 1, 0]), **arguments).batches(32, 0)
+    x, y = batches[0]
+    assert x.shape == y.shape == (4, 8, 6)
+    gains = (x[:, 1:] - x[:, :-1]).mean(axis=(1, 2))
+    np.testing.assert_allclose(y, x + 2 * gains[:, None, None], rtol=1e-5)
+    starts = x[:, 0, 0] / gains
+    assert gains.std() > 0.05 and starts.max() < 50
+
+
 def test_epochs_have_all_windows_in_an_order_of_their_own():
     found = task(np.zeros(3, int), classes=(), horizon=3, meanings={})
     batches = found.batches(4, 0)

@@ -1,5 +1,6 @@
 """Continuous test streams through Keras and the firmware."""
 
+import dataclasses
 import json
 
 import keras
@@ -10,6 +11,7 @@ from tasks import CLASSES, LENGTH, make_recordings, sines
 from keras_s4 import models, tflite
 from keras_s4.datasets import Live, Recordings, Splits
 from keras_s4.job import streams
+from keras_s4.job.aims import aim_of
 from keras_s4.job.job import Job
 from keras_s4.job.settings import Settings
 from keras_s4.job.streams import Streams, evaluate, run_device, run_keras, score
@@ -57,6 +59,25 @@ class TestStreams:
     def test_a_task_without_live_decisions(self):
         with pytest.raises(ValueError, match="live=None"):
             Streams.of(sines(), "test")
+
+
+@pytest.mark.parametrize("pooling", ["recent", "sliding"])
+def test_models_are_trained_on_the_label_of_what_they_have_seen(pooling):
+    """Behind a front of stride 5 outputs change with the sample at which they are made, and with none behind it."""
+    task, settings = sines(live=dataclasses.replace(LIVE, pooling=pooling)), Settings(channels=2, states=2, front=5)
+    aim = aim_of(task)
+    model = aim.trained(aim.finish(aim.build(settings)))
+    windows = aim.batches(settings)
+    x, y = np.random.default_rng(0).normal(size=(1, windows.length, 6)).astype(np.float32), windows[0][1]
+    outputs = np.asarray(model(x))
+    assert outputs.shape[1] == y.shape[1] == len(windows._ends)
+    for output in (3, 7):
+        seen = windows._ends[output]
+        later, last = x.copy(), x.copy()
+        later[:, seen + 1 :] += 1.0
+        last[:, seen] += 1.0
+        np.testing.assert_allclose(model(later)[:, output], outputs[:, output], atol=1e-6)
+        assert np.abs(model(last)[:, output] - outputs[:, output]).max() > 1e-5
 
 
 class TestRuns:

@@ -72,11 +72,6 @@ class Aim:
         """The figure of `validate`."""
         return self.metric.score
 
-    @property
-    def in_streams(self) -> bool:
-        """Whether models are trained on windows of streams."""
-        return self.task.live is not None and not self.task.every_step
-
     def build(self, settings: Settings) -> keras.Model:
         """A new core."""
         raise NotImplementedError(f"{type(self).__name__} builds no model.")
@@ -92,11 +87,11 @@ class Aim:
     def trained(self, model: keras.Model) -> keras.Model:
         """What is trained of a saved model; `adopt` follows."""
         core = self.core(model)
-        return at_every_decision(core, live.length_of(self.task)) if self.in_streams else core
+        return at_every_decision(core, live.length_of(self.task)) if self.task.in_streams else core
 
     def adopt(self, model: keras.Model, trained: keras.Model) -> None:
         """Gives a saved model the weights of what was trained of it."""
-        if self.in_streams:
+        if self.task.in_streams:
             self.core(model).set_weights(trained.get_weights())
 
     def exported(self, model: keras.Model) -> keras.Model:
@@ -109,7 +104,7 @@ class Aim:
 
     def batches(self, settings: Settings) -> keras.utils.PyDataset:
         """What is trained on."""
-        if self.in_streams:
+        if self.task.in_streams:
             return live.stream_windows(self.task, settings)
         return self.task.batches(settings.batch_size, settings.seed)
 

@@ -40,11 +40,6 @@ class Anomalies(Aim):
         return Metric("auc", "snr")
 
     @property
-    def in_streams(self) -> bool:
-        """Forecasts are trained at every step anyway."""
-        return False
-
-    @property
     def choice(self) -> str:
         """Validation data may all be normal: models are compared by their forecasts."""
         return "rmse"

@@ -19,7 +19,7 @@ CHANGES, UNLEARNED = 0.7, 0.5
 
 def pooling_of(task: Task, settings: Settings) -> dict[str, Any]:
     """The pooling over time of a task with live decisions, as arguments of `keras_s4.models`."""
-    live, stride, hop = task.live, settings.front or 1, every_of(task)
+    live, stride, hop = task.live, settings.front or 1, task.every
     if hop % stride:
         raise ValueError(f"Task {task.name!r} decides every {hop} steps, which front={stride} does not divide.")
     if live.pooling == SLIDING:
@@ -30,21 +30,15 @@ def pooling_of(task: Task, settings: Settings) -> dict[str, Any]:
     return {"pooling": live.pooling, "pooling_arguments": arguments}
 
 
-def every_of(task: Task) -> int:
-    """Steps from one decision to the next."""
-    return max(1, round(task.live.every * task.rate))
-
-
 def length_of(task: Task) -> int:
     """Steps of a window of a stream: whole decisions."""
-    every = every_of(task)
-    return every * max(2, round(LONGER * task.length / every))
+    return task.every * max(2, round(LONGER * task.length / task.every))
 
 
 def stream_windows(task: Task, settings: Settings) -> keras.utils.PyDataset:
     """What a model is trained on at every decision: of `RecentAverage` at every step."""
-    live = task.live
-    length, every = length_of(task), every_of(task) if live.pooling == SLIDING else settings.front or 1
+    live, stride = task.live, settings.front or 1
+    length, every = length_of(task), task.every if live.pooling == SLIDING else stride
     windows = -(-sum(map(len, task.splits.train.signals)) // task.hop)
     return StreamWindows(
         task.splits.train,
@@ -52,10 +46,11 @@ def stream_windows(task: Task, settings: Settings) -> keras.utils.PyDataset:
         settings.batch_size,
         settings.seed,
         every=every,
+        first=every - stride,
         warm_up=round(WARM_UP * task.length),
         tolerance=round(UNLEARNED * live.tolerance * task.rate),
         changes=CHANGES,
-        background=None if live.background is None else task.classes.index(live.background),
+        background=task.background,
         windows=max(1, round(windows * task.length / length)),
         transforms=from_dict(task.augmentation),
         sensors=task.sensors,
