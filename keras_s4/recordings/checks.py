@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_s4.recordings.frame import join_names
 from keras_s4.recordings.layout import DROP, KEEP, REFUSE, Source
+from keras_s4.recordings.leaks import LEAST_CHANGES, is_lively
 from keras_s4.recordings.track import Track
 
 # A sensor is clipped if its extreme value comes so many times in a row, in so much of the recording,
@@ -17,15 +18,19 @@ CLIPPED_RUN, CLIPPED_SHARE, CLIPPED_EXCESS, NEAR = 3, 0.002, 4.0, 0.02
 # Fewer values than these are those of a switch, not of a range.
 FEWEST_VALUES = 16
 # Steps that are equal in two recordings, all of them, are copied. Some must differ from those before.
-COPIED_STEPS, LEAST_CHANGES = 64, 16
+COPIED_STEPS = 64
+# A sensor has fewer levels than these, in its standard deviation, where float32 cannot tell it from its offset.
+FEWEST_LEVELS = 64
 # Steps that are compared at most.
 COMPARED = 10_000_000
 
 
 def find_duplicates(tracks: Sequence[Track]) -> list[list[int]]:
-    """The indices of tracks of equal content, several each."""
+    """The indices of tracks of equal content, several each; where hardly anything changes they are equal by chance."""
     found: dict[bytes, list[int]] = {}
     for index, track in enumerate(tracks):
+        if not is_lively(track.values):
+            continue
         content = np.ascontiguousarray(track.values)
         digest = hashlib.sha256(str(content.shape).encode() + content.tobytes()).digest()
         found.setdefault(digest, []).append(index)
@@ -158,10 +163,31 @@ def check_sensors(tracks: Sequence[Track], columns: Sequence[str], source: Sourc
             if source.clipped == REFUSE:
                 raise ValueError(f'{text} Leave these out, or say [recordings] clipped = "warn".')
             notes.append(text)
+        notes += _doubts_about(name, [track.values[:, index] for track in tracks])
         flat = [track for track in tracks if len(track) > 1 and np.ptp(track.values[:, index]) == 0.0]
         if len(flat) == len(tracks) and len({float(track.values[0, index]) for track in tracks}) == 1:
             notes.append(f"Sensor {name!r} is {tracks[0].values[0, index]:.6g} always, so that it tells nothing.")
         elif flat and any(track.values.shape[1] > 1 for track in flat):
             names = join_names((track.name for track in flat), 3)
             notes.append(f"Sensor {name!r} does not change in {len(flat)} of {len(tracks)} recordings: {names}.")
+    return notes
+
+
+def _doubts_about(name: str, signals: Sequence[np.ndarray]) -> list[str]:
+    """What is strange about a sensor in all recordings, signals `[steps]` without NaN, a sentence each."""
+    notes = []
+    long = [signal for signal in signals if len(signal) >= LEAST_CHANGES]
+    if long and all((np.diff(signal) > 0).all() for signal in long):
+        notes.append(
+            f"Sensor {name!r} rises at every step, as a clock or the number of a row does: a model would learn where "
+            "in a recording it is. Name the sensors in [[sensors]], without it; or name it in [recordings] time."
+        )
+        return notes
+    largest = np.float32(max(np.abs(signal).max() for signal in signals))
+    deviation = max(float(signal.std()) for signal in signals)
+    if 0.0 < deviation < FEWEST_LEVELS * np.spacing(largest):
+        notes.append(
+            f"Sensor {name!r} varies by {deviation:.3g} around {largest:.6g}, which is too little for float32 to tell. "
+            "Write it without this offset."
+        )
     return notes

@@ -55,11 +55,9 @@ class Frame(Brief):
         Raises:
             ValueError: there is none, or several.
         """
-        if name in self.columns:
-            return self.columns[name]
-        alike = [other for other in self.columns if other.strip().casefold() == name.strip().casefold()]
-        if len(alike) == 1:
-            return self.columns[alike[0]]
+        found = find_name(self.columns, name)
+        if found is not None:
+            return self.columns[found]
         raise ValueError(f"{self.name} has no column {name!r} for {what}; it has {join_names(self.columns)}.")
 
     def numbers(self, name: str, what: str) -> np.ndarray:
@@ -91,6 +89,19 @@ class Frame(Brief):
         """Some of its rows."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         return dataclasses.replace(self, columns=columns, first=self.first + (rows.start or 0))
+
+
+def find_name(names: Iterable[str], name: str) -> str | None:
+    """One of the names: this one, or the only one that differs from it in case or spaces around it; None if none does.
+
+    Args:
+        names: of columns.
+        name: that is looked for.
+    """
+    if name in names:
+        return name
+    alike = [other for other in names if other.strip().casefold() == name.strip().casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def as_texts(values: np.ndarray) -> np.ndarray:

@@ -27,6 +27,9 @@ class Intervals:
         self._table, self._labels, self._several = table, labels, several
         self._starts, self._ends = (self._times(column, time_unit) for column in (labels.start, labels.end))
         self._texts = table.column(labels.column)
+        self._cut: list[str] = []
+        self._empty: list[int] = []
+        self._bare: list[str] = []
         bad = np.flatnonzero(~(self._ends > self._starts))
         if bad.size:
             starts, ends = table.column(labels.start), table.column(labels.end)
@@ -52,11 +55,15 @@ class Intervals:
         clock = self._clock(frame, times)
         texts = np.full(len(frame), self._labels.background, object)
         taken = np.full(len(frame), -1)
+        if not rows:
+            self._bare.append(recording)
         for row in sorted(rows, key=lambda row: self._starts[row]):
             inside = (clock >= self._starts[row]) & (clock < self._ends[row])
             if not inside.any():
                 self._refuse_outside(row, recording, clock)
+                self._empty.append(row)
                 continue
+            self._note_cut(row, recording, clock)
             other = taken[inside].max()
             label = self._texts[row]
             if other >= 0 and self._texts[other] != label and not self._several:
@@ -72,6 +79,34 @@ class Intervals:
                 texts[both] = [f"{text}\0{label}" for text in texts[both]]
             taken[inside] = row
         return texts
+
+    def remarks(self) -> list[str]:
+        """What is strange about all intervals that were looked for."""
+        name, remarks = self._table.name, []
+        if self._cut:
+            remarks.append(
+                f"{name} has intervals that go beyond their recordings, and are cut there: {join_names(self._cut)}."
+            )
+        if self._empty:
+            rows = join_names(row + 1 for row in self._empty)
+            remarks.append(
+                f"{name} has intervals between two steps, with none in them: rows {rows}. Is [labels] unit = "
+                f'"{self._labels.unit}" right?'
+            )
+        if self._bare and self._labels.background:
+            remarks.append(
+                f"{name} has no interval in {join_names(self._bare)}: all of it is {self._labels.background!r}."
+            )
+        return remarks
+
+    def _note_cut(self, row: int, recording: str, clock: np.ndarray) -> None:
+        """Keeps in mind an interval that goes beyond its recording by more than a step."""
+        step = float(np.median(np.diff(clock))) if len(clock) > 1 else 1.0
+        if self._starts[row] < clock[0] - 1.5 * step or self._ends[row] > clock[-1] + 2.5 * step:
+            self._cut.append(
+                f"row {row + 1}, {self._starts[row]:.6g} to {self._ends[row]:.6g} {self._unit} of {recording}, which "
+                f"lasts from {clock[0]:.6g} to {clock[-1]:.6g}"
+            )
 
     def _refuse_outside(self, row: int, recording: str, clock: np.ndarray) -> None:
         """Refuses an interval outside of its recording; one between two steps is none at all."""

@@ -12,11 +12,14 @@ from keras_s4.recordings.intervals import Intervals
 from keras_s4.recordings.layout import DROP, Labels
 from keras_s4.recordings.paths import natural
 from keras_s4.recordings.recordings import UNLABELLED
+from keras_s4.recordings.spelling import composed, find_alike, join_alike
 from keras_s4.recordings.tables import Table
 
 CLASSES, TARGETS, MULTI_LABEL, ANOMALY, FORECAST = AIMS = ("classes", "targets", "multi_label", "anomaly", "forecast")
 # Between the names of several classes that are there at once.
 TOGETHER = "\0"
+# What programs write where there is no label, in lower case.
+_NO_LABEL = ("nan", "nat", "<na>", "#n/a")
 _NONE = np.array(["", "0", "false", "no"])
 
 
@@ -44,6 +47,7 @@ class Labeller:
         self.texts: list[str] = []
         self.notes: list[str] = []
         self._numbers: dict[str, int] = {"": UNLABELLED}
+        self._seen: set[str] = set()
         self.table: Table | None = None
         self._intervals: Intervals | None = None
         if labels.source in ("table", "intervals"):
@@ -85,9 +89,28 @@ class Labeller:
                 self._numbers[text] = self._number(text)
         return np.fromiter((self._numbers[text] for text in texts), np.int32, len(texts))
 
+    def remarks(self) -> list[str]:
+        """What is strange about all labels that were found: spellings, names that no recording has, events."""
+        remarks = self._intervals.remarks() if self._intervals is not None else []
+        alike = find_alike(part for text in self.texts for part in text.split(TOGETHER))
+        if alike:
+            remarks.append(
+                f"Labels that are written alike are different classes: {join_alike(alike)}. If they mean one, say so: "
+                f'[labels] names = {{ "{alike[0][1]}" = "{alike[0][0]}" }}.'
+            )
+        said = {"names": self._labels.names, "ignore": self._labels.ignore}
+        for key, names in said.items() if self._seen and not self._labels.columns else ():
+            unused = [name for name in names if name not in self._seen]
+            if unused:
+                there = join_names(sorted(self._seen - {""}, key=natural))
+                remarks.append(f"[labels] {key} has {join_names(unused)}, which no recording has; there are {there}.")
+        return remarks
+
     def _number(self, text: str) -> int:
         """The number of a text: names are changed, what counts for nothing is -1."""
-        parts = [part.strip() for part in self._parts(text)]
+        parts = [composed(part.strip()) for part in self._parts(text)]
+        parts = ["" if part.casefold() in _NO_LABEL else part for part in parts]
+        self._seen.update(parts)
         parts = [self._labels.names.get(part, part) for part in parts if part not in self._labels.ignore]
         meant = TOGETHER.join(sorted({part for part in parts if part and part not in self._labels.ignore}))
         if not meant and self._aim != MULTI_LABEL:

@@ -15,6 +15,8 @@ from keras_s4.recordings.overlaps import find_overlaps
 from keras_s4.recordings.recordings import Recordings
 
 SIDES = ("training", "validation", "test")
+# Signals of which fewer numbers change than these are equal by chance, as those of rest are.
+LEAST_CHANGES = 16
 # Of what is found that many are named.
 SHOWN = 5
 
@@ -41,7 +43,8 @@ def check_sources(splits: Sequence[Recordings]) -> list[str]:
                 f"Windows of {_count(len(shared), 'recording')} ({_some(shared)}) are {sides}: the score will be "
                 "better than that of new recordings. Split by group or by recording."
             )
-        copies = [(hashes[one][key], hashes[other][key]) for key in hashes[one].keys() & hashes[other].keys()]
+        equal = (hashes[one].keys() & hashes[other].keys()) - {None}
+        copies = [(hashes[one][key], hashes[other][key]) for key in equal]
         if copies:
             found.append(
                 f"{_count(len(copies), 'signal')} {'is' if len(copies) == 1 else 'are'} {sides}, number by number "
@@ -108,9 +111,15 @@ def _differ(splits: Sequence[Recordings], one: int, other: int, pair: tuple[int,
     return not np.array_equal(splits[one].signals[pair[0]], splits[other].signals[pair[1]])
 
 
-def signal_hashes(recordings: Recordings) -> list[str]:
-    """A text for each signal `[R]` that two have in common if they are equal, number by number."""
-    return [_hash(np.asarray(signal, np.float32)) for signal in recordings.signals]
+def is_lively(signal: np.ndarray) -> bool:
+    """Whether so many numbers of a signal `[steps, ...]` change that an equal one must be its copy."""
+    return np.count_nonzero(np.nan_to_num(np.diff(signal, axis=0))) >= LEAST_CHANGES
+
+
+def signal_hashes(recordings: Recordings) -> list[str | None]:
+    """A text for each signal `[R]` that two have in common if one is a copy of the other; None for those at rest."""
+    signals = [np.asarray(signal, np.float32) for signal in recordings.signals]
+    return [_hash(signal) if is_lively(signal) else None for signal in signals]
 
 
 def _hash(signal: np.ndarray) -> str:

@@ -21,6 +21,7 @@ from keras_s4.recordings.layout import Channels, Groups, Labels, Source
 from keras_s4.recordings.paths import compile_pattern, find_files
 from keras_s4.recordings.readers import frames_of_arrays
 from keras_s4.recordings.recordings import UNLABELLED, Recordings
+from keras_s4.recordings.spelling import find_alike, join_alike
 from keras_s4.recordings.tables import Table
 from keras_s4.recordings.times import check_order, period_of, round_rate, seconds_of
 from keras_s4.recordings.track import Track
@@ -203,6 +204,7 @@ class _Reading:
     def finish(self, tracks: list[Track]) -> Loaded:
         """Tracks as recordings at one rate."""
         tracks = settle_duplicates(tracks, self.source, self.notes)
+        self.notes += self.labeller.remarks() + self._remarks_on_groups(tracks)
         self.notes += check_sensors(tracks, self.columns, self.source) + check_copies(tracks, self.source)
         rate = self._rate(tracks)
         if rate is not None:
@@ -225,6 +227,18 @@ class _Reading:
             rate=rate,
             notes=tuple(self.notes),
         )
+
+    def _remarks_on_groups(self, tracks: Sequence[Track]) -> list[str]:
+        """Whether groups may be one, written in two ways."""
+        groups = self.layout.groups
+        alike = find_alike(track.group for track in tracks) if groups.source != "recording" else []
+        if not alike:
+            return []
+        what = groups.name if groups.name != "recording" else "group"
+        return [
+            f"Groups that are written alike are different ones: {join_alike(alike)}. If they are one {what}, a "
+            "model may be tested on whom it was trained on: write them in one way."
+        ]
 
     def _find_channels(self, frame: Frame) -> tuple[Channels, ...]:
         """Each column of numbers that nothing else uses."""

@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keras_s4.recordings.frame import join_names, relative_name
+from keras_s4.recordings.spelling import composed
 
 # What a field may be called, and what it says of a file.
 FIELDS = ("label", "group", "split", "recording", "sensor")
+# Files and folders that operating systems put beside others, in lower case.
+HIDDEN = {"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information"}
 # Kinds of fields, and the default.
 _KINDS = {"d": r"\d+", "w": r"[^\W\d_]+", "": r"[^/]+?"}
 _TOKEN = re.compile(r"\{(?P<field>\w*)(?::(?P<kind>\w*))?\}|\*\*/|\*|\?|[^*?{]+|\{")
@@ -31,14 +34,14 @@ class PathPattern:
     """
 
     def __init__(self, pattern: str):
-        self.pattern = pattern
+        self.pattern = pattern = composed(pattern)
         self.fields: tuple[str, ...] = ()
         parts = [self._part(match) for match in _TOKEN.finditer(pattern)]
         self._expression = re.compile("".join(parts), re.DOTALL | re.IGNORECASE)
 
     def match(self, path: str) -> dict[str, str] | None:
         """What a path says, by field; None if it is none of these."""
-        found = self._expression.fullmatch(path)
+        found = self._expression.fullmatch(composed(path))
         return None if found is None else {name: text.strip() for name, text in found.groupdict().items()}
 
     def _part(self, match: re.Match) -> str:
@@ -93,10 +96,14 @@ def find_files(folder: Path, pattern: str, others: Iterable[Path] = ()) -> dict[
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """All files below a folder in the order of their names, but for hidden ones."""
+    """All files below a folder in the order of their names, but for hidden ones and those of operating systems."""
     paths = (path for path in folder.rglob("*") if path.is_file())
-    shown = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    shown = [path for path in paths if not any(map(_is_hidden, path.relative_to(folder).parts))]
     return sorted(shown, key=lambda path: natural(relative_name(path, folder)))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "~$")) or name.casefold() in HIDDEN
 
 
 def natural(text: str) -> tuple:

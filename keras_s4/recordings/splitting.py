@@ -84,7 +84,7 @@ def split_by_source(
     As `split_by_group`, with the `sources` for groups. Recordings that hold equal signals are kept together.
     """
     sources = _numbered(recordings.sources)
-    copies = _numbered(signal_hashes(recordings))
+    copies = _numbered([text or str(index) for index, text in enumerate(signal_hashes(recordings))])
     links = coo_array((np.ones(len(sources)), (sources, copies + sources.max(initial=-1) + 1)))
     size = max(links.shape)
     _, groups = connected_components(coo_array((links.data, links.coords), (size, size)), directed=False)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from keras_s4.recordings.frame import as_texts, join_names
+from keras_s4.recordings.frame import as_texts, find_name, join_names
 from keras_s4.recordings.layout import Source
 from keras_s4.recordings.readers import format_of, read_file, read_texts
+from keras_s4.recordings.spelling import composed
 
 
 class Table:
@@ -17,7 +18,8 @@ class Table:
 
     Args:
         path: of the table.
-        file: the column that names recordings: by path, or by name, with or without what it ends in.
+        file: the column that names recordings: by path, or by name, with or without what it ends in. Where none is
+            found so, folders in front of all paths are left out, and what they end in.
         recordings: the names of all recordings, relative to their folder, with slashes.
         where: in the TOML file the table is named, for messages: "[labels] table".
 
@@ -33,12 +35,13 @@ class Table:
         self.length = len(next(iter(self._columns.values()), ()))
         self.foreign: list[str] = []
         self._rows: dict[str, list[int]] = {name: [] for name in recordings}
-        if len(recordings) == 1 and file not in self._columns:
+        if len(recordings) == 1 and not self.has(file):
             self._rows[recordings[0]] = list(range(self.length))
             return
         meant = _names_of(recordings)
-        for row, text in enumerate(self.column(file)):
-            found = meant.get(_normal(text), ())
+        texts = self.column(file)
+        for row, (text, name) in enumerate(zip(texts, _paths_in(texts, meant, recordings), strict=True)):
+            found = meant.get(name, ())
             if len(found) > 1:
                 raise ValueError(
                     f"{self.name}, row {row + 1}, names {text!r}, which may be {join_names(sorted(found))}; expected "
@@ -55,17 +58,17 @@ class Table:
             )
 
     def column(self, name: str) -> np.ndarray:
-        """A column as texts.
+        """A column as texts; spaces around its name and its case do not matter where that leaves one only.
 
         Raises:
             ValueError: there is none.
         """
-        if name not in self._columns:
+        if not self.has(name):
             raise ValueError(
                 f"{self.name} has no column {name!r}; it has {join_names(self._columns)}. It is the file of "
                 f"{self._where}; name its columns there."
             )
-        return self._columns[name]
+        return self._columns[find_name(self._columns, name)]
 
     def rows_of(self, recording: str) -> list[int]:
         """The rows that name a recording."""
@@ -88,7 +91,7 @@ class Table:
 
     def has(self, column: str) -> bool:
         """Whether there is such a column."""
-        return column in self._columns
+        return find_name(self._columns, column) is not None
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -100,8 +103,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return {name: as_texts(values) for name, values in frame.columns.items()}
 
 
-def _names_of(recordings: Iterable[str]) -> dict[str, set[str]]:
-    """What each recording may be called: a better name of one goes before a worse name of another."""
+def _names_of(recordings: Iterable[str], most: int = 4) -> dict[str, set[str]]:
+    """What each recording may be called: a better name of one goes before a worse name of another.
+
+    Args:
+        recordings: their paths.
+        most: kinds of names, the best ones: the path, that without its ending, the name, and that without its ending.
+    """
     meant: dict[str, set[str]] = {}
     paths = [(name, PurePosixPath(name)) for name in recordings]
     for shorten in (
@@ -109,7 +117,7 @@ def _names_of(recordings: Iterable[str]) -> dict[str, set[str]]:
         lambda path: path.with_suffix(""),
         lambda path: PurePosixPath(path.name),
         lambda path: PurePosixPath(path.stem),
-    ):
+    )[:most]:
         level: dict[str, set[str]] = {}
         for name, path in paths:
             level.setdefault(_normal(str(shorten(path))), set()).add(name)
@@ -117,5 +125,22 @@ def _names_of(recordings: Iterable[str]) -> dict[str, set[str]]:
     return meant
 
 
+def _paths_in(texts: Sequence[str], meant: Mapping[str, set[str]], recordings: Sequence[str]) -> list[str]:
+    """What the texts of a table may name: as they are, or where that is nothing, without folders in front of all."""
+    names = [_normal(text) for text in texts]
+    if not names or any(name in meant for name in names):
+        return names
+    paths = [PurePosixPath(name) for name in names]
+    whole = _names_of(recordings, most=2)
+    for left_out in range(min(len(path.parts) for path in paths)):
+        if len({path.parts[:left_out] for path in paths}) > 1:
+            break
+        shorter = [PurePosixPath(*path.parts[left_out:]) for path in paths]
+        for found in ([str(path) for path in shorter], [str(path.with_suffix("")) for path in shorter]):
+            if any(name in whole for name in found):
+                return found
+    return names
+
+
 def _normal(name: str) -> str:
-    return name.strip().replace("\\", "/").removeprefix("./").casefold()
+    return composed(name).strip().replace("\\", "/").removeprefix("./").casefold()

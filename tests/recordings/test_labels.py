@@ -43,6 +43,44 @@ class TestLabels:
         np.testing.assert_array_equal(found.recordings.labels[0], np.repeat([0, 1, UNLABELLED], 40))
 
     @pytest.mark.parametrize(
+        ("prefix", "suffix"),
+        [("data/", ".csv"), ("C:\\\\logs\\\\data\\\\", ".csv"), ("/home/me/", ""), ("", ".mp4"), ("video/", ".MP4")],
+    )
+    def test_tables_name_recordings_as_somebody_else_has_them(self, tmp_path, prefix, suffix):
+        write_all(tmp_path)
+        rows = [f"{prefix}{index}{suffix},{label}" for index, label in enumerate("xyyx")]
+        (tmp_path / "labels.csv").write_text("\n".join([" File ,Label", *rows]))
+        found = load(layout(tmp_path, {"table": "labels.csv"}))
+        np.testing.assert_array_equal(found.recordings.labels, [0, 1, 1, 0])
+
+    def test_folders_that_differ_are_not_left_out(self, tmp_path):
+        write_all(tmp_path)
+        (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"f{i}/{i}.csv,x\n" for i in range(4)))
+        with pytest.raises(ValueError, match=r"names no recording in its column 'file': f0/0\.csv"):
+            load(layout(tmp_path, {"table": "labels.csv"}))
+
+    def test_spellings(self, tmp_path):
+        """Accents are one letter or two; what differs in case or spaces alone is told."""
+        labels = ("M\u00fcde", "Mu\u0308de", "m\u00fcde", "sit_down", "Sit down", "10", "1.0", "1", "nan")
+        for index, label in enumerate(labels):
+            write_csv(tmp_path / f"e\u0301{index}.csv", recording(seed=index) | {"label": [label] * 120})
+        found = load(layout(tmp_path, {"missing": "drop", "names": {"7": "x"}}, path="\u00e9{recording}.csv"))
+        assert set(found.classes) == {"1", "10", "M\u00fcde", "m\u00fcde", "Sit down", "sit_down"}
+        assert len(found.recordings) == 8
+        told = " ".join(found.notes)
+        assert (
+            "'M\u00fcde' and 'm\u00fcde', 'sit_down' and 'Sit down'. If they mean one, say so: [labels] names" in told
+        )
+        assert "[labels] names has 7, which no recording has; there are 1, 10," in told
+
+    def test_spellings_of_groups(self, tmp_path):
+        write_all(tmp_path)
+        (tmp_path / "t.csv").write_text("file,label,who\n0,x,Ann\n1,y,ann \n2,x,bob\n3,y,ann\n")
+        groups = {"source": "table", "column": "who", "name": "person"}
+        (note,) = load(layout(tmp_path, {"table": "t.csv"}, groups)).notes
+        assert "'Ann' and 'ann'. If they are one person, a model may be tested on whom it was trained on" in note
+
+    @pytest.mark.parametrize(
         ("text", "message"),
         [
             (
@@ -132,6 +170,16 @@ class TestIntervals:
         (tmp_path / "e.csv").write_text(f"file,start,end,label\n0,0.4,0.8,a\n{row}\n")
         with pytest.raises(ValueError, match=message):
             load(layout(tmp_path, {"source": "intervals", "table": "e.csv"}))
+
+    def test_intervals_that_are_strange_are_told(self, tmp_path):
+        write_all(tmp_path, 3)
+        rows = ["0,1.0,9.0,x", "0,-1,0.5,x", "1,1.005,1.015,x", "1,0.0,2.4,y"]
+        (tmp_path / "e.csv").write_text("\n".join(["file,start,end,label", *rows]))
+        labels = {"source": "intervals", "table": "e.csv", "background": "none"}
+        cut, empty, bare = load(layout(tmp_path, labels)).notes
+        assert "row 2, -1 to 0.5 s of 0.csv, which lasts from 0 to 2.38, row 1, 1 to 9 s of 0.csv" in cut
+        assert 'intervals between two steps, with none in them: rows 3. Is [labels] unit = "s" right?' in empty
+        assert "e.csv has no interval in 2.csv: all of it is 'none'" in bare
 
     def test_events_at_once(self, tmp_path):
         write_all(tmp_path, 1)

@@ -1,9 +1,12 @@
 """What is strange about recordings is told: copies, clipped sensors, sensors that say nothing."""
 
+import warnings
+
 import numpy as np
 import pytest
-from recording_files import folders_of_classes, layout, recording, write_all, write_csv
+from recording_files import folders_of_classes, layout, recording, walk, write_all, write_csv
 
+from keras_s4.recordings import split_by_source
 from keras_s4.recordings.layout import Channels
 from keras_s4.recordings.loading import load
 
@@ -34,6 +37,30 @@ class TestChecks:
             "1 pairs of recordings of different groups share stretches of 64 steps or more, such as run/person0_1.csv, "
             "line 132, and run/person9_1.csv, line 52: a model may be tested on what it was trained on.",
         )
+
+    def test_rest_is_no_copy(self, tmp_path):
+        """Silence is equal to silence; so are short pieces between gaps."""
+        for index in range(10):
+            columns = recording(seed=index) | {"label": ["rest" if index % 2 else "walk"] * 120}
+            columns["timestamp"] = columns["timestamp"] + 5000 * np.repeat([0, 1, 2], [50, 3, 67])
+            for name in ("accX", "accY", "accZ"):
+                columns[name] = columns[name] * (index % 2 == 0)
+                columns[name][50:53] = 1.0
+            write_csv(tmp_path / f"{index}.csv", columns)
+        found = load(layout(tmp_path))
+        assert len(found.recordings) == 30 and not any("cop" in note for note in found.notes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            splits = split_by_source(found.recordings)
+        assert [set(part.labels) for part in splits] == [{0, 1}] * 3
+
+    def test_clocks_and_offsets(self, tmp_path):
+        for index in range(3):
+            far = [str(2**30 + int(10 * value)) for value in walk(120, index)[:, 0]]
+            write_csv(tmp_path / f"{index}.csv", {"": np.arange(120), "far": far, "label": [f"{index}"] * 120})
+        clock, offset = load(layout(tmp_path, time="")).notes
+        assert clock.startswith("Sensor 'column 1' rises at every step, as a clock or the number of a row does")
+        assert "Sensor 'far' varies by 1" in offset and "around 1.07374e+09, which is too little for float32" in offset
 
     def test_clipped_sensors(self, tmp_path):
         columns = recording(400)
