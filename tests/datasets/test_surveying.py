@@ -126,7 +126,11 @@ def test_layouts(tmp_path, make, classes, groups, rate, features, split):
     task = read_task(tmp_path / "task.toml")
     assert task.classes == classes and tuple(found.classes) == classes
     assert task.rate == rate and task.input_shape[1] == features and task.choices["split"] == split
-    assert (task.live is None) == (rate is None)
+    front = task.settings.get("front", 0)
+    assert (task.live is None) == (rate is None or bool(front))
+    assert bool(front) == (task.length > 2000) and (
+        not front or (task.length % front == 0 and task.length / front > 200)
+    )
     sizes = tuple(len(part) for part in task.splits)
     assert sizes == found.splits and min(sizes) > 0
     if groups is None:

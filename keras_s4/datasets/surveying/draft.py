@@ -46,11 +46,13 @@ class Section:
         name: in brackets, such as "[labels]".
         comments: lines above its keys.
         entries: its keys.
+        active: whether it counts, or is only shown as a comment.
     """
 
     name: str
     comments: list[str] = dataclasses.field(default_factory=list)
     entries: list[Entry] = dataclasses.field(default_factory=list)
+    active: bool = True
 
     def say(self, key: str, value: Any, comment: str = "", active: bool = True) -> None:
         """Adds a key."""
@@ -63,8 +65,11 @@ class Section:
     @property
     def text(self) -> str:
         """Its lines."""
-        lines = [f"[{self.name}]", *comment_lines(self.comments), *(entry.text for entry in self.entries)]
-        return "\n".join(lines)
+        comments = comment_lines(self.comments)
+        if not self.active:
+            hidden = [dataclasses.replace(entry, active=False).text for entry in self.entries]
+            return "\n".join([*comments, f"# [{self.name}]", *hidden])
+        return "\n".join([f"[{self.name}]", *comments, *(entry.text for entry in self.entries)])
 
 
 def comment_lines(comments: Sequence[str]) -> list[str]:

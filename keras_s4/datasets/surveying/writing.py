@@ -24,6 +24,8 @@ LIKELY_UNITS = {"acceleration": "g", "angular velocity": "dps", "magnetic field"
 VECTORS = {"acceleration": "polar", "angular velocity": "axial", "magnetic field": "axial"}
 # Fewer groups than this cannot be split three ways.
 FEWEST_GROUPS = 3
+# Windows of more steps than these get a convolution in front, behind which some STEPS_BEHIND remain.
+LONG, STEPS_BEHIND = 2000, 250
 
 
 class Writer:
@@ -316,16 +318,33 @@ class Writer:
                 found[column] = notes
         return found
 
+    @property
+    def window(self) -> float:
+        """Length of a window, in seconds; in steps where no rate is known."""
+        if self.rate is None:
+            return window_steps(self.lengths)
+        return window_seconds(self.rate, self.lengths, self.look.format == "wav")
+
+    @property
+    def window_steps(self) -> int:
+        """Its steps."""
+        return round(self.window * (self.rate or 1))
+
+    @property
+    def front(self) -> int:
+        """Stride of a convolution in front, which divides a window; 0 for none."""
+        steps = self.window_steps
+        return max(n for n in range(1, steps // STEPS_BEHIND + 1) if steps % n == 0) if steps > LONG else 0
+
     def _windows(self) -> Section:
         section = Section("windows")
         section.remark("A window is what a model sees at once; a recording must hold one.")
         if self.rate is None:
-            section.say("length", window_steps(self.lengths), "steps")
-            section.say("hop", max(1, window_steps(self.lengths) // 2))
+            section.say("length", self.window_steps, "steps")
+            section.say("hop", max(1, self.window_steps // 2))
         else:
-            seconds = window_seconds(self.rate, self.lengths, self.look.format == "wav")
-            section.say("seconds", seconds, f"{round(seconds * self.rate)} steps")
-            section.say("hop_seconds", seconds / 2)
+            section.say("seconds", self.window, f"{self.window_steps} steps")
+            section.say("hop_seconds", self.window / 2)
         return section
 
     def _split(self, by: str, folds: int) -> Section:
@@ -344,9 +363,11 @@ class Writer:
     def _live(self, classes: Sequence[str]) -> Section:
         if self.rate is None:
             return Section("decision", ["Of the firmware in a live stream. A section [live] needs [recordings] rate."])
-        section = Section("live")
-        seconds = window_seconds(self.rate, self.lengths, self.look.format == "wav")
+        section = Section("live", active=not self.front)
+        seconds = self.window
         section.remark("What a decision is on the device, where nobody knows when an event begins.")
+        if self.front:
+            section.remark("It does not go with [training] front, which long windows need: take a lower rate instead.")
         section.say("pooling", "recent", 'or "sliding"')
         section.say("seconds", seconds / 2, "time constant of the average over time")
         section.say("every", seconds / 4, "seconds from one decision to the next")
@@ -358,4 +379,6 @@ class Writer:
     def _training(self) -> Section:
         section = Section("training", ["What `keras-s4 run --help` lists: epochs, channels, states, blocks, seed, ..."])
         section.say("epochs", 40, active=False)
+        if self.front:
+            section.say("front", self.front, "stride of a convolution in front: windows of so many steps take long")
         return section
