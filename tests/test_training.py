@@ -6,6 +6,7 @@ from keras_s4 import models, training
 from keras_s4.augmentation import RandomWindows, ShuffledWindows
 from keras_s4.datasets import Recordings
 from keras_s4.scoring.heads import Head
+from keras_s4.surgery.lengths import at_length
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +289,10 @@ def test_refused_compilations(call, error, message):
 def test_compiling_pays_by_length_and_steps(length, steps, pays):
     model = models.classifier((length, 2), 3, 4, 2, 1)
     assert training.pays_to_compile(model, steps) == pays
+    if length is not None:  # what counts are the steps behind a front
+        model = models.classifier((length * 4, 2), 3, 4, 2, 1, front=(8, 4), mask_value=-1.0)
+        assert training.pays_to_compile(model, steps) == training.pays_to_compile(at_length(model, length * 4), steps)
+        assert training.pays_to_compile(model, steps) == pays
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX always compiles")

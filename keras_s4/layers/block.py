@@ -91,11 +91,17 @@ class Block(keras.layers.Layer):
         return self.follow(_call_with_mask, (inputs, mask))[0]
 
     def compute_mask(self, inputs, previous_mask=None):
-        """The mask as it is, where the output has the steps of the input."""
+        """The mask behind the last sublayer; None where the output has no steps any more."""
         if previous_mask is None:
             return None
-        shape = self.compute_output_shape(inputs.shape)
-        return previous_mask if len(shape) >= len(inputs.shape) and shape[1] == inputs.shape[1] else None
+
+        def follow_mask(layer, *values):
+            tensors, masks = (_one_or_list(parts) for parts in zip(*values, strict=True))
+            shape = layer.compute_output_shape(keras.tree.map_structure(lambda tensor: tuple(tensor.shape), tensors))
+            return keras.KerasTensor(shape), _mask_behind(layer, tensors, masks)
+
+        outputs, mask = self.follow(follow_mask, (inputs, previous_mask))
+        return mask if len(outputs.shape) >= len(inputs.shape) else None
 
     def compute_output_shape(self, input_shape):
         """The shape behind the last sublayer."""
@@ -160,7 +166,11 @@ def _call_with_mask(layer: keras.layers.Layer, *values: tuple[Any, Any]) -> tupl
     """A layer's output and the mask behind it, of inputs with their masks."""
     tensors, masks = (_one_or_list(parts) for parts in zip(*values, strict=True))
     outputs = layer(tensors, mask=masks) if _takes_mask(type(layer)) else layer(tensors)
-    return outputs, layer.compute_mask(tensors, masks) if layer.supports_masking else None
+    return outputs, _mask_behind(layer, tensors, masks)
+
+
+def _mask_behind(layer: keras.layers.Layer, tensors: Any, masks: Any) -> Any:
+    return layer.compute_mask(tensors, masks) if layer.supports_masking else None
 
 
 @functools.cache

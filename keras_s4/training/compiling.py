@@ -20,8 +20,9 @@ def pays_to_compile(model: keras.Model, steps: int) -> bool:
     """Whether compiling the training step by XLA takes less time than it saves in so many steps.
 
     On JAX always, and on PyTorch never. On TensorFlow where DSS layers see sequences of one length, and gradient steps
-    times that length are 25,000 or more: 50 steps of windows of 500. Not for recurrent layers or convolutions alone,
-    which XLA slows down on a CPU, and not for sequences of unknown length, since it compiles anew for every length.
+    times that length, behind a strided front, are 25,000 or more: 50 steps of windows of 500. Not for recurrent layers
+    or convolutions alone, which XLA slows down on a CPU, and not for sequences of unknown length, since it compiles
+    anew for every length.
 
     Args:
         model: built.
@@ -31,8 +32,7 @@ def pays_to_compile(model: keras.Model, steps: int) -> bool:
     if backend != "tensorflow":
         return backend == "jax"
     layers = list(layers_by_path(model).values()) if is_graph(model) else []
-    slow = any(isinstance(layer, keras.layers.RNN) for layer in layers)
-    if slow or not any(isinstance(layer, DSS) for layer in layers):
+    if any(isinstance(layer, keras.layers.RNN) for layer in layers):
         return False
-    lengths = [tensor.shape[1] for tensor in model.inputs if len(tensor.shape) > 1]
+    lengths = [layer.get_build_config()["input_shape"][1] for layer in layers if isinstance(layer, DSS)]
     return None not in lengths and steps * max(lengths, default=0) >= WORTHWHILE

@@ -8,7 +8,7 @@ import pytest
 from conformance import LayerConformance, shake
 from made_up_block import Mixer
 
-from keras_s4.layers import Block, LastStep, LowRankDense, S4Block
+from keras_s4.layers import Block, LastStep, LowRankDense, MaskedConv1D, S4Block
 from keras_s4.layers.quantized import QuantizedActivation, QuantizedDense, QuantizedLowRankDense, SnappedDSS
 from keras_s4.surgery.graph import graph_of
 
@@ -65,6 +65,34 @@ def test_masks_pass_through_it():
     np.testing.assert_allclose(outputs[1], block(data[1:, :7])[0], atol=1e-6)
     model = keras.Sequential([keras.Input((12, 6)), keras.layers.Masking(), block])
     np.testing.assert_allclose(model(data * mask[..., None]), outputs, atol=1e-6)
+
+
+class Strided(Block):
+    """A block that leaves every second step out."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.front = MaskedConv1D(6, 4, strides=2, padding="causal")
+        self.dense = keras.layers.Dense(6)
+        self.total = keras.layers.Add()
+
+    def connect(self, call, inputs):
+        hidden = call(self.front, inputs)
+        return call(self.total, hidden, call(self.dense, hidden))
+
+
+@pytest.mark.parametrize("length", [12, None])
+def test_masks_behind_a_stride_are_those_of_its_steps(length):
+    """Against the same layers without a block, in a model whose output is the mean over the steps that count."""
+    data = DATA * (np.arange(12) < np.array([[12], [7]]))[..., None]
+    inputs = keras.Input((length, 6))
+    masked, pooling = keras.layers.Masking()(inputs), keras.layers.GlobalAveragePooling1D()
+    block = Strided()
+    model = keras.Model(inputs, pooling(block(masked)))
+    hidden = block.front(masked)
+    wanted = keras.Model(inputs, pooling(block.total([hidden, block.dense(hidden)])))(data)
+    np.testing.assert_allclose(model(data), wanted, atol=1e-6)
+    np.testing.assert_allclose(wanted[1], np.asarray(block(data[1:, :7]))[0].mean(axis=0), atol=1e-6)
 
 
 def test_a_layer_may_be_called_twice():
