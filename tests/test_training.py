@@ -27,7 +27,8 @@ def test_classifier_learns_from_random_windows(recordings):
     windows = RandomWindows(recordings, length=80, windows=64, batch_size=16)
     history = training.fit_windows(model, windows, epochs=12, jit_compile=False)
     assert history.history["loss"][-1] < history.history["loss"][0]
-    assert model.evaluate(*recordings.windows(80, 40), verbose=0)[1] > 0.9
+    x, y = recordings.windows(80, 40)
+    assert np.mean(np.argmax(model(x), axis=-1) == y) > 0.9
 
 
 def test_regressor_learns_from_shuffled_windows(recordings):
@@ -37,7 +38,8 @@ def test_regressor_learns_from_shuffled_windows(recordings):
     model = models.regressor((80, 6), outputs=1, channels=8, states=4, blocks=1, dropout=0.0)
     windows = ShuffledWindows(quantities, length=80, hop=20, batch_size=10)
     training.fit_windows(model, windows, 30, jit_compile=False, compile_model=training.compile_regressor)
-    assert model.evaluate(*quantities.windows(80, 40), verbose=0)[1] < 0.25
+    x, y = quantities.windows(80, 40)
+    assert np.sqrt(np.mean((model(x)[:, 0] - y) ** 2)) < 0.25
 
 
 def test_poles_and_offsets_are_not_decayed():

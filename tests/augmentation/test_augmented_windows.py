@@ -211,8 +211,6 @@ def test_every_batch_of_padded_quantities_has_weights():
     for x, y, weights in batches:
         np.testing.assert_array_equal(weights, x[..., 0] != -1.0)
         np.testing.assert_allclose(y, np.where(weights, x[..., 0] % 1000 / 10.0, 0.0), rtol=1e-4)
-    model = models.sequence_to_sequence((30, 1), 1, 2, 2, 1, mask_value=-1.0)
-    training.fit_windows(model, dataset, 1, jit_compile=False, compile_model=training.compile_regressor)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint64, bool])
@@ -311,4 +309,4 @@ def test_a_classifier_of_every_step_learns_from_mixed_windows():
     windows = AugmentedWindows(data, 60, 8, hop=20, transforms=[Gain(1.1), Mix(0.1)], every_step=True)
     training.fit_windows(model, windows, epochs=10, learning_rate=1e-2, jit_compile=False)
     x, y = epoch(AugmentedWindows(data, 60, 8, every_step=True))
-    assert model.evaluate(x, y, verbose=0)[1] > 0.8
+    assert np.mean((np.argmax(model(x), axis=-1) == y)[y >= 0]) > 0.8

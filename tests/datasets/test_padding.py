@@ -7,6 +7,7 @@ import pytest
 from keras_s4 import models
 from keras_s4.datasets import Live, Recordings, Sensor, Splits, Task
 from keras_s4.datasets.padding import PADDING, pad_recordings
+from keras_s4.recordings import UNLABELLED
 
 LENGTHS = (3, 10, 6, 25)
 
@@ -37,6 +38,17 @@ def test_short_recordings_are_padded_behind_and_long_ones_cut():
 
 def test_the_label_is_that_of_the_last_real_step():
     assert pad_recordings(recordings(steps=True), 10, 10).labels.tolist() == [2, 9, 5, 9, 19]
+
+
+def test_windows_that_end_without_a_label_are_left_out():
+    some = recordings(steps=True)
+    some.labels[0][-1] = some.labels[3][9] = UNLABELLED
+    padded = pad_recordings(some, 10, 10)
+    assert padded.labels.tolist() == [9, 5, 19] and len(padded.signals) == 3
+    for labels in some.labels:
+        labels[:] = UNLABELLED
+    with pytest.raises(ValueError, match="None of the 5 windows of 10 steps ends where a label is known"):
+        pad_recordings(some, 10, 10)
 
 
 def test_windows_and_batches_have_all_recordings():

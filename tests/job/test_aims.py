@@ -62,6 +62,18 @@ def speeds_of(part):
     return np.stack([1000.0 + 300.0 * part.labels, 0.01 * part.labels], axis=1)
 
 
+def shortened(read):
+    """Recordings of lengths of their own, some of them below a window."""
+
+    def read_parts():
+        for part in read():
+            lengths = [30 + 23 * (index % 5) for index in range(len(part))]
+            cut = [signal[:length] for signal, length in zip(part.signals, lengths, strict=True)]
+            yield dataclasses.replace(part, signals=cut)
+
+    return lambda: Splits(*read_parts())
+
+
 def only_slow(part):
     return (part.labels > 3).astype(int)
 
@@ -70,7 +82,9 @@ LIVE = Live(pooling="recent", seconds=1.0, every=0.5, tolerance=0.5)
 TASKS = {
     "labels": lambda: sines(classes=("odd", "fast"), multi_label=True, meanings={}, read=with_labels(rows_of_bits)),
     "steps": lambda: sines(every_step=True, read=with_labels(steps_of)),
-    "quantities": lambda: sines(targets=("speed", "slope"), meanings={}, read=with_labels(speeds_of)),
+    "quantities": lambda: sines(
+        targets=("speed", "slope"), meanings={}, mixed_lengths=True, read=shortened(with_labels(speeds_of))
+    ),
     "forecast": lambda: sines(classes=(), horizon=3, meanings={}),
     "live": lambda: sines(live=LIVE, augmentation={"gain": 1.2}, balance=True),
     "sliding": lambda: sines(live=dataclasses.replace(LIVE, pooling="sliding")),
