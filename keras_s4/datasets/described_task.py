@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections import Counter
@@ -13,7 +14,7 @@ import numpy as np
 from keras_s4.datasets.description import Aim, Description, Split, Windows
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.task import Sensor, Task
-from keras_s4.recordings import Recordings, Splits, split_by_group, split_by_source, split_in_time
+from keras_s4.recordings import Recordings, Splits, hold_back, split_by_group, split_by_source, split_in_time
 from keras_s4.recordings.frame import join_names
 from keras_s4.recordings.layout import Channels, Groups, Labels, Source
 from keras_s4.recordings.loading import Layout, Loaded, load_arrays
@@ -216,21 +217,19 @@ def _given_splits(loaded: Loaded, split: Split, stratified: bool, classes: Seque
         said = dict(Counter(loaded.splits.tolist()))
         raise ValueError(f"The recordings say the splits {said}; expected some for train and some for test.")
     if not len(parts["validation"]):
-        several = len(set(parts["train"].subjects.tolist())) >= split.folds
-        divide = split_by_group if several else split_by_source
-        train, parts["validation"], rest = divide(parts["train"], split.fold, split.folds, stratified, classes)
-        parts["train"] = _join(train, rest)
+        parts["train"], parts["validation"] = _hold_back(parts["train"], split, stratified, classes)
     return Splits(**parts)
 
 
-def _join(one: Recordings, two: Recordings) -> Recordings:
-    labels = one.labels + two.labels if one.has_step_labels else np.concatenate([one.labels, two.labels])
-    return Recordings(
-        one.signals + two.signals,
-        labels,
-        np.concatenate([one.subjects, two.subjects]),
-        np.concatenate([one.sources, two.sources]),
-    )
+def _hold_back(
+    recordings: Recordings, split: Split, stratified: bool, classes: Sequence[str]
+) -> tuple[Recordings, Recordings]:
+    """Training and validation: whole groups, if there are enough of them, or else whole recordings."""
+    several = len(set(recordings.subjects.tolist())) >= split.folds
+    parted = recordings if several else dataclasses.replace(recordings, subjects=recordings.sources)
+    _, held = hold_back(parted, split.fold, split.folds, stratified, classes)
+    validates = np.isin(recordings.sources, held.sources)
+    return recordings.take(np.flatnonzero(~validates)), recordings.take(np.flatnonzero(validates))
 
 
 def _check_lengths(loaded: Loaded, length: int, classes: Sequence[str]) -> None:

@@ -94,7 +94,7 @@ def check_classes(splits: Sequence[Recordings], names: Sequence[str] = (), who: 
                 "model can know what it was never shown. Record it with more groups, take another fold or fewer "
                 "folds, or leave the class out."
             )
-    nowhere = set(range(len(names))) - set.union(*there)
+    nowhere = set(range(len(names))) - set.union(*there) if len(splits) == len(SIDES) else set()
     found = [f"Class {name(nowhere)} is in no recording; no model can learn it."] if nowhere else []
     found += [
         f"Class {name(there[0] - classes)} is not in {side}: its score there says nothing about it."

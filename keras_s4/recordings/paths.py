@@ -99,6 +99,9 @@ def visible_files(folder: Path) -> list[Path]:
     """All files below a folder in the order of their names, but for hidden ones and those of operating systems."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     shown = [path for path in paths if not any(map(_is_hidden, path.relative_to(folder).parts))]
+    for path in shown:
+        if not str(path).isprintable() and any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+            raise ValueError(f"The name of {str(path)!r} is no text in UTF-8. Rename it.")
     return sorted(shown, key=lambda path: natural(relative_name(path, folder)))
 
 

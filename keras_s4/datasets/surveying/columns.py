@@ -16,12 +16,13 @@ from keras_s4.datasets.surveying.words import (
     SPLIT,
     TIME,
     TIME_UNITS,
+    TRUTH,
     best_name,
     means,
     split_axis,
     words_of,
 )
-from keras_s4.recordings.frame import Frame, as_texts
+from keras_s4.recordings.frame import DATE, Frame, as_texts
 from keras_s4.recordings.layout import Channels
 from keras_s4.recordings.times import parse_dates, period_of
 
@@ -69,8 +70,11 @@ def find_roles(frames: Sequence[Frame], labels_elsewhere: bool, wanted: Sequence
         wanted: columns of targets that the user's table names; never sensors.
     """
     frames = frames[:: max(1, len(frames) // LOOKED_AT)]
-    columns = {name: [frame.columns[name] for frame in frames if name in frame.columns] for name in frames[0].columns}
-    columns = {name: parts for name, parts in columns.items() if parts}
+    columns = {
+        name: [frame.columns[name] for frame in frames]
+        for name in frames[0].columns
+        if all(name in frame.columns for frame in frames)
+    }
     numeric = [name for name, parts in columns.items() if all(part.dtype.kind == "f" for part in parts)]
     texts = [name for name in columns if name not in numeric]
     time, unit, reason = _find_time(columns, numeric, texts, frames[0])
@@ -91,10 +95,12 @@ def find_roles(frames: Sequence[Frame], labels_elsewhere: bool, wanted: Sequence
             fault = _fault_of(name, columns[name], columns.get(label))
             if fault:
                 left_out[name] = fault
+    others = dict.fromkeys(name for frame in frames for name in frame.columns if name not in columns)
     sensors = tuple(name for name in numeric if name in left and name not in left_out and name not in recording)
     if not sensors:  # rather a strange sensor than none
         sensors = tuple(name for name in left_out if name in numeric)
         left_out = {name: why for name, why in left_out.items() if name not in sensors}
+    left_out |= dict.fromkeys(others, "not in all files")
     return Roles(time, unit, reason, label, group, split, recording, sensors, left_out)
 
 
@@ -125,6 +131,9 @@ def _find_time(columns, numeric: list[str], texts: list[str], frame: Frame) -> t
         if means(name, TIME) and parse_dates(first) is not None:
             return name, "date", "dates and times of day"
     rising = [name for name in numeric if _is_rising(columns[name])]
+    dates = [name for name in rising if frame.units.get(name) == DATE]
+    if dates:
+        return dates[0], "date", "dates and times of day"
     name = best_name(rising, TIME)
     if not name:  # the first column, or any where columns have no names
         places = list(columns) if are_unnamed(columns) else list(columns)[:1]
@@ -204,6 +213,8 @@ def _fault_of(name: str, parts: Sequence[np.ndarray], labels: Sequence[np.ndarra
         return "numbers of the steps"
     if means(name, TIME) and _is_rising(parts):
         return "times"
+    if means(name, TRUTH):
+        return "called like a label"
     if labels is not None and _equals_label(parts, labels):
         return "says the label: a model would learn nothing else"
     constant = all(low == high for low, high in ends)

@@ -34,8 +34,8 @@ class Entry:
     def text(self) -> str:
         """The line."""
         line = f"{self.key} = {toml_value(self.value)}"
-        line = line if self.active else f"# {line}"
-        return f"{line}  # {self.comment}" if self.comment else line
+        line = line if self.active else "# " + line.replace("\n", "\n# ")
+        return f"{line}  # {_plain(self.comment)}" if self.comment else line
 
 
 @dataclasses.dataclass
@@ -77,7 +77,7 @@ def comment_lines(comments: Sequence[str]) -> list[str]:
     return [
         line
         for comment in comments
-        for line in textwrap.wrap(comment, WIDTH, initial_indent="# ", subsequent_indent="# ")
+        for line in textwrap.wrap(_plain(comment), WIDTH, initial_indent="# ", subsequent_indent="# ")
     ]
 
 
@@ -99,27 +99,32 @@ def toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         entries = [toml_value(entry) for entry in value]
         line = f"[{', '.join(entries)}]"
-        if len(line) <= WIDTH - 20:
-            return line
-        return (
-            "[\n"
-            + "\n".join(
-                textwrap.wrap(
-                    ", ".join(entries) + ",",
-                    WIDTH,
-                    initial_indent="    ",
-                    subsequent_indent="    ",
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
-            )
-            + "\n]"
-        )
+        return line if len(line) <= WIDTH - 20 else "\n".join(["[", *_wrap(entries), "]"])
     text = value.as_posix() if isinstance(value, Path) else str(value)
     if "\\" in text and "'" not in text and text.isprintable():
         return f"'{text}'"
-    return json.dumps(text, ensure_ascii=False)
+    return _quoted(text)
+
+
+def _wrap(entries: Sequence[str]) -> list[str]:
+    """Lines of entries with commas, none of which is broken."""
+    lines = ["   "]
+    for entry in entries:
+        if len(lines[-1]) + len(entry) + 2 > WIDTH and lines[-1].strip():
+            lines.append("   ")
+        lines[-1] += f" {entry},"
+    return lines
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes; TOML wants one more character escaped than JSON."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _plain(comment: str) -> str:
+    """A comment without line breaks and other characters that TOML does not allow in one."""
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", comment)
 
 
 def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    return key if _BARE_KEY.fullmatch(key) else _quoted(key)

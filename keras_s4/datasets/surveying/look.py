@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_s4.brief import Brief
-from keras_s4.datasets.surveying.columns import Roles, find_roles
+from keras_s4.datasets.surveying.columns import Roles, are_unnamed, find_roles
 from keras_s4.datasets.surveying.paths import Pattern, find_pattern
 from keras_s4.datasets.surveying.rows import RowsFound, find_human_activity, find_rows
 from keras_s4.datasets.surveying.tables import TableFound, find_table
@@ -42,6 +42,7 @@ class Look(Brief):
         units: of columns, where files say them.
         others: notes on files that are none of these.
         odd: what is wrong with files whose paths are those of recordings; "" if there are none.
+        mono: whether the channels of sounds are averaged into one, since not all have as many.
     """
 
     folder: Path
@@ -56,11 +57,13 @@ class Look(Brief):
     units: dict[str, str]
     others: tuple[str, ...]
     odd: str = ""
+    mono: bool = False
 
     @property
     def source(self) -> Source:
         """How the files are read."""
-        return Source(folder=self.folder, path=self.pattern.text, layout=ROWS if self.rows else STEPS)
+        layout = ROWS if self.rows else STEPS
+        return Source(folder=self.folder, path=self.pattern.text, layout=layout, mono=self.mono)
 
 
 def look_at(folder: Path, progress: Progress | None = None) -> Look:
@@ -103,6 +106,13 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
     labels = Labels(column=rows.label or "label", lines=rows.label_lines) if rows else Labels()
     groups = Groups(column=rows.group or "group", lines=rows.group_lines) if rows else Groups()
     frames = list(frames_of_files(matched, source, labels, groups, progress))
+    mono = format == "wav" and len({len(frame.columns) for _, frame in frames}) > 1
+    if mono:
+        frames = list(frames_of_files(matched, dataclasses.replace(source, mono=True), labels, groups))
+    empty = [name for name, frame in frames if not len(frame)]
+    frames = [(name, frame) for name, frame in frames if len(frame)]
+    if not frames:
+        raise ValueError(f"{join_names(empty)}: no file holds a row of data. Give a folder of recordings.")
     only = [frame for _, frame in frames]
     if rows is None:
         said = bool("label" in pattern.found or (table is not None and (table.label or table.targets)))
@@ -115,7 +125,7 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
     return Look(
         folder=folder,
         format=format,
-        names=tuple(relative_name(path, folder) for path in matched),
+        names=tuple(name for name in (relative_name(path, folder) for path in matched) if name not in set(empty)),
         pattern=pattern,
         table=table,
         rows=rows,
@@ -124,21 +134,23 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
         frames=frames,
         units={name: unit for frame in only[:1] for name, unit in frame.units.items()},
         others=tuple(others),
-        odd=_explain_odd(folder, odd),
+        odd=_explain_odd(folder, odd, empty),
+        mono=mono,
     )
 
 
-def _explain_odd(folder: Path, odd: Sequence[Path]) -> str:
+def _explain_odd(folder: Path, odd: Sequence[Path], empty: Sequence[str]) -> str:
     """What is wrong with files that are like recordings by their path alone; "" if there are none."""
-    if not odd:
+    names = [*(relative_name(path, folder) for path in odd), *empty]
+    if not names:
         return ""
-    names = [relative_name(path, folder) for path in odd]
     try:
-        read_file(odd[0], names[0], Source())
-        reason = f"{names[0]} has other columns than the others"
+        frames = read_file(folder / names[0], names[0], Source())
+        columns = join_names(frames[0].columns)
+        reason = f"{names[0]} has other columns than most ({columns})" if odd else f"{names[0]} holds no row of data"
     except ValueError as error:
         reason = str(error)
-    more = f" (and {count(len(odd) - 1, 'more file')})" if len(odd) > 1 else ""
+    more = f" (and {count(len(names) - 1, 'more file')})" if len(names) > 1 else ""
     return f"{reason.rstrip('.')}{more}. Move it away, or choose the files with [recordings] path."
 
 
@@ -192,17 +204,24 @@ def _choose_recordings(folder: Path, files: Sequence[Path]) -> tuple[str, list[P
 
 
 def _largest_kind(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Files with the columns that most have, and the others."""
-    kinds: dict[tuple, list[Path]] = defaultdict(list)
+    """Files with the columns that most have, in any order and with others beside them, and the rest."""
+    kinds: dict[tuple[str, frozenset[str]], list[Path]] = defaultdict(list)
     for path in files:
         try:
             names = find_dialect(path, Source()).names
         except ValueError:
             names = ()
-        kinds[(path.suffix.casefold(), names)].append(path)
-    weights = Counter({kind: (len(own), sum(path.stat().st_size for path in own)) for kind, own in kinds.items()})
-    largest = max(weights, key=lambda kind: (bool(kind[1]), weights[kind]))
-    return kinds[largest], [path for path in files if path not in set(kinds[largest])]
+        kinds[(path.suffix.casefold(), frozenset(names))].append(path)
+    weights = {kind: (len(own), sum(path.stat().st_size for path in own)) for kind, own in kinds.items()}
+    suffix, wanted = max(weights, key=lambda kind: (bool(kind[1]), weights[kind]))
+    same = [
+        path
+        for kind, own in kinds.items()
+        if kind == (suffix, wanted) or (kind[0] == suffix and kind[1] > wanted and wanted and not are_unnamed(wanted))
+        for path in own
+    ]
+    chosen = set(same)
+    return [path for path in files if path in chosen], [path for path in files if path not in chosen]
 
 
 def _look_for_rows(folder: Path, format: str, recordings: Sequence[Path]) -> RowsFound | None:

@@ -104,7 +104,7 @@ def _name_pattern(names: Sequence[str], wants_label: bool, taken: set[str]) -> t
     """The pattern of file names, and why."""
     suffix = Counter(PurePosixPath(name).suffix for name in names).most_common(1)[0][0]
     anything = f"*{suffix}", {}
-    stems = [name.removesuffix(suffix) for name in names]
+    stems = [name[: -len(suffix)] if name.casefold().endswith(suffix.casefold()) else name for name in names]
     if wants_label and (found := _label_first(stems)):
         return f"{found}{suffix}", {"label": "the beginning of the files' names"}
     pieces = [_SEPARATORS.split(stem) for stem in stems]

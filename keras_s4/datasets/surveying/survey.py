@@ -20,7 +20,7 @@ from keras_s4.datasets.surveying.writing import Writer
 from keras_s4.datasets.task import Task
 from keras_s4.datasets.task_file import describe
 from keras_s4.recordings import UNLABELLED, Recordings
-from keras_s4.recordings.frame import join_names
+from keras_s4.recordings.frame import count, join_names
 from keras_s4.recordings.loading import Layout, Loaded, load_frames
 
 # Ways to split, the first of which that works is taken.
@@ -40,6 +40,7 @@ class Survey(Brief):
         left_out: columns that are no sensors, and why.
         look: everything that was found.
         task: that the file describes; None if there is a problem.
+        missing: values of sensors, the most of them in a row, and the file that has these.
     """
 
     text: str
@@ -50,6 +51,7 @@ class Survey(Brief):
     left_out: dict[str, str]
     look: Look
     task: Task | None
+    missing: tuple[int, int, str] = (0, 0, "")
 
     def facts(self) -> list[tuple[str, str]]:
         """What is in the folder, each fact by its name."""
@@ -60,6 +62,12 @@ class Survey(Brief):
             ("Recordings", f"{len(lengths):,} of {min(lengths):,} to {max(lengths):,} steps"),
             ("Rate", f"{timing.rate:g} steps a second" if timing.rate else "unknown: no column of times"),
         ]
+        if timing.are_mixed:
+            facts.append(("Rates", f"{min(timing.rates):.4g} to {max(timing.rates):.4g}, brought to the one above"))
+        if timing.uneven:
+            facts.append(("Uneven steps", f"in {count(len(timing.uneven), 'file')}, made even"))
+        if self.missing[0]:
+            facts.append(("Missing values", f"{self.missing[0]:,}, up to {self.missing[1]:,} in a row"))
         facts += [
             (f"Found {name}s", f"{len(texts):,}: {join_names(texts)}") for name, texts in look.pattern.found.items()
         ]
@@ -98,9 +106,10 @@ def survey(
     look = look_at(folder, progress)
     writer = Writer(look, relative_folder(folder, out), out.stem)
     by, folds = ("given", 5) if writer.are_split else WAYS[0]
-    loaded, problem, notes = _try_to_load(writer, out, by, folds)
+    loaded, problem, notes = _try_units(writer, out, by, folds)
     problem = problem or look.odd
     if loaded is not None:
+        writer.counts = _count_classes(loaded)
         writer.lengths = [len(signal) for signal in loaded.recordings.signals]
     task, splits = None, ()
     if loaded is not None:
@@ -120,11 +129,12 @@ def survey(
         text=text,
         problem=problem,
         notes=tuple(dict.fromkeys(notes)),
-        classes=_count_classes(loaded),
+        classes=writer.counts,
         splits=splits,
         left_out=dict(writer.left_out),
         look=look,
         task=task,
+        missing=writer.missing,
     )
 
 
@@ -157,6 +167,21 @@ def _try_to_load(writer: Writer, out: Path, by: str, folds: int) -> tuple[Loaded
     except ValueError as error:
         return None, str(error), []
     return loaded, "", list(loaded.notes)
+
+
+def _try_units(writer: Writer, out: Path, by: str, folds: int) -> tuple[Loaded | None, str, list[str]]:
+    """As `_try_to_load`; where intervals do not fit their recordings, in another unit in which they do."""
+    found = _try_to_load(writer, out, by, folds)
+    said = writer.unit
+    if found[0] is not None or writer.labels_in != "intervals":
+        return found
+    for unit in ("s", "ms", "time", "steps"):
+        writer.unit, writer.unit_reason = unit, f"GUESSED, since in {said} they do not fit the recordings"
+        tried = _try_to_load(writer, out, by, folds)
+        if tried[0] is not None:
+            return tried
+    writer.unit, writer.unit_reason = said, ""
+    return found
 
 
 def _try_to_split(text: str, out: Path, loaded: Loaded) -> tuple[Task | None, tuple[int, ...], list[str], str]:

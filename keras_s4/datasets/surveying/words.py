@@ -26,6 +26,20 @@ LABEL = {
     *("label", "labels", "class", "classes", "category", "activity", "target", "y", "event", "state", "gesture"),
     *("word", "type", "condition", "annotation", "truth", "gt", "appliance", "exercise", "status", "name"),
 }
+# What no sensor is called.
+TRUTH = {
+    "label",
+    "labels",
+    "target",
+    "targets",
+    "class",
+    "classes",
+    "activity",
+    "category",
+    "annotation",
+    "truth",
+    "gt",
+}
 GROUP = {
     *("group", "subject", "subj", "sub", "person", "user", "participant", "patient", "speaker", "machine", "device"),
     *("animal", "house", "home", "room", "site", "kit", "rider", "driver", "vehicle", "worker", "volunteer", "actor"),

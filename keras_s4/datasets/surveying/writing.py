@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from keras_s4.datasets.surveying.columns import says_label, sensors_of
 from keras_s4.datasets.surveying.draft import Section
-from keras_s4.datasets.surveying.facts import count_missing, group_name, length_range, value_range, values_of
+from keras_s4.datasets.surveying.facts import (
+    group_name,
+    length_range,
+    share_of_classes,
+    value_range,
+    values_of,
+)
+from keras_s4.datasets.surveying.findings import Findings
 from keras_s4.datasets.surveying.look import Look
 from keras_s4.datasets.surveying.timing import window_seconds, window_steps
-from keras_s4.datasets.surveying.words import background_of, split_of
+from keras_s4.datasets.surveying.words import background_of
 from keras_s4.recordings.checks import clipped_at, find_duplicates
-from keras_s4.recordings.frame import Frame, as_texts, count, join_names
-from keras_s4.recordings.layout import Channels
-from keras_s4.recordings.tables import Table
+from keras_s4.recordings.frame import count, join_names
 
 # The table that is to be written where nothing says what the recordings are.
 TO_WRITE = "labels.csv"
@@ -22,13 +26,13 @@ TO_WRITE = "labels.csv"
 FILLED_STEPS = 5
 LIKELY_UNITS = {"acceleration": "g", "angular velocity": "dps", "magnetic field": "uT"}
 VECTORS = {"acceleration": "polar", "angular velocity": "axial", "magnetic field": "axial"}
-# Fewer groups than this cannot be split three ways.
-FEWEST_GROUPS = 3
 # Windows of more steps than these get a convolution in front, behind which some STEPS_BEHIND remain.
 LONG, STEPS_BEHIND = 2000, 250
+# A class may be there so many times as often as another before it is worth saying.
+UNBALANCED = 3
 
 
-class Writer:
+class Writer(Findings):
     """Writes the sections of a task file from what was found.
 
     Args:
@@ -38,13 +42,14 @@ class Writer:
     """
 
     def __init__(self, look: Look, folder: str, name: str):
-        self.look, self._folder, self._name = look, folder, name
-        self.frames: list[Frame] = [frame for _, frame in look.frames]
-        self.left_out = dict(look.roles.left_out)
-        self.channels = self._find_channels()
+        super().__init__(look)
+        self._folder, self._name = folder, name
         self.lengths = [len(frame) for frame in self.frames]
         self.rate = look.timing.rate
         self.problem = ""
+        self.unit = look.table.unit if look.table is not None else "s"
+        self.unit_reason = ""
+        self.counts: dict[str, tuple[int, int]] = {}
 
     def sections(self, by: str, folds: int, classes: Sequence[str]) -> list[Section]:
         """The sections, with a split and the names of the classes as they turned out.
@@ -66,73 +71,15 @@ class Writer:
             self._training(),
         ]
 
-    @property
-    def labels_in(self) -> str:
-        """Where labels are: "path", "table", "intervals", "lines", "column", or "" if nowhere."""
-        table, rows = self.look.table, self.look.rows
-        if table is not None and (table.label or table.targets):
-            return "intervals" if table.start else "table"
-        if rows is not None and (rows.label_lines or rows.label):
-            return "lines" if rows.label_lines else "column"
-        if "label" in self.look.pattern.found:
-            return "path"
-        if self.look.format == "npz":
-            return "column" if any("label" in frame.columns for frame in self.frames) else ""
-        return "column" if self.look.roles.label else ""
-
-    @property
-    def groups_in(self) -> str:
-        """Where groups are: "path", "table", "lines", "column", or "recording" if nowhere."""
-        table, rows = self.look.table, self.look.rows
-        if table is not None and table.group:
-            return "table"
-        if rows is not None and (rows.group_lines or rows.group):
-            return "lines" if rows.group_lines else "column"
-        if "group" in self.look.pattern.found:
-            return "path"
-        if self.look.format == "npz" and all("group" in frame.columns for frame in self.frames):
-            return "column"
-        return "column" if self.look.roles.group else "recording"
-
-    @property
-    def are_split(self) -> bool:
-        """Whether the recordings say themselves what they are for."""
-        if "split" in self.look.pattern.found or (self.look.table is not None and self.look.table.split):
-            return True
-        parts = [frame.columns["split"] for frame in self.frames if "split" in frame.columns]
-        said = {split_of(text) for part in parts for text in set(as_texts(part))}
-        return len(parts) == len(self.frames) and {"train", "test"} <= said
-
-    def _find_channels(self) -> tuple[Channels, ...]:
-        look = self.look
-        names = [name for name in look.roles.sensors if not (look.table and name in look.table.targets)]
-        if look.format == "npz":
-            names = [name for name in names if not name.startswith("label") and name not in ("group", "split")]
-        labels = self._labels_of_recordings()
-        telling = [name for name in names if labels and says_label(self.frames, name, labels)]
-        if len(telling) < len(names):
-            self.left_out |= dict.fromkeys(telling, "one value a class: a model would learn nothing else")
-            names = [name for name in names if name not in telling]
-        return sensors_of(names, look.units)
-
-    def _labels_of_recordings(self) -> list[str]:
-        """The label of each recording, where paths or a table say it; else none."""
-        table = self.look.table
-        if self.labels_in == "path":
-            return [frame.facts.get("label", "") for frame in self.frames]
-        if self.labels_in == "table" and table.label:
-            found = Table(self.look.folder / table.path, table.file, self.look.names, "the table")
-            return [found.text_of(name, table.label) for name, _ in self.look.frames]
-        return []
-
     def _task(self) -> Section:
         section = Section("task")
-        table = self.look.table
         section.say("name", self._name)
-        if self.labels_in == "table" and table.targets and not table.label:
-            section.say("kind", "targets", "quantities are to be measured")
-        else:
-            section.say("kind", "classes", 'or "targets", "multi_label", "forecast", "anomaly"')
+        comment = {
+            "targets": "quantities are to be measured",
+            "multi_label": "several classes may be there at once",
+            "classes": 'or "targets", "multi_label", "forecast", "anomaly"',
+        }
+        section.say("kind", self.kind, comment[self.kind])
         return section
 
     def _recordings(self) -> Section:
@@ -148,6 +95,8 @@ class Writer:
         section.say("path", look.pattern.text, self._path_comment())
         if look.rows is not None:
             section.say("layout", "rows", "a row of a file is a recording, its columns are steps")
+        if look.mono:
+            section.say("mono", True, "files have different numbers of channels, which are averaged into one")
         if look.roles.recording:
             section.say("recording", list(look.roles.recording), "a change begins another recording")
         self._say_times(section)
@@ -192,9 +141,8 @@ class Writer:
 
     def _say_faults(self, section: Section) -> None:
         columns = [column for channel in self.channels for column in channel.columns]
-        missing = count_missing(self.frames, columns)
-        if missing[0]:
-            number, longest, where = missing
+        number, longest, where = self.missing
+        if number:
             section.remark(f"{count(number, 'missing value')}, up to {longest} in a row in {where}.")
             section.say(
                 "missing", "interpolate", "up to missing_steps in a row, cut where there are more; or cut, refuse"
@@ -238,7 +186,9 @@ class Writer:
             section.say("start", table.start)
             section.say("end", table.end)
             section.say(
-                "unit", table.unit, "seconds or ms from the start of the recording, steps, or time as in its column"
+                "unit",
+                self.unit,
+                self.unit_reason or "seconds or ms from the start of the recording, steps, or time as in its column",
             )
             section.say(
                 "background", background_of(table.names) or "background", "the class of what no interval covers"
@@ -246,7 +196,12 @@ class Writer:
         elif source == "lines":
             section.say("lines", rows.label_lines)
         elif source == "column":
-            section.say("column", (rows.label if rows else self.look.roles.label) or "label")
+            if self.look.format == "npz" and len(self.label_columns) > 1:
+                section.say("columns", self.label_columns)
+            else:
+                section.say("column", (rows.label if rows else self.look.roles.label) or "label")
+        if self.counts:
+            section.remark(f"Of the steps: {share_of_classes(self.counts)}.")
         if classes:
             section.say("classes", list(classes), "in the order of the outputs")
         return section
@@ -381,4 +336,7 @@ class Writer:
         section.say("epochs", 40, active=False)
         if self.front:
             section.say("front", self.front, "stride of a convolution in front: windows of so many steps take long")
+        steps = [count for _, count in self.counts.values() if count]
+        if steps and max(steps) > UNBALANCED * min(steps):
+            section.say("balance", True, "classes count alike, however often they are there", active=False)
         return section
