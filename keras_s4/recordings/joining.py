@@ -51,9 +51,9 @@ def groups_of_streams(recordings: Recordings) -> np.ndarray:
     Those of one subject; or all, if no subject has two different labels, since nothing would ever change then.
     """
     _, groups = np.unique(recordings.subjects, return_inverse=True)
-    labels = np.reshape(recordings.labels, (len(recordings), -1))
-    several = any(len(np.unique(labels[groups == group], axis=0)) > 1 for group in np.unique(groups))
-    return groups if several else np.zeros_like(groups)
+    _, kinds = np.unique(np.reshape(recordings.labels, (len(recordings), -1)), axis=0, return_inverse=True)
+    pairs = np.unique(np.stack([groups.ravel(), kinds.ravel()], axis=1), axis=0)
+    return groups if len(pairs) > len(np.unique(groups)) else np.zeros_like(groups)
 
 
 def check_background(recordings: Recordings, background: int | None, who: str) -> None:
