@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from keras_s4.recordings.layout import Groups, Labels, Source
-from keras_s4.recordings.loading import Layout
+from keras_s4.recordings.layout import Groups, Labels, Layout, Source
 
 RATE = 50.0
 

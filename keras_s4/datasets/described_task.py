@@ -16,8 +16,8 @@ from keras_s4.datasets.live import Live
 from keras_s4.datasets.task import Sensor, Task
 from keras_s4.recordings import Recordings, Splits, hold_back, split_by_group, split_by_source, split_in_time
 from keras_s4.recordings.frame import join_names
-from keras_s4.recordings.layout import Channels, Groups, Labels, Source
-from keras_s4.recordings.loading import Layout, Loaded, load_arrays
+from keras_s4.recordings.layout import Channels, Groups, Labels, Layout, Source
+from keras_s4.recordings.loading import Loaded, load_arrays
 
 # Keys of [training] that say what is trained on, and are no settings of the job.
 TRAINING_OF_TASKS = ("balance", "mixed_lengths", "augmentation")

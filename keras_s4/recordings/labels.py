@@ -16,6 +16,8 @@ from keras_s4.recordings.spelling import composed, find_alike, join_alike
 from keras_s4.recordings.tables import Table
 
 CLASSES, TARGETS, MULTI_LABEL, ANOMALY, FORECAST = AIMS = ("classes", "targets", "multi_label", "anomaly", "forecast")
+# The classes that are normal where nobody says so.
+NORMAL = ("normal",)
 # Between the names of several classes that are there at once.
 TOGETHER = "\0"
 # What programs write where there is no label, in lower case.
@@ -51,6 +53,8 @@ class Labeller:
         self.table: Table | None = None
         self._intervals: Intervals | None = None
         if labels.source in ("table", "intervals"):
+            if not labels.table:
+                raise ValueError(f'[labels] source = "{labels.source}" and no table; expected table = "labels.csv".')
             self.table = Table(folder / labels.table, labels.file, recordings, "[labels] table")
             if self.table.foreign:
                 self.notes.append(
@@ -175,9 +179,18 @@ def find_classes(texts: Sequence[str], labels: Labels, aim: str) -> tuple[str, .
     """The classes in the order of the outputs: those that the labels name, or all that were found.
 
     Raises:
-        ValueError: a label is none of the classes that are named; says which.
+        ValueError: a label is none of the classes that are named, one of them is named twice, or, where anomalies are
+            to be found, none is normal; says which.
     """
     found = sorted({part for text in texts for part in text.split(TOGETHER) if part}, key=natural)
+    if len(set(labels.classes)) < len(labels.classes):
+        raise ValueError(f"[labels] classes has a name twice: {join_names(labels.classes)}; expected each once.")
+    normal = labels.normal or NORMAL
+    if aim == ANOMALY and found and not set(found) & set(normal):
+        raise ValueError(
+            f"No recording is normal: [labels] normal is {join_names(normal)}, labels are {join_names(found)}. A model "
+            "learns from normal ones alone."
+        )
     if aim == MULTI_LABEL and labels.columns and not labels.classes:
         return tuple(labels.names.get(name, name) for name in labels.columns)
     if not labels.classes:
@@ -200,8 +213,7 @@ def encode(numbers: np.ndarray, texts: Sequence[str], classes: Sequence[str], la
         rows = np.array([[name in text.split(TOGETHER) for name in classes] for text in texts], np.int32)
         return np.where((numbers == UNLABELLED)[:, None], UNLABELLED, rows[numbers])
     if aim == ANOMALY:
-        normal = labels.normal or ("normal",)
-        table = np.array([int(text not in normal) for text in texts] or [0], np.int32)
+        table = np.array([int(text not in (labels.normal or NORMAL)) for text in texts] or [0], np.int32)
     else:
         table = np.array([classes.index(text) for text in texts] or [0], np.int32)
     return np.where(numbers == UNLABELLED, UNLABELLED, table[numbers]).astype(np.int64)

@@ -6,6 +6,7 @@ Each value is a section of a task's TOML file; `keras_s4.datasets.task_file` rea
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -209,6 +210,36 @@ class Channels:
     def quantities(self, values):
         """Values of the files in the unit of the sensor."""
         return self.zero + self.lsb * values if self.raw else values
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """All that is said of recordings in files.
+
+    Args:
+        source: the files.
+        labels: where labels come from.
+        groups: who or what was recorded.
+        channels: the sensors, in the order of the features; by default each column of numbers that nothing else uses
+            is one.
+        aim: what the labels are for: "classes", "targets", "multi_label", "anomaly" or "forecast".
+
+    Raises:
+        ValueError: two sensors of one name, or a column in two places.
+    """
+
+    source: Source = dataclasses.field(default_factory=Source)
+    labels: Labels = dataclasses.field(default_factory=Labels)
+    groups: Groups = dataclasses.field(default_factory=Groups)
+    channels: tuple[Channels, ...] = ()
+    aim: str = "classes"
+
+    def __post_init__(self):
+        columns = [column for channel in self.channels for column in channel.columns]
+        for what, names in (("name", [channel.name for channel in self.channels]), ("column", columns)):
+            twice = [name for name, number in Counter(names).items() if number > 1]
+            if twice:
+                raise ValueError(f"[[sensors]] have the {what} {twice[0]!r} twice; expected each once.")
 
 
 def _number_of(text: str, who: str) -> float:

@@ -16,8 +16,8 @@ from keras_s4.recordings.checks import check_copies, check_sensors, settle_dupli
 from keras_s4.recordings.frame import DATE, Frame, as_texts, join_names, relative_name
 from keras_s4.recordings.gaps import bring_to_rate, cut_at_gaps, mend_missing
 from keras_s4.recordings.joining_files import frames_of_files
-from keras_s4.recordings.labels import CLASSES, TARGETS, Labeller, drops_unlabelled, encode, find_classes
-from keras_s4.recordings.layout import Channels, Groups, Labels, Source
+from keras_s4.recordings.labels import TARGETS, Labeller, drops_unlabelled, encode, find_classes
+from keras_s4.recordings.layout import Channels, Labels, Layout, Source
 from keras_s4.recordings.paths import compile_pattern, find_files
 from keras_s4.recordings.readers import frames_of_arrays
 from keras_s4.recordings.recordings import UNLABELLED, Recordings
@@ -32,26 +32,6 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "te", "eval"),
 }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Layout:
-    """All that is said of recordings in files.
-
-    Args:
-        source: the files.
-        labels: where labels come from.
-        groups: who or what was recorded.
-        channels: the sensors, in the order of the features; by default each column of numbers that nothing else uses
-            is one.
-        aim: what the labels are for: "classes", "targets", "multi_label", "anomaly" or "forecast".
-    """
-
-    source: Source = dataclasses.field(default_factory=Source)
-    labels: Labels = dataclasses.field(default_factory=Labels)
-    groups: Groups = dataclasses.field(default_factory=Groups)
-    channels: tuple[Channels, ...] = ()
-    aim: str = CLASSES
 
 
 @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
@@ -166,6 +146,7 @@ class _Reading:
                 raise ValueError('[groups] source = "table" and no table; expected [groups] table or [labels] table.')
             self.table = Table(folder / name, layout.labels.file, files, "[groups] table")
         self.sources = 0
+        self.lost: list[str] = []
 
     @property
     def columns(self) -> list[str]:
@@ -197,12 +178,23 @@ class _Reading:
                 check_order(frame.take(slice(start, stop)), part.times)
                 period = period_of(part.times)  # that of pieces would be less exact
                 part = dataclasses.replace(part, rate=1.0 / period if np.isfinite(period) else None)
-            for track in cut_at_gaps(part, self.source):
-                found += mend_missing(track, self.columns, self.source)
+            pieces = [mend_missing(track, self.columns, self.source) for track in cut_at_gaps(part, self.source)]
+            found += itertools.chain.from_iterable(pieces)
+            if not any(pieces):
+                self.lost.append(self._why_lost(part))
         return found
+
+    def _why_lost(self, part: Track) -> str:
+        """A recording of which missing values leave nothing, and the sensors without any value."""
+        silent = [name for name, values in zip(self.columns, part.values.T, strict=True) if np.isnan(values).all()]
+        return f"{part.name} ({join_names(silent)} without a value)" if silent else part.name
 
     def finish(self, tracks: list[Track]) -> Loaded:
         """Tracks as recordings at one rate."""
+        if self.lost:
+            self.notes.append(f"Missing values leave nothing of {join_names(self.lost, 4)}.")
+        if not tracks:
+            raise ValueError(" ".join([*self.notes, "No recording is left. Leave out such sensors, or such files."]))
         tracks = settle_duplicates(tracks, self.source, self.notes)
         self.notes += self.labeller.remarks() + self._remarks_on_groups(tracks)
         self.notes += check_sensors(tracks, self.columns, self.source) + check_copies(tracks, self.source)

@@ -10,6 +10,7 @@ from recording_files import RATE, folders_of_classes, recording, walk, write_csv
 
 from keras_s4.datasets import read_task
 from keras_s4.datasets.surveying import survey
+from keras_s4.datasets.surveying.columns import sensors_of
 from keras_s4.datasets.surveying.draft import Entry, comment_lines
 
 ODD = ('a "q"', "b\\c", "d'e", "new\nline", "tab\tx", "\u00fcber", "#hash", "a  b", "x,y", "=", "\x7fdel", "\\'both'")
@@ -175,3 +176,10 @@ def test_a_class_in_the_test_alone(tmp_path, recwarn):
     found = survey(tmp_path / "data", tmp_path / "task.toml")
     assert "class jump is in test only" in found.problem
     assert not [warning for warning in recwarn if "in no recording" in str(warning.message)]
+
+
+def test_sensors_of_one_quantity_have_names_of_their_own():
+    units = {"acc_x [g]": "g", "acc_y [g]": "g", "acc_x [mg]": "mg", "acc_y [mg]": "mg"}
+    found = sensors_of(list(units), units)
+    assert [channel.name for channel in found] == ["acceleration", "acceleration 2"]
+    assert [channel.unit for channel in found] == ["g", "mg"] and found[1].axes == ("x", "y")

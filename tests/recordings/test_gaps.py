@@ -154,6 +154,17 @@ class TestMissing:
         assert [len(signal) for signal in found.recordings.signals] == [30, 28, 50]
         assert len(load(layout(tmp_path, missing="cut", shortest=0.7)).recordings) == 1
 
+    @pytest.mark.parametrize("missing", ["cut", "interpolate"])
+    def test_sensors_without_a_value(self, tmp_path, missing):
+        for index in range(4):
+            dead = {"accY": [""] * 120} if index == 2 else {}
+            write_csv(tmp_path / f"{index}.csv", recording(seed=index) | dead | {"label": [f"{index}"] * 120})
+        found = load(layout(tmp_path, missing=missing))
+        assert found.names == ("0.csv", "1.csv", "3.csv")
+        assert found.notes == ("Missing values leave nothing of 2.csv (accY without a value).",)
+        with pytest.raises(ValueError, match=r"nothing of 2\.csv \(accY without a value\)\. No recording is left"):
+            load(layout(tmp_path, missing=missing, path="2.csv"))
+
     def test_nothing_is_filled_in_at_the_ends(self, tmp_path):
         with_missing(tmp_path, ((0, 2), (118, 120)))
         (signal,) = load(layout(tmp_path, missing="interpolate")).recordings.signals

@@ -73,6 +73,21 @@ class TestLabels:
         )
         assert "[labels] names has 7, which no recording has; there are 1, 10," in told
 
+    @pytest.mark.parametrize(
+        ("labels", "aim", "message"),
+        [
+            ({"source": "table"}, "classes", r"source = \"table\" and no table; expected table = \"labels\.csv\""),
+            ({"source": "intervals"}, "classes", r"source = \"intervals\" and no table"),
+            ({"classes": ("x", "y", "x")}, "classes", r"classes has a name twice: x, y, x; expected each once"),
+            ({"normal": ("good",)}, "anomaly", r"No recording is normal: \[labels\] normal is good, labels are x\. "),
+            ({}, "anomaly", r"No recording is normal: \[labels\] normal is normal, labels are x\. "),
+        ],
+    )
+    def test_what_labels_cannot_be(self, tmp_path, labels, aim, message):
+        write_all(tmp_path, 2, label=["x"] * 120)
+        with pytest.raises(ValueError, match=message):
+            load(layout(tmp_path, labels, aim=aim))
+
     def test_spellings_of_groups(self, tmp_path):
         write_all(tmp_path)
         (tmp_path / "t.csv").write_text("file,label,who\n0,x,Ann\n1,y,ann \n2,x,bob\n3,y,ann\n")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from recording_files import layout, recording, walk, write_all, write_csv
 
-from keras_s4.recordings.layout import Channels, Groups
-from keras_s4.recordings.loading import Layout, load, load_arrays
+from keras_s4.recordings.layout import Channels, Groups, Layout
+from keras_s4.recordings.loading import load, load_arrays
 
 
 class TestFiles:
@@ -84,3 +84,14 @@ class TestFiles:
 
     def test_layouts_are_values(self):
         assert dataclasses.replace(Layout(), aim="forecast") != Layout()
+
+    @pytest.mark.parametrize(
+        ("channels", "message"),
+        [
+            ([("a", ("x",)), ("a", ("y",))], r"\[\[sensors\]\] have the name 'a' twice; expected each once"),
+            ([("a", ("x", "y")), ("b", ("x",))], r"\[\[sensors\]\] have the column 'x' twice"),
+        ],
+    )
+    def test_sensors_are_told_apart(self, channels, message):
+        with pytest.raises(ValueError, match=message):
+            Layout(channels=tuple(Channels(name=name, columns=columns) for name, columns in channels))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -121,7 +122,17 @@ def sensors_of(columns: Sequence[str], units: dict[str, str]) -> tuple[Channels,
             channels += [Channels(name=name, columns=(name,), axes=("",), unit=unit) for name in names]
         else:
             channels.append(Channels(name=quantity, columns=names, axes=axes, unit=unit))
-    return tuple(channels)
+    return tuple(_name_apart(channels))
+
+
+def _name_apart(channels: Sequence[Channels]) -> Iterator[Channels]:
+    """Sensors with a number behind the name where others have it before them."""
+    taken: set[str] = set()
+    for channel in channels:
+        names = itertools.chain([channel.name], (f"{channel.name} {number}" for number in itertools.count(2)))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        yield dataclasses.replace(channel, name=name)
 
 
 def _find_time(columns, numeric: list[str], texts: list[str], frame: Frame) -> tuple[str, str, str]:

@@ -21,7 +21,8 @@ from keras_s4.datasets.task import Task
 from keras_s4.datasets.task_file import describe
 from keras_s4.recordings import UNLABELLED, Recordings
 from keras_s4.recordings.frame import count, join_names
-from keras_s4.recordings.loading import Layout, Loaded, load_frames
+from keras_s4.recordings.layout import Layout
+from keras_s4.recordings.loading import Loaded, load_frames
 
 # Ways to split, the first of which that works is taken.
 WAYS = (("group", 5), ("group", 4), ("group", 3), ("time", 5))
