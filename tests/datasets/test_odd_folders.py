@@ -128,6 +128,17 @@ def test_sounds_of_one_and_two_channels(tmp_path):
     assert task.features == ("sound",) and task.rate == 8000.0 and tomllib.loads(found.text)["recordings"]["mono"]
 
 
+def test_all_sounds_that_cannot_be_read_are_named(tmp_path):
+    for index in range(10):
+        write_sound(tmp_path / "data" / ("no", "yes")[index % 2] / f"{index}.wav", 1, index)
+    cut, other = (tmp_path / "data" / "no" / f"{index}.wav" for index in (2, 4))
+    cut.write_bytes(cut.read_bytes()[:-10])
+    other.write_bytes(b"FORM....AIFF")
+    problem = survey(tmp_path / "data", tmp_path / "task.toml").problem
+    assert problem.startswith("no/2.wav is cut off: 7,990 bytes of samples are there of 8,000, as when a copy was")
+    assert "(and 1 more file: no/4.wav). Move them away, or choose" in problem
+
+
 @pytest.mark.parametrize(
     ("labels", "kind", "names"),
     [

@@ -189,8 +189,17 @@ def _counts(parts: Sequence[np.ndarray]) -> bool:
 
 def _is_few(parts: Sequence[np.ndarray]) -> bool:
     """Whether values stay the same over many steps, as the names of persons do."""
-    changes = sum(int((as_texts(part[1:]) != as_texts(part[:-1])).sum()) for part in parts)
-    return changes <= sum(map(len, parts)) / 10
+    return sum(map(_count_changes, parts)) <= sum(map(len, parts)) / 10
+
+
+def _count_changes(values: np.ndarray) -> int:
+    """How many steps differ from the one before; a missing value does not differ from another."""
+    if values.dtype.kind == "f":
+        differ = (values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+    else:
+        differ = np.array([str(value).strip() for value in values], object)
+        differ = differ[1:] != differ[:-1]
+    return int(np.count_nonzero(differ))
 
 
 def _find_label(columns, names: list[str], texts: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from keras_s4.brief import Brief
@@ -105,14 +105,11 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
     matched = {path: facts for path, facts in matched.items() if path not in set(odd)}
     labels = Labels(column=rows.label or "label", lines=rows.label_lines) if rows else Labels()
     groups = Groups(column=rows.group or "group", lines=rows.group_lines) if rows else Groups()
-    frames = list(frames_of_files(matched, source, labels, groups, progress))
+    faults = {relative_name(path, folder): _fault_of(path, folder) for path in odd}
+    frames = _read_all(matched, source, labels, groups, progress, faults)
     mono = format == "wav" and len({len(frame.columns) for _, frame in frames}) > 1
     if mono:
-        frames = list(frames_of_files(matched, dataclasses.replace(source, mono=True), labels, groups))
-    empty = [name for name, frame in frames if not len(frame)]
-    frames = [(name, frame) for name, frame in frames if len(frame)]
-    if not frames:
-        raise ValueError(f"{join_names(empty)}: no file holds a row of data. Give a folder of recordings.")
+        frames = _read_all(matched, dataclasses.replace(source, mono=True), labels, groups, None, faults)
     only = [frame for _, frame in frames]
     if rows is None:
         said = bool("label" in pattern.found or (table is not None and (table.label or table.targets)))
@@ -125,7 +122,7 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
     return Look(
         folder=folder,
         format=format,
-        names=tuple(name for name in (relative_name(path, folder) for path in matched) if name not in set(empty)),
+        names=tuple(name for name in (relative_name(path, folder) for path in matched) if name not in faults),
         pattern=pattern,
         table=table,
         rows=rows,
@@ -134,24 +131,61 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
         frames=frames,
         units={name: unit for frame in only[:1] for name, unit in frame.units.items()},
         others=tuple(others),
-        odd=_explain_odd(folder, odd, empty),
+        odd=_explain(faults),
         mono=mono,
     )
 
 
-def _explain_odd(folder: Path, odd: Sequence[Path], empty: Sequence[str]) -> str:
-    """What is wrong with files that are like recordings by their path alone; "" if there are none."""
-    names = [*(relative_name(path, folder) for path in odd), *empty]
-    if not names:
-        return ""
+def _read_all(
+    files: Mapping[Path, dict[str, str]],
+    source: Source,
+    labels: Labels,
+    groups: Groups,
+    progress: Progress | None,
+    faults: dict[str, str],
+) -> list[tuple[str, Frame]]:
+    """The recordings; what is wrong with files that hold none is put into `faults`, by their names.
+
+    Raises:
+        ValueError: no file holds one.
+    """
+    if any("sensor" in facts for facts in files.values()):
+        return list(frames_of_files(files, source, labels, groups, progress))
+    found: list[tuple[str, Frame]] = []
+    for done, (path, facts) in enumerate(files.items(), 1):
+        name = relative_name(path, source.folder)
+        try:
+            frames = [(name, frame) for _, frame in frames_of_files({path: facts}, source, labels, groups)]
+        except ValueError as error:
+            faults[name] = str(error)
+        else:
+            found += [(name, frame) for name, frame in frames if len(frame)]
+            if not any(len(frame) for _, frame in frames):
+                faults[name] = f"{name} holds no row of data"
+        if progress is not None:
+            progress(done, len(files))
+    if not found:
+        raise ValueError(next(iter(faults.values()), f"{source.folder} has no recording."))
+    return found
+
+
+def _fault_of(path: Path, folder: Path) -> str:
+    """What is wrong with a file that is like recordings by its path alone."""
+    name = relative_name(path, folder)
     try:
-        frames = read_file(folder / names[0], names[0], Source())
-        columns = join_names(frames[0].columns)
-        reason = f"{names[0]} has other columns than most ({columns})" if odd else f"{names[0]} holds no row of data"
+        return f"{name} has other columns than most ({join_names(read_file(path, name, Source())[0].columns)})"
     except ValueError as error:
-        reason = str(error)
-    more = f" (and {count(len(names) - 1, 'more file')})" if len(names) > 1 else ""
-    return f"{reason.rstrip('.')}{more}. Move it away, or choose the files with [recordings] path."
+        return str(error)
+
+
+def _explain(faults: Mapping[str, str]) -> str:
+    """What is wrong with the first of these files, and which others there are; "" if there are none."""
+    if not faults:
+        return ""
+    first, *others = faults
+    more = f" (and {count(len(others), 'more file')}: {join_names(others)})" if others else ""
+    them = "them" if others else "it"
+    return f"{faults[first].rstrip('.')}{more}. Move {them} away, or choose the files with [recordings] path."
 
 
 def _readable_files(folder: Path) -> list[Path]:
@@ -234,8 +268,6 @@ def _look_for_rows(folder: Path, format: str, recordings: Sequence[Path]) -> Row
 def _look_at_columns(folder: Path, recordings: Sequence[Path], table: TableFound | None) -> Roles:
     """The roles of columns by a few files, which tell where the labels are."""
     few = recordings[:: max(1, len(recordings) // 8)]
-    frames = [frame for path in few for frame in read_file(path, relative_name(path, folder), Source())]
-    frames = [frame for frame in frames if len(frame)]
-    if not frames:
-        raise ValueError(f"{relative_name(few[0], folder)} is empty: it holds no row of data.")
+    found = _read_all({path: {} for path in few}, Source(folder=folder), Labels(), Groups(), None, {})
+    frames = [frame for _, frame in found]
     return find_roles(frames, bool(table and (table.label or table.targets)))

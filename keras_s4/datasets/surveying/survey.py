@@ -64,7 +64,7 @@ class Survey(Brief):
             ("Rate", f"{timing.rate:g} steps a second" if timing.rate else "unknown: no column of times"),
         ]
         if timing.are_mixed:
-            facts.append(("Rates", f"{min(timing.rates):.4g} to {max(timing.rates):.4g}, brought to the one above"))
+            facts.append(("Rates", f"{min(timing.rates):.6g} to {max(timing.rates):.6g}, brought to the one above"))
         if timing.uneven:
             facts.append(("Uneven steps", f"in {count(len(timing.uneven), 'file')}, made even"))
         if self.missing[0]:
