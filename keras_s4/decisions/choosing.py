@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,12 +73,12 @@ class Choice(Brief):
     Args:
         decision: the settings with the threshold.
         curves: one, or one for each label but the background, which keeps its threshold.
-        places: where in each curve the choice lies.
+        places: where in each curve the choice lies; None for a label that has no event, and keeps its threshold.
     """
 
     decision: Decision
     curves: tuple[Curve, ...]
-    places: tuple[int, ...]
+    places: tuple[int | None, ...]
 
     @property
     def threshold(self) -> float | tuple[float, ...]:
@@ -104,7 +105,8 @@ def choose_threshold(
 ) -> Choice:
     """Chooses the threshold of a decision on streams, which should be validation data.
 
-    Labels of kind "labels" get a threshold each. A release above a threshold that is tried is lowered to it.
+    Labels of kind "labels" get a threshold each; one that never is there keeps its threshold, and a warning names it. A
+    release above a threshold that is tried is lowered to it.
 
     Args:
         decision: all other settings.
@@ -139,12 +141,19 @@ def choose_threshold(
     if decision.kind == LABELS:
         columns = [[c] for c in range(scores.count) if c != integers.background]
     curves = [_curve(decision, scores, integers, levels, marks, own, late, points) for own in columns]
-    places = [_place(curve, false_alarms, _named(decision, own)) for curve, own in zip(curves, columns, strict=True)]
-    found = [float(curve.thresholds[place]) for curve, place in zip(curves, places, strict=True)]
-    if decision.kind == LABELS and integers.background >= 0:
-        own = np.broadcast_to(decision.threshold, scores.count)
-        found.insert(integers.background, float(own[integers.background]))
-    chosen = _with_threshold(decision, found[0] if len(found) == 1 else tuple(found), scores.count)
+    places = [_place(curve, false_alarms) for curve in curves]
+    if all(place is None for place in places):
+        raise ValueError(
+            "choose_threshold received no event, so that no F1 can be told; give the false alarms an hour that may be: "
+            "false_alarms=."
+        )
+    found = np.array(np.broadcast_to(decision.threshold, scores.count), float)
+    for own, curve, place in zip(columns, curves, places, strict=True):
+        if place is not None:
+            found[own] = curve.thresholds[place]
+    _warn_of_absent(decision, [own[0] for own, place in zip(columns, places, strict=True) if place is None])
+    several = decision.kind == LABELS and scores.count > 1
+    chosen = _with_threshold(decision, tuple(found.tolist()) if several else float(found[0]), scores.count)
     return Choice(chosen, tuple(curves), tuple(places))
 
 
@@ -223,22 +232,24 @@ def _candidates(levels: list[np.ndarray], points: int) -> np.ndarray:
     return np.unique(np.concatenate([even, np.quantile(largest, shares)]).astype(np.int64))
 
 
-def _named(decision: Decision, columns: list[int]) -> str:
-    """Which event is missed where there is none, for a message."""
-    if decision.kind != LABELS:
-        return "event"
-    (label,) = columns
-    return f"event of label {decision.classes[label] if decision.classes else label!r}"
+def _warn_of_absent(decision: Decision, labels: list[int]) -> None:
+    if labels:
+        names = ", ".join(repr(decision.classes[label] if decision.classes else label) for label in labels)
+        warnings.warn(
+            f"choose_threshold received no event of label {names}: no F1 can be told, and its threshold stays as it "
+            "was. Give streams with such events, or the false alarms an hour that may be: false_alarms=.",
+            stacklevel=3,
+        )
 
 
-def _place(curve: Curve, false_alarms: float | None, wanted: str) -> int:
-    """The best threshold of a curve; of equally good neighbours that in the middle, or with the fewest scores below."""
+def _place(curve: Curve, false_alarms: float | None) -> int | None:
+    """The best threshold of a curve, None where no F1 can be told.
+
+    Of equally good neighbours it is that in the middle, or with the fewest scores below.
+    """
     if false_alarms is None:
         if not (curve.found + curve.missed).any():
-            raise ValueError(
-                f"choose_threshold received no {wanted}, so that no F1 can be told; give the false alarms an hour that "
-                "may be: false_alarms=."
-            )
+            return None
         best = np.flatnonzero(curve.f1 == curve.f1.max())
         return int(_first_run(best)[(len(_first_run(best)) - 1) // 2])
     # What never falls below a low threshold alarms once and for ever: few alarms count from the top only.

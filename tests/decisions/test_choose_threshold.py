@@ -173,8 +173,15 @@ def test_a_label_that_is_background_keeps_its_threshold():
     assert len(choice.curves) == len(choice.places) == 2
 
 
-def test_a_label_that_is_never_there_is_named():
+def test_a_label_that_is_never_there_is_named_and_keeps_its_threshold():
     truth = np.zeros((50, 2), int)
     truth[10:20, 0] = 1
-    with pytest.raises(ValueError, match="received no event of label 'hum'"):
-        choose_threshold(Decision(kind="labels", classes=("click", "hum")), [np.random.rand(50, 2)], [truth])
+    scores = np.clip(truth + np.random.default_rng(0).uniform(0, 0.2, truth.shape), 0, 1)
+    decision = Decision(kind="labels", classes=("click", "hum"), threshold=(0.9, 0.7), release=0.6)
+    with pytest.warns(UserWarning, match="no event of label 'hum'"):
+        choice = choose_threshold(decision, [scores], [truth])
+    click, hum = choice.threshold
+    assert 0.2 < click < 1.0 and hum == 0.7
+    assert choice.places[1] is None and choice.decision.release == (min(click, 0.6), 0.6)
+    with pytest.raises(ValueError, match="received no event, so that no F1"):
+        choose_threshold(decision, [scores], [0 * truth])
