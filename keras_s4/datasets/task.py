@@ -15,6 +15,7 @@ from keras_s4.augmentation.shuffled_windows import ShuffledArrays
 from keras_s4.brief import Brief
 from keras_s4.checks import is_whole, quote, truth_value
 from keras_s4.datasets.batches import ChangedTargets
+from keras_s4.datasets.deciding import check_decision
 from keras_s4.datasets.live import Live
 from keras_s4.datasets.padding import PADDING, pad_recordings
 from keras_s4.datasets.sensor import Sensor
@@ -46,7 +47,7 @@ class Metric:
 
 
 # Fields that few tasks set; noted where they are, so that runs of before go on.
-RARE = ("multi_label", "horizon", "anomaly", "every_step", "balance", "mixed_lengths", "augmentation")
+RARE = ("multi_label", "horizon", "anomaly", "every_step", "balance", "mixed_lengths", "augmentation", "decision")
 METRICS = {
     CLASSES: Metric("accuracy", "agreement"),
     MULTI_LABEL: Metric("accuracy", "agreement"),
@@ -81,7 +82,8 @@ class Task(Brief):
         meanings: of the names of classes or targets that do not speak for themselves.
         settings: what the job is asked for on this task, where that is not the default of
             `keras_s4.job.settings.Settings`, by name.
-        decision: how the firmware decides in a live stream, by name; see `keras_s4.decisions.Decision`.
+        decision: how the firmware decides in a live stream, by name; see `keras_s4.decisions.Decision`. Its rate, its
+            classes, and with `live` every how many steps and the background, are those of the task.
         balance: whether all classes count alike in training, however many windows each has.
         mixed_lengths: whether recordings shorter than `length` are windows too, padded behind their end with steps that
             the model masks (`mask_value`).
@@ -91,7 +93,7 @@ class Task(Brief):
             new order each epoch. Not for live decisions, which are trained on windows of streams.
 
     Raises:
-        ValueError: names, sensors, length or hop that no task can have.
+        ValueError: names, sensors, length, hop or decisions that no task can have.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Task(Brief):
             raise ValueError(f"Task {self.name!r} got sensors={quote(self.sensors)}; expected one axis or more.")
         if self.rate is not None and not self.rate > 0:
             raise ValueError(f"Task {self.name!r} got rate={quote(self.rate)}; expected steps a second, or None.")
+        check_decision(self)
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -216,10 +219,23 @@ class Task(Brief):
         """
         recordings, sizes = self._padded(split), (self.length, self.hop)
         if self.anomaly:
-            return shifted_windows(self._normal(recordings, split), *sizes, self.horizon)
+            return shifted_windows(self.normal(recordings, split), *sizes, self.horizon)
         if self.horizon:
             return forecast_windows(recordings, *sizes, self.horizon)
         return step_windows(recordings, *sizes) if self.every_step else recordings.windows(*sizes)
+
+    def normal(self, recordings: Recordings, split: str) -> Recordings:
+        """Of the recordings of a split those that are normal.
+
+        Raises:
+            ValueError: none is.
+        """
+        normal = np.flatnonzero(np.asarray(recordings.labels) == 0)
+        if not normal.size:
+            raise ValueError(
+                f"Task {self.name!r} has no normal {split} recordings (label 0); a model learns from them."
+            )
+        return recordings.take(normal)
 
     def batches(self, batch_size: int, seed: int) -> keras.utils.PyDataset:
         """What is trained on: batches of `(x, y)`, or with `balance` of `(x, y, weights)`."""
@@ -240,7 +256,7 @@ class Task(Brief):
             return ShuffledArrays(*self.windows("train"), batch_size=batch_size, seed=seed)
         train = self.splits.train
         batches = AugmentedWindows(
-            self._normal(train, "train") if self.anomaly else train,
+            self.normal(train, "train") if self.anomaly else train,
             self.length,
             batch_size,
             seed,
@@ -265,7 +281,9 @@ class Task(Brief):
         """What results depend on besides recordings and choices, by name, JSON-ready."""
         names = ["length", "hop", "rate", "classes", "targets", *(name for name in RARE if getattr(self, name))]
         live = {"live": dataclasses.asdict(self.live)} if self.live else {}
-        return {"task": self.name, **{name: getattr(self, name) for name in names}, **live}
+        known = [sensor for sensor in self.sensors if sensor.lsb is not None or sensor.vector is not None]
+        sensors = {"sensors": [dataclasses.asdict(sensor) for sensor in known]} if known else {}
+        return {"task": self.name, **{name: getattr(self, name) for name in names}, **live, **sensors}
 
     def figures(self) -> dict[str, Any]:
         """Everything but the recordings, JSON-ready."""
@@ -273,14 +291,6 @@ class Task(Brief):
         figures = {name: getattr(self, name) for name in kept}
         live = dataclasses.asdict(self.live) if self.live else None
         return figures | {"sensors": [dataclasses.asdict(sensor) for sensor in self.sensors], "live": live}
-
-    def _normal(self, recordings: Recordings, split: str) -> Recordings:
-        normal = np.flatnonzero(np.asarray(recordings.labels) == 0)
-        if not normal.size:
-            raise ValueError(
-                f"Task {self.name!r} has no normal {split} recordings (label 0); a model learns from them."
-            )
-        return recordings.take(normal)
 
     def _check(self, split: str, recordings: Recordings) -> Recordings:
         """Recordings that fit the task, their labels in the form in which heads decide."""

@@ -138,8 +138,8 @@ def _anomalies(summary: dict[str, Any]) -> Iterator[str]:
     found = summary["details"].get("alarms")
     if found and found["detected"] is not None and found["detected"] < SELDOM_FOUND:
         yield (
-            f"{found['detected']:.0%} of the anomalous windows raise an alarm. A lower --normal-part finds more of "
-            "them, at the price of more false alarms; so does a longer window."
+            f"{found['detected']:.0%} of the anomalous {found['of']} raise an alarm. A lower --normal-part finds more "
+            "of them, at the price of more false alarms; so does a longer window."
         )
 
 

@@ -83,7 +83,8 @@ def streamed_recording(
 
     Args:
         signal: `[L, features]`.
-        outputs: probabilities of classes or labels `[L, C]`, quantities or forecasts `[L, T]`, or scores `[L, 1]`.
+        outputs: probabilities of classes or labels `[L, C]`, quantities or forecasts `[L, T]`, or scores `[L, 1]`; of a
+            program that takes several steps at once a row after each block of them.
         label: the true class, labels `[C]` or quantities `[T]`, or those of each step, `[L]` or `[L, ...]`.
         task: what `keras_s4.datasets.Task.figures` returns.
     """
@@ -91,6 +92,8 @@ def streamed_recording(
     label = np.asarray(label)
     of_steps = bool(label.ndim) and len(label) == len(signal)
     times = np.arange(len(signal)) / (task["rate"] or 1.0)
+    block = len(signal) // len(outputs)
+    said = times[block - 1 :: block]
     resets = times[window::window]
     heights = (*[1.0] * len(sensors), 1.5)
     with new_figure(2.1 * sum(heights), style={"lines.linewidth": 1.1}) as figure:
@@ -101,14 +104,15 @@ def streamed_recording(
             first += len(sensor["axes"])
         there = _classes_there(label, of_steps, task["multi_label"]) if classes else []
         if classes:
-            _draw_classes(bottom, times, outputs, there, classes)
+            _draw_classes(bottom, said, outputs, there, classes)
         elif task["anomaly"]:
-            _draw_targets(bottom, times, outputs, None, ["score"])
+            _draw_targets(bottom, said, outputs, None, ["score"])
         elif task["horizon"]:
             axes = [f"{sensor['name']} {axis}".strip() for sensor in sensors for axis in sensor["axes"]]
-            _draw_targets(bottom, times, outputs[:, : len(axes)], None, axes)
+            _draw_targets(bottom, said, outputs[:, : len(axes)], None, axes)
         else:
-            _draw_targets(bottom, times, outputs, label if of_steps else np.ravel(label), task["targets"])
+            truth = label[block - 1 :: block] if of_steps else np.ravel(label)
+            _draw_targets(bottom, said, outputs, truth, task["targets"])
         unit = "step" if task["rate"] is None else "time (s)"
         bottom.set(xlabel=unit, xlim=(0, len(signal) / (task["rate"] or 1.0)))
         for axes in (*tops, bottom):
@@ -143,7 +147,7 @@ def _draw_classes(axes: Axes, times: np.ndarray, outputs: np.ndarray, there: lis
         is_true = index in there
         suffix = " (true)" if is_true else ""
         shown = show_as_text(name) + suffix if is_true or len(names) <= NAMED_CURVES else None
-        axes.plot(times, 100 * values, linewidth=3.0 if is_true else 1.4, label=shown, **_style_of(index))
+        axes.plot(times, 100 * values, linewidth=3.0 if is_true else 1.4, label=shown, **style_of(index))
     axes.set(ylabel="class probability (%)", ylim=(0, 102))
     _name_curves(axes, 1.8)
 
@@ -154,7 +158,7 @@ def _draw_targets(
     """Each quantity, and its true value `[T]`, or at each step `[L, ...]`, as a faint line of the same colour."""
     for index, (values, name) in enumerate(zip(outputs.T, names, strict=True)):
         shown = show_as_text(name) if len(names) <= NAMED_CURVES else None
-        axes.plot(times, values, linewidth=1.4, label=shown, **_style_of(index))
+        axes.plot(times, values, linewidth=1.4, label=shown, **style_of(index))
         faint = {"color": COLORS[index % len(COLORS)], "alpha": 0.4, "linewidth": 3.0}
         if label is not None and len(label) == len(times):
             axes.plot(times, label.reshape(len(times), -1)[:, index], **faint)
@@ -164,7 +168,7 @@ def _draw_targets(
     _name_curves(axes, 1.8)
 
 
-def _style_of(index: int) -> dict[str, Any]:
+def style_of(index: int) -> dict[str, Any]:
     """The look of a curve among several."""
     return {
         "color": COLORS[index % len(COLORS)],

@@ -50,10 +50,23 @@ def settings_of(task: Task, given: Mapping[str, Any]) -> Settings:
             f"Task {task.name!r} has the settings {', '.join(unknown)}; expected some of "
             f"{', '.join(Settings().figures())}."
         )
-    settings = Settings(**asked)
-    if settings.front and (task.every_step or task.horizon):
-        raise ValueError(
-            f"Task {task.name!r} asks for an output at every step, and behind front={settings.front} there is one at "
-            f"every {settings.front}. Leave front out."
-        )
-    return settings
+    return Settings(**asked)
+
+
+def check_front(task: Task, settings: Settings) -> None:
+    """Refuses a convolution in front of a model whose task has no use for it.
+
+    Raises:
+        ValueError: says why.
+    """
+    front = settings.front
+    if not front:
+        return
+    who = f"Task {task.name!r} got front={front} and"
+    if task.every_step or task.horizon:
+        raise ValueError(f"{who} asks for an output at every step; behind the front there is one at every {front}.")
+    if task.live is not None or task.mixed_lengths:
+        what = "live decisions" if task.live is not None else "mixed lengths"
+        raise ValueError(f"{who} has {what}, which have no front yet; leave it out (front = 0).")
+    if task.length % front:
+        raise ValueError(f"{who} windows of {task.length} steps; expected a front that divides them.")

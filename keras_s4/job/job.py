@@ -14,7 +14,7 @@ from keras_s4.decisions import Decision
 from keras_s4.job.aims import Aim, aim_of
 from keras_s4.job.run_folder import RECORDINGS, RunFolder
 from keras_s4.job.settings import Settings
-from keras_s4.recordings.joining import join_groups
+from keras_s4.job.streams import Streams
 from keras_s4.surgery.lengths import at_length
 from keras_s4.tflite import Converted, convert
 
@@ -42,7 +42,6 @@ class Job:
         self.folder = folder
         self.settings = settings
         self.report: Report = lambda done, total, note: None
-        self._recordings_are_checked = False
 
     def check_recordings(self) -> None:
         """Makes sure that the recordings are those that the run began with.
@@ -50,19 +49,16 @@ class Job:
         Raises:
             ValueError: they were changed since.
         """
-        if self._recordings_are_checked:
-            return
         splits = self.task.splits._asdict()
         found = {name: digest(part.signals, part.labels, part.subjects) for name, part in splits.items()}
-        noted = self.folder.read_json(RECORDINGS) if self.folder.has(RECORDINGS) else found
-        others = differing(found, noted)
+        if not self.folder.has(RECORDINGS):
+            self.folder.write_note(RECORDINGS, found)
+        others = differing(found, self.folder.read_json(RECORDINGS))
         if others:
             raise ValueError(
                 f"{self.folder.path} holds a run of task {self.task.name!r} that began with other recordings for "
                 f"{', '.join(others)}. Choose another folder with --out, or begin anew with --restart."
             )
-        self.folder.write_note(RECORDINGS, found)
-        self._recordings_are_checked = True
 
     @functools.cached_property
     def calibration(self) -> np.ndarray:
@@ -80,10 +76,11 @@ class Job:
         return x[np.sort(chosen)]
 
     def _stretches(self) -> np.ndarray:
-        """Stretches of training streams, one behind the other."""
-        signals = join_groups(self.task.splits.train, self.settings.seed, self.task.background).signals
-        length = min(STRETCH * self.task.length, max(map(len, signals)))
-        return np.stack([each[i : i + length] for each in signals for i in range(0, len(each) - length + 1, length)])
+        """Stretches of training streams, `[W, L, features]`: all of each; shorter ones are repeated."""
+        signals = Streams.of(self.task, "train", self.settings.seed, normal=self.task.anomaly).signals
+        length = min(STRETCH * self.task.length, round(np.median([len(each) for each in signals])))
+        long = [each if len(each) >= length else np.resize(each, (length, each.shape[1])) for each in signals]
+        return np.stack([each[start : start + length] for each in long for start in _starts(len(each), length)])
 
     def convert(self, model: keras.Model, sequences: int | None = None) -> Converted:
         """A model converted, its scales set by `calibration`, or by so many sequences of it."""
@@ -118,3 +115,8 @@ class Job:
     def exported(self, name: str) -> keras.Model:
         """What a device computes of the model of this name, such as "retrained"."""
         return self.aim.exported(self.folder.load_model(f"{name}.keras"))
+
+
+def _starts(steps: int, length: int) -> list[int]:
+    """Where stretches of a stream begin, one behind the other; the last ends with the stream."""
+    return sorted({*range(0, steps - length, length), steps - length})

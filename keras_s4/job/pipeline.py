@@ -14,7 +14,7 @@ import keras
 
 from keras_s4.datasets import Task
 from keras_s4.job import several
-from keras_s4.job.find_task import find_task, settings_of
+from keras_s4.job.find_task import check_front, find_task, settings_of
 from keras_s4.job.fit import train_on
 from keras_s4.job.job import Job
 from keras_s4.job.run_folder import RECORDINGS, SECONDS, RunFolder
@@ -138,9 +138,15 @@ def _working_in(task: Task | str | Path, out: Path, settings: Settings | None, r
 
 
 def _resolve(task: Task | str | Path, settings: Settings | None) -> tuple[Task, Settings]:
-    """The task that a name or file stands for, and its settings."""
+    """The task that a name or file stands for, and its settings.
+
+    Raises:
+        ValueError: they do not fit each other.
+    """
     task = task if isinstance(task, Task) else find_task(task)
-    return task, settings or settings_of(task, {})
+    settings = settings or settings_of(task, {})
+    check_front(task, settings)
+    return task, settings
 
 
 def _all_settings(task: Task, settings: Settings) -> dict[str, Any]:
@@ -162,12 +168,12 @@ def _all_settings(task: Task, settings: Settings) -> dict[str, Any]:
 def _compute_stages(job: Job, names: Iterable[str], progress: Progress | None) -> None:
     """Computes those of the first stages whose results are not there."""
     tell = progress or (lambda stage, done, total, note: None)
+    job.check_recordings()
     for position, name in enumerate(names):
         stage = STAGES[name]
         if stage.is_done(job.folder):
             tell(name, 1, 1, "done before")
             continue
-        job.check_recordings()
         job.folder.discard(stage.results)
         for later in list(STAGES.values())[position + 1 :]:
             job.folder.discard(later.results, unfinished=True)
@@ -192,12 +198,13 @@ def _compute(job: Job, name: str, stage: Stage) -> None:
     job.folder.write_note(SECONDS, seconds)
 
 
+DECISION = ("decision.json", "curve.json")
 STAGES = {
     "train": Stage("Train", ("trained.keras", "training.json"), train_stage.compute),
     "reduce": Stage("Reduce", ("spectrum.json", "reduced.keras"), reduce.compute),
     "retrain": Stage("Train again", ("retrained.keras",), retrain.compute),
     "aware": Stage("Train aware", ("aware.keras", "aware.json"), aware.compute),
-    "convert": Stage("Convert", ("decision.json", "firmware/model.tflite", "sizes.json"), convert.compute),
+    "convert": Stage("Convert", (*DECISION, "firmware/model.tflite", "sizes.json"), convert.compute),
     "verify": Stage("Verify", ("stream.npz", "verification.json"), verify.compute),
     "measure": Stage("Measure", ("costs.json", "tradeoff.json"), measure.compute),
     "streams": Stage("Streams", ("streams.npz", "streams.json"), stream.compute),

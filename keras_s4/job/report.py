@@ -176,10 +176,11 @@ def _figures_of_streams(summary: dict[str, Any], arrays: dict[str, np.ndarray]) 
     place = (arrays["labels"], arrays["steps"], arrays["device"])
     if "decided" not in arrays:
         return {"streams": stream_of_quantities(*place, task | {"targets": task["targets"] or task["classes"]})}
-    return {
-        "streams": stream_of_classes(*place, arrays["decided"], task),
-        "threshold": threshold_curve(found["curve"], float(np.ravel(found["decision"]["threshold"])[0])),
-    }
+    figures = {"streams": stream_of_classes(*place, arrays["decided"], task)}
+    if found["curve"]:
+        threshold = float(np.ravel(found["decision"]["threshold"])[0])
+        figures["threshold"] = threshold_curve(found["curve"], threshold)
+    return figures
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

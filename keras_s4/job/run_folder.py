@@ -249,9 +249,9 @@ class RunFolder:
         unknown = [name for name in asked if name not in there]
         if unknown:
             raise ValueError(
-                f"{self.path} holds a run of an earlier version, or of another kind: it says nothing of "
-                f"{', '.join(unknown)}. Choose another folder with --out, or remove the files of that run with "
-                "--restart."
+                f"{self.path} holds a run of an earlier version, or one that was not asked for what is now: it says "
+                f"nothing of {', '.join(unknown)}. Choose another folder with --out, or remove the files of that run "
+                "with --restart."
             )
         if differing(asked, there):
             found, wanted = describe_difference(there, asked)

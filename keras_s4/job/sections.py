@@ -82,16 +82,17 @@ def _alarms(summary: dict[str, Any]) -> Iterator[Section]:
     )
     if alarms := details.get("alarms"):
         text += (
-            f" The threshold, {_number(alarms['threshold'])}, lies above {summary['settings']['normal_part']:.0%} of "
-            f"the normal validation windows: {_percent(alarms['detected'])} of the anomalous test windows and "
+            f" The threshold, {_number(alarms['threshold'])}, {_origin_of_alarms(summary)}: "
+            f"{_percent(alarms['detected'])} of the anomalous test {alarms['of']} and "
             f"{_percent(alarms['false_alarms'])} of the normal ones raise an alarm, and {_percent(alarms['equal'])} of "
-            "all alarms are those of Keras."
+            f"all test {alarms['of']} are as in Keras."
         )
     yield Section("Anomalies", ("of", "AUC", "partial AUC"), rows, text)
 
 
 # By key of the figures of streams.
 _WAYS = {"keras": "Keras", "device": "device"}
+_ENGINES = {"tflm": "TFLM", "c": "C"}
 
 
 def _streams(summary: dict[str, Any]) -> Iterator[Section]:
@@ -112,9 +113,9 @@ def _streams(summary: dict[str, Any]) -> Iterator[Section]:
         ("way", "right", "right when settled", "delay (s)", "false alarms an hour", "missed"),
         [(way, *_cells_of_stream(figures)) for way, figures in ways],
         f"{_of_streams(found)} Settled: not within {found['tolerance']:g} s of a change, when nobody could know. The "
-        f"threshold, {_threshold(found)}, was chosen on validation streams. {_percent(found['equal_classes'])} of the "
-        "classes on the device are those of Keras.",
-        ("streams", "threshold"),
+        f"threshold, {_threshold(found)}, {_origin(summary)}. {_percent(found['equal_classes'])} of the classes on the "
+        "device are those of Keras.",
+        ("streams", "threshold") if found["curve"] else ("streams",),
     )
 
 
@@ -140,12 +141,44 @@ def _costs(summary: dict[str, Any]) -> Iterator[Section]:
 
 
 def _of_streams(found: dict[str, Any]) -> str:
-    engines = found["engines"]
-    equal = "are equal" if engines["equal"] else "DIFFER"
     return (
         f"{found['streams']} continuous test streams, a decision every {found['every']:g} s. "
-        f"{', '.join(engines['engines'])} {equal} in {engines['steps']:,} steps without a reset."
+        f"{_of_engines(found['engines'])}"
     )
+
+
+def _of_engines(engines: dict[str, Any]) -> str:
+    """What was compared with what, and how far; the emulator is too slow for all of it."""
+    names = [_ENGINES[name] for name in engines["engines"] if name != "emulator"]
+    if not names:
+        return "The emulator was compared with no other engine."
+    if not engines["equal"]:
+        return f"{', '.join(names)} and the emulator DIFFER."
+    whole = f"are equal in all {engines['steps']:,} steps without a reset"
+    first = f"in the first {engines['first']:,} steps of each stream, {engines['emulated']:,} in all"
+    if engines["emulated"] == engines["steps"]:
+        return f"{', '.join(names)} and the emulator {whole}."
+    if len(names) == 1:
+        return f"{names[0]} and the emulator are equal without a reset {first}."
+    return f"{' and '.join(names)} {whole}, and the emulator equals them {first}."
+
+
+def _origin(summary: dict[str, Any]) -> str:
+    """Where the threshold of decisions in streams comes from."""
+    if "threshold" in summary["task"]["decision"]:
+        return "is what the task says"
+    if not summary["streams"]["curve"]:
+        return "was not chosen, since the validation streams have no event"
+    return "was chosen on validation streams"
+
+
+def _origin_of_alarms(summary: dict[str, Any]) -> str:
+    """Where the threshold of alarms comes from."""
+    if "threshold" in summary["task"]["decision"]:
+        return "is what the task says"
+    places = {"windows": "normal validation windows", "decisions": "decisions in normal validation streams"}
+    part, of = summary["settings"]["normal_part"], summary["details"]["alarms"]["of"]
+    return f"lies above the scores of {part:.0%} of the {places[of]}"
 
 
 def _cells_of_stream(figures: dict[str, Any]) -> tuple[str, ...]:

@@ -27,10 +27,9 @@ class Settings:
         aware_rate: its largest learning rate.
         batch_size: windows a gradient step.
         normalize: whether each feature is brought to mean 0 and deviation 1 of the training data by the model itself.
-        front: stride of a convolution in front, for signals of thousands of steps; 0 for none.
-        normalize: bool = _setting(True, "Whether the model brings each feature to mean 0 and deviation 1.", None)
-    front: int = _setting(0, "Stride of a convolution in front, for signals of thousands of steps; 0 for none.", 0)
-    normal_part: of anomalies, the part of the normal validation windows that raise no alarm.
+        front: stride of a convolution in front, for signals of thousands of steps; 0 for none. It divides the length of
+            windows; outputs at every step, live decisions and mixed lengths have none.
+        normal_part: of anomalies, the part of the normal validation windows, or decisions in streams, without an alarm.
 
     Raises:
         ValueError: a value of another type or out of range, by name.

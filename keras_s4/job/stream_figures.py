@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_s4.plots import BLUE, COLORS, DASHES, GREEN, RED, new_figure, show_as_text
+from keras_s4.job.figures import NAMED_CURVES, style_of
+from keras_s4.plots import BLUE, GREEN, RED, new_figure, show_as_text
 from keras_s4.recordings import UNLABELLED
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 # So much of a stream is shown, in seconds: some ten changes of the classes that people do for half a minute.
 SHOWN_SECONDS = 300.0
-# More curves than these have no legend.
-NAMED_CURVES = 14
 UNKNOWN = "#e4e7eb"
 
 
@@ -77,7 +76,7 @@ def stream_of_quantities(
     with new_figure(3.6, style={"lines.linewidth": 1.4}) as figure:
         axes = figure.subplots()
         for index, values in enumerate(outputs[shown].T):
-            look = _look_of(index)
+            look = style_of(index)
             axes.plot(np.arange(stop) / rate, labels[:stop, index], color=look["color"], alpha=0.4, linewidth=3.0)
             axes.plot((steps[shown] + 1) / rate, values, label=show_as_text(names[index]), **look)
         axes.set(xlim=(0, stop / rate), xlabel="time (s)", ylabel="quantity, and what it is")
@@ -113,7 +112,7 @@ def threshold_curve(curve: Sequence[Mapping[str, float | None]], threshold: floa
 def _draw_probabilities(axes: Axes, times: np.ndarray, outputs: np.ndarray, names: Sequence[str]) -> None:
     for index, values in enumerate(outputs.T):
         label = show_as_text(names[index]) if len(names) <= NAMED_CURVES else None
-        axes.plot(times, 100 * values, label=label, **_look_of(index))
+        axes.plot(times, 100 * values, label=label, **style_of(index))
     axes.set(ylabel="class probability (%)", ylim=(0, 102))
     if len(names) <= NAMED_CURVES:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.8)
@@ -125,14 +124,9 @@ def _draw_band(axes: Axes, times: np.ndarray, classes: np.ndarray, height: float
     for part in np.split(np.arange(len(classes)), bounds):
         if not len(part):
             continue
-        color = UNKNOWN if classes[part[0]] == UNLABELLED else _look_of(int(classes[part[0]]))["color"]
+        color = UNKNOWN if classes[part[0]] == UNLABELLED else style_of(int(classes[part[0]]))["color"]
         start, stop = times[part[0]], times[part[-1]] + width
         axes.barh(height, stop - start, 0.8, left=start, color=color)
-
-
-def _look_of(index: int) -> dict[str, Any]:
-    """The colour and line of a class."""
-    return {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index // len(COLORS) % len(DASHES)]}
 
 
 def _column(rows: Sequence[Mapping[str, float | None]], name: str, factor: float = 1.0) -> list[float]:

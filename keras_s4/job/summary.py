@@ -7,6 +7,7 @@ import platform
 from typing import Any
 
 from keras_s4.job.advice import advise
+from keras_s4.job.costs import multiply_accumulates
 from keras_s4.job.job import Job
 from keras_s4.job.run_folder import SECONDS, RunFolder
 from keras_s4.job.stages import MODELS
@@ -91,7 +92,7 @@ def _size_of(size: dict[str, Any]) -> dict[str, int]:
         "tflite_bytes": manifest["tflite_bytes"],
         "arena_bytes": manifest["arena_bytes"],
         "operators": manifest["operators"],
-        "multiply_accumulates": manifest["multiply_accumulates_per_step"],
+        "multiply_accumulates": multiply_accumulates(manifest),
     }
 
 

@@ -56,7 +56,7 @@ def change(summary, path, value):
             [{"name": "flow", "rmse": 2.0, "r2": 0.1, "persistence_rmse": 1.0}],
             "worse than saying that nothing changes",
         ),
-        (("details", "alarms"), {"detected": 0.2}, "20% of the anomalous windows raise an alarm"),
+        (("details", "alarms"), {"of": "windows", "detected": 0.2}, "20% of the anomalous windows raise an alarm"),
         (
             ("streams",),
             {"decided": {"device": {"settled_accuracy": 0.8, "missed_share": 0.1}}},

@@ -21,22 +21,9 @@ from keras_s4.recordings import UNLABELLED
 from keras_s4.surgery.lengths import at_length
 
 SETTINGS = Settings(channels=4, states=2, blocks=1, fraction=0.5, epochs=1, retrain_epochs=1, aware_epochs=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def eager_training():
-    """A graph would take longer to trace than such a training lasts."""
-    fit_windows = training.fit_windows
-
-    def fit_eagerly(*arguments, compile_model):
-        def compile_eagerly(model, *settings, **_):
-            compile_model(model, *settings, jit_compile=False).run_eagerly = True
-
-        return fit_windows(*arguments, compile_model=compile_eagerly)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "fit_windows", fit_eagerly)
-        yield
+# Of the tasks below.
+FRONTS = {"labels": 5}
+pytestmark = pytest.mark.usefixtures("eager_training")
 
 
 def with_labels(make):
@@ -93,11 +80,11 @@ TASKS = {
 
 
 @pytest.fixture(scope="module", params=TASKS)
-def finished(request, tmp_path_factory):
+def finished(request, tmp_path_factory, eager_training):
     """A task, the folder of its run, and its summary."""
-    task = TASKS[request.param]()
+    task, settings = TASKS[request.param](), dataclasses.replace(SETTINGS, front=FRONTS.get(request.param, 0))
     folder = tmp_path_factory.mktemp("runs") / request.param
-    return task, folder, pipeline.run(task, folder, SETTINGS)
+    return task, folder, pipeline.run(task, folder, settings)
 
 
 def test_every_head_goes_from_recordings_to_firmware(finished):
@@ -111,6 +98,21 @@ def test_every_head_goes_from_recordings_to_firmware(finished):
     assert json.loads((folder / "summary.json").read_text())["details"]
     page = (folder / "report.html").read_text()
     assert task.title in page and ">None<" not in page
+
+
+def test_a_front_gives_an_output_a_block_and_costs_are_those_of_a_step(finished):
+    """Multiply-accumulates are fewer a step than an invoke."""
+    _, folder, summary = finished
+    front = summary["settings"]["front"] or 1
+    with np.load(folder / "stream.npz") as stream:
+        assert len(stream["outputs"]) * front == len(stream["signal"]) >= 120
+    manifest = summary["manifest"]
+    assert manifest["steps_per_invoke"] == front
+    counted = summary["costs"]["multiply_accumulates_a_step"]
+    assert counted == round(manifest["multiply_accumulates_per_step"] / front)
+    assert {row["multiply_accumulates"] for row in summary["table"][-3:]} == {counted}
+    if "instructions_a_step" in summary["costs"]:
+        assert summary["costs"]["instructions_a_step"] > counted
 
 
 def test_figures_are_those_of_the_saved_model(finished):
@@ -202,5 +204,6 @@ def test_a_live_task_decides_in_streams(finished):
     found = summary["streams"]
     assert found["engines"]["equal"] and found["engines"]["steps"] > 1000
     assert summary["decision"] == found["decision"] and found["decision"]["every"] == 10
+    assert found["curve"] == json.loads((folder / "curve.json").read_text())["curve"] != []
     assert list((folder / "firmware").rglob("decisions.c"))
     assert "At any time, without a reset" in (folder / "report.html").read_text()

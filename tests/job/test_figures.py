@@ -62,6 +62,17 @@ def test_streamed_recording_has_units_and_classes(steps):
     assert figure.axes[-1].get_xlim() == (0, steps / task["rate"])
 
 
+def test_outputs_of_blocks_stand_where_each_block_ends():
+    """Of four steps each, at 20 a second; what is true of each step is shown there as well."""
+    task = sines(targets=("lift",)).figures()
+    truth, outputs = np.arange(60.0)[:, None], np.arange(15.0)[:, None]
+    figure = figures.streamed_recording(np.zeros((60, 6)), outputs, truth, task)
+    found, true = figure.axes[-1].lines[:2]
+    np.testing.assert_allclose(found.get_xdata(), np.arange(3, 60, 4) / 20)
+    np.testing.assert_allclose(found.get_ydata(), np.arange(15))
+    np.testing.assert_allclose(true.get_ydata(), np.arange(3, 60, 4))
+
+
 def test_streamed_quantities_are_beside_what_they_are():
     task = sines(targets=("speed", "slope"), rate=None).figures()
     outputs = np.random.default_rng(0).normal(size=(60, 2))

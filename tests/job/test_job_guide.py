@@ -11,7 +11,7 @@ from keras_s4.job.settings import Settings
 GUIDE = Path(__file__).parents[2] / "keras_s4" / "job" / "README.md"
 
 
-def test_twelve_lines_of_python_go_from_arrays_to_firmware(tmp_path, monkeypatch, capsys):
+def test_twelve_lines_of_python_go_from_arrays_to_firmware(tmp_path, monkeypatch, capsys, eager_training):
     """As they stand, but for the length of the trainings and the size of the model."""
     (code,) = [
         each for each in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) if "keras_s4.run" in each

@@ -10,11 +10,14 @@ from tasks import CLASSES, LENGTH, make_recordings, sines
 
 from keras_s4 import models, tflite
 from keras_s4.datasets import Live, Recordings, Splits
+from keras_s4.decisions import Decision
 from keras_s4.job import streams
 from keras_s4.job.aims import aim_of
+from keras_s4.job.evaluation import evaluate
 from keras_s4.job.job import Job
 from keras_s4.job.settings import Settings
-from keras_s4.job.streams import Streams, evaluate, run_device, run_keras, score
+from keras_s4.job.streams import Streams, compare_engines, run_device, run_engines, run_keras, score
+from keras_s4.tflite.emulator import Emulator
 
 LIVE = Live(seconds=0.5, every=0.5, tolerance=1.0)
 TASK = sines(live=LIVE)
@@ -118,25 +121,63 @@ def test_quantities_have_their_errors():
     assert found == {"decisions": 140, "rmse": pytest.approx(0.25), "mae": pytest.approx(0.25)}
 
 
+DECISION = Decision(every=10, rate=20.0, smoothing=0.5, threshold=0.14, classes=TASK.classes)
+
+
 def test_all_of_it(model, firmware):
-    figures, arrays = evaluate(TASK, model, firmware)
+    figures, arrays = evaluate(TASK, model, firmware, DECISION)
     assert json.loads(json.dumps(figures)) == figures
-    assert figures["engines"]["equal"]
+    assert figures["engines"] == {
+        "engines": ["tflm", "c", "emulator"], "steps": 1400, "emulated": 1400, "first": 1400, "equal": True
+    }  # fmt: skip
     assert figures["equal_classes"] > 0.9
     assert {"keras", "device"} == set(figures["decided"])
     assert figures["device"]["decisions"] == 140
-    assert figures["decision"]["every"] == 10
-    assert all(row["recall"] is not None for row in figures["curve"])
+    assert figures["decision"] == DECISION.to_dict()
     assert arrays["signal"].shape == (1400, 6)
     assert arrays["device"].shape == (140, CLASSES)
-    assert arrays["decided"].shape == (140,)
 
 
-def test_engines_that_differ_are_seen(firmware, monkeypatch):
+def test_the_device_decides_from_its_integers(model, firmware):
+    """As the firmware does, of whose integers the softmax is a table: from those of the emulator."""
+    figures, arrays = evaluate(TASK, model, firmware, DECISION)
+    integers = Emulator(firmware.program).run(firmware.quantize(Streams.of(TASK, "test").signals[0][None], whole=False))
+    said = firmware.decider(DECISION).run(integers[0, 9::10]).classes
+    assert arrays["decided"].tolist() == said.tolist() and len(set(said)) > 1
+    labels = Streams.of(TASK, "test").labels()[0]
+    assert figures["decided"]["device"]["accuracy"] == np.mean(said == labels)
+
+
+def test_wake_words_are_judged_as_events(model, firmware):
+    decision = dataclasses.replace(DECISION, kind="wake word", release=0.1)
+    figures, arrays = evaluate(TASK, model, firmware, decision)
+    found = figures["decided"]["device"]
+    assert found["accuracy"] is None and found["intervals"] == CLASSES
+    events = (arrays["decided"] >= 0).sum()
+    assert 0 < events < 140 and found["false_alarms"] + found["repeated"] + CLASSES - found["missed"] == events
+
+
+def test_engines_that_differ_are_seen(firmware):
     test = Streams.of(TASK, "test")
-    run = streams.Emulator.run
-    monkeypatch.setattr(streams.Emulator, "run", lambda self, x: run(self, x) + 1)
-    assert not streams.compare_engines(firmware, test)["equal"]
+    found = run_engines(firmware, test)
+    assert compare_engines(found, test)["equal"]
+    for name in found:
+        changed = found[name].copy()
+        changed[0, -1, -1] += 1
+        assert not compare_engines({**found, name: changed}, test)["equal"]
+
+
+def test_the_emulator_runs_the_beginning_of_each_stream_unless_it_is_alone(firmware, monkeypatch):
+    """Two streams, of which the shorter one is held at its end."""
+    monkeypatch.setattr(streams, "EMULATED", 40)
+    signal = Streams.of(TASK, "test").signals[0]
+    labels = [np.zeros(60, int), np.zeros(30, int)]
+    both = Streams(Recordings([signal[:60], signal[:30]], labels, np.arange(2)), 10)
+    found = compare_engines(run_engines(firmware, both), both)
+    assert (found["steps"], found["emulated"], found["first"]) == (90, 70, 40)
+    monkeypatch.setattr(streams.engines, "why_missing", lambda name: "not here")
+    found = run_engines(firmware, both)
+    assert list(found) == ["emulator"] and found["emulator"].shape[:2] == (2, 60)
 
 
 class TestCalibration:
@@ -144,9 +185,43 @@ class TestCalibration:
         """Six windows long, of joined recordings; in all no more steps than windows have otherwise."""
         job = Job(TASK, None, Settings())
         signals = streams.join_groups(TASK.splits.train, 0).signals
-        assert job.calibration.shape == (sum(len(each) // 360 for each in signals), 6 * LENGTH, 6)
+        assert job.calibration.shape == (sum(-(-len(each) // 360) for each in signals), 6 * LENGTH, 6)
         stretches = {each.tobytes() for each in job.calibration}
         assert signals[0][360:720].tobytes() in stretches
+
+    def test_no_stream_and_no_end_of_one_is_lost(self):
+        """Of 150, 400 and 520 steps: stretches of 360, the last at the end of its stream, a short one repeated."""
+        splits = [make_recordings([subject], subject) for subject in (1, 2, 3)]
+        signals = [np.full((steps, 6), steps) + np.arange(steps)[:, None] / 1000 for steps in (150, 400, 520)]
+        train = Recordings(signals, [np.arange(len(signal)) % 7 for signal in signals], np.arange(3))
+        task = sines(live=LIVE, read=lambda: Splits(train, *splits[1:]), group=None)
+        found = [each[:, 0] for each in Job(task, None, Settings())._stretches()]
+        short, *long = signals
+        assert [each.shape for each in found] == [(360,)] * 5
+        np.testing.assert_array_equal(found[0], np.tile(short[:, 0], 3)[:360])
+        places = [(signal, start) for signal in long for start in (0, len(signal) - 360)]
+        for each, (signal, start) in zip(found[1:], places, strict=True):
+            np.testing.assert_array_equal(each, signal[start : start + 360, 0])
+
+    def test_streams_shorter_than_six_windows_have_stretches_of_their_median(self):
+        signals = [np.ones((steps, 6)) for steps in (100, 120, 350)]
+        train = Recordings(signals, [np.arange(len(signal)) % 7 for signal in signals], np.arange(3))
+        others = [make_recordings([subject], subject) for subject in (2, 3)]
+        task = sines(live=LIVE, read=lambda: Splits(train, *others), group=None)
+        assert Job(task, None, Settings())._stretches().shape == (1 + 1 + 3, 120, 6)
+
+    def test_anomalies_are_calibrated_on_what_is_normal(self):
+        """Of fast sines, which are not, no sample is there."""
+        parts = [make_recordings(*part) for part in (([1, 2], 0), ([3], 1), ([4], 2))]
+        splits = [Recordings(part.signals, (part.labels > 3).astype(int), part.subjects) for part in parts]
+        task = sines(classes=(), horizon=1, anomaly=True, meanings={}, live=LIVE, read=lambda: Splits(*splits))
+        found = set(Job(task, None, Settings())._stretches()[:, :, 0].ravel().tolist())
+        normal, others = (
+            {value for signal, label in zip(parts[0].signals, splits[0].labels, strict=True) if label == wanted
+             for value in signal[:, 0].tolist()}
+            for wanted in (0, 1)
+        )  # fmt: skip
+        assert found <= normal and not found & (others - normal) and len(found) > 0.9 * len(normal)
 
     def test_other_tasks_are_calibrated_on_windows(self):
         assert Job(sines(), None, Settings()).calibration.shape[1:] == (LENGTH, 6)

@@ -152,7 +152,7 @@ def _table(manifest: dict[str, Any]) -> Table:
         "bytes of the .tflite": manifest["tflite_bytes"],
         "bytes of the arena, measured here (a 32-bit device needs less)": manifest["arena_bytes"],
         "of these, states": manifest["state_bytes"],
-        "multiply-accumulates a step": manifest["multiply_accumulates_per_step"],
+        "multiply-accumulates a step": round(manifest["multiply_accumulates_per_step"] / manifest["steps_per_invoke"]),
         "operators": manifest["operators"],
     }
     for name, number in rows.items():

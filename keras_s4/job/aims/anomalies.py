@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from keras_s4 import models
 from keras_s4.datasets.batches import ChangedTargets
 from keras_s4.datasets.task import Metric
+from keras_s4.decisions import Decision
 from keras_s4.job.aims.aim import Aim, Figures, Tested, outputs_of
 from keras_s4.job.aims.live import pooling_of
 from keras_s4.job.aims.scaling import Scaling
@@ -100,7 +101,10 @@ class Anomalies(Aim):
         return [{"name": "score"}]
 
     def details(self, tested: Tested) -> dict[str, object]:
-        """AUCs of windows, and of whole recordings, whose score is the mean over their windows; and the alarms."""
+        """AUCs of windows, and of whole recordings, whose score is the mean over their windows; and the alarms.
+
+        Of live decisions alarms are those in streams, see `keras_s4.job.decision.alarms_in_streams`.
+        """
         recordings = self.task.splits.test
         counts = recordings.window_counts(self.task.length, self.task.hop)
         ends = np.cumsum(counts)
@@ -108,11 +112,15 @@ class Anomalies(Aim):
             tested.device[end - count : end].mean(axis=0) for end, count in zip(ends, counts, strict=True) if count
         ]
         labels = np.asarray(recordings.labels)[np.array(counts) > 0]
-        return {
+        found = {
             "windows": self.judge(tested.device, tested.targets),
             "recordings": self.judge(np.stack(scores), labels),
-            **({} if tested.decision is None else {"alarms": _figures_of_alarms(tested)}),
         }
+        if tested.decision is None or self.task.live is not None:
+            return found
+        threshold = float(np.ravel(tested.decision.threshold)[0])
+        alarms = tested.device[:, 0] > threshold, tested.keras[:, 0] > threshold
+        return found | {"alarms": figures_of_alarms(tested.decision, *alarms, tested.targets, "windows")}
 
     def validate(self, model: keras.Model, split: str = "validation") -> Figures:
         """The error of the forecasts of normal windows, in deviations."""
@@ -121,13 +129,23 @@ class Anomalies(Aim):
         return {"rmse": float(np.sqrt(np.mean(errors.astype(np.float64) ** 2)))}
 
 
-def _figures_of_alarms(tested: Tested) -> dict[str, float | None]:
-    """What the threshold does: the parts of the windows that are detected, falsely alarmed, and equal in Keras."""
-    threshold = float(np.ravel(tested.decision.threshold)[0])
-    alarms, anomalous = tested.device[:, 0] > threshold, tested.targets == ANOMALOUS
+def figures_of_alarms(
+    decision: Decision, device: np.ndarray, model: np.ndarray, labels: np.ndarray, of: str
+) -> dict[str, float | str | None]:
+    """What a decision does: the parts of what is judged that are detected, falsely alarmed, and equal in Keras.
+
+    Args:
+        decision: with the threshold.
+        device: bool `[D]`, where the device raises an alarm.
+        model: where Keras does.
+        labels: `NORMAL` or `ANOMALOUS`.
+        of: what is judged, "windows" or "decisions" in streams.
+    """
+    anomalous = labels == ANOMALOUS
     return {
-        "threshold": threshold,
-        "detected": float(alarms[anomalous].mean()) if anomalous.any() else None,
-        "false_alarms": float(alarms[~anomalous].mean()) if not anomalous.all() else None,
-        "equal": float(np.mean(alarms == (tested.keras[:, 0] > threshold))),
+        "of": of,
+        "threshold": float(np.ravel(decision.threshold)[0]),
+        "detected": float(device[anomalous].mean()) if anomalous.any() else None,
+        "false_alarms": float(device[~anomalous].mean()) if not anomalous.all() else None,
+        "equal": float(np.mean(device == model)),
     }

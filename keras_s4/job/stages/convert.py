@@ -1,4 +1,4 @@
-"""What each model takes on a device, and the files for it: decision.json, firmware/, sizes.json."""
+"""What each model takes on a device, and the files for it: decision.json, curve.json, firmware/, sizes.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_s4.job.stages import MODELS
 
 
 def compute(job: Job) -> None:
-    """Converts every model, and writes the firmware of the last one: decision.json, firmware/, sizes.json."""
+    """Converts every model, and writes the last one's firmware: decision.json, curve.json, firmware/, sizes.json."""
     sizes = {}
     for index, name in enumerate(MODELS):
         job.report(index, len(MODELS) + 1, f"the {name} model")
@@ -24,8 +24,9 @@ def compute(job: Job) -> None:
             "manifest": converted.manifest,
         }
     job.report(len(MODELS), len(MODELS) + 1, "firmware files")
-    decision = choose(job)
+    decision, curve = choose(job)
     job.folder.write_json("decision.json", {} if decision is None else decision.to_dict())
+    job.folder.write_json("curve.json", {"curve": curve})
     saved = job.folder.work / "firmware"
     shutil.rmtree(saved, ignore_errors=True)
     sensors = job.task.sensors if all(sensor.lsb is not None for sensor in job.task.sensors) else None

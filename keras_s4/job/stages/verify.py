@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_s4.job.aims.aim import Figures, Tested, outputs_of
+from keras_s4.job.decision import alarms_in_streams
 from keras_s4.job.job import Job
 from keras_s4.job.stages import MODELS
 from keras_s4.recordings import UNLABELLED
@@ -31,6 +32,9 @@ def compute(job: Job) -> None:
     known = y if job.task.classes and not (y == UNLABELLED).any() else None
     found = verify(job.firmware, job.exported(MODELS[-1]), x, known, progress=_steps_of(job), task=aim.head)
     device = next(found.values[stage] for stage in reversed(DEVICE) if stage in found.values)
+    details = aim.details(Tested(x, y, device, wanted, job.decision))
+    if job.task.anomaly and job.task.live is not None:
+        details |= {"alarms": alarms_in_streams(job)}
     job.folder.write("stream.npz", stream_of_recording(job))
     job.folder.write_json(
         "verification.json",
@@ -39,7 +43,7 @@ def compute(job: Job) -> None:
             "keras": {name: _judge(job, values, y, wanted) for name, values in outputs.items()},
             "engines": {stage: _judge(job, values, y, wanted) for stage, values in found.values.items()},
             "comparison": found.figures(),
-            "details": aim.details(Tested(x, y, device, wanted, job.decision)),
+            "details": details,
         },
     )
 
@@ -48,8 +52,8 @@ def stream_of_recording(job: Job) -> bytes:
     """The first test recording of several windows, run through the emulator with a reset after each window.
 
     Returns:
-        An `.npz`: `signal` `[L, features]`, the `outputs` `[L, C]` after each step, the `label` of the recording, or of
-        each of its steps, and the steps of a `window`.
+        An `.npz`: `signal` `[L, features]`, the `outputs` `[L / T, C]` after every T steps that the program takes at
+        once, the `label` of the recording, or of each of its steps, and the steps of a `window`.
     """
     task, firmware = job.task, job.firmware
     recordings = task.splits.test
@@ -68,7 +72,7 @@ def stream_of_recording(job: Job) -> bytes:
     np.savez_compressed(
         content,
         signal=signal,
-        outputs=job.aim.in_units(outputs.reshape(len(signal), -1)),
+        outputs=job.aim.in_units(outputs.reshape(len(signal) // firmware.program.steps, -1)),
         label=label[: len(signal)] if recordings.has_step_labels else label,
         window=task.length,
     )
