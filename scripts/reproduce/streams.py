@@ -61,17 +61,19 @@ def test_streams(fold: int, seed: int, folder: Path) -> dict[str, Any]:
     model = keras.saving.load_model(folder / "streams.keras")
     firmware = streams_models.convert_streams(model, fold)
     test = streams.Streams.of(task, "test", seed)
-    outputs = {"keras": streams.run_keras(model, test), "streams": streams.run_device(firmware, test)}
+    found = streams.run_engines(firmware, test)
+    device = streams.in_reals(firmware, test.at_decisions(next(iter(found.values()))))
+    outputs = {"keras": streams.run_keras(model, test), "streams": device}
     decision = Decision(every=test.every, rate=streams_models.RATE, smoothing=SMOOTHING)
-    said = [np.concatenate([each.argmax(axis=-1) for each in found]) for found in outputs.values()]
+    said = [np.concatenate([each.argmax(axis=-1) for each in values]) for values in outputs.values()]
     return {
         "fold": fold,
         "seed": seed,
         "subjects": sorted(set(test.recordings.subjects.tolist())),
-        **{name: streams.score(task, found, test) for name, found in outputs.items()},
+        **{name: streams.score(task, values, test) for name, values in outputs.items()},
         "decided": streams.score_classes(task, streams.decide(decision, outputs["streams"]), test),
         "equal_classes": float(np.mean(said[0] == said[1])),
-        "engines": streams.compare_engines(firmware, test),
+        "engines": streams.compare_engines(found, test),
         "arena_bytes": firmware.manifest["arena_bytes"],
         "tflite_bytes": len(firmware.tflite),
     }
