@@ -86,19 +86,9 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
         others = [note for note in others if not note.endswith(f": {table.path}")]
         recordings = [path for path in recordings if relative_name(path, folder) != table.path]
     rows = known or _look_for_rows(folder, format, recordings)
-    roles = Roles()
+    pattern = _find_pattern(folder, format, recordings, table, rows)
     if known is not None:
-        matched = find_files(folder, known.path)
-        said = {
-            field: tuple(dict.fromkeys(facts[field] for facts in matched.values())) for field in ("split", "sensor")
-        }
-        pattern = Pattern(known.path, said, {"split": "the layout of UCI HAR"})
-        recordings = list(matched)
-    else:
-        roles = _look_at_columns(folder, recordings, table) if rows is None else roles
-        names = [relative_name(path, folder) for path in recordings]
-        elsewhere = bool(roles.label or (table and (table.label or table.targets)) or (rows and rows.label))
-        pattern = find_pattern(names, elsewhere or format == "npz")
+        recordings = list(find_files(folder, pattern.text))
     source = Source(folder=folder, path=pattern.text, layout=ROWS if rows else STEPS)
     matched = find_files(folder, pattern.text, [folder / table.path] if table else ())
     odd = [path for path in matched if path not in set(recordings)]
@@ -112,9 +102,8 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
         frames = _read_all(matched, dataclasses.replace(source, mono=True), labels, groups, None, faults)
     only = [frame for _, frame in frames]
     if rows is None:
-        said = bool("label" in pattern.found or (table is not None and (table.label or table.targets)))
-        roles = find_roles(only, said)
-        if format in ("wav",):
+        roles = find_roles(only, "label" in pattern.found or _has_labels(table))
+        if format == "wav":
             roles = dataclasses.replace(roles, label="", group="", recording=())
     else:
         used = {labels.column, groups.column, "split"}
@@ -136,6 +125,23 @@ def look_at(folder: Path, progress: Progress | None = None) -> Look:
     )
 
 
+def _find_pattern(
+    folder: Path, format: str, recordings: Sequence[Path], table: TableFound | None, rows: RowsFound | None
+) -> Pattern:
+    """The pattern of the paths of recordings, and what it says of them."""
+    if rows is not None and rows.path:
+        matched = find_files(folder, rows.path).values()
+        said = {field: tuple(dict.fromkeys(facts[field] for facts in matched)) for field in ("split", "sensor")}
+        return Pattern(rows.path, said, {"split": "the layout of UCI HAR"})
+    labelled = bool(rows.label) if rows is not None else bool(_look_at_columns(folder, recordings, table).label)
+    names = [relative_name(path, folder) for path in recordings]
+    return find_pattern(names, labelled or _has_labels(table) or format == "npz")
+
+
+def _has_labels(table: TableFound | None) -> bool:
+    return table is not None and bool(table.label or table.targets)
+
+
 def _read_all(
     files: Mapping[Path, dict[str, str]],
     source: Source,
@@ -149,9 +155,10 @@ def _read_all(
     Raises:
         ValueError: no file holds one.
     """
-    if any("sensor" in facts for facts in files.values()):
-        return list(frames_of_files(files, source, labels, groups, progress))
     found: list[tuple[str, Frame]] = []
+    if any("sensor" in facts for facts in files.values()):
+        found = [pair for pair in frames_of_files(files, source, labels, groups, progress) if len(pair[1])]
+        files = {}
     for done, (path, facts) in enumerate(files.items(), 1):
         name = relative_name(path, source.folder)
         try:
@@ -270,4 +277,4 @@ def _look_at_columns(folder: Path, recordings: Sequence[Path], table: TableFound
     few = recordings[:: max(1, len(recordings) // 8)]
     found = _read_all({path: {} for path in few}, Source(folder=folder), Labels(), Groups(), None, {})
     frames = [frame for _, frame in found]
-    return find_roles(frames, bool(table and (table.label or table.targets)))
+    return find_roles(frames, _has_labels(table))
