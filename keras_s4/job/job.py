@@ -42,6 +42,7 @@ class Job:
         self.folder = folder
         self.settings = settings
         self.report: Report = lambda done, total, note: None
+        self._exported: dict[tuple[str, int], keras.Model] = {}
 
     def check_recordings(self) -> None:
         """Makes sure that the recordings are those that the run began with.
@@ -113,8 +114,12 @@ class Job:
         return Decision.from_dict(settings) if settings else None
 
     def exported(self, name: str) -> keras.Model:
-        """What a device computes of the model of this name, such as "retrained"."""
-        return self.aim.exported(self.folder.load_model(f"{name}.keras"))
+        """What a device computes of the model of this name, such as "retrained"; loaded once, and not to be changed."""
+        path = self.folder.path / f"{name}.keras"
+        written = path.stat().st_mtime_ns if path.exists() else 0
+        if (name, written) not in self._exported:
+            self._exported[name, written] = self.aim.exported(self.folder.load_model(f"{name}.keras"))
+        return self._exported[name, written]
 
 
 def _starts(steps: int, length: int) -> list[int]:

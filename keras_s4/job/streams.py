@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -89,15 +90,21 @@ def run_keras(model: keras.Model, streams: Streams, reset_every: int | None = No
         streams: R of them.
         reset_every: steps from one reset to the next; None for none but the start.
     """
-    streaming = StreamingModel(model)
+    streaming, run = _in_chunks(model)
     length = reset_every or streams.every * max(1, CHUNK // streams.every)
-    signals = streams.side_by_side(length)
-    run, found = streaming.compiled_chunk(), []
+    signals, found = streams.side_by_side(length), []
     states = start = streaming.initial_state(len(signals))
     for first in range(0, signals.shape[1], length):
         outputs, states = run(signals[:, first : first + length], start if reset_every else states)
         found.append(keras.ops.convert_to_numpy(outputs))
     return streams.at_decisions(np.concatenate(found, axis=1))
+
+
+@functools.lru_cache(maxsize=1)
+def _in_chunks(model: keras.Model) -> tuple[StreamingModel, Callable]:
+    """A model in step mode, and its chunks as one function, compiled once for validation and test."""
+    streaming = StreamingModel(model)
+    return streaming, streaming.compiled_chunk()
 
 
 def run_device(firmware: Converted, streams: Streams, reset_every: int | None = None) -> list[np.ndarray]:
