@@ -136,7 +136,6 @@ def figures_of_run(folder: Path) -> dict[str, Any]:
         "equal": rows["emulator"]["agreement"],
         "engines": {name: rows[name]["agreement"] for name in ("emulator", "TFLM", "C99") if name in rows},
         "settled": {way: streams[way]["settled_accuracy"] for way in ("keras", "device") if way in streams},
-        "minutes": sum(summary["seconds"].values()) / 60,
     }
 
 
@@ -198,7 +197,7 @@ def tables(record: dict[str, Any]) -> list[Table]:
         sizes = f"{width}, {states}, {' + '.join(map(str, epochs))}"
         shares = [f"{100 * run[column]:.1f}" for column in (*columns, "equal")]
         settled = " -> ".join(f"{100 * share:.1f}" for share in run["settled"].values())
-        table.add_row(name, sizes, f"{run['windows']:,}", *shares, settled, f"{run['minutes']:.0f}")
+        table.add_row(name, sizes, f"{run['windows']:,}", *shares, settled)
     return [table]
 
 
