@@ -189,9 +189,7 @@ def tables(record: dict[str, Any]) -> list[Table]:
     """Accuracies on test data, by run."""
     columns = ("trained", "retrained", "aware", "device")
     heads = (*(f"{name}, %" if name == "device" else f"Keras {name}, %" for name in columns), "equal labels, %")
-    table = Table(
-        "run", "width, states, epochs", "test windows", *heads, "settled in streams, %", "minutes", title="Test data"
-    )
+    table = Table("run", "width, states, epochs", "test windows", *heads, "settled in streams, %", title="Test data")
     for name, run in record["runs"].items():
         width, states, *epochs = run["settings"].values()
         sizes = f"{width}, {states}, {' + '.join(map(str, epochs))}"
