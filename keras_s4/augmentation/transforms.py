@@ -59,7 +59,11 @@ class Transform:
     needs_vectors: ClassVar[bool] = False
 
     def apply(self, windows: np.ndarray, random: np.random.Generator, features: Features) -> np.ndarray:
-        """Windows `[B, T, F]`, float64, varied; those given may be changed."""
+        """Windows `[B, T, F]`, float64, varied; those given may be changed.
+
+        Raises:
+            NotImplementedError: of `Warp` and `Shift`, which choose where a window is read, and are never applied.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no apply(windows, random, features).")
 
 

@@ -67,8 +67,8 @@ def appliances(fold: int = 0, folder: Path | str | None = None) -> Splits:
     test_signals, test_labels = _read_ts(place / TEST_FILE)
     count = len(signals) + len(test_signals)
     everything = Recordings(signals + test_signals, np.concatenate([labels, test_labels]), np.arange(count))
-    # Copies are one group, whose number is that of the last of them.
-    signatures = signal_hashes(everything)
+    # Copies are one group, whose number is that of the last of them; signals at rest are nobody's copies.
+    signatures = [signature or number for number, signature in enumerate(signal_hashes(everything))]
     last = {signature: number for number, signature in enumerate(signatures)}
     everything = dataclasses.replace(everything, subjects=np.array([last[signature] for signature in signatures]))
     known = everything.take(np.flatnonzero(everything.subjects < len(signals)))

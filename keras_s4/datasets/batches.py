@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 
-class WrappedBatches(keras.utils.PyDataset):
+class WrappedBatches(keras.utils.PyDataset, abc.ABC):
     """Batches of another data set, changed as a subclass says.
 
     Args:
@@ -23,7 +23,6 @@ class WrappedBatches(keras.utils.PyDataset):
     @abc.abstractmethod
     def change(self, x: np.ndarray, y: np.ndarray, *weights: np.ndarray) -> tuple[np.ndarray, ...]:
         """What becomes of a batch."""
-        raise NotImplementedError(f"{type(self).__name__} has no change(x, y, *weights).")
 
     @property
     def epoch(self) -> int:

@@ -55,6 +55,17 @@ def test_copies_are_on_one_side(folder):
             assert len(parts.train) + len(parts.validation) == 10 * 11 + 2 - 1
 
 
+def test_recordings_at_rest_are_nobodys_copies(folder):
+    """Two equal constants, one for training and one in the test: they are equal by chance."""
+    known, test = rows(0, 10), rows(1, 2)
+    known[0] = test[0] = (np.full(120, 0.5), 0)
+    known[11] = (np.full(120, 0.5), 0)
+    write(folder, "PLAID_TRAIN.ts", known)
+    write(folder, "PLAID_TEST.ts", test)
+    train, validation, _ = appliances(folder=folder)
+    assert len(train) + len(validation) == len(known)
+
+
 def test_each_recording_validates_in_one_fold_and_the_test_stays(folder):
     splits = [appliances(fold, folder) for fold in range(5)]
     held = [source for parts in splits for source in parts.validation.sources.tolist()]
