@@ -16,6 +16,7 @@ from keras_s4.samples import as_list
 from keras_s4.tflite import engines
 from keras_s4.tflite.application.decisions import decision_of
 from keras_s4.tflite.application.folder import save, save_c
+from keras_s4.tflite.application.projects import check_project
 from keras_s4.tflite.application.sensors import integers_of, sensor_inputs
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.engines import Engine
@@ -158,6 +159,7 @@ class Converted(Interface):
         dss: DssForm = "operators",
         decision: Decision | None = None,
         sensors: Any = None,
+        project: str | None = None,
     ) -> Path:
         """Writes all that a firmware project needs, whole or not at all; the same model gives the same bytes.
 
@@ -181,6 +183,9 @@ class Converted(Interface):
                 `lsb`, and if need be `zero`, `unit`, `range` (its least and largest integer) and `name`; of a model
                 with several inputs a dict of these by their names. `firmware/` then takes the sensors' integers as
                 they are: `sensors.c` has their scales, with the model's own units and normalisation in them.
+            project: a kind of project, such as "make": the folder then holds that project instead, with the model as
+                C99, its kernels, an example that reads a sensor, and a self-check (see
+                `keras_s4.tflite.application.projects`).
 
         Returns:
             The folder.
@@ -188,15 +193,17 @@ class Converted(Interface):
         Raises:
             TypeError: see `decider`; sensors that are none.
             ValueError: see `decider`; sensors without `lsb`, of other features, or whose integers would all be clipped
-                or become one and the same; another word for `dss`; files of these names that no save wrote, or that
-                were changed since.
+                or become one and the same; another word for `dss` or `project`; files of these names that no save
+                wrote, or that were changed since.
             OSError: the folder cannot be written; nothing half-written remains.
             NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255 modes
                 of a DSS layer.
         """
+        if project is not None:
+            check_project(project, dss)
         known = None if sensors is None else sensor_inputs(self.program, sensors)
         made = None if decision is None else decision_of(self.program, self.length, decision, self.phase)
-        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made, known)
+        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made, known, project)
 
     def _warn_of_clipping(self, x: Arrays) -> None:
         clipped = {name: shares for name, shares in self.clipped(x).items() if shares.any()}

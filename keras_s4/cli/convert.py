@@ -67,6 +67,14 @@ def convert(
             " in C++, which is smaller and faster but must be registered.",
         ),
     ] = "operators",
+    project: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="--out becomes a ready-made project instead, with the model as C99, an example that reads a sensor,"
+            " and a self-check. KIND: make.",
+        ),
+    ] = None,
     verify: Annotated[
         Path | None,
         typer.Option(
@@ -93,12 +101,14 @@ def convert(
             return
         if model is None or data is None:
             raise ValueError("convert needs a model and --data FILE.npz with inputs x; or --list, which needs neither.")
+        if project is not None and out is None:
+            raise ValueError(f"--project {project} needs --out FOLDER, which becomes the project.")
         read = {"the model": model, "--data": data, "--verify": verify}
         files.check_places(read, {"--json": json}, out=out, c=c)
         inputs = files.load_arrays(data, "x")["x"]
         compared = None if verify is None else files.load_arrays(verify, "x", "y")
         request = start("convert").Request(
-            model, inputs, length, states, _activations(activations), steps, dss, analyse, verify, compared
+            model, inputs, length, states, _activations(activations), steps, dss, project, analyse, verify, compared
         )
         request.run(out, c, json)
 

@@ -12,10 +12,12 @@ from keras_s4.tflite.application.decisions import ProgramDecision, facts_of_deci
 from keras_s4.tflite.application.firmware import FILES as FIRMWARE_FILES
 from keras_s4.tflite.application.firmware import render_firmware, windows_of
 from keras_s4.tflite.application.golden import golden_vectors
+from keras_s4.tflite.application.projects import Export, check_project, project_files
 from keras_s4.tflite.application.sensors import SensorInput, facts_of_sensors
 from keras_s4.tflite.application.tflm import FILES as TFLM_FILES
 from keras_s4.tflite.application.tflm import render_tflm
 from keras_s4.tflite.c99 import c_source
+from keras_s4.tflite.c99.names import file_stem
 from keras_s4.tflite.flatbuffer import DssForm, check_dss_form
 from keras_s4.tflite.program.program import Program
 
@@ -33,19 +35,22 @@ def save(
     dss: DssForm = "operators",
     decision: ProgramDecision | None = None,
     sensors: Sequence[SensorInput] | None = None,
+    project: str | None = None,
 ) -> Path:
     """Writes the model, its manifest, its C source, golden vectors and two applications, whole or not at all.
 
     The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`; with a
-    decision all applications make it; with sensors the main loop takes their integers.
+    decision all applications make it; with sensors the main loop takes their integers. With a kind of project the
+    folder is such a project instead.
 
     Raises:
-        ValueError: the folder has files of these names that no save has written there, or that were changed since.
+        ValueError: another kind of project; the folder has files of these names that no save has written there, or
+            that were changed since.
         OSError: the folder cannot be written; nothing half-written remains.
         NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255
             modes of a DSS layer.
     """
-    return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision, sensors))
+    return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision, sensors, project))
 
 
 def save_c(program: Program, folder: Path, window: int | None = None) -> Path:
@@ -57,13 +62,13 @@ def save_c(program: Program, folder: Path, window: int | None = None) -> Path:
     return save_folder(folder, _c_files(program, window))
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, project: str | None = None) -> None:
     """Refuses a folder whose files `save` must not replace, before there is anything to save.
 
     Raises:
         ValueError: see `save`.
     """
-    check_before(folder, _usual_names(), MANIFEST)
+    check_before(folder, _usual_names() if project is None else ["README.md", MANIFEST], MANIFEST)
 
 
 def check_c_folder(folder: Path) -> None:
@@ -83,6 +88,7 @@ def folder_contents(
     dss: DssForm = "operators",
     decision: ProgramDecision | None = None,
     sensors: Sequence[SensorInput] | None = None,
+    project: str | None = None,
 ) -> dict[str, bytes]:
     """The bytes of each file, by name; `manifest.json`, which holds the hashes of all others, is the last."""
     check_dss_form(dss)
@@ -91,6 +97,10 @@ def folder_contents(
     if sensors is not None:
         manifest = {**manifest, "sensors": facts_of_sensors(sensors)}
     golden = golden_vectors(program)
+    if project is not None:
+        check_project(project, dss)
+        export = Export(program, manifest, golden, file_stem(program.name), decision, sensors)
+        return with_record(project_files(project, export), MANIFEST, {**manifest, "project": project})
     also_custom = dss == "custom"
     tflm = render_tflm(program, manifest, tflite, golden, C_NAME, also_custom=also_custom, decision=decision)
     firmware = render_firmware(program, manifest, golden, C_NAME, decision, sensors)

@@ -16,6 +16,7 @@ from keras_s4.cli.console import console, show_table
 from keras_s4.cli.files import write_json
 from keras_s4.scoring.outputs import check_targets
 from keras_s4.tflite.application import folder
+from keras_s4.tflite.application.projects import check_project
 from keras_s4.tflite.flatbuffer import check_dss_form
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 from keras_s4.tflite.lowering import registry
@@ -33,6 +34,7 @@ class Request:
         activations: one type, or types by layer.
         steps: samples that an invoke takes, None for as few as can be.
         dss: "operators" or "custom".
+        project: a kind of project, None for the usual folder.
         analyse: whether each layer is looked at first.
         verify: file of the data to compare on, or None.
         compared: its inputs `x` and targets `y`.
@@ -45,6 +47,7 @@ class Request:
     activations: str | Mapping[str, str]
     steps: int | None
     dss: str
+    project: str | None
     analyse: bool
     verify: Path | None
     compared: Mapping[str, np.ndarray] | None
@@ -52,8 +55,10 @@ class Request:
     def run(self, out: Path | None, c: Path | None, json: Path | None) -> None:
         """Converts, shows what was found, and saves what is wanted."""
         check_dss_form(self.dss)
+        if self.project is not None:
+            check_project(self.project, self.dss)
         if out is not None:
-            folder.check_folder(out)
+            folder.check_folder(out, self.project)
         if c is not None:
             folder.check_c_folder(c)
         original = load_model(self.model)
@@ -77,8 +82,8 @@ class Request:
             _show_verification(verification)
         show_table(_table(converted.manifest))
         if out is not None:
-            converted.save(out, self.dss)
-            console().print(f"Firmware: {out}")
+            converted.save(out, self.dss, project=self.project)
+            console().print(f"{'Firmware' if self.project is None else f'Project ({self.project})'}: {out}")
         if c is not None:
             converted.save_c(c)
             console().print(f"C99: {c}")

@@ -1,0 +1,39 @@
+"""The kinds of projects that a model can be saved as: one module of this folder each, found by its name here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keras_s4.checks import choice
+from keras_s4.tflite.application.projects.export import Export
+from keras_s4.tflite.application.projects.make import make_project
+
+# Each gives the files of a whole folder by name, README.md among them; the record of their hashes is added.
+KINDS: dict[str, Callable[[Export], dict[str, bytes]]] = {
+    "make": make_project,
+}
+
+
+def check_project(kind: str, dss: str = "operators") -> None:
+    """Refuses what is no kind of project, before there is anything to save.
+
+    Raises:
+        ValueError: it is another word, or goes with a form of DSS steps that is TensorFlow Lite Micro's alone.
+    """
+    choice(kind, "Received project=", KINDS)
+    if dss != "operators":
+        raise ValueError(
+            f"Received project={kind!r} with dss={dss!r}, which is of TensorFlow Lite Micro; projects hold the model "
+            "as C99. Leave out one of the two, or save twice."
+        )
+
+
+def project_files(kind: str, export: Export) -> dict[str, bytes]:
+    """The bytes of each file of a project, by name.
+
+    Raises:
+        ValueError: see `check_project`.
+        NotImplementedError: the program has an operation in a form that C leaves out.
+    """
+    check_project(kind)
+    return KINDS[kind](export)
