@@ -26,7 +26,7 @@ class Constant:
         name: identifier.
         size: elements of the array; None for a struct.
         comment: what it is.
-        values: initialisers; of a struct with the names of the fields.
+        values: initialisers; of a struct each with a comma and the name of its field.
     """
 
     type: str
@@ -92,7 +92,7 @@ class Constants:
         Args:
             type: name of the struct in C.
             name: name of what the kernel computes.
-            **fields: initialisers; counts with "U" behind them.
+            **fields: initialisers in the order of the struct; counts with "U" behind them.
 
         Raises:
             NotImplementedError: a count is beyond the 16 bits that kernels have for it.
@@ -104,7 +104,8 @@ class Constants:
                     f"{int(str(value)[:-1]):,}; use the .tflite."
                 )
         identifier = self.identifier(f"{short_name(name)} layer")
-        values = [f".{field} = {value}" for field, value in fields.items()]
+        # In order, since names of fields in initialisers are C++ from C++20 on only.
+        values = [f"{value}, /* {field} */" for field, value in fields.items()]
         self.definitions.append(
             Constant(type, identifier, None, f"{printable(short_name(name))}, as its kernel takes it", values)
         )

@@ -26,11 +26,17 @@
 #define S4_HELIUM 0
 #endif
 
-/* A few bytes from any address; without the compiler's own function, freestanding builds call memcpy each time. */
+/*
+ * A few bytes from any address: yours where it is defined before, as by the compiler's command. Freestanding builds
+ * call memcpy each time, so compilers that have a function of their own take that.
+ */
+#if !defined(S4_COPY)
 #if defined(__GNUC__)
 #define S4_COPY(to, from, size) (void)__builtin_memcpy(to, from, size)
 #else
+#include <string.h>
 #define S4_COPY(to, from, size) (void)memcpy(to, from, size)
+#endif
 #endif
 
 /* Functions whose loops are to be compiled for each value of their constant arguments; and functions that stay so. */
@@ -47,6 +53,10 @@
 #define S4_UNROLL_4 _Pragma("GCC unroll 4")
 #else
 #define S4_UNROLL_4
+#endif
+
+#ifdef __cplusplus
+extern "C" {
 #endif
 
 /* The mantissa of powers of two. */
@@ -142,5 +152,9 @@ static inline int8_t s4_to_int8(int32_t x, int32_t zero_point)
 {
     return (int8_t)s4_saturate_8(s4_saturate_16(x) + zero_point);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

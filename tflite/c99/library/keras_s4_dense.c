@@ -5,8 +5,6 @@
 #pragma GCC optimize("no-schedule-insns")
 #endif
 
-#include <string.h>
-
 #include "keras_s4_arithmetic.h"
 
 /* The sums of four rows, which share the loads of the input. */

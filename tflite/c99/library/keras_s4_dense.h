@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     const int8_t *weights; /* [outputs][inputs] */
     const int32_t *bias;   /* [outputs]; what the input's zero point adds is in it */
@@ -25,5 +29,9 @@ void s4_dense_int16(const s4_dense *layer, const int16_t *input, int16_t *output
 
 /* int16 to int16 by s4_scale_once, with sums of 64 bits. */
 void s4_dense_int16_any(const s4_dense *layer, const int16_t *input, int16_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     const int8_t *weights;    /* [taps][channels * multiplier] */
     const int32_t *bias;      /* [channels * multiplier] */
@@ -16,5 +20,9 @@ typedef struct {
 
 /* From [taps][channels] to [channels * multiplier]. */
 void s4_depthwise_product(const s4_depthwise *layer, const int16_t *input, int16_t *output);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

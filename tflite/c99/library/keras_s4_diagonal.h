@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * The constants of a mode are four words, as cores load them best: the two gains; 16 bits of the decay and above them
  * the rotation; the readout and above it the rest of the decay, which is 0 or -1.
@@ -34,5 +38,9 @@ typedef struct {
 
 /* `state` is [channels][modes][re, im], `sums` [channels]. */
 void s4_diagonal_step(const s4_diagonal *layer, int32_t *state, const int16_t *input, int32_t *sums);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

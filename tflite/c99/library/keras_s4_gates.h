@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Sigmoid and hyperbolic tangent as TensorFlow Lite computes them, with results in units of 2**-15. `table` [256] holds
  * the sigmoid at multiples of 1/24 in units of 2**-16; `factor` is 3 for inputs of scale 2**-12, 6 for 2**-11.
@@ -22,5 +26,9 @@ typedef struct {
 } s4_lines;
 
 void s4_interpolate(const s4_lines *lines, const int16_t *input, int16_t *output, uint32_t count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

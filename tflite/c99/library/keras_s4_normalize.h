@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * The energy, in two scales, chooses a level in each of `ranges` tables; what the tables hold there makes up the
  * reciprocal root. Mantissas and shifts are those of s4_scale_once, but for those of `level` and of the output.
@@ -29,5 +33,9 @@ typedef struct {
 
 /* The reciprocal root of `input` [size], to be multiplied with its values. */
 int32_t s4_reciprocal_root(const s4_normalize *layer, const int16_t *input);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
