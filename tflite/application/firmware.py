@@ -1,4 +1,4 @@
-"""The C99 firmware: a main loop around the generated C, and recordings with the results that must come out of it."""
+"""The C99 firmware: an application around the generated C, and recordings with the results that must come out of it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from keras_s4.tflite.program.program import Program
 
 TEMPLATES = Path(__file__).parent / "templates" / "firmware"
 FILES = (
+    "application.c",
     "application.h",
     "board.h",
     "board_host.c",

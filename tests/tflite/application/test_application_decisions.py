@@ -188,10 +188,10 @@ def test_the_main_loop_decides_as_the_emulator_and_python_do(case, tmp_path):
 
 
 MISTAKES = {
-    "decisions after a gap": ("blocks", "main.c", "            decision_reset(&decisions);\n", ""),
-    "samples after a gap": ("class", "main.c", "            samples = 0U;\n            if", "            if"),
+    "decisions after a gap": ("blocks", "application.c", "    decision_reset(&decisions);\n", ""),
+    "samples after a gap": ("class", "application.c", "    samples = 0U;\n}", "}"),
     "the period": ("class", "decisions.h", "DECISION_EVERY 5U", "DECISION_EVERY 6U"),
-    "the row": ("rows of blocks", "main.c", ".values + 8", ".values"),
+    "the row": ("rows of blocks", "application.c", ".values + 8", ".values"),
     "a threshold": ("class", "decisions.c", "#define THRESHOLD(c) 536870912", "#define THRESHOLD(c) 1000000000"),
     "an exponential": ("class", "decisions.c", "32768, 87", "32768, 8700"),
     "the count": ("windows", "decisions.c", "count >= 2U", "count >= 1U"),
@@ -213,12 +213,12 @@ def test_between_decisions_the_model_is_asked_for_no_outputs_and_is_never_reset(
     """Of 40 samples in bursts, and a refused token: results come every third sample of each stretch, of one stream."""
     program = tokens()
     folder = write_folder(program, None, Decision(kind="labels", every=3, threshold=0.0), tmp_path)
-    main = (folder / "firmware" / "main.c").read_text()
-    assert "model_step(&model, inputs->words, NULL)" in main
+    application = (folder / "firmware" / "application.c").read_text()
+    assert "model_step(&model, inputs->words, NULL)" in application
     board = BOARD.replace("(const model_results *results)", "(const model_results *results, const decision_result *d)")
     board = board.replace("1, stdout); }", "1, stdout); (void)fwrite(d->on, sizeof d->on, 1, stdout); }")
     (tmp_path / "board.c").write_text(board)
-    binary = build(folder, tmp_path / "run", board=tmp_path / "board.c")
+    binary = build(folder, tmp_path / "run", board_host=tmp_path / "board.c")
     words = np.random.default_rng(0).integers(0, 6, 32).astype(np.int32)
     words[25] = 6
     stdin = b"".join(np.uint32(len(burst)).tobytes() + burst.tobytes() for burst in np.split(words, range(4, 32, 4)))
@@ -325,14 +325,14 @@ def test_streams_without_an_end_are_decided_without_a_reset(name, tmp_path):
     sensors = {feature: {"lsb": 1 / 4096} for feature in range(4)}
     decision = Decision(every=every, smoothing=1.5, threshold=0.4, refractory=2)
     saved = converted.save(tmp_path / "saved", decision=decision, sensors=sensors)
-    main = (saved / "firmware" / "main.c").read_text()
-    assert main.count("model_reset(&model)") == 2 and "WINDOW" not in (saved / "c99" / "model.h").read_text()
+    application = (saved / "firmware" / "application.c").read_text()
+    assert application.count("model_reset(&model)") == 1 and "WINDOW" not in (saved / "c99" / "model.h").read_text()
     board = BOARD.replace("(const model_results *results)", "(const model_results *results, const decision_result *d)")
     board = board.replace(
         "fwrite(results, sizeof *results, 1, stdout)", 'results; (void)printf("%d %d\\n", d->said, d->changed)'
     )
     (tmp_path / "board.c").write_text(board)
-    binary = build(saved, tmp_path / "run", board=tmp_path / "board.c")
+    binary = build(saved, tmp_path / "run", board_host=tmp_path / "board.c")
     raw = np.clip(np.cumsum(random.normal(0, 1500, (3000, 4)), axis=0), -30000, 30000).astype(np.int32)
     stdin = b"".join(np.uint32(len(burst)).tobytes() + burst.tobytes() for burst in raw.reshape(-1, 6, 4))
     done = subprocess.run([binary], input=stdin, capture_output=True, check=True)

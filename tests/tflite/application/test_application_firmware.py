@@ -1,4 +1,4 @@
-"""The saved main loop and its parts, compiled for this computer."""
+"""The saved application and its parts, compiled for this computer."""
 
 import dataclasses
 import functools
@@ -22,6 +22,8 @@ from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
+# Of an application without decisions and sensors, on any board.
+PARTS = "application", "sample_ring", "sensor_scale"
 UNDEFINED = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
 
 
@@ -83,9 +85,10 @@ def render(program: Program, length: int | None) -> dict[str, str]:
     return {f"firmware/{name}": text for name, text in texts.items()}
 
 
-def compile_all(folder: Path, target: Path, *options: str, board: Path | None = None, main: Path | None = None):
+def compile_all(folder: Path, target: Path, *options: str, **instead: Path):
+    """The firmware of a folder; `board_host`, `application` or `main` from elsewhere."""
     sources = [*sorted((folder / "firmware").glob("s*.c")), *sorted((folder / "c99").glob("*.c"))]
-    sources += [main or folder / "firmware" / "main.c", board or folder / "firmware" / "board_host.c"]
+    sources += [instead.get(name, folder / "firmware" / f"{name}.c") for name in ("main", "application", "board_host")]
     includes = ["-I", folder / "firmware", "-I", folder / "c99"]
     done = subprocess.run(
         [*compiler(), *STRICT, *options, *includes, *sources, "-o", target], capture_output=True, text=True, check=False
@@ -108,7 +111,7 @@ CASES = [(classifier, 4), (classifier_of_blocks, 4), (sequence_of_blocks, 96), (
 
 
 @pytest.mark.parametrize(("program", "results"), CASES)
-def test_results_of_the_main_loop_are_those_of_the_emulator(saved, tmp_path, program, results):
+def test_results_of_the_application_are_those_of_the_emulator(saved, tmp_path, program, results):
     binary = compile_all(saved(program), tmp_path / "firmware", *UNDEFINED)
     done = subprocess.run([binary], capture_output=True, text=True, check=False)
     assert done.stdout == f"{results} of {results} results came, 0 of them differ.\n", done.stderr
@@ -118,19 +121,19 @@ def test_results_of_the_main_loop_are_those_of_the_emulator(saved, tmp_path, pro
 @pytest.mark.parametrize(
     ("program", "old", "new"),
     [
-        (classifier, "AFTER_GAP) {\n            model_reset(&model);", "AFTER_GAP) {"),
-        (classifier, "            samples = 0U;\n            if", "            if"),
-        (classifier, "        model_reset(&model);\n        samples", "        samples"),
+        (classifier, "void start_afresh(void)\n{\n    model_reset(&model);", "void start_afresh(void)\n{"),
+        (classifier, "    model_reset(&model);\n    samples = 0U;\n}", "    model_reset(&model);\n}"),
+        (classifier, "    model_reset(&model);\n    samples = 0U;\n    board_use", "    samples = 0U;\n    board_use"),
         (sequence_of_blocks, "samples % SAMPLES_PER_STEP, &inputs", "0U, &inputs"),
         (several, "values[i] > values[best]", "values[i] >= -values[best]"),
     ],
     ids=["reset after a gap", "window after a gap", "reset after a window", "place in a block", "largest class"],
 )
-def test_a_main_loop_that_forgets_something_fails_its_check(saved, tmp_path, program, old, new):
-    text = (saved(program) / "firmware" / "main.c").read_text()
+def test_an_application_that_forgets_something_fails_its_check(saved, tmp_path, program, old, new):
+    text = (saved(program) / "firmware" / "application.c").read_text()
     assert text.count(old) == 1
-    (tmp_path / "main.c").write_text(text.replace(old, new))
-    binary = compile_all(saved(program), tmp_path / "firmware", main=tmp_path / "main.c")
+    (tmp_path / "application.c").write_text(text.replace(old, new))
+    binary = compile_all(saved(program), tmp_path / "firmware", application=tmp_path / "application.c")
     done = subprocess.run([binary], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
 
@@ -178,7 +181,7 @@ void board_refused(void) { (void)fprintf(stderr, "refused\\n"); }
 def test_lost_samples_and_refused_tokens_start_the_stream_afresh(saved, tmp_path):
     """The ring has room for eight: of bursts of eleven and nine, three and one are lost before a gap."""
     (tmp_path / "board.c").write_text(BOARD)
-    binary = compile_all(saved(tokens, None), tmp_path / "firmware", *UNDEFINED, board=tmp_path / "board.c")
+    binary = compile_all(saved(tokens, None), tmp_path / "firmware", *UNDEFINED, board_host=tmp_path / "board.c")
     words = np.random.default_rng(0).integers(0, 6, 40).astype(np.int32)
     words[25] = 6
     bursts = np.split(words[:35], [2, 8, 19, 22, 31])
@@ -188,6 +191,58 @@ def test_lost_samples_and_refused_tokens_start_the_stream_afresh(saved, tmp_path
     emulator = Emulator(tokens())
     streams = words[:16], words[19:25], words[26:30], words[31:35]
     expected = np.concatenate([emulator.run(stream[None, :, None])[0] for stream in streams])
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, np.int8).reshape(-1, 4), expected)
+
+
+SKETCH = """
+#include <cstdio>
+#include "application.h"
+#include "board.h"
+void board_start(void) { (void)fprintf(stderr, "start "); }
+void board_wait(void) {}
+void board_use(const model_results *results) { (void)fwrite(results, sizeof *results, 1, stdout); }
+void board_overrun(uint32_t lost) { (void)fprintf(stderr, "lost %d ", (int)lost); }
+void board_refused(void) { (void)fprintf(stderr, "refused "); }
+static void setup() { application_start(); }
+static void loop() { (void)fprintf(stderr, "%d ", application_poll()); }
+static void arrive(int32_t word)
+{
+    const sensor_sample sample = {{word}};
+    sensor_sample_ready(&sample);
+}
+int main()
+{
+    setup();
+    loop();
+    arrive(1);
+    arrive(5);
+    loop();
+    loop();
+    loop();
+    arrive(2);
+    setup();
+    loop();
+    arrive(6);
+    arrive(3);
+    loop();
+    loop();
+    return 0;
+}
+"""
+
+
+def test_a_sketch_without_main_of_ours_starts_it_and_polls_it(saved, tmp_path):
+    """Each start is a new stream, whatever waited; a poll takes one sample at most, and says whether there was one."""
+    (tmp_path / "sketch.cc").write_text(SKETCH)
+    folder = saved(tokens, None)
+    command = [*compiler(), "-I", folder / "firmware", "-c", "-x", "c++", "-std=c++11", tmp_path / "sketch.cc"]
+    subprocess.run([*command, "-o", tmp_path / "sketch.o"], check=True)
+    sources = [*(folder / "c99").glob("*.c"), *(folder / "firmware" / f"{name}.c" for name in PARTS)]
+    command = [*compiler(), "-I", folder / "firmware", "-I", folder / "c99", *sources, tmp_path / "sketch.o"]
+    subprocess.run([*command, "-o", tmp_path / "sketch"], check=True)
+    done = subprocess.run([tmp_path / "sketch"], capture_output=True, check=True)
+    assert done.stderr.decode() == "start 0 1 1 0 start 0 refused 1 1 "
+    expected = np.concatenate([Emulator(tokens()).run(np.int32(words))[0] for words in ([[[1], [5]]], [[[3]]])])
     np.testing.assert_array_equal(np.frombuffer(done.stdout, np.int8).reshape(-1, 4), expected)
 
 

@@ -77,7 +77,7 @@ def test_raw_integers_through_the_firmware_are_what_keras_makes_of_real_numbers(
     board = BOARD.replace("results)", "results, const decision_result *decided)")
     board = board.replace("decided) {", "decided) { (void)decided;")
     (tmp_path / "board.c").write_text(board)
-    binary = compiled(saved, tmp_path / "run", board=tmp_path / "board.c")
+    binary = compiled(saved, tmp_path / "run", board_host=tmp_path / "board.c")
     outputs = []
     for stream in raw.astype(np.int32):
         stdin = b"".join(np.uint32(4).tobytes() + burst.tobytes() for burst in stream.reshape(-1, 4, 4))
