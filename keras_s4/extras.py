@@ -13,6 +13,7 @@ EXTRAS = {
     "report": ("matplotlib",),
     "sound": ("soundfile",),
     "data": ("pandas", "pyarrow", "seglearn"),
+    "web": ("ziglang",),
     "jax": ("jax",),
 }
 

@@ -21,7 +21,7 @@ FLOORS = (
     "job",
     "testing",
     "tflite",  # the names that it offers, loaded when they are first used
-    "tflite.formats tflite.measuring tflite.quantization",
+    "tflite.formats tflite.measuring tflite.quantization tflite.web",
     "tflite.conversion",
     "tflite.firmware",
     "tflite.verification",

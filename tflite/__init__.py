@@ -17,6 +17,8 @@ _NAMES = {
     "measure": "keras_s4.tflite.measuring",
     "Verification": "keras_s4.tflite.verification",
     "verify": "keras_s4.tflite.verification",
+    "Replay": "keras_s4.tflite.web",
+    "web_page": "keras_s4.tflite.web",
 }
 
 __all__ = list(_NAMES)

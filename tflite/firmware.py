@@ -160,6 +160,7 @@ class Converted(Interface):
         decision: Decision | None = None,
         sensors: Any = None,
         project: str | None = None,
+        recordings: Any = None,
     ) -> Path:
         """Writes all that a firmware project needs, whole or not at all; the same model gives the same bytes.
 
@@ -185,7 +186,8 @@ class Converted(Interface):
                 they are: `sensors.c` has their scales, with the model's own units and normalisation in them.
             project: a kind of project, such as "make": the folder then holds that project instead, with the model as
                 C99, its kernels, an example that reads a sensor, and a self-check (see
-                `keras_s4.tflite.application.projects`).
+                `keras_s4.tflite.application.projects`). "web" is one HTML page that runs the model.
+            recordings: what project="web" replays, as for `keras_s4.tflite.web_page`.
 
         Returns:
             The folder.
@@ -193,17 +195,21 @@ class Converted(Interface):
         Raises:
             TypeError: see `decider`; sensors that are none.
             ValueError: see `decider`; sensors without `lsb`, of other features, or whose integers would all be clipped
-                or become one and the same; another word for `dss` or `project`; files of these names that no save
-                wrote, or that were changed since.
+                or become one and the same; another word for `dss` or `project`; recordings for a project that
+                replays none, or that the model cannot take; files of these names that no save wrote, or that were
+                changed since.
+            ModuleNotFoundError: a project needs a package that is missing; the message names the extra.
             OSError: the folder cannot be written; nothing half-written remains.
             NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255 modes
                 of a DSS layer.
         """
         if project is not None:
-            check_project(project, dss)
+            check_project(project, dss, recordings)
+        elif recordings is not None:
+            raise ValueError('Received recordings without project="web", which alone replays them.')
         known = None if sensors is None else sensor_inputs(self.program, sensors)
         made = None if decision is None else decision_of(self.program, self.length, decision, self.phase)
-        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made, known, project)
+        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made, known, project, recordings)
 
     def _warn_of_clipping(self, x: Arrays) -> None:
         clipped = {name: shares for name, shares in self.clipped(x).items() if shares.any()}

@@ -130,7 +130,7 @@ def render_decisions(program: Program, made: ProgramDecision) -> dict[str, str]:
 
 def golden_decisions(made: ProgramDecision) -> tuple[list[str], list[str]]:
     """Initialisers of known scores, and of the decisions that must come from them, one after the other."""
-    scores = _known_scores(made.decider)
+    scores = known_scores(made.decider)
     return [struct([row])[1:-1] for row in scores], initializers(made.decider.run(scores))
 
 
@@ -184,7 +184,7 @@ def _check_period(program: Program, window: int, decision: Decision) -> None:
         )
 
 
-def _known_scores(decider: Decider) -> np.ndarray:
+def known_scores(decider: Decider) -> np.ndarray:
     """Integers `[D, C]` that favour one class until it is said, then another; always the same."""
     random = np.random.default_rng(0)
     scores = decider.scores

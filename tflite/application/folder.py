@@ -36,12 +36,13 @@ def save(
     decision: ProgramDecision | None = None,
     sensors: Sequence[SensorInput] | None = None,
     project: str | None = None,
+    recordings: Any = None,
 ) -> Path:
     """Writes the model, its manifest, its C source, golden vectors and two applications, whole or not at all.
 
     The same model gives the same bytes. With `dss="custom"` there is a third application in `tflm_custom/`; with a
     decision all applications make it; with sensors the main loop takes their integers. With a kind of project the
-    folder is such a project instead.
+    folder is such a project instead, and recordings are what it replays.
 
     Raises:
         ValueError: another kind of project; the folder has files of these names that no save has written there, or
@@ -50,7 +51,7 @@ def save(
         NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255
             modes of a DSS layer.
     """
-    return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision, sensors, project))
+    return save_folder(folder, folder_contents(program, tflite, manifest, dss, decision, sensors, project, recordings))
 
 
 def save_c(program: Program, folder: Path, window: int | None = None) -> Path:
@@ -89,6 +90,7 @@ def folder_contents(
     decision: ProgramDecision | None = None,
     sensors: Sequence[SensorInput] | None = None,
     project: str | None = None,
+    recordings: Any = None,
 ) -> dict[str, bytes]:
     """The bytes of each file, by name; `manifest.json`, which holds the hashes of all others, is the last."""
     check_dss_form(dss)
@@ -98,8 +100,8 @@ def folder_contents(
         manifest = {**manifest, "sensors": facts_of_sensors(sensors)}
     golden = golden_vectors(program)
     if project is not None:
-        check_project(project, dss)
-        export = Export(program, manifest, golden, file_stem(program.name), decision, sensors)
+        check_project(project, dss, recordings)
+        export = Export(program, manifest, golden, file_stem(program.name), decision, sensors, recordings)
         return with_record(project_files(project, export), MANIFEST, {**manifest, "project": project})
     also_custom = dss == "custom"
     tflm = render_tflm(program, manifest, tflite, golden, C_NAME, also_custom=also_custom, decision=decision)

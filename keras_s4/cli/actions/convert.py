@@ -82,7 +82,8 @@ class Request:
             _show_verification(verification)
         show_table(_table(converted.manifest))
         if out is not None:
-            converted.save(out, self.dss, project=self.project)
+            replayed = inputs if self.project == "web" else None
+            converted.save(out, self.dss, project=self.project, recordings=replayed)
             console().print(f"{'Firmware' if self.project is None else f'Project ({self.project})'}: {out}")
         if c is not None:
             converted.save_c(c)

@@ -24,6 +24,7 @@ class Export:
         name: what its C files, functions and macros begin with.
         decision: is made from its outputs; None for none.
         sensors: of all inputs; None where the board says what they are.
+        recordings: what a project that shows something replays; see `keras_s4.tflite.web_page`.
     """
 
     program: Program
@@ -32,6 +33,7 @@ class Export:
     name: str
     decision: ProgramDecision | None = None
     sensors: Sequence[SensorInput] | None = None
+    recordings: Any = None
 
     @property
     def title(self) -> str:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from keras_s4.checks import choice
 from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.projects.make import make_project
+from keras_s4.tflite.application.web.compiling import check_compiler
+from keras_s4.tflite.application.web.project import web_project
 
 # Each gives the files of a whole folder by name, README.md among them; the record of their hashes is added.
 KINDS: dict[str, Callable[[Export], dict[str, bytes]]] = {
     "make": make_project,
+    "web": web_project,
 }
+# What shows recordings.
+REPLAYS = ("web",)
 
 
-def check_project(kind: str, dss: str = "operators") -> None:
+def check_project(kind: str, dss: str = "operators", recordings: Any = None) -> None:
     """Refuses what is no kind of project, before there is anything to save.
 
     Raises:
-        ValueError: it is another word, or goes with a form of DSS steps that is TensorFlow Lite Micro's alone.
+        ValueError: it is another word, or goes with a form of DSS steps that is TensorFlow Lite Micro's alone, or
+            shows no recordings.
+        ModuleNotFoundError: a package that it needs is missing; the message says how to install it.
     """
     choice(kind, "Received project=", KINDS)
     if dss != "operators":
@@ -26,6 +34,10 @@ def check_project(kind: str, dss: str = "operators") -> None:
             f"Received project={kind!r} with dss={dss!r}, which is of TensorFlow Lite Micro; projects hold the model "
             "as C99. Leave out one of the two, or save twice."
         )
+    if recordings is not None and kind not in REPLAYS:
+        raise ValueError(f"Received recordings with project={kind!r}; of all projects {', '.join(REPLAYS)} shows some.")
+    if kind == "web":
+        check_compiler()
 
 
 def project_files(kind: str, export: Export) -> dict[str, bytes]:
