@@ -15,7 +15,9 @@ from keras_s4.decisions import Decider, Decision
 from keras_s4.samples import as_list
 from keras_s4.tflite import engines
 from keras_s4.tflite.application.decisions import decision_of
+from keras_s4.tflite.application.ends import ends_of
 from keras_s4.tflite.application.folder import save, save_c
+from keras_s4.tflite.application.own_names import check_name
 from keras_s4.tflite.application.projects import check_project
 from keras_s4.tflite.application.sensors import integers_of, sensor_inputs
 from keras_s4.tflite.c99 import c_source
@@ -71,11 +73,12 @@ class Converted(Interface):
         """
         return c_source(self.program, name, self.window)
 
-    def save_c(self, folder: str | Path) -> Path:
+    def save_c(self, folder: str | Path, name: str | None = None) -> Path:
         """Writes the C99 source alone: the files that `save` puts into `c99/`.
 
         Args:
             folder: created if need be; what an earlier `save_c` wrote there is replaced. `files.json` has the hashes.
+            name: see `save`.
 
         Returns:
             The folder.
@@ -83,7 +86,8 @@ class Converted(Interface):
         Raises:
             ValueError, OSError, NotImplementedError: see `save`.
         """
-        return save_c(self.program, Path(folder), self.window)
+        self._check_name(name)
+        return save_c(self.program, Path(folder), self.window, name)
 
     def predict(self, x: Arrays, engine: Engine | None = None):
         """Runs the model on this computer, one step or block at a time, each sequence from a reset.
@@ -159,6 +163,7 @@ class Converted(Interface):
         dss: DssForm = "operators",
         decision: Decision | None = None,
         sensors: Any = None,
+        name: str | None = None,
         project: str | None = None,
         recordings: Any = None,
     ) -> Path:
@@ -167,8 +172,8 @@ class Converted(Interface):
         The files are `model.tflite`, also as a C array (`model_data.h`, `.cc`); `manifest.json`; golden vectors for
         numpy (`golden.npz`) and for C++ (`golden.h`); a class for TensorFlow Lite Micro (`keras_s4_model.h`, `.cc`);
         `main.cc`, which checks it against the golden vectors; a `Makefile`, and a `README.md` that explains all this.
-        `c99/` is the same model as C99 that needs no interpreter (see `c_source`), and `firmware/` a main loop around
-        it for a sensor at a fixed rate, which also runs on this computer.
+        `c99/` is the same model as C99 that needs no interpreter (see `c_source`) with the kernels of all models, and
+        `firmware/` an application around it for a sensor at a fixed rate, which also runs on this computer.
 
         Args:
             folder: created if need be. What an earlier save wrote there is replaced or removed, as a whole; files that
@@ -177,13 +182,18 @@ class Converted(Interface):
                 steps of DSS layers are a custom operator, and that operator in C++ (see
                 `keras_s4.tflite.flatbuffer.custom_operator`).
             decision: how to decide from the outputs in a stream. The applications then have `decisions.h` and
-                `decisions.c`, which decide as `decider` does, bit for bit; the main loop in `firmware/` asks the model
-                for outputs where a decision is due alone, and hands it to the board.
+                `decisions.c`, which decide as `decider` does, bit for bit; the one in `firmware/` asks the model for
+                outputs where a decision is due alone, and hands it to the board.
             sensors: what the integers of the sensors are, such as `task.sensors`: `keras_s4.datasets.Sensor`s with
                 `lsb` and `zero` in the order of the features; or a dict by the number of the feature, of dicts with
                 `lsb`, and if need be `zero`, `unit`, `range` (its least and largest integer) and `name`; of a model
                 with several inputs a dict of these by their names. `firmware/` then takes the sensors' integers as
                 they are: `sensors.c` has their scales, with the model's own units and normalisation in them.
+            name: an identifier of C for firmware with several models: files, functions, types and macros that two of
+                them would both have are called by it. "wake" gives `wake.tflite`, `c99/wake.h` with `wake_step`,
+                `firmware/wake_application.h` with `wake_application_poll`, and for TensorFlow Lite Micro the class
+                `wake::Wake`. The kernels are the same in every folder: compile them once. By default "model", with
+                `application_poll` and `keras_s4_model::Model`.
             project: a kind of project, such as "make": the folder then holds that project instead, with the model as
                 C99, its kernels, an example that reads a sensor, and a self-check (see
                 `keras_s4.tflite.application.projects`). "web" is one HTML page that runs the model.
@@ -195,9 +205,9 @@ class Converted(Interface):
         Raises:
             TypeError: see `decider`; sensors that are none.
             ValueError: see `decider`; sensors without `lsb`, of other features, or whose integers would all be clipped
-                or become one and the same; another word for `dss` or `project`; recordings for a project that
-                replays none, or that the model cannot take; files of these names that no save wrote, or that were
-                changed since.
+                or become one and the same; a name that is no identifier, or is taken by C, its headers, the kernels or
+                the application; another word for `dss` or `project`; recordings for a project that replays none, or
+                that the model cannot take; files of these names that no save wrote, or that were changed since.
             ModuleNotFoundError: a project needs a package that is missing; the message names the extra.
             OSError: the folder cannot be written; nothing half-written remains.
             NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255 modes
@@ -209,7 +219,13 @@ class Converted(Interface):
             raise ValueError('Received recordings without project="web", which alone replays them.')
         known = None if sensors is None else sensor_inputs(self.program, sensors)
         made = None if decision is None else decision_of(self.program, self.length, decision, self.phase)
-        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made, known, project, recordings)
+        self._check_name(name)
+        return save(self.program, self.tflite, self.manifest, Path(folder), dss, made, known, name, project, recordings)
+
+    def _check_name(self, name: str | None) -> None:
+        if name is not None:
+            inputs, outputs, _ = ends_of(self.program)
+            check_name(name, [*inputs, *outputs])
 
     def _warn_of_clipping(self, x: Arrays) -> None:
         clipped = {name: shares for name, shares in self.clipped(x).items() if shares.any()}

@@ -67,6 +67,15 @@ def convert(
             " in C++, which is smaller and faster but must be registered.",
         ),
     ] = "operators",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For firmware with several models: what files, functions, types and macros are called by in --out and"
+            " --c, such as NAME.tflite, NAME_step and NAME_application_poll; without it model.tflite, model_step and"
+            " application_poll. The kernels are the same in every folder.",
+        ),
+    ] = None,
     project: Annotated[
         str | None,
         typer.Option(
@@ -103,12 +112,25 @@ def convert(
             raise ValueError("convert needs a model and --data FILE.npz with inputs x; or --list, which needs neither.")
         if project is not None and out is None:
             raise ValueError(f"--project {project} needs --out FOLDER, which becomes the project.")
+        if name is not None and out is None and c is None:
+            raise ValueError(f"--name {name} needs --out FOLDER or --c FOLDER, in which files are called by it.")
         read = {"the model": model, "--data": data, "--verify": verify}
         files.check_places(read, {"--json": json}, out=out, c=c)
         inputs = files.load_arrays(data, "x")["x"]
         compared = None if verify is None else files.load_arrays(verify, "x", "y")
         request = start("convert").Request(
-            model, inputs, length, states, _activations(activations), steps, dss, project, analyse, verify, compared
+            model,
+            inputs,
+            length,
+            states,
+            _activations(activations),
+            steps,
+            dss,
+            name,
+            project,
+            analyse,
+            verify,
+            compared,
         )
         request.run(out, c, json)
 

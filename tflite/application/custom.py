@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_s4.tflite.application.decisions import ProgramDecision
 from keras_s4.tflite.application.golden import Golden
+from keras_s4.tflite.application.own_names import USUAL, class_name, own_names
 from keras_s4.tflite.application.tflm import TEMPLATES, render_tflm
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
@@ -20,7 +21,11 @@ from keras_s4.tflite.program.tensors import Tensor
 
 
 def custom_application(
-    program: Program, manifest: dict[str, Any], golden: Golden, c_name: str, decision: ProgramDecision | None = None
+    program: Program,
+    manifest: dict[str, Any],
+    golden: Golden,
+    name: str | None = None,
+    decision: ProgramDecision | None = None,
 ) -> dict[str, bytes]:
     """The bytes of each file, by name.
 
@@ -28,7 +33,7 @@ def custom_application(
         program: the integer program.
         manifest: the facts about its file of built-in operators, as `manifest_of` gives them.
         golden: vectors of the program.
-        c_name: what its C files and functions are called.
+        name: comes in front of what is its own; None for the usual names.
         decision: is made from its outputs; None for none.
 
     Raises:
@@ -40,7 +45,10 @@ def custom_application(
     ours = manifest | {"tflite_bytes": len(tflite), "registrations": list(summary.registrations)}
     in_file = _as_in_the_file(program)
     vectors = reorder_states(golden, program)
-    sources = render_tflm(in_file, ours, tflite, vectors, c_name, registers_step=True, decision=decision)
+    c_name = name or USUAL
+    sources = render_tflm(
+        in_file, ours, tflite, vectors, c_name, registers_step=True, decision=decision, class_name=class_name(name)
+    )
     sources["README.md"] = render(
         TEMPLATES / "tflm_custom.md.jinja",
         name=printable(program.name),
@@ -50,8 +58,8 @@ def custom_application(
         builtin_operators=manifest["operators"],
         variables=len(summary.variables),
     )
-    texts = sources | library_files()
-    return {"model.tflite": tflite} | {name: text.encode() for name, text in texts.items()}
+    texts = own_names(sources, name) | library_files()
+    return {f"{c_name}.tflite": tflite} | {name: text.encode() for name, text in texts.items()}
 
 
 def _as_in_the_file(program: Program) -> Program:

@@ -117,6 +117,7 @@ def render_firmware(
     c_name: str,
     decision: ProgramDecision | None = None,
     sensors: Sequence[SensorInput] | None = None,
+    kernels: Sequence[str] | None = None,
 ) -> dict[str, str]:
     """The text of every file of `FILES`, by name; and of `SENSOR_FILES` and decisions, where there are such.
 
@@ -127,6 +128,7 @@ def render_firmware(
         c_name: what its C files and functions are called.
         decision: is made from its results; None for none.
         sensors: of all inputs; None where the board says what they are.
+        kernels: C files of the kernels that the Makefile compiles; None for all beside the model.
     """
     inputs, outputs, _ = ends_of(program)
     windows = windows_of(program, manifest["window_length"])
@@ -149,6 +151,7 @@ def render_firmware(
         "recordings": recordings,
         "samples": [struct(list(arrays)) for arrays in zip(*recordings.samples, strict=True)],
         "sensors": sensors,
+        "kernels": kernels,
         "results": _results(outputs, recordings),
     }
     names = FILES if sensors is None else FILES + SENSOR_FILES

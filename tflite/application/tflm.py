@@ -40,6 +40,7 @@ def render_tflm(
     registers_step: bool = False,
     also_custom: bool = False,
     decision: ProgramDecision | None = None,
+    class_name: str = "Model",
 ) -> dict[str, str]:
     """The text of every file of `FILES`, by name; with a decision `decisions.h` and `decisions.cc` as well.
 
@@ -52,11 +53,13 @@ def render_tflm(
         registers_step: whether the `.tflite` has steps of DSS layers as custom operators.
         also_custom: whether the folder has such an application as well.
         decision: is made from its outputs; None for none.
+        class_name: what its class is called.
     """
     inputs, outputs, states = ends_of(program)
     context = {
         "name": printable(program.name),
         "c_name": c_name,
+        "class_name": class_name,
         "manifest": manifest,
         "inputs": inputs,
         "outputs": outputs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import string
 from pathlib import Path
 
@@ -26,7 +28,19 @@ from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
 TEMPLATES = Path(__file__).parent / "templates"
-ALWAYS = ("keras_s4_arithmetic.h",)
+ALWAYS = ("keras_s4_arithmetic.h", "keras_s4_kernels.h")
+_VERSION = re.compile(r"^#define KERAS_S4_KERNELS_VERSION (\d+)$", re.MULTILINE)
+
+
+@functools.cache
+def kernels_version() -> int:
+    """The version of the kernels, which generated C compares with that of the kernels that it finds."""
+    return int(_VERSION.search((LIBRARY / "keras_s4_kernels.h").read_text())[1])
+
+
+def kernel_files() -> dict[str, str]:
+    """The text of all kernels by name, whichever a model calls: a library that several models share."""
+    return {path.name: path.read_text() for path in sorted(LIBRARY.iterdir()) if path.suffix in (".c", ".h")}
 
 
 def c_source(program: Program, name: str | None = None, window: int | None = None) -> dict[str, str]:
@@ -75,6 +89,7 @@ def c_source(program: Program, name: str | None = None, window: int | None = Non
         "statements": translation.statements,
         "unused": not any("state->" in statement for statement in translation.statements),
         "kernels": sorted(translation.kernels),
+        "kernels_version": kernels_version(),
     }
     model = {f"{name}.{end}": render(TEMPLATES / f"model.{end}.jinja", **context) for end in "hc"}
     return {**model, **_library(translation.kernels)}

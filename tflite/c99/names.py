@@ -44,8 +44,8 @@ _HEADERS = """
     unistd arduino cmsis_gcc cmsis_compiler
 """
 _FILES = """
-    application board board_host decisions golden main sample_ring sensor_scale model_data aux con nul prn clock$ com1
-    com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9
+    application board board_host decision decisions golden main sample_ring sensor_scale sensors model_data aux con nul
+    prn clock$ com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9
 """
 _TAKEN_FILES = frozenset((_KEYWORDS + _HEADERS + _FILES).split())
 

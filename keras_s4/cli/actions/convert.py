@@ -16,6 +16,7 @@ from keras_s4.cli.console import console, show_table
 from keras_s4.cli.files import write_json
 from keras_s4.scoring.outputs import check_targets
 from keras_s4.tflite.application import folder
+from keras_s4.tflite.application.own_names import check_name
 from keras_s4.tflite.application.projects import check_project
 from keras_s4.tflite.flatbuffer import check_dss_form
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
@@ -34,6 +35,7 @@ class Request:
         activations: one type, or types by layer.
         steps: samples that an invoke takes, None for as few as can be.
         dss: "operators" or "custom".
+        name: what C files, functions, types and macros are called by, None for the usual ones.
         project: a kind of project, None for the usual folder.
         analyse: whether each layer is looked at first.
         verify: file of the data to compare on, or None.
@@ -47,6 +49,7 @@ class Request:
     activations: str | Mapping[str, str]
     steps: int | None
     dss: str
+    name: str | None
     project: str | None
     analyse: bool
     verify: Path | None
@@ -55,12 +58,14 @@ class Request:
     def run(self, out: Path | None, c: Path | None, json: Path | None) -> None:
         """Converts, shows what was found, and saves what is wanted."""
         check_dss_form(self.dss)
+        if self.name is not None:
+            check_name(self.name)
         if self.project is not None:
             check_project(self.project, self.dss)
         if out is not None:
-            folder.check_folder(out, self.project)
+            folder.check_folder(out, self.name, self.project)
         if c is not None:
-            folder.check_c_folder(c)
+            folder.check_c_folder(c, self.name)
         original = load_model(self.model)
         if self.compared:
             check_targets(original, **self.compared, task=None, who=f"{self.verify}:")
@@ -83,10 +88,10 @@ class Request:
         show_table(_table(converted.manifest))
         if out is not None:
             replayed = inputs if self.project == "web" else None
-            converted.save(out, self.dss, project=self.project, recordings=replayed)
+            converted.save(out, self.dss, name=self.name, project=self.project, recordings=replayed)
             console().print(f"{'Firmware' if self.project is None else f'Project ({self.project})'}: {out}")
         if c is not None:
-            converted.save_c(c)
+            converted.save_c(c, self.name)
             console().print(f"C99: {c}")
 
 

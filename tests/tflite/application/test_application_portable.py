@@ -48,7 +48,8 @@ def run(*command, folder):
 def test_headers_make_one_source_of_c_plus_plus(folder, tmp_path, standard):
     headers = sorted(path.name for path in folder.glob("*.h"))
     assert len(headers) > 8
-    for name in headers:
+    # One declares nothing.
+    for name in set(headers) - {"keras_s4_kernels.h"}:
         assert 'extern "C" {' in (folder / name).read_text(), name
     includes = [f'#include "{name}"' for name in (*headers, *headers)]
     (tmp_path / "all.cc").write_text("\n".join(includes) + "\n")

@@ -56,7 +56,8 @@ def run(*command, folder):
 def test_every_header_is_for_c_plus_plus_as_well():
     headers = {path.name: path.read_text() for path in LIBRARY.glob("*.h")} | c_source(program_of("model"), "model")
     for name, text in headers.items():
-        if name.endswith(".h"):
+        # Which declares nothing.
+        if name.endswith(".h") and name != "keras_s4_kernels.h":
             assert 'extern "C" {' in text, name
 
 

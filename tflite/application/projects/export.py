@@ -25,6 +25,8 @@ class Export:
         decision: is made from its outputs; None for none.
         sensors: of all inputs; None where the board says what they are.
         recordings: what a project that shows something replays; see `keras_s4.tflite.web_page`.
+        own_name: what `own_names` puts in front of all that an application could not share with another one in the
+            same firmware; None where nobody has chosen a name.
     """
 
     program: Program
@@ -34,6 +36,7 @@ class Export:
     decision: ProgramDecision | None = None
     sensors: Sequence[SensorInput] | None = None
     recordings: Any = None
+    own_name: str | None = None
 
     @property
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keras_s4.tflite.application.own_names import own_names
 from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.projects.parts import (
     KERNELS,
@@ -28,5 +29,5 @@ def make_project(export: Export) -> dict[str, bytes]:
     context = {"title": export.title, "name": export.name, "kernels": KERNELS}
     for name in ("Makefile", "README.md"):
         texts[name] = render(TEMPLATES / "make" / f"{name}.jinja", **context)
-    texts["LICENSE"] = licence()
+    texts = own_names(texts, export.own_name) | {"LICENSE": licence()}
     return {name: text.encode() for name, text in texts.items()}
