@@ -214,7 +214,7 @@ class Converted(Interface):
                 of a DSS layer.
         """
         if project is not None:
-            check_project(project, dss, recordings)
+            check_project(project, dss, recordings, name)
         elif recordings is not None:
             raise ValueError('Received recordings without project="web", which alone replays them.')
         known = None if sensors is None else sensor_inputs(self.program, sensors)

@@ -81,7 +81,8 @@ def convert(
         typer.Option(
             metavar="KIND",
             help="--out becomes a ready-made project instead, with the model as C99, an example that reads a sensor,"
-            " and a self-check. KIND: make; or web, a page that replays windows of --data and runs on phones.",
+            " and a self-check. KIND: arduino, platformio, esp-idf, zephyr, cmsis-pack or make; or web, a page that"
+            " replays windows of --data and runs on phones.",
         ),
     ] = None,
     verify: Annotated[

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_s4.tflite.application.projects import KINDS
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 from keras_s4.tflite.flatbuffer.reader import read_summary
 from keras_s4.tflite.verification import comparison
@@ -33,6 +34,36 @@ def test_c_alone_or_with_all_else(call, model_file, data_file, tmp_path):
     assert {"model.h", "model.c", "keras_s4_diagonal.c", "keras_s4_diagonal.h"} < set(alone)
     files = json.loads((tmp_path / "fw" / "manifest.json").read_text())["files"]
     assert {f"c99/{name}" for name in alone} | {"firmware/main.c", "tflm_custom/keras_s4_dss_op.cc"} < set(files)
+
+
+def test_a_ready_made_project(call, model_file, data_file, tmp_path):
+    result = call("convert", model_file, "--data", data_file, "--out", tmp_path / "saved", "--project", "arduino")
+    assert result.exit_code == 0, result.output
+    assert f"Project (arduino): {tmp_path / 'saved'}" in result.output
+    libraries = {path.parent.name for path in (tmp_path / "saved").glob("*/library.properties")}
+    assert len(libraries) == 2 and "keras_s4_kernels" in libraries
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "saved", "--project", "arduno"), "Received project='arduno'; expected one of 'arduino', "),
+        (("--project", "make"), "--project make needs --out FOLDER"),
+        (("--out", "saved", "--project", "make", "--dss", "custom"), "project='make' with dss='custom'"),
+    ],
+)
+def test_projects_that_cannot_be_are_refused_before_a_model_is_loaded(call, data_file, tmp_path, options, message):
+    (tmp_path / "model.keras").write_bytes(b"never read")
+    options = [tmp_path / option if option == "saved" else option for option in options]
+    result = call("convert", tmp_path / "model.keras", "--data", data_file, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "saved").exists()
+
+
+def test_help_names_every_kind_of_project(call):
+    words = set(re.findall(r"[a-z-]+", call("convert", "--help").output))
+    assert set(KINDS) <= words
 
 
 def test_analysis_comes_first(call, model_file, data_file, tmp_path):

@@ -14,12 +14,12 @@ from keras_s4.tflite.application.firmware import render_firmware, windows_of
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.own_names import USUAL, class_name, own_names
 from keras_s4.tflite.application.projects import Export, check_project, project_files
+from keras_s4.tflite.application.projects.names import project_name
 from keras_s4.tflite.application.sensors import SensorInput, facts_of_sensors
 from keras_s4.tflite.application.tflm import FILES as TFLM_FILES
 from keras_s4.tflite.application.tflm import render_tflm
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.c99.files import kernel_files
-from keras_s4.tflite.c99.names import file_stem
 from keras_s4.tflite.flatbuffer import DssForm, check_dss_form
 from keras_s4.tflite.program.program import Program
 
@@ -105,8 +105,7 @@ def folder_contents(
     golden = golden_vectors(program)
     if project is not None:
         check_project(project, dss, recordings)
-        called = name or file_stem(program.name)
-        export = Export(program, manifest, golden, called, decision, sensors, recordings, name)
+        export = Export(program, manifest, golden, name or project_name(program.name), decision, sensors, recordings)
         return with_record(project_files(project, export), MANIFEST, {**manifest, "project": project})
     c_name, also_custom = name or USUAL, dss == "custom"
     window = windows_of(program, manifest["window_length"]) or None

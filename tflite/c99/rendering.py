@@ -25,6 +25,6 @@ def render(template: Path, **context: Any) -> str:
     )
     text = environment.get_template(template.name).render(context)
     kind = Path(template.stem).suffix
-    if kind in (".c", ".h", ".cc"):
+    if kind in (".c", ".h", ".cc", ".cpp", ".ino"):
         return within_columns(text)
     return paragraphs_within_columns(text) if kind == ".md" else text

@@ -61,7 +61,7 @@ class Request:
         if self.name is not None:
             check_name(self.name)
         if self.project is not None:
-            check_project(self.project, self.dss)
+            check_project(self.project, self.dss, name=self.name)
         if out is not None:
             folder.check_folder(out, self.name, self.project)
         if c is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from keras_s4.tflite.application.golden import Golden
 from keras_s4.tflite.application.sensors import SensorInput
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.program.program import Program
+
+LONGEST_TITLE = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +28,6 @@ class Export:
         decision: is made from its outputs; None for none.
         sensors: of all inputs; None where the board says what they are.
         recordings: what a project that shows something replays; see `keras_s4.tflite.web_page`.
-        own_name: what `own_names` puts in front of all that an application could not share with another one in the
-            same firmware; None where nobody has chosen a name.
     """
 
     program: Program
@@ -36,9 +37,8 @@ class Export:
     decision: ProgramDecision | None = None
     sensors: Sequence[SensorInput] | None = None
     recordings: Any = None
-    own_name: str | None = None
 
     @property
     def title(self) -> str:
-        """The model's own name, safe in comments and strings."""
-        return printable(self.program.name)
+        """The model's own name, safe in comments, strings and options of all ecosystems, and short."""
+        return re.sub(r"[$%&<>`]", "_", printable(self.program.name))[:LONGEST_TITLE]

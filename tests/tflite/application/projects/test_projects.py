@@ -41,7 +41,7 @@ def test_another_kind_takes_the_place_of_what_was_saved(converted, tmp_path):
 
 @pytest.mark.parametrize("kind", ["Arduino", "esp32", "", 3])
 def test_unknown_kinds_are_refused(converted, kind, tmp_path):
-    with pytest.raises(ValueError, match=r"Received project=.*; expected one of 'make'"):
+    with pytest.raises(ValueError, match=r"Received project=.*; expected one of 'arduino', .*'make'"):
         converted.save(tmp_path / "saved", project=kind)
     assert not (tmp_path / "saved").exists()
 

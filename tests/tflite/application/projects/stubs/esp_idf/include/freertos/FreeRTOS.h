@@ -1,0 +1,2 @@
+#define pdTRUE 1
+#define portMAX_DELAY 0xffffffffUL

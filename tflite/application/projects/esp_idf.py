@@ -1,0 +1,41 @@
+"""`esp-idf`: a folder of two components, the model and the kernels, with projects as examples."""
+
+from __future__ import annotations
+
+from keras_s4.tflite.application.projects.export import Export
+from keras_s4.tflite.application.projects.parts import KERNELS, Parts, encoded, licence, under
+from keras_s4.tflite.c99.files import kernel_files
+
+
+def esp_idf_project(export: Export) -> dict[str, bytes]:
+    """`components/NAME/` and `components/keras_s4_kernels/`."""
+    component = export.name.lower()
+    parts = Parts(export, component=component)
+    sources = parts.sources()
+    parts.context["sources"] = _c_files(sources)
+    model = under("src", sources) | {
+        "CMakeLists.txt": parts.render("esp_idf_CMakeLists.txt"),
+        "idf_component.yml": parts.render("esp_idf_component.yml"),
+        "README.md": parts.render("esp_idf.md"),
+        "LICENSE": licence(),
+    }
+    sensor = parts.sensor("esp_idf_sensor.c", "esp_idf_board.c")
+    selfcheck = parts.selfcheck("esp_idf_selfcheck.c")
+    for example, files, needs in (("sensor", sensor, " esp_timer"), ("selfcheck", selfcheck, "")):
+        parts.context |= {"example": example, "example_sources": _c_files(files), "needs": needs}
+        model |= under(f"examples/{example}/main", files)
+        model[f"examples/{example}/main/CMakeLists.txt"] = parts.render("esp_idf_main_CMakeLists.txt")
+        model[f"examples/{example}/CMakeLists.txt"] = parts.render("esp_idf_example_CMakeLists.txt")
+    parts.context["kernel_sources"] = _c_files(kernel_files())
+    kernels = under("src", kernel_files()) | {
+        "CMakeLists.txt": parts.render("esp_idf_kernels_CMakeLists.txt"),
+        "idf_component.yml": parts.render("esp_idf_kernels.yml"),
+        "README.md": parts.render("kernels.md"),
+        "LICENSE": licence(),
+    }
+    project = {"README.md": parts.render("esp_idf.md"), "LICENSE": licence()}
+    return encoded(project | under(f"components/{component}", model) | under(f"components/{KERNELS}", kernels))
+
+
+def _c_files(files: dict[str, str]) -> list[str]:
+    return sorted(name for name in files if name.endswith(".c"))
