@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_STEP, OPERATORS, TENSOR_TYPES
+from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_BLOCK, OPERATORS, TENSOR_TYPES
 from keras_s4.tflite.flatbuffer.reader import read_summary
 from keras_s4.tflite.flatbuffer.summary import Subgraph
 from keras_s4.tflite.flatbuffer.tables import Table, root_of
@@ -220,7 +220,7 @@ def records_of(graph: Subgraph, buffers: list[bytes]) -> SubgraphRecord:
     )
     operators = [
         OperatorRecord(
-            OPERATORS.get(name, CUSTOM_STEP),
+            OPERATORS.get(name, CUSTOM_BLOCK),
             inputs,
             outputs,
             tuple(options.items()),

@@ -33,7 +33,7 @@ def test_c_alone_or_with_all_else(call, model_file, data_file, tmp_path):
     assert alone == beside
     assert {"model.h", "model.c", "keras_s4_diagonal.c", "keras_s4_diagonal.h"} < set(alone)
     files = json.loads((tmp_path / "fw" / "manifest.json").read_text())["files"]
-    assert {f"c99/{name}" for name in alone} | {"firmware/main.c", "tflm_custom/keras_s4_dss_op.cc"} < set(files)
+    assert {f"c99/{name}" for name in alone} | {"firmware/main.c", "tflm_custom/keras_s4_block_op.cc"} < set(files)
 
 
 def test_a_ready_made_project(call, model_file, data_file, tmp_path):

@@ -148,7 +148,7 @@ class MicroMutableOpResolver : public MicroOpResolver {{
   explicit MicroMutableOpResolver() {{}}
 {methods}
   TfLiteStatus AddCustom(const char* name, const TFLMRegistration* registration) {{
-    return strcmp(name, "KERAS_S4_DSS") == 0 && registration->invoke ? Add("AddCustom") : kTfLiteError;
+    return strcmp(name, "KERAS_S4_BLOCK") == 0 && registration->invoke ? Add("AddCustom") : kTfLiteError;
   }}
   bool Has(const char* name) const override {{
     for (unsigned int i = 0; i < count_; ++i) if (strcmp(names_[i], name) == 0) return true;

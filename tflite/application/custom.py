@@ -1,4 +1,4 @@
-"""The application for TensorFlow Lite Micro with steps of DSS layers as custom operators."""
+"""The application for TensorFlow Lite Micro with S4 blocks as custom operators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_s4.tflite.application.tflm import TEMPLATES, render_tflm
 from keras_s4.tflite.c99.names import printable
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.flatbuffer import read_summary, to_tflite
-from keras_s4.tflite.flatbuffer.custom_operator import library_files
+from keras_s4.tflite.flatbuffer.custom_operator import KERNELS, library_files
 from keras_s4.tflite.flatbuffer.custom_operator.expansion import state_shapes_of
 from keras_s4.tflite.program.program import Program, State
 from keras_s4.tflite.program.tensors import Tensor
@@ -47,11 +47,12 @@ def custom_application(
     vectors = reorder_states(golden, program)
     c_name = name or USUAL
     sources = render_tflm(
-        in_file, ours, tflite, vectors, c_name, registers_step=True, decision=decision, class_name=class_name(name)
+        in_file, ours, tflite, vectors, c_name, kernels=KERNELS, decision=decision, class_name=class_name(name)
     )
     sources["README.md"] = render(
         TEMPLATES / "tflm_custom.md.jinja",
         name=printable(program.name),
+        kernels=KERNELS,
         manifest=ours,
         builtin_bytes=manifest["tflite_bytes"],
         operators=len(summary.operators),

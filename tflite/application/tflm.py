@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def render_tflm(
     tflite: bytes,
     golden: Golden,
     c_name: str,
-    registers_step: bool = False,
+    kernels: Sequence[str] = (),
     also_custom: bool = False,
     decision: ProgramDecision | None = None,
     class_name: str = "Model",
@@ -50,7 +51,7 @@ def render_tflm(
         tflite: the bytes of its `.tflite`.
         golden: vectors of at least `STREAMS` streams and `STEPS` steps.
         c_name: what the C files and functions are called.
-        registers_step: whether the `.tflite` has steps of DSS layers as custom operators.
+        kernels: names of the C files that the custom operator of the `.tflite` calls; none if it has none.
         also_custom: whether the folder has such an application as well.
         decision: is made from its outputs; None for none.
         class_name: what its class is called.
@@ -67,7 +68,7 @@ def render_tflm(
         "states": [] if manifest["states_kept_as"] == "variables" else states,
         "variables": len(states) if manifest["states_kept_as"] == "variables" else 0,
         "averages": program.sums_over_time,
-        "registers_step": registers_step,
+        "kernels": kernels,
         "also_custom": also_custom,
         "model_lines": lines_of([f"0x{byte:02x}" for byte in tflite], BYTES_A_LINE),
         "golden": _golden_initializers(golden.first(STREAMS, STEPS)),

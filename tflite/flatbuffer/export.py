@@ -17,7 +17,8 @@ How operations become operators:
 - Of a program for blocks of steps, tensors are `[1, rows, ..]`. A DSS layer repeats for each row what changes its
   state.
 - A sum of squares is BATCH_MATMUL of a row with itself, whose accumulator has 64 bits.
-- On request each step of a DSS layer is one custom operator, in a variant of the file; see `custom_operator`.
+- On request each S4 block, and each DSS layer outside of one, is one custom operator, in a variant of the file; see
+  `custom_operator`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from keras_s4.checks import choice
-from keras_s4.tflite.flatbuffer.custom_operator.expansion import expand_step, state_shapes_of
+from keras_s4.tflite.flatbuffer.custom_operator.expansion import expand_run, state_shapes_of
+from keras_s4.tflite.flatbuffer.custom_operator.runs import Run, in_runs
 from keras_s4.tflite.flatbuffer.expansion import Expansion
 from keras_s4.tflite.flatbuffer.reader import check_tflite
 from keras_s4.tflite.flatbuffer.variables import StateVariables
-from keras_s4.tflite.program.operations import DiagonalStep
 from keras_s4.tflite.program.program import Program
 
 # How a file keeps its states from step to step; see `to_tflite`.
 States = Literal["inputs", "variables"]
-# How a file computes the steps of DSS layers.
+# How a file computes S4 blocks and DSS layers.
 DssForm = Literal["operators", "custom"]
 
 
@@ -47,9 +48,9 @@ def to_tflite(program: Program, states: States = "inputs", dss: DssForm = "opera
             saved, compared and restored, and one interpreter serves several streams. "variables": the states are
             resource variables inside the interpreter, which nobody can read; one interpreter is one stream. The arena
             grows by about the bytes of the states, which the caller does not keep any more.
-        dss: what computes the steps of DSS layers: "operators" for built-in ones, which run everywhere; "custom" for
-            KERAS_S4_DSS, which a firmware registers (see `custom_operator`): smaller and faster, but it runs nowhere
-            else. The states of these layers are `[1, H, N, 2]` then.
+        dss: what computes S4 blocks and DSS layers: "operators" for built-in ones, which run everywhere; "custom" for
+            KERAS_S4_BLOCK, which a firmware registers (see `custom_operator`): smaller and faster, but it runs nowhere
+            else. The states of DSS layers are `[1, H, N, 2]` then.
 
     Returns:
         The file's bytes.
@@ -71,11 +72,11 @@ def to_tflite(program: Program, states: States = "inputs", dss: DssForm = "opera
 def expand(program: Program, states: States = "inputs", dss: DssForm = "operators") -> Expansion:
     """All operations of a program as operators, in a file under construction; see `to_tflite` for the arguments."""
     custom = dss == "custom"
-    others, state_shapes = ({DiagonalStep: expand_step}, state_shapes_of(program)) if custom else ({}, {})
+    others, state_shapes = ({Run: expand_run}, state_shapes_of(program)) if custom else ({}, {})
     file = Expansion(program, states == "variables", others, state_shapes)
     variables = StateVariables(program.states if states == "variables" else (), file)
     variables.initialize()
-    for operation in program.operations:
+    for operation in in_runs(program) if custom else program.operations:
         variables.read(operation.reads())
         file.expand(operation)
         variables.assign()

@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from keras_s4.tflite.flatbuffer.custom_operator.checks import check_step
+from keras_s4.tflite.flatbuffer.custom_operator.checks import check_block
+from keras_s4.tflite.flatbuffer.custom_operator.instructions import MOST_ENDS
 from keras_s4.tflite.flatbuffer.operators.options import FIELDS, NUMBERS, TEXT, Option
 from keras_s4.tflite.flatbuffer.operators.rules import MOST_AXES
 from keras_s4.tflite.flatbuffer.operators.table import (
     BY_CODE,
-    CUSTOM_STEP,
-    LARGEST_CONCATENATION,
+    CUSTOM_BLOCK,
     Operator,
     check_operator,
 )
@@ -85,8 +85,8 @@ def read_summary(data: bytes) -> Summary:
 def _operator_of(table: Table) -> Operator:
     code = max(table.scalar(0, "b"), table.scalar(3, "i"))
     custom_code = table.text(1)
-    if code == CUSTOM_STEP.code and custom_code == CUSTOM_STEP.name:
-        return CUSTOM_STEP
+    if code == CUSTOM_BLOCK.code and custom_code == CUSTOM_BLOCK.name:
+        return CUSTOM_BLOCK
     if code not in BY_CODE:
         raise ValueError(f"damaged .tflite: an operator has the unknown code {code} {custom_code!r}.")
     return BY_CODE[code]
@@ -100,8 +100,8 @@ def _read_subgraph(graph: Table, codes: list[Operator], buffers: list[bytes]) ->
         if index >= len(codes):
             raise ValueError(f"damaged .tflite: operator {len(operators)} has code {index} of {len(codes)}.")
         operators.append(codes[index].name)
-        inputs.append(table.numbers(1, "int32", most=LARGEST_CONCATENATION))
-        outputs.append(table.numbers(2, "int32", most=2))
+        inputs.append(table.numbers(1, "int32", most=MOST_ENDS + 2))
+        outputs.append(table.numbers(2, "int32", most=MOST_ENDS))
         options.append(_read_options(table, codes[index]))
         argument = {"VAR_HANDLE": "shared_name", "CALL_ONCE": "subgraph"}.get(operators[-1])
         arguments.append(options[-1][argument] if argument else _read_custom_options(table, codes[index]))
@@ -133,7 +133,7 @@ def _read_options(table: Table, operator: Operator) -> dict[str, Option]:
 
 
 def _read_custom_options(table: Table, operator: Operator) -> bytes | None:
-    if operator is CUSTOM_STEP:
+    if operator is CUSTOM_BLOCK:
         return bytes(table.numbers(5, "uint8", most=2**8))
     if table.has(5):
         raise ValueError(f"damaged .tflite: {operator.name} has options of a custom operator.")
@@ -214,8 +214,8 @@ def _check_operators(graph: Subgraph) -> None:
         operands = [[graph.tensors[index].operand for index in each] for each in indices]
         try:
             operator = check_operator(name, *operands, options)
-            if operator is CUSTOM_STEP:
-                check_step(*operands, argument)
+            if operator is CUSTOM_BLOCK:
+                check_block(*operands, argument)
         except ValueError as error:
             raise ValueError(f"damaged .tflite: {error}") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
 from keras_s4.tflite.flatbuffer.operators.options import Option
-from keras_s4.tflite.flatbuffer.operators.table import BY_CODE, CUSTOM_STEP, TENSOR_TYPES
+from keras_s4.tflite.flatbuffer.operators.table import BY_CODE, CUSTOM_BLOCK, TENSOR_TYPES
 
 TYPE_NAMES = {0: "float32", 1: "float16", 10: "float64", **{code: name for name, code in TENSOR_TYPES.items()}}
 _TYPE_SIZES = {
@@ -124,7 +124,7 @@ class Summary(Subgraph):
     @property
     def registrations(self) -> tuple[str, ...]:
         """The methods of `MicroMutableOpResolver` that a firmware calls, each once."""
-        rows = {row.name: row.registration for row in (*BY_CODE.values(), CUSTOM_STEP)}
+        rows = {row.name: row.registration for row in (*BY_CODE.values(), CUSTOM_BLOCK)}
         once = self.initializer.operators if self.initializer else ()
         return tuple(rows[name] for name in dict.fromkeys((*self.operators, *once)))
 

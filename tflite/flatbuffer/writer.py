@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
 from keras_s4.tflite.flatbuffer.operators.options import FIELDS, NUMBERS, TEXT, Option, complete
-from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_STEP, TENSOR_TYPES, Operator, check_operator
+from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_BLOCK, TENSOR_TYPES, Operator, check_operator
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -133,13 +133,13 @@ class ModelWriter:
         self.operators.append(OperatorRecord(row, tuple(inputs), outputs, every))
         return output
 
-    def custom_step(self, inputs: Sequence[int], outputs: Sequence[int], options: bytes) -> None:
-        """Append a KERAS_S4_DSS; its outputs are the layer's and the next state.
+    def custom(self, inputs: Sequence[int], outputs: Sequence[int], options: bytes) -> None:
+        """Append a KERAS_S4_BLOCK.
 
         Raises:
             ValueError: these tensors are not those of the operator.
         """
-        row = self._check(CUSTOM_STEP.name, inputs, outputs, {})
+        row = self._check(CUSTOM_BLOCK.name, inputs, outputs, {})
         self.operators.append(OperatorRecord(row, tuple(inputs), tuple(outputs), (), options))
 
     def _check(
@@ -305,7 +305,7 @@ class _Serializer:
         return self.table(6 if custom_options else 5, fields)
 
     def operator_code(self, operator: Operator) -> int:
-        custom_code = self.text(operator.name) if operator is CUSTOM_STEP else 0
+        custom_code = self.text(operator.name) if operator is CUSTOM_BLOCK else 0
 
         def fields(builder: flatbuffers.Builder):
             builder.PrependInt32Slot(2, operator.version, 1)

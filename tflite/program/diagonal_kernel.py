@@ -44,3 +44,20 @@ def plain_modes(operation: DiagonalStep) -> np.ndarray:
     """How many modes of each channel, the first ones, have a decay of 16 bits."""
     wide = operation.decay.data < -(2**15)
     return np.where(wide.any(axis=0), wide.argmax(axis=0), len(wide))
+
+
+def mode_words(operation: DiagonalStep) -> np.ndarray:
+    """The constants of each mode as the four int32 of `S4_MODE` in C, `[H, N, 4]`."""
+    decay, rotation, readout = operation.decay.data, operation.rotation.data, operation.readout.data[0]
+    words = [
+        *operation.input_gain.data,
+        _pair(decay, rotation),
+        # Decays from -65536 to -32769 have 17 bits.
+        _pair(readout, np.where(decay < -(2**15), -1, 0)),
+    ]
+    return np.stack([word.T for word in words], axis=-1).astype(np.int32)
+
+
+def _pair(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """`S4_PAIR`: the lower 16 bits of one integer below those of another."""
+    return (low.astype(np.int64) & 0xFFFF) + high.astype(np.int64) * 2**16

@@ -181,11 +181,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("word", "value", "message"),
         [
-            (0, 2, "options of version 2"),
-            (1, 9, "9 channels"),
-            (2, 256, "256 modes"),
-            (5, 31, "shifts its output by 31"),
-            (5, -32, "shifts its output by -32"),
+            (0, 1, "options of version 1"),
+            (1, 9, "of 9 inputs, 1 states"),
+            (2, -1, "of 1 inputs, -1 states"),
+            (3, 16, "16 outputs"),
+            (4, 4, "leaves a memory of 4 bytes"),
+            (4, -1, "has -1 bytes of scratch memory"),
         ],
     )
     def test_options_of_the_custom_operator(self, sound, word, value, message):
@@ -201,11 +202,15 @@ class TestRefusals:
         buffers = [b""]
         graph = records_of(check_tflite(sound["custom"]), buffers)
         operator = next(operator for operator in graph.operators if operator.custom_options)
-        for input in (3, 5):
+        code, constants = (graph.tensors[index].buffer for index in operator.inputs[-2:])
+        for place, value, message in [
+            (constants, b"\xff", "more plain modes than modes, or shifts outside"),
+            (code, b"\xff", "unknown code -1"),
+            (code, b"\x09\0\0\0", "has numbers that its kernel does not know"),
+        ]:
             changed = list(buffers)
-            place = graph.tensors[operator.inputs[input]].buffer
-            changed[place] = b"\xff" * len(buffers[place])
-            assert "more plain modes than modes, or shifts outside" in refusal(serialize([graph], changed))
+            changed[place] = value * (len(buffers[place]) // len(value))
+            assert message in refusal(serialize([graph], changed))
 
     def test_options_of_another_operator(self, sound):
         data = sound["embed"]

@@ -12,7 +12,7 @@ from keras_s4.tflite.flatbuffer import check_tflite, to_tflite
 from keras_s4.tflite.flatbuffer.operators.operands import Call, Operand
 from keras_s4.tflite.flatbuffer.operators.options import FIELDS, complete
 from keras_s4.tflite.flatbuffer.operators.rules import RULES, check_rules
-from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_STEP, OPERATORS, check_operator
+from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_BLOCK, OPERATORS, check_operator
 from keras_s4.tflite.flatbuffer.reader import read_summary
 from keras_s4.tflite.flatbuffer.writer import ModelWriter, Quantization
 
@@ -80,16 +80,8 @@ VALID = {
     "READ_VARIABLE": ([tensor((1,), "resource")], [tensor((1, 4), "int16")], {}),
     "ASSIGN_VARIABLE": ([tensor((1,), "resource"), tensor((1, 4), "int16")], [], {}),
     "CALL_ONCE": ([], [], {"subgraph": 1}),
-    "KERAS_S4_DSS": (
-        [
-            tensor((1, 4), "int16", 0.5),
-            tensor((1, 4, 3, 2)),
-            constant((4, 3, 4), "int32"),
-            constant((4,), "uint8"),
-            constant((4,), "int32"),
-            constant((4,), "uint8"),
-            constant((4,), "int32"),
-        ],
+    "KERAS_S4_BLOCK": (
+        [tensor((1, 4), "int16", 0.5), tensor((1, 4, 3, 2)), constant((22,), "int32"), constant((4,), "uint8")],
         [tensor((1, 4), "int16", 0.5), tensor((1, 4, 3, 2))],
         {},
     ),
@@ -103,7 +95,7 @@ def test_what_keeps_the_rules_passes(name):
 
 
 def test_every_operator_has_rules_and_a_valid_call():
-    assert set(RULES) == set(VALID) == {*OPERATORS, CUSTOM_STEP.name}
+    assert set(RULES) == set(VALID) == {*OPERATORS, CUSTOM_BLOCK.name}
 
 
 def changed(place: int, **fields):
@@ -247,9 +239,8 @@ BROKEN = [
     ("READ_VARIABLE", changed(0, shape=(2,)), "handle of one value"),
     ("ASSIGN_VARIABLE", changed(0, shape=(2,)), "handle of one value"),
     ("CALL_ONCE", with_options(subgraph=0), "a subgraph"),
-    ("KERAS_S4_DSS", computed(2), "constants"),
-    ("KERAS_S4_DSS", changed(1, shape=(1, 4, 2, 3)), "keeps its shape"),
-    ("KERAS_S4_DSS", changed(-1, shape=(1, 5)), "as many results"),
+    ("KERAS_S4_BLOCK", computed(2), "constants"),
+    ("KERAS_S4_BLOCK", lambda inputs, outputs, options: outputs.append(tensor((1,), "int64")), "integers as outputs"),
 ]
 
 

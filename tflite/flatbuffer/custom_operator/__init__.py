@@ -1,22 +1,27 @@
-"""KERAS_S4_DSS: a step of a DSS layer as one custom operator of TensorFlow Lite Micro, around the kernel in C.
+"""KERAS_S4_BLOCK: an S4 block as one custom operator of TensorFlow Lite Micro, around the kernels in C.
 
-The operator, its registration and the kernel are in C++ and C; `library_files` has them. A file that uses it is what
-`to_tflite(program, dss="custom")` writes. Tensors and options of the operator:
+The operator, its registration and the kernels are in C++ and C; `library_files` has them. A file that uses it is what
+`to_tflite(program, dss="custom")` writes: the operations of each S4 block are one operator, or as many of them around
+its DSS layer as there are instructions for; so is a DSS layer outside of a block. Which operations go together is in
+`runs.py`, how they are encoded in `encoding.py`. What runs is in the file, constants included: firmware has the
+operator once, for every model.
 
-| tensor    | type         | shape               | contents                                                      |
-|-----------|--------------|---------------------|---------------------------------------------------------------|
-| input 0   | int16        | `[1, H]`, `[1,R,H]` | what goes into the layer; R steps of a block                   |
-| input 1   | int32        | `[1, H, N, 2]`      | the state before: real and imaginary part of each mode, 2**-30 |
-| input 2   | int32        | `[H, N, 4]`         | constant: the four words of each `S4_MODE`                     |
-| input 3   | uint8        | `[H]`               | constant: `plain` of `s4_diagonal`                             |
-| input 4   | int32        | `[H]`               | constant: the mantissa that scales the sum of a channel        |
-| input 5   | uint8        | `[H]`               | constant: its shift, both as `s4_scale_once` takes them        |
-| input 6   | int32        | `[H]`               | constant: the feedthrough                                      |
-| output 0  | int8, int16  | as input 0          | what comes out of the layer                                    |
-| output 1  | int32        | as input 1          | the state after                                                |
+Tensors and options of the operator:
 
-`custom_options` are eight int32 in little-endian order: the version of this layout, 1; H; N; the gain of the partial
-sum; mantissa, shift and zero point of the output, as `s4_scale` takes them; and whether the state is clamped.
+| tensor           | type               | shape          | contents                                                 |
+|------------------|--------------------|----------------|----------------------------------------------------------|
+| first inputs     | int8, int16, int32 | any            | what is read that is no state                            |
+| then inputs      | int32              | `[1, H, N, 2]` | states before: real, imaginary part of each mode, 2**-30 |
+| the last but one | int32              | `[22 * count]` | constant: the instructions, see `instructions.py`        |
+| the last input   | uint8              | `[bytes]`      | constant: the constants of all instructions              |
+| first outputs    | int8, int16, int32 | any            | what others read                                         |
+| then outputs     | int32              | `[1, H, N, 2]` | states after                                             |
+
+`custom_options` are five int32 in little-endian order: the version of this layout, 2; how many inputs, states and
+outputs there are; and the bytes of the scratch memory that lies between the instructions.
+
+One more instruction: a `Code` and its `MEMORY` in `instructions.py`, a function in `encoding.py`, numbers that the
+kernel has to check in `checks.py`; in C++ the same three, `IsSound` and `Run`.
 """
 
 from __future__ import annotations
@@ -26,11 +31,14 @@ from pathlib import Path
 from keras_s4.tflite.program import diagonal_kernel
 
 LIBRARY = Path(__file__).parent / "library"
-_OWN = ("keras_s4_dss_op.cc", "keras_s4_dss_op.h")
+_OWN = ("keras_s4_block_op.cc", "keras_s4_block_op.h")
+# The kernels in C that the operator calls.
+KERNELS = ("keras_s4_dense", "keras_s4_diagonal", "keras_s4_gates")
 
 
 def library_files() -> dict[str, str]:
-    """The text of the operator's C++ files and of the kernel's C files, by name."""
+    """The text of the operator's C++ files and of the kernels' C files, by name."""
+    kernels = ["keras_s4_arithmetic.h", *(f"{name}.{end}" for name in KERNELS for end in ("c", "h"))]
     return {name: (LIBRARY / name).read_text() for name in _OWN} | {
-        name: (diagonal_kernel.LIBRARY / name).read_text() for name in diagonal_kernel.FILES
+        name: (diagonal_kernel.LIBRARY / name).read_text() for name in kernels
     }

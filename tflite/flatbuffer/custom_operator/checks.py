@@ -1,4 +1,4 @@
-"""What the kernel of KERAS_S4_DSS demands of its tensors and options; see the package."""
+"""What the kernel of KERAS_S4_BLOCK demands of its tensors, instructions and options; see the package."""
 
 from __future__ import annotations
 
@@ -6,42 +6,127 @@ import math
 import struct
 from collections.abc import Sequence
 
-from keras_s4.tflite.flatbuffer.custom_operator.expansion import LAYOUT_VERSION
+import numpy as np
+
+from keras_s4.tflite.flatbuffer.custom_operator.expansion import LAYOUT_VERSION, OPTIONS
+from keras_s4.tflite.flatbuffer.custom_operator.instructions import (
+    CONSTANT,
+    FIRST_END,
+    MEMORY,
+    MOST_COUNT,
+    MOST_ENDS,
+    MOST_SIZE,
+    OFFSET_BITS,
+    SCRATCH,
+    Code,
+    Instruction,
+    instructions_of,
+)
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
 from keras_s4.tflite.program.diagonal_kernel import MOST_MODES
 
-_FORMAT = "<8i"
-MOST_CHANNELS = 2**16 - 1
+MOST_SCRATCH = 2**OFFSET_BITS - 1
 
 
-def check_step(inputs: Sequence[Operand], outputs: Sequence[Operand], options: bytes) -> None:
-    """Refuse a step that the kernel would refuse or, of constants, could not compute.
+def check_block(inputs: Sequence[Operand], outputs: Sequence[Operand], options: bytes) -> None:
+    """Refuse an operator that the kernel would refuse or could not compute.
 
     Args:
-        inputs: operands whose types and number are right, constants from the third on.
-        outputs: operands whose types and number are right.
+        inputs: operands of which the last two are constants: instructions and what they read.
+        outputs: operands.
         options: the operator's options as bytes.
 
     Raises:
         ValueError: anything that it would refuse.
     """
-    if len(options) != struct.calcsize(_FORMAT):
-        raise ValueError(f"KERAS_S4_DSS has {len(options)} bytes of options; expected {struct.calcsize(_FORMAT)}.")
-    version, channels, modes, _, _, shift, _, _ = struct.unpack(_FORMAT, options)
-    if version != LAYOUT_VERSION or not (0 < channels <= MOST_CHANNELS and 0 < modes <= MOST_MODES):
-        raise ValueError(f"KERAS_S4_DSS has options of version {version}, {channels} channels and {modes} modes.")
-    if not -31 <= shift <= 30:
-        raise ValueError(f"KERAS_S4_DSS shifts its output by {shift}; expected -31 to 30.")
-    state, words = (1, channels, modes, 2), (channels, modes, 4)
-    expected = [state, words, *[(channels,)] * 4]
-    samples, result = inputs[0].shape, outputs[0].shape
-    fits = samples == result and samples[-1] == channels and math.prod(samples) % channels == 0
-    found = [operand.shape for operand in inputs[1:]]
-    if found != expected or outputs[1].shape != state or outputs[1].type != "int32" or not fits:
+    if len(options) != struct.calcsize(OPTIONS):
+        raise ValueError(f"KERAS_S4_BLOCK has {len(options)} bytes of options; expected {struct.calcsize(OPTIONS)}.")
+    version, samples, states, results, scratch = struct.unpack(OPTIONS, options)
+    if version != LAYOUT_VERSION:
+        raise ValueError(f"KERAS_S4_BLOCK has options of version {version}; expected {LAYOUT_VERSION}.")
+    counts = min(samples, states, results) >= 0 and samples + 2 * states + results <= MOST_ENDS
+    if not counts or (len(inputs), len(outputs)) != (samples + states + 2, results + states):
         raise ValueError(
-            f"KERAS_S4_DSS of {channels} channels and {modes} modes was given {[samples, *found]} -> "
-            f"{[result, outputs[1].shape]}."
+            f"KERAS_S4_BLOCK of {samples} inputs, {states} states and {results} outputs was given {len(inputs)} and "
+            f"{len(outputs)} tensors."
         )
-    plain, shifts = inputs[3].values, inputs[5].values
-    if max(plain) > modes or not (min(shifts) >= 1 and max(shifts) <= 62):
-        raise ValueError("KERAS_S4_DSS has more plain modes than modes, or shifts outside 1 to 62.")
+    if not 0 <= scratch <= MOST_SCRATCH:
+        raise ValueError(f"KERAS_S4_BLOCK has {scratch} bytes of scratch memory; expected 0 to {MOST_SCRATCH}.")
+    for before, after in zip(inputs[samples : samples + states], outputs[results:], strict=True):
+        if (before.shape, before.type) != (after.shape, after.type) or before.type != "int32":
+            raise ValueError(f"KERAS_S4_BLOCK takes a state from {list(before.shape)} to {list(after.shape)}.")
+    constants = np.asarray(inputs[-1].values, np.uint8)
+    sizes = [scratch, len(constants), *map(_bytes_of, (*inputs[:-2], *outputs))]
+    first_output = FIRST_END + samples + states
+    for instruction in instructions_of(inputs[-2].values):
+        _check_numbers(instruction)
+        for memory in MEMORY[instruction.code]:
+            _check_memory(instruction, memory, sizes, first_output, first_output + results)
+        if instruction.code == Code.DIAGONAL:
+            _check_channels(instruction, constants)
+
+
+def _bytes_of(operand: Operand) -> int:
+    return math.prod(operand.shape) * np.dtype(operand.type).itemsize
+
+
+def _check_numbers(instruction: Instruction) -> None:
+    """The numbers that lead the kernel through its arrays, and the shifts."""
+    code, inner, outer = instruction.code, instruction.inner, instruction.outer
+    types = instruction.type_a, instruction.type_out, instruction.type_b
+    joined = code in (Code.MULTIPLY, Code.ADD, Code.MAXIMUM, Code.MINIMUM)
+    once = 1 <= instruction.shift <= 62
+    twice = -31 <= instruction.shift <= 30
+    holds = 0 < instruction.count <= MOST_COUNT and 0 <= inner <= MOST_SIZE and 0 <= outer <= MOST_SIZE
+    match code:
+        case Code.AFFINE:
+            holds = holds and set(types[:2]) <= {1, 2, 4} and inner > 0 and instruction.count % inner == 0 and twice
+        case Code.DENSE:
+            holds = holds and inner > 0 and outer > 0 and instruction.count % outer == 0 and _is_dense(instruction)
+        case Code.LINES:
+            holds = holds and 7 <= inner <= 15 and once
+        case Code.SIGMOID | Code.TANH:
+            holds = holds and instruction.gain_a in (3, 6)
+        case Code.DIAGONAL:
+            holds = holds and 0 < inner <= MOST_MODES and outer > 0 and instruction.count % outer == 0
+            holds = holds and instruction.type_out in (1, 2) and twice
+    if joined:
+        holds = holds and set(types) <= {1, 2, 4} and twice and (code == Code.ADD or instruction.type_out == 4)
+    if not holds:
+        raise ValueError(f"KERAS_S4_BLOCK has numbers that its kernel does not know in {instruction}.")
+
+
+def _is_dense(instruction: Instruction) -> bool:
+    """Whether a kernel takes such a matrix, with such a shift."""
+    if instruction.type_a not in (1, 2) or instruction.type_b not in (0, 1):
+        return False
+    if instruction.type_b:
+        return instruction.outer >= 4 and (1 <= instruction.shift <= 31 or instruction.type_a == 2)
+    return -31 <= instruction.shift <= 30 if instruction.type_a == 1 else 1 <= instruction.shift <= 62
+
+
+def _check_memory(instruction: Instruction, memory, sizes: list[int], first_output: int, first_state: int) -> None:
+    """An array lies in a memory where it may, whole, and where its values may begin."""
+    address = memory.address(instruction)
+    where, offset = address >> OFFSET_BITS, address % 2**OFFSET_BITS
+    bytes = memory.bytes(instruction)
+    may = {
+        "read": where >= 0,
+        "write": where == SCRATCH or first_output <= where < first_state,
+        "constant": where == CONSTANT,
+        "state": where >= first_state and offset == 0,
+        "scratch": where == SCRATCH,
+    }[memory.use]
+    if not (may and 0 <= where < len(sizes)) or offset % min(bytes, 4):
+        raise ValueError(f"KERAS_S4_BLOCK has a {memory.use} address {address} in {instruction}.")
+    if offset + memory.values(instruction) * bytes > sizes[where]:
+        raise ValueError(f"KERAS_S4_BLOCK leaves a memory of {sizes[where]} bytes in {instruction}.")
+
+
+def _check_channels(instruction: Instruction, constants: np.ndarray) -> None:
+    """Each channel's plain modes and shift."""
+    plain, shifts = (
+        constants[instruction.constants[place] % 2**OFFSET_BITS :][: instruction.outer] for place in (1, 3)
+    )
+    if max(plain) > instruction.inner or not (min(shifts) >= 1 and max(shifts) <= 62):
+        raise ValueError("KERAS_S4_BLOCK has more plain modes than modes, or shifts outside 1 to 62.")

@@ -1,18 +1,21 @@
-"""Diagonal steps of a program as the custom operator KERAS_S4_DSS."""
+"""Runs of operations as the custom operator KERAS_S4_BLOCK."""
 
 from __future__ import annotations
 
+import math
 import struct
 
 import numpy as np
 
+from keras_s4.tflite.flatbuffer.custom_operator.encoding import BYTES, Encoding
+from keras_s4.tflite.flatbuffer.custom_operator.instructions import FIRST_END, OFFSET_BITS
+from keras_s4.tflite.flatbuffer.custom_operator.runs import Run
 from keras_s4.tflite.flatbuffer.expansion import Expansion
-from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.diagonal_kernel import check_supported, plain_modes
 from keras_s4.tflite.program.operations import DiagonalStep
 from keras_s4.tflite.program.program import Program
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
+OPTIONS = "<5i"
 
 
 def state_shapes_of(program: Program) -> dict[str, tuple[int, ...]]:
@@ -25,59 +28,47 @@ def state_shapes_of(program: Program) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def expand_step(operation: DiagonalStep, file: Expansion) -> None:
-    """One KERAS_S4_DSS; of a block, it takes all its steps.
+def expand_run(run: Run, file: Expansion) -> None:
+    """One KERAS_S4_BLOCK; of a block of steps, it takes all of them."""
+    steps = run.steps
+    inputs = [*(file.index[tensor.name] for tensor in run.inputs), *(file.index[step.state.name] for step in steps)]
+    outputs = [file.declare(tensor, file.shape_of_end(tensor)) for tensor in run.outputs]
+    outputs += [file.declare(step.next_state, file.shape_of_end(step.next_state)) for step in steps]
+    ends = [*run.inputs, *(step.state for step in steps), *run.outputs, *(step.next_state for step in steps)]
+    addresses = {tensor.name: FIRST_END + number << OFFSET_BITS for number, tensor in enumerate(ends)}
+    scratch, size = plan_scratch(run, set(addresses))
+    encoding = Encoding((addresses | scratch).__getitem__, lambda output: scratch[_sums_of(output)])
+    words = np.concatenate([encoding.encode(operation).words() for operation in run.operations])
+    constants = encoding.constants.array()
+    inputs += [file.new_constant(words, words.shape), file.new_constant(constants, constants.shape, "uint8")]
+    options = struct.pack(OPTIONS, LAYOUT_VERSION, len(run.inputs), len(steps), len(run.outputs), size)
+    file.writer.custom(inputs, outputs, options)
 
-    Raises:
-        NotImplementedError: a form that the kernel leaves out, such as more than 255 modes.
+
+def plan_scratch(run: Run, ends: set[str]) -> tuple[dict[str, int], int]:
+    """Addresses in the scratch memory of what no end of the operator holds, and how many bytes that takes.
+
+    Each array gets the lowest place that is free from where it is written to where it is last read.
     """
-    check_supported(operation)
-    modes, (_, _, channels) = mode_words(operation), operation.state.shape
-    scales = np.broadcast_to(operation.readout.scale, (channels,))
-    partial = fixed_point.product_multiplier(operation.hidden.scale, scales, operation.partial.scale)
-    inputs = [
-        file.index[operation.input.name],
-        file.index[operation.state.name],
-        file.new_constant(modes, modes.shape),
-        file.new_constant(plain_modes(operation), (channels,), "uint8"),
-        file.new_constant(fixed_point.reduced_mantissa(partial.mantissa), (channels,)),
-        file.new_constant(15 - np.asarray(partial.shift), (channels,), "uint8"),
-        file.new_constant(operation.feedthrough.data, (channels,)),
-    ]
-    output = file.declare(operation.output, file.shape_of(inputs[0]))
-    state = file.declare(operation.next_state, file.shape_of(inputs[1]))
-    file.writer.custom_step(inputs, [output, state], options_of(operation))
+    arrays: dict[str, list[int]] = {}
+    for time, operation in enumerate(run.operations):
+        for tensor in operation.writes():
+            if tensor.name not in ends and tensor not in operation.internals():
+                arrays[tensor.name] = [math.prod(tensor.shape) * BYTES[tensor.type], time, time]
+        if isinstance(operation, DiagonalStep):
+            arrays[_sums_of(operation.output.name)] = [4 * operation.state.shape[-1], time, time]
+        for tensor in operation.reads():
+            if tensor.name in arrays:
+                arrays[tensor.name][2] = time
+    places: dict[str, tuple[int, int, int, int]] = {}
+    for name, (size, first, last) in arrays.items():
+        start = 0
+        for begin, end, *times in sorted(places.values()):
+            if first <= times[1] and times[0] <= last and start < end and begin < start + size:
+                start = -(-end // 4) * 4
+        places[name] = start, start + size, first, last
+    return {name: place[0] for name, place in places.items()}, max((place[1] for place in places.values()), default=0)
 
 
-def mode_words(operation: DiagonalStep) -> np.ndarray:
-    """The constants of each mode as the four int32 of `S4_MODE` in C, `[H, N, 4]`."""
-    decay, rotation, readout = operation.decay.data, operation.rotation.data, operation.readout.data[0]
-    words = [
-        *operation.input_gain.data,
-        _pair(decay, rotation),
-        # Decays from -65536 to -32769 have 17 bits.
-        _pair(readout, np.where(decay < -(2**15), -1, 0)),
-    ]
-    return np.stack([word.T for word in words], axis=-1).astype(np.int32)
-
-
-def _pair(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """`S4_PAIR`: the lower 16 bits of one integer below those of another."""
-    return (low.astype(np.int64) & 0xFFFF) + high.astype(np.int64) * 2**16
-
-
-def options_of(operation: DiagonalStep) -> bytes:
-    """See the package."""
-    _, modes, channels = operation.state.shape
-    multiplier = fixed_point.rescale_multiplier(operation.accumulator_scale, operation.output.scale)
-    return struct.pack(
-        "<8i",
-        LAYOUT_VERSION,
-        channels,
-        modes,
-        operation.partial_gain,
-        int(multiplier.mantissa),
-        int(multiplier.shift),
-        operation.output.zero_point,
-        int(operation.limit > 0),
-    )
+def _sums_of(output: str) -> str:
+    return f"{output} (sums)"

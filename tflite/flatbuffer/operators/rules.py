@@ -356,14 +356,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("a subgraph of the file", "the main one would call itself", lambda call: call.options["subgraph"] > 0),
     ),
     # Its own kernel checks the sizes, see `custom_operator`.
-    "KERAS_S4_DSS": (
+    "KERAS_S4_BLOCK": (
         Rule(
-            "constants, a state that keeps its shape, and as many results as samples",
+            "constants as its last two inputs, and integers as outputs",
             "ensured when tensors are allocated",
             lambda call: (
-                call.has_constants(2, 3, 4, 5, 6)
-                and call.inputs[1].shape == call.outputs[1].shape
-                and call.input.size == call.output.size
+                call.has_constants(-2, -1) and all(output.type in ("int8", "int16", "int32") for output in call.outputs)
             ),
         ),
     ),

@@ -145,17 +145,10 @@ _TABLE = (
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
 BY_CODE: dict[int, Operator] = {operator.code: operator for operator in _TABLE}
 
-# A whole step of a DSS layer, which is no built-in operator: firmware registers it, see `custom_operator`. Its outputs
-# are the layer's and the next state; `signatures` has the type of the first.
-CUSTOM_STEP = Operator(
-    "KERAS_S4_DSS",
-    32,
-    0,
-    1,
-    tuple((("int16", "int32", "int32", "uint8", "int32", "uint8", "int32"), type) for type in ("int8", "int16")),
-    False,
-    "AddCustom",
-)
+# A whole S4 block, which is no built-in operator: firmware registers it, see `custom_operator`. It takes any number of
+# integers and states, then its instructions and their constants; `signatures` has the types of these two.
+CUSTOM_BLOCK = Operator("KERAS_S4_BLOCK", 32, 0, 1, ((("int32", "uint8"), "any"),), False, "AddCustom")
+_INTEGERS = {"int8", "int16", "int32"}
 
 LARGEST_CONCATENATION = 10
 TENSOR_TYPES: dict[str, int] = {"int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
@@ -181,7 +174,7 @@ def check_operator(
     """
     written = outputs[0].type if outputs else NOTHING
     operator = check_types(name, tuple(t.type for t in inputs), written, tuple(bool(t.scales) for t in inputs))
-    most = 2 if operator is CUSTOM_STEP else int(written != NOTHING)
+    most = max(1, len(outputs)) if operator is CUSTOM_BLOCK else int(written != NOTHING)
     if len(outputs) != most:
         raise ValueError(f"{name} was given {len(outputs)} outputs; expected {most}.")
     check_rules(Call(name, tuple(inputs), tuple(outputs), complete(name, options or {})))
@@ -203,11 +196,13 @@ def check_types(name: str, inputs: tuple[str, ...], output: str, quantized: tupl
     Raises:
         ValueError: when the operator, its types or its quantisation are not in the table.
     """
-    if name not in OPERATORS and name != CUSTOM_STEP.name:
+    if name not in OPERATORS and name != CUSTOM_BLOCK.name:
         raise ValueError(
             f"Operator {name} is not in the table of operators that run; use one of {', '.join(OPERATORS)}."
         )
-    operator = OPERATORS.get(name, CUSTOM_STEP)
+    operator = OPERATORS.get(name, CUSTOM_BLOCK)
+    if operator is CUSTOM_BLOCK and {*inputs[:-2], output} <= _INTEGERS:
+        inputs, output = inputs[-2:], "any"
     if name == "CONCATENATION" and len(inputs) <= LARGEST_CONCATENATION and len(set(inputs)) == 1:
         inputs = inputs[:1]
     if (inputs, output) not in operator.signatures:
