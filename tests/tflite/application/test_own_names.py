@@ -16,7 +16,7 @@ from keras_s4.tflite.application.own_names import class_name, own_name
 from keras_s4.tflite.c99.files import kernel_files
 from keras_s4.tflite.c99.host import compiler
 from keras_s4.tflite.firmware import Converted
-from keras_s4.tflite.flatbuffer import to_tflite
+from keras_s4.tflite.flatbuffer import custom_operator, to_tflite
 from keras_s4.tflite.program.tensors import Tensor
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
@@ -67,7 +67,7 @@ def test_two_folders_have_the_kernels_and_nothing_else_in_common(folders):
     assert kernels <= same
     common = {Path(name).name for name in first.keys() & second.keys() - kernels} - set(kernel_files())
     general = {"main.c", "main.cc", "Makefile", "README.md", "manifest.json", "files.json", "golden.npz"}
-    assert common <= general | {"keras_s4_dss_op.cc", "keras_s4_dss_op.h"}
+    assert common <= general | {"keras_s4_block_op.cc", "keras_s4_block_op.h"}
     assert {"wake_word.tflite", "wake_word_model.cc", "c99/wake_word.c", "firmware/wake_word_board.h"} <= set(first)
     assert {"Gait.tflite", "Gait_decisions.cc", "c99/Gait.h", "firmware/Gait_application.c"} <= set(second)
 
@@ -209,10 +209,10 @@ def test_two_classes_of_tensorflow_lite_micro_make_one_program(folders, tmp_path
         sources += [folder / room / f"{name}_{part}.cc" for part in ("model", "model_data", "decisions")]
         includes += ["-I", folder / room]
     if room == "tflm_custom":
-        sources.append(folders[0] / room / "keras_s4_dss_op.cc")
-        kernel = folders[0] / room / "keras_s4_diagonal.c"
-        run(*compiler(), "-std=c99", "-c", kernel, "-o", tmp_path / "kernel.o")
-        sources.append(tmp_path / "kernel.o")
+        sources.append(folders[0] / room / "keras_s4_block_op.cc")
+        for kernel in custom_operator.KERNELS:
+            run(*compiler(), "-std=c99", "-c", folders[0] / room / f"{kernel}.c", "-o", tmp_path / f"{kernel}.o")
+            sources.append(tmp_path / f"{kernel}.o")
     run(*COMPILER, *FLAGS, *includes, *sources, "-o", tmp_path / "both", "-lm")
     assert run(tmp_path / "both") == (
         "0, WakeWord::Step before WakeWord::Init, GaitModel::Step before GaitModel::Init\n"

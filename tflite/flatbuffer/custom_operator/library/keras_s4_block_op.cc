@@ -4,18 +4,15 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "keras_s4_arithmetic.h"
+#include "keras_s4_dense.h"
+#include "keras_s4_diagonal.h"
+#include "keras_s4_gates.h"
 #include "tensorflow/lite/c/common.h"
 #include "tensorflow/lite/micro/kernels/kernel_util.h"
 #include "tensorflow/lite/micro/micro_common.h"
 #include "tensorflow/lite/micro/micro_context.h"
 #include "tensorflow/lite/micro/micro_log.h"
-
-extern "C" {
-#include "keras_s4_arithmetic.h"
-#include "keras_s4_dense.h"
-#include "keras_s4_diagonal.h"
-#include "keras_s4_gates.h"
-}
 
 namespace tflite {
 namespace micro {
