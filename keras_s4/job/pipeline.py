@@ -208,7 +208,7 @@ STAGES = {
     "verify": Stage("Verify", ("stream.npz", "verification.json"), verify.compute),
     "measure": Stage("Measure", ("costs.json", "tradeoff.json"), measure.compute),
     "streams": Stage("Streams", ("streams.npz", "streams.json"), stream.compute),
-    "report": Stage("Report", ("report.html", "summary.json"), report.compute),
+    "report": Stage("Report", ("device.html", "report.html", "summary.json"), report.compute),
 }
 
 

@@ -92,13 +92,17 @@ def state_verdict(summary: dict[str, Any]) -> str:
     return " ".join([*sentences, *(f"Not run: {stage} ({reason})" for stage, reason in missing.items())])
 
 
-def render(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> str:
-    """The page as HTML that needs no other file and no script.
+def render(
+    summary: dict[str, Any], spectra: dict[str, Any], stream: Path, device: str = "", why_no_device: str = ""
+) -> str:
+    """The page as HTML that needs no other file, and no script but that of the device, which runs in a frame.
 
     Args:
         summary: what `summarize` returns.
         spectra: what `spectrum.json` holds.
         stream: `stream.npz`.
+        device: the page that runs the firmware; "" for none.
+        why_no_device: why there is none, "" where nobody asks.
 
     Raises:
         ValueError: `stream` is damaged; the message names it.
@@ -123,6 +127,8 @@ def render(summary: dict[str, Any], spectra: dict[str, Any], stream: Path) -> st
         figures=_images(summary, spectra, stream),
         sections=sections_of(summary),
         advice=summary["advice"],
+        device=device,
+        why_no_device=why_no_device,
     )
 
 

@@ -1,8 +1,11 @@
 """What tasks ask of their models: one tiny task for each head, from recordings to firmware."""
 
+import base64
 import dataclasses
 import json
+import re
 
+import jinja2
 import keras
 import numpy as np
 import pytest
@@ -98,6 +101,25 @@ def test_every_head_goes_from_recordings_to_firmware(finished):
     assert json.loads((folder / "summary.json").read_text())["details"]
     page = (folder / "report.html").read_text()
     assert task.title in page and ">None<" not in page
+    assert jinja2.filters.do_forceescape((folder / "device.html").read_text()) in page
+
+
+def test_the_device_in_a_browser_replays_test_recordings_with_their_labels(finished):
+    task, folder, _ = finished
+    page = (folder / "device.html").read_text()
+    facts = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+    assert facts["rate"] == task.rate
+    assert [feature["name"] for feature in facts["features"]] == list(task.features)
+    assert facts["outputs"][0]["horizon"] == (0 if task.anomaly else task.horizon)
+    names = ["anomaly"] if task.anomaly else [] if task.horizon or task.targets else list(task.classes)
+    assert facts["classes"] == names
+    for recording in facts["recordings"]:
+        size = np.dtype(recording["samples"]["type"]).itemsize
+        count = len(base64.b64decode(recording["samples"]["data"])) // size // len(task.features)
+        assert count >= min(task.length, min(map(len, task.splits.test.signals)))
+        truth = recording["truth"]
+        assert (truth is None) == bool(task.horizon and not task.anomaly)
+        assert not (truth and "spans" in truth) or all(end <= count for _, end, _ in truth["spans"])
 
 
 def test_a_front_gives_an_output_a_block_and_costs_are_those_of_a_step(finished):

@@ -6,7 +6,7 @@ import pytest
 from runs import SETTINGS, TASK, results
 from tasks import CLASSES, sines
 
-from keras_s4 import training
+from keras_s4 import extras, training
 from keras_s4.job import pipeline, report
 from keras_s4.tflite import runtimes
 
@@ -75,6 +75,17 @@ def test_report_shows_the_table_and_four_figures(finished):
     assert "<script" not in page
     for row in finished[1]["table"]:
         assert row["row"] in page
+
+
+def test_without_the_compiler_of_pages_the_report_says_so(copied, monkeypatch):
+    folder, _ = copied
+    monkeypatch.setattr(extras, "_is_installed", lambda name: name != "ziglang")
+    (folder / "report.html").unlink()
+    pipeline.run(TASK, folder, SETTINGS)
+    for name in ("report.html", "device.html"):
+        page = (folder / name).read_text()
+        assert "pip install &#39;keras-s4[web]&#39;" in page.replace("&#x27;", "&#39;")
+        assert "<iframe" not in page and "delete device.html and run again" in page
 
 
 def test_second_run_computes_nothing(finished, monkeypatch):

@@ -70,7 +70,7 @@ def render_page(export: Export, words: Words | None = None, recordings: Any = No
         # Nothing in it may look like the end of the script that it stands in.
         data=json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
         rate=facts["rate"],
-        spans=SPANS[facts["rate"] is not None],
+        spans=facts["spans"],
         says=bool(facts["classes"]),
         facts=_shown_facts(export, facts),
     )
@@ -81,6 +81,7 @@ def facts_of_page(export: Export, words: Words, recordings: Any = None) -> dict[
     inputs, outputs, states = ends_of(export.program)
     decision, steps = export.decision, export.program.steps
     settings = decision.decider.decision if decision else None
+    rate = words.rate or (settings.rate if settings else None)
     named = features_of(words, inputs, steps, export.sensors)
     decides = decision.place if decision else 0
     shown = _outputs(outputs, words, decides, settings.classes if settings else (), named)
@@ -97,7 +98,7 @@ def facts_of_page(export: Export, words: Words, recordings: Any = None) -> dict[
         "scores": decision.decider.integers.count if decision else 0,
     }
     return {
-        "rate": words.rate or (settings.rate if settings else None),
+        "rate": rate,
         "features": _features(export, inputs, named),
         "outputs": shown,
         "decides": decides,
@@ -106,6 +107,7 @@ def facts_of_page(export: Export, words: Words, recordings: Any = None) -> dict[
         "window": windows_of(export.program, export.manifest["window_length"]),
         "stepsAtOnce": steps,
         "ahead": words.horizon,
+        "spans": list(SPANS[rate is not None]),
         "recordings": pack_replays(replays, export.program, classes, exclusive),
         "sizes": sizes,
         "golden": golden_of_page(export),
@@ -195,17 +197,19 @@ def _outputs(
         columns = end.size // end.rows
         names = output_names(words, end, mine, classes)
         if words.horizon and mine:
-            names = [f"{name.name} in {step + 1}" for step in range(words.horizon) for name in named]
+            after = [_time(step + 1, words.rate) for step in range(words.horizon)]
+            names = [f"{name.name} in {time}" for time in after for name in named]
             if len(names) != columns:
                 raise ValueError(
                     f"A page got horizon={words.horizon} of {len(named)} features; the model gives {columns} numbers."
                 )
         units = words.units if mine and words.units else []
         low, high = (float(limit) for limit in end.range)
+        bars = end.activation == "softmax" or (low >= 0.0 and high <= 1.0)
         facts.append(
             {
                 "name": end.field,
-                "title": _title_of(end, words, mine),
+                "title": _title_of(end, words, mine, bars),
                 "names": names,
                 "start": start,
                 "rows": end.rows,
@@ -213,7 +217,7 @@ def _outputs(
                 "scale": end.scale,
                 "zeroPoint": end.tensor.zero_point,
                 "activation": end.activation,
-                "bars": end.activation == "softmax" or (low >= 0.0 and high <= 1.0),
+                "bars": bars,
                 "horizon": words.horizon if mine else 0,
                 **_gains(units, columns),
             }
@@ -234,10 +238,12 @@ def _gains(units, columns: int) -> dict[str, Any]:
     }
 
 
-def _title_of(end: End, words: Words, mine: bool) -> str:
+def _title_of(end: End, words: Words, mine: bool, bars: bool) -> str:
     if words.horizon and mine:
         return f"Forecasts of the next {words.horizon} samples"
-    return "How likely each class is" if end.activation == "softmax" else f"Output {end.name}"
+    if end.activation == "softmax":
+        return "How likely each class is"
+    return "How likely each label is" if bars else f"Output {end.name}"
 
 
 def _shown_facts(export: Export, facts: dict[str, Any]) -> list[tuple[str, str]]:

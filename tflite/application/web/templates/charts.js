@@ -122,18 +122,24 @@ export class Chart {
     pen.stroke();
   }
 
-  /** A curve of values at times, as steps that last until the next one. */
-  curve(times, values, column, color, dashed = false) {
+  /** A curve of values at times, as steps that last until the next one; drawn `later`, of forecasts. */
+  curve(times, values, column, color, dashed = false, later = 0) {
     const { pen, view } = this;
-    const from = Math.max(0, firstAbove(times, view.start) - 1);
-    const to = Math.min(times.length, firstAbove(times, view.end) + 1);
+    const from = Math.max(0, firstAbove(times, view.start - later) - 1);
+    const to = Math.min(times.length, firstAbove(times, view.end - later) + 1);
     const apart = Math.max(1, Math.floor((to - from) / 3000));
     pen.strokeStyle = color;
-    pen.lineWidth = 1.8;
-    pen.setLineDash(dashed ? [5, 4] : []);
+    pen.lineWidth = dashed ? 1.2 : 1.8;
+    pen.setLineDash(dashed ? [4, 3] : []);
     pen.beginPath();
-    for (let i = from; i < to; i += apart) pen.lineTo(this.x(times.values[i]), this.y(values.values[i * values.columns + column]));
-    if (to - from === 1) pen.lineTo(this.x(times.values[from]) + 3, this.y(values.values[from * values.columns + column]));
+    for (let i = from, last = null; i < to; i += apart) {
+      const x = this.x(times.values[i] + later);
+      const y = this.y(values.values[i * values.columns + column]);
+      if (last !== null) pen.lineTo(x, last);
+      pen.lineTo(x, y);
+      last = y;
+      if (i + apart >= to) pen.lineTo(this.box.right, y);
+    }
     pen.stroke();
     pen.setLineDash([]);
   }

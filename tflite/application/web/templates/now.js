@@ -47,7 +47,8 @@ export function showScores(list, session, time, theme) {
   const { output, times, values } = session.curves[decides];
   const index = firstAbove(times, time) - 1;
   const row = index < 0 ? new Float32Array(output.columns) : values.row(index);
-  const entries = Array.from(row, (value, i) => ({ name: output.names[i] ?? `output ${i}`, value, i }));
+  const entries = Array.from(row, (value, i) => ({ name: output.names[i] ?? `output ${i}`, value, i }))
+    .slice(output.horizon ? -session.features.length : 0); // of forecasts the last step
   const { bars } = output;
   const shown = entries.length > MOST && bars ? entries.sort((a, b) => b.value - a.value).slice(0, MOST) : entries.slice(0, 60);
   while (list.children.length > shown.length) list.lastChild.remove();

@@ -13,6 +13,8 @@ import { readTheme } from "./theme.js";
 const byId = (id) => document.getElementById(id);
 // Milliseconds that a sensor may take to begin.
 const PATIENCE = 3000;
+// Seconds, or samples without a rate, of a recording of which a part is shown.
+const LONG = 30;
 const number = (value) => Math.round(value).toLocaleString("en");
 
 /** Times in seconds, or in samples where nobody knows how often they come. */
@@ -45,7 +47,10 @@ class Page {
     byId("restart").addEventListener("click", () => this.seek(0));
     byId("stop").addEventListener("click", () => this.endLive());
     byId("speed").addEventListener("change", ({ target }) => this.player && (this.player.speed = Number(target.value)));
-    byId("span").addEventListener("change", () => this.draw());
+    byId("span").addEventListener("change", () => {
+      this.spanChosen = true;
+      this.draw();
+    });
     byId("seek").addEventListener("input", ({ target }) => this.seek(Number(target.value)));
     byId("save").addEventListener("click", () => this.save());
     document.addEventListener("keydown", (event) => {
@@ -65,6 +70,7 @@ class Page {
     this.player.speed = Number(byId("speed").value);
     byId("seek").max = String(this.player.length);
     byId("playing").textContent = [name, this.axis.span(this.player.length), ...notes].join(" · ");
+    if (!this.spanChosen) byId("span").value = this.player.length > LONG * this.axis.perSecond ? String(this.model.spans[3]) : "0";
     this.setMode(false);
     this.player.play();
   }
@@ -163,12 +169,12 @@ class Page {
     return { start: end - span, end };
   }
 
-  /** What a sample costs in this browser. */
+  /** What a sample costs in this browser, and of the time until the next one how much. */
   cost() {
     const { microseconds } = this.session;
     const { rate } = this.model;
     if (!microseconds) return "–";
-    const share = rate ? `, ${((microseconds * rate) / 1e4).toPrecision(2)}% of the time that there is` : "";
+    const share = rate ? ` (${((microseconds * rate) / 1e4).toPrecision(2)}%)` : "";
     return `${microseconds.toPrecision(2)} µs${share}`;
   }
 

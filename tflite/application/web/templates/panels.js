@@ -19,9 +19,9 @@ export class Panels {
     this.seek = seek;
     parent.replaceChildren();
     this.inputs = groupsOf(model.features).map((group) => ({ ...group, ...addPanel(parent, group.title, group.names, 116, this) }));
-    this.outputs = model.outputs.map((output, index) => ({
-      index, output, ...addPanel(parent, output.title, output.names, 132, this),
-    }));
+    this.outputs = model.outputs.flatMap((output, index) => partsOf(output).map((part) => ({
+      index, output, columns: part.columns, ...addPanel(parent, part.title, part.names, part.height, this),
+    })));
     const rows = stripRows(model);
     this.strip = rows ? { rows, ...addPanel(parent, "What is said", [], stripHeight(rows, true), this) } : null;
   }
@@ -42,41 +42,47 @@ export class Panels {
     this.drawForecast(panel, session, cursor, theme);
     chart.cursor(cursor);
     colorLegend(panel, theme);
+    setNote(panel, session.curves.some(({ output }) => output.horizon) ? "dashed: forecasts" : "");
   }
 
-  /** The last forecast, from the present on. */
+  /** The last forecast, from the present on; and of those before, dashed, how they ended. */
   drawForecast({ chart, columns }, session, cursor, theme) {
     for (const { output, times, values } of session.curves) {
       if (!output.horizon) continue;
+      const { horizon } = output;
+      const width = session.features.length;
+      chart.upTo(cursor, () => columns.forEach((column, i) => {
+        chart.curve(times, values, (horizon - 1) * width + column, theme.of(i), true, horizon);
+      }));
       const index = firstAbove(times, cursor) - 1;
       if (index < 0) continue;
       const row = values.row(index);
       const now = times.values[index];
       columns.forEach((column, i) => {
-        const last = session.inputs.values[(now - 1 - session.first) * session.features.length + column];
-        const ahead = Array.from({ length: output.horizon }, (_, h) => [now + h + 1, row[h * session.features.length + column]]);
+        const last = session.inputs.values[(now - 1 - session.first) * width + column];
+        const ahead = Array.from({ length: horizon }, (_, h) => [now + h + 1, row[h * width + column]]);
         chart.points([[now, last], ...ahead], theme.of(i));
       });
     }
   }
 
   drawOutput(panel, session, view, cursor, theme, axis) {
-    const { chart, output, index } = panel;
+    const { chart, output, index, columns } = panel;
     const { times, values } = session.curves[index];
-    const columns = Array.from({ length: output.columns }, (_, i) => i);
-    const [low, high] = output.bars ? [0, 1] : extent(panel, values, columns);
+    const truth = index === this.model.decides && session.truth?.values?.columns === output.columns ? session.truth : null;
+    const known = truth ? Array.from(columns, (column) => truth.values.values[column]) : [];
+    const [low, high] = output.bars ? [0, 1] : extent(panel, values, columns, known);
     chart.begin(view, theme);
     chart.axes(low, high, axis);
-    const truth = index === this.model.decides && session.truth?.values?.columns === output.columns ? session.truth : null;
     chart.upTo(cursor, () => {
       for (const column of columns) {
-        const color = theme.of(output.horizon ? column % session.features.length : column);
-        chart.curve(times, values, column, color);
-        if (truth) chart.curve(truth.times, truth.values, column, color, true);
+        chart.curve(times, values, column, theme.of(column));
+        if (truth) chart.curve(truth.times, truth.values, column, theme.of(column), true);
       }
     });
     chart.cursor(cursor);
-    colorLegend(panel, theme, output.horizon ? session.features.length : 0);
+    colorLegend(panel, theme);
+    setNote(panel, truth ? "dashed: label" : "");
   }
 
   drawStrip(session, view, cursor, theme, axis) {
@@ -131,6 +137,14 @@ function groupsOf(features) {
   return groups;
 }
 
+/** The charts of an output: quantities have units of their own and one each; forecasts are drawn with the inputs. */
+function partsOf(output) {
+  const columns = Array.from({ length: output.columns }, (_, i) => i);
+  if (output.horizon) return [];
+  if (!output.gains || output.columns === 1) return [{ title: output.title, names: output.names, columns, height: 132 }];
+  return columns.map((column) => ({ title: output.names[column], names: [], columns: [column], height: 104 }));
+}
+
 /** Names of the rows of a strip: of several labels one each, of classes none; null where nothing is said. */
 function stripRows({ classes, decision, outputs, decides }) {
   if (!classes.length) return null;
@@ -154,10 +168,10 @@ function saidSpans(session, cursor) {
     .filter(([start, end]) => end > start);
 }
 
-/** The least and the largest of columns, remembered from one drawing to the next. */
-function extent(panel, numbers, columns) {
+/** The least and the largest of columns and of other numbers, remembered from one drawing to the next. */
+function extent(panel, numbers, columns, others = []) {
   if (panel.source !== numbers || numbers.length < panel.seen) {
-    Object.assign(panel, { source: numbers, seen: 0, low: Infinity, high: -Infinity });
+    Object.assign(panel, { source: numbers, seen: 0, low: Math.min(...others), high: Math.max(...others) });
   }
   for (; panel.seen < numbers.length; ++panel.seen) {
     for (const column of columns) {
@@ -191,15 +205,22 @@ function addPanel(parent, title, names, height, { seek }) {
   canvas.style.height = `${height}px`;
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `${title} over time${names.length > 1 ? `: ${names.join(", ")}` : ""}`);
+  const note = document.createElement("span");
+  caption.append(note);
   figure.append(caption, canvas);
   parent.append(figure);
   const chart = new Chart(canvas);
   const follow = (event) => event.buttons && seek(chart.timeAt(event.offsetX));
   canvas.addEventListener("pointerdown", (event) => seek(chart.timeAt(event.offsetX)));
   canvas.addEventListener("pointermove", follow);
-  return { chart, swatches };
+  return { chart, swatches, note };
 }
 
-function colorLegend({ swatches }, theme, modulo = 0) {
-  swatches.forEach((swatch, i) => (swatch.style.background = theme.of(modulo ? i % modulo : i)));
+function colorLegend({ swatches }, theme) {
+  swatches.forEach((swatch, i) => (swatch.style.background = theme.of(i)));
+}
+
+/** What dashes are, if there are any. */
+function setNote({ note }, text) {
+  if (note.textContent !== text) note.textContent = text;
 }
