@@ -57,7 +57,7 @@ def pytest_terminal_summary(terminalreporter):
 def hold(request, record_property):
     """A function that prints the figures of an image and holds them to its budget."""
 
-    def hold(name, image, instructions, stack_bytes):
+    def hold(name, image, instructions, stack_bytes, unit="instructions"):
         figures = {
             "code": image.code_bytes,
             "constants": image.constant_bytes,
@@ -67,7 +67,7 @@ def hold(request, record_property):
         }
         text = (
             f"{name}: flash {figures['code']} B code + {figures['constants']} B constants, RAM {figures['ram']} B, "
-            f"stack {stack_bytes} B, {instructions:,.0f} instructions a step ({image.compiler})"
+            f"stack {stack_bytes} B, {instructions:,.0f} {unit} a step ({image.compiler})"
         )
         print(text)
         record_property("firmware", text)

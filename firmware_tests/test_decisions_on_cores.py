@@ -12,7 +12,7 @@ import pytest
 from keras_s4.datasets import Sensor
 from keras_s4.decisions import Decision
 from keras_s4.testing.targets import CORES, avr
-from keras_s4.testing.targets.image import Image
+from keras_s4.testing.targets.image import Image, start_up
 from keras_s4.testing.targets.qemu import boot, qemu
 from keras_s4.testing.targets.toolchains import C, gcc
 from keras_s4.tflite.application.decisions import decision_of, golden_decisions, render_decisions
@@ -115,7 +115,7 @@ def boot_decisions(name, core, folder, old="", new=""):
     sources["decisions.c"] = sources["decisions.c"].replace(old, new) if old else sources["decisions.c"]
     differs = "wrong += differences(&decided.FIELD, &golden_decisions[i].FIELD, sizeof decided.FIELD);"
     harness = {"known.h": vectors, "harness_main.c": compared(ON_CORTEX, fields, count, differs)}
-    harness |= {"firmware.h": (C / "firmware.h").read_text(), "harness_startup.c": (C / "startup.c").read_text()}
+    harness |= start_up(CORES[core])
     script = render(C / "link.ld.jinja", core=CORES[core], entry="start")
     elf = toolchain.link(sources, harness, script, CORES[core], folder).read_bytes()
     image = Image(program, CORES[core], toolchain.version, sources, elf)

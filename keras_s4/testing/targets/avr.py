@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
 
 from keras_s4.testing.targets.toolchains import STRICT, C
 from keras_s4.testing.targets.vectors import Vectors, vector_header
@@ -54,9 +58,45 @@ def simavr() -> str:
     return path
 
 
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What vectors on the simulated chip have shown.
+
+    Args:
+        wrong: bytes of outputs and final states that differed.
+        steps: how many ran.
+        cycles: of the core, the mean over the steps.
+        stack_bytes: the deepest use of the stack by a step, with its arguments.
+    """
+
+    wrong: int
+    steps: int
+    cycles: int
+    stack_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What the model's own objects take on the chip, as `Image` has it of other cores.
+
+    Args:
+        compiler: its name and version.
+        code_bytes: flash of instructions, without the compiler's library.
+        constant_bytes: of weights, tables and structs: in flash, and copied into RAM.
+        state_bytes: of one stream.
+        static_bytes: RAM that the model takes besides: its constants.
+    """
+
+    compiler: str
+    code_bytes: int
+    constant_bytes: int
+    state_bytes: int
+    static_bytes: int
+
+
 def run_vectors(
     program: Program, vectors: Vectors, folder: Path, sources: dict[str, str] | None = None, traps: bool = False
-) -> dict[str, int]:
+) -> Report:
     """Compile the C of a program, run vectors on the simulated chip, and compare there.
 
     Args:
@@ -65,9 +105,6 @@ def run_vectors(
         folder: an empty one for all files.
         sources: other C than `c_source(program, "model")`.
         traps: compile so that a sum or product that leaves its type ends the run.
-
-    Returns:
-        "wrong", bytes of outputs and final states that differ; "steps", how many ran.
 
     Raises:
         RuntimeError: a tool is missing, the compiler refuses, or the image ended without a report, as after a trap.
@@ -113,11 +150,32 @@ def run_image(image: Path, timeout: float = 120) -> str:
     return "\n".join(line.removesuffix(".") for line in lines)
 
 
-def _report(text: str) -> dict[str, int]:
+def sizes_of(folder: Path, sources: Iterable[str]) -> Sizes:
+    """Of a model that was compiled and linked in a folder.
+
+    Args:
+        folder: with objects and image.
+        sources: names of the model's C files.
+    """
+    code = constants = 0
+    for name in sources:
+        if name.endswith(".c"):
+            with (folder / name).with_suffix(".o").open("rb") as file:
+                sections = [(section.name, section["sh_size"]) for section in ELFFile(file).iter_sections()]
+            code += sum(size for section, size in sections if section.startswith(".text"))
+            constants += sum(size for section, size in sections if section.startswith((".rodata", ".data")))
+    with (folder / "image.elf").open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        state = next(symbol["st_size"] for symbol in table.get_symbol_by_name("state"))
+    version = subprocess.run([avr_gcc(), "-dumpversion"], capture_output=True, text=True, check=True).stdout.strip()
+    return Sizes(f"avr-gcc {version}", code, constants, state, constants)
+
+
+def _report(text: str) -> Report:
     values = {name: int(value) for name, value in _LINE.findall(text)}
-    if set(values) != {"wrong", "steps"}:
+    if set(values) != {"wrong", "steps", "cycles", "stack"}:
         raise RuntimeError(f"{CHIP}: {text}")
-    return values
+    return Report(values["wrong"], values["steps"], values["cycles"], values["stack"])
 
 
 def _execute(command: list[str], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The Cortex-M cores that the generated C is tried on, and where their emulators have memory."""
+"""The cores of 32 bits that the generated C is tried on, and where their emulators have memory."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Core:
         ram: memory for everything else.
         in_unicorn: whether Unicorn has this core, which it calls as Arm does.
         extensions: what Clang does not take for granted in this core.
+        architecture: "arm" or "riscv": which start-up code, and which of QEMU's emulators.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Core:
     ram: Memory
     in_unicorn: bool = True
     extensions: str = ""
+    architecture: str = "arm"
 
 
 _KB = 1024
@@ -80,3 +82,15 @@ CORES = {
         ),
     )
 }
+
+# What an ESP32-C3 has: no instructions for signal processing, and no floating point.
+RISCV = Core(
+    "rv32imc",
+    "rv32imc",
+    ("-mabi=ilp32",),
+    "virt",
+    Memory(0x8000_0000, 512 * _KB),
+    Memory(0x8010_0000, 256 * _KB),
+    in_unicorn=False,
+    architecture="riscv",
+)

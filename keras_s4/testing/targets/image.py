@@ -173,7 +173,7 @@ def build(
     Args:
         program: the integer program.
         core: one of `CORES`.
-        compiler: "zig" or "gcc".
+        compiler: "zig" or "gcc" for Cortex-M, "riscv" for RISC-V.
         vectors: makes the image a complete firmware that starts by itself, runs these and reports what it found
             (see `keras_s4.testing.targets.qemu`); else it has the model's functions alone (see `targets.unicorn_core`).
         sources: other C than `c_source(program, "model")`.
@@ -188,9 +188,14 @@ def build(
     if vectors is not None:
         harness["vectors.h"] = vector_header(program, vectors)
         harness["harness_main.c"] = render(C / "main.c.jinja", **context)
-        harness["firmware.h"] = (C / "firmware.h").read_text()
-        harness["harness_startup.c"] = (C / "startup.c").read_text()
+        harness |= start_up(core)
     script = render(C / "link.ld.jinja", core=core, entry=f"{NAME}_step" if vectors is None else "start")
     with tempfile.TemporaryDirectory() as folder:
         elf = toolchain.link(sources, harness, script, core, Path(folder)).read_bytes()
     return Image(program, core, toolchain.version, sources, elf)
+
+
+def start_up(core: Core) -> dict[str, str]:
+    """What a complete firmware for a core has around its main function: C files and a header, by name."""
+    files = {"harness_startup.c": f"startup_{core.architecture}.c", "harness_memory.c": "harness_memory.c"}
+    return {name: (C / file).read_text() for name, file in {"firmware.h": "firmware.h", **files}.items()}

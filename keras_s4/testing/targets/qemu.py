@@ -32,15 +32,23 @@ class Report:
     stack_bytes: int
 
 
-def qemu() -> str:
+# By architecture: command, Debian's package, and how an image talks and leaves.
+EMULATORS = {
+    "arm": ("qemu-system-arm", "qemu-system-arm", ("-serial", "none", "-semihosting")),
+    "riscv": ("qemu-system-riscv32", "qemu-system-misc", ("-serial", "stdio", "-bios", "none")),
+}
+
+
+def qemu(architecture: str = "arm") -> str:
     """The emulator.
 
     Raises:
         RuntimeError: it is not installed.
     """
-    path = shutil.which("qemu-system-arm")
+    name, package, _ = EMULATORS[architecture]
+    path = shutil.which(name)
     if path is None:
-        raise RuntimeError("qemu-system-arm is not installed: apt-get install qemu-system-arm.")
+        raise RuntimeError(f"{name} is not installed: apt-get install {package}.")
     return path
 
 
@@ -51,12 +59,12 @@ def boot(image: Image, timeout: float = 120) -> Report:
         RuntimeError: QEMU is not installed, or the image ended without a report.
     """
     # Each instruction takes 2**4 ns of the machine's time, so that its clock counts the same each time.
-    options = ("-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=4")
+    options = ("-display", "none", "-monitor", "none", "-icount", "shift=4", *EMULATORS[image.core.architecture][2])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "image.elf"
         file.write_bytes(image.elf)
         result = subprocess.run(
-            [qemu(), "-machine", image.core.machine, *options, "-semihosting", "-kernel", str(file)],
+            [qemu(image.core.architecture), "-machine", image.core.machine, *options, "-kernel", str(file)],
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -1,4 +1,4 @@
-"""Cross compilers: Zig from PyPI, and Debian's GCC with newlib."""
+"""Cross compilers: Zig from PyPI, and Debian's GCC with newlib and picolibc."""
 
 from __future__ import annotations
 
@@ -105,7 +105,29 @@ def gcc() -> Toolchain:
     return Toolchain("gcc", f"arm-none-eabi-gcc {version}", command, ("-nostartfiles",))
 
 
-TOOLCHAINS = {"zig": zig, "gcc": gcc}
+@functools.cache
+def riscv_gcc() -> Toolchain:
+    """GCC for RISC-V with picolibc.
+
+    Raises:
+        RuntimeError: one of them is not installed.
+    """
+    missing = "apt-get install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf"
+    path = shutil.which("riscv64-unknown-elf-gcc")
+    if path is None:
+        raise RuntimeError(f"riscv64-unknown-elf-gcc is not installed: {missing}.")
+    probe = [path, "--specs=picolibc.specs", "-E", "-include", "string.h", "-"]
+    if subprocess.run(probe, input="", capture_output=True, text=True, check=False).returncode:
+        raise RuntimeError(f"riscv64-unknown-elf-gcc has no C library: {missing}.")
+    version = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
+
+    def command(core: Core) -> tuple[str, ...]:
+        return (path, f"-march={core.cpu}", *core.flags, "--specs=picolibc.specs")
+
+    return Toolchain("riscv", f"riscv64-unknown-elf-gcc {version}", command, ("-nostartfiles",))
+
+
+TOOLCHAINS = {"zig": zig, "gcc": gcc, "riscv": riscv_gcc}
 
 
 def _c_files(sources: dict[str, str]) -> list[str]:
