@@ -65,7 +65,7 @@ class Budgets:
             program: last word of the names of its budgets.
         """
         rows = ["| image | compiler | code | constants | RAM | stack | instructions |", "|---|---|---|---|---|---|---|"]
-        for name, entry in self.entries.items():
+        for name, entry in sorted(self.entries.items()):
             image, _, kind = name.rpartition(" ")
             if kind == program:
                 figures = [f"{entry[key]:,}" for key in ("code", "constants", "ram", "stack", "instructions")]
