@@ -76,6 +76,14 @@ def convert(
             " application_poll. The kernels are the same in every folder.",
         ),
     ] = None,
+    decision: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="How to decide from outputs: settings of keras_s4.decisions.Decision, such as a run's decision.json;"
+            " what --out makes of the model then decides.",
+        ),
+    ] = None,
     project: Annotated[
         str | None,
         typer.Option(
@@ -115,7 +123,9 @@ def convert(
             raise ValueError(f"--project {project} needs --out FOLDER, which becomes the project.")
         if name is not None and out is None and c is None:
             raise ValueError(f"--name {name} needs --out FOLDER or --c FOLDER, in which files are called by it.")
-        read = {"the model": model, "--data": data, "--verify": verify}
+        if decision is not None and out is None:
+            raise ValueError("--decision needs --out FOLDER, whose applications then decide.")
+        read = {"the model": model, "--data": data, "--verify": verify, "--decision": decision}
         files.check_places(read, {"--json": json}, out=out, c=c)
         inputs = files.load_arrays(data, "x")["x"]
         compared = None if verify is None else files.load_arrays(verify, "x", "y")
@@ -128,6 +138,7 @@ def convert(
             steps,
             dss,
             name,
+            decision,
             project,
             analyse,
             verify,

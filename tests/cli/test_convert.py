@@ -44,6 +44,43 @@ def test_a_ready_made_project(call, model_file, data_file, tmp_path):
     assert len(libraries) == 2 and "keras_s4_kernels" in libraries
 
 
+def test_a_project_that_decides(call, model_file, data_file, tmp_path):
+    settings = {"kind": "class", "every": 20, "classes": ["rest", "left", "right", "up"]}
+    (tmp_path / "decision.json").write_text(json.dumps(settings))
+    options = (
+        "--out",
+        tmp_path / "saved",
+        "--project",
+        "make",
+        "--name",
+        "wake",
+        "--decision",
+        tmp_path / "decision.json",
+    )
+    result = call("convert", model_file, "--data", data_file, *options)
+    assert result.exit_code == 0, result.output
+    assert "wake_decision_step" in (tmp_path / "saved" / "wake" / "wake_decisions.h").read_text()
+    assert '"left"' in (tmp_path / "saved" / "sensor" / "wake_board.c").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "has no settings"),
+        ("[1]", "holds a list where an object was expected"),
+        ('{"kind": "clas"}', "decision.json: Decision got kind='clas'"),
+        ('{"evry": 3}', "decision.json: A decision has no setting evry"),
+    ],
+)
+def test_decisions_that_cannot_be_are_refused_before_a_model_is_loaded(call, data_file, tmp_path, text, message):
+    (tmp_path / "decision.json").write_text(text)
+    (tmp_path / "model.keras").write_bytes(b"never read")
+    options = "--out", tmp_path / "saved", "--decision", tmp_path / "decision.json"
+    result = call("convert", tmp_path / "model.keras", "--data", data_file, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -14,6 +14,8 @@ from keras_s4 import tflite
 from keras_s4.cli.actions.models import load_model
 from keras_s4.cli.console import console, show_table
 from keras_s4.cli.files import write_json
+from keras_s4.decisions import Decision
+from keras_s4.files.json_objects import read_object
 from keras_s4.scoring.outputs import check_targets
 from keras_s4.tflite.application import folder
 from keras_s4.tflite.application.own_names import check_name
@@ -36,6 +38,7 @@ class Request:
         steps: samples that an invoke takes, None for as few as can be.
         dss: "operators" or "custom".
         name: what C files, functions, types and macros are called by, None for the usual ones.
+        decision: file that says how to decide from the outputs, or None.
         project: a kind of project, None for the usual folder.
         analyse: whether each layer is looked at first.
         verify: file of the data to compare on, or None.
@@ -50,6 +53,7 @@ class Request:
     steps: int | None
     dss: str
     name: str | None
+    decision: Path | None
     project: str | None
     analyse: bool
     verify: Path | None
@@ -62,6 +66,7 @@ class Request:
             check_name(self.name)
         if self.project is not None:
             check_project(self.project, self.dss, name=self.name)
+        decision = None if self.decision is None else _read_decision(self.decision)
         if out is not None:
             folder.check_folder(out, self.name, self.project)
         if c is not None:
@@ -88,11 +93,26 @@ class Request:
         show_table(_table(converted.manifest))
         if out is not None:
             replayed = inputs if self.project == "web" else None
-            converted.save(out, self.dss, name=self.name, project=self.project, recordings=replayed)
+            converted.save(out, self.dss, decision, name=self.name, project=self.project, recordings=replayed)
             console().print(f"{'Firmware' if self.project is None else f'Project ({self.project})'}: {out}")
         if c is not None:
             converted.save_c(c, self.name)
             console().print(f"C99: {c}")
+
+
+def _read_decision(path: Path) -> Decision:
+    """How to decide from the outputs.
+
+    Raises:
+        ValueError: the file is damaged, or has no decision or one that cannot be.
+    """
+    settings = read_object(path, "decision.json of a run shows how one is written.")
+    if not settings:
+        raise ValueError(f"{path} has no settings: the run's task decides nothing. Leave out --decision.")
+    try:
+        return Decision.from_dict(settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def list_supported(json: Path | None) -> None:
