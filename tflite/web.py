@@ -29,6 +29,7 @@ def web_page(
     outputs: Sequence[str] | None = None,
     units: Sequence[dict[str, Any]] | None = None,
     horizon: int = 0,
+    facts: Sequence[tuple[str, str]] = (),
 ) -> str:
     """One HTML page that runs a model as the device does, in integers: its firmware's C, compiled to WebAssembly.
 
@@ -51,6 +52,7 @@ def web_page(
         units: of each quantity a dict of "mean" and "deviation", where the model gives multiples of a deviation from a
             mean, and of its "unit".
         horizon: steps of all features that the model forecasts.
+        facts: more rows of the table of the model, such as `[("flash on a Cortex-M4", "21,000 bytes")]`.
 
     Returns:
         HTML, to be saved as a file.
@@ -71,5 +73,7 @@ def web_page(
         decision=None if decision is None else decision_of(program, converted.length, decision, converted.phase),
         sensors=None if sensors is None else sensor_inputs(program, sensors),
     )
-    words = Words(title=title, rate=rate, features=features, outputs=outputs, units=units, horizon=horizon)
+    words = Words(
+        title=title, rate=rate, features=features, outputs=outputs, units=units, horizon=horizon, facts=tuple(facts)
+    )
     return render_page(export, words, recordings)

@@ -45,6 +45,7 @@ def words_of(job: Job) -> dict[str, Any]:
     """What the page calls things, as arguments of `web_page`."""
     task = job.task
     words: dict[str, Any] = {"title": task.title, "rate": task.rate, "features": task.sensors}
+    words["facts"] = _costs(job.folder.read_json("costs.json"))
     if task.anomaly:
         return words | {"outputs": ("anomaly",)}
     units = job.aim.units()
@@ -53,6 +54,17 @@ def words_of(job: Job) -> dict[str, Any]:
         units = [unit | {"unit": own} for unit, own in zip(units, of_features, strict=True)]
         return words | {"horizon": task.horizon, "units": units}
     return words | {"outputs": task.outputs, "units": units if task.targets else None}
+
+
+def _costs(costs: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a device needs, where it was counted."""
+    if "core" not in costs:
+        return []
+    core = f"on a Cortex-{costs['core'].upper()}"
+    return [
+        (f"bytes of flash {core}", f"{costs['flash_bytes']:,}"),
+        (f"instructions a sample {core}", f"{costs['instructions_a_step']:,.0f}"),
+    ]
 
 
 def replays_of(task: Task, seed: int) -> list[Replay]:

@@ -72,7 +72,7 @@ def render_page(export: Export, words: Words | None = None, recordings: Any = No
         rate=facts["rate"],
         spans=facts["spans"],
         says=bool(facts["classes"]),
-        facts=_shown_facts(export, facts),
+        facts=[*_shown_facts(export, facts), *words.facts],
     )
 
 
@@ -168,7 +168,7 @@ def _features(export: Export, inputs: list[End], named: list[Feature]) -> list[d
 
 def _quantization(end: End, place: int, scales) -> dict[str, Any]:
     if end.is_token:
-        return {"kind": "token"}
+        return {"kind": "token", "range": list(end.integers)}
     if scales:
         sensor = scales[place].sensor
         return {

@@ -25,6 +25,7 @@ class Words:
         units: of each of these "deviation" and "mean", where a real number of the program is a multiple of a
             deviation from a mean, and its "unit": dicts.
         horizon: steps that the outputs forecast of the features, one row of features a step.
+        facts: more rows of the table of the model: what, and how much.
     """
 
     title: str | None = None
@@ -33,6 +34,7 @@ class Words:
     outputs: Sequence[str] | None = None
     units: Sequence[dict[str, Any]] | None = None
     horizon: int = 0
+    facts: Sequence[tuple[str, str]] = ()
 
     def __post_init__(self):
         if self.rate is not None and number(self.rate, "A page got rate=") <= 0:

@@ -5,10 +5,14 @@ import base64
 import numpy as np
 import pytest
 from browser import chromium, why_missing
+from test_application_firmware import tokens
 from test_web_readers import wav, written
 from web_models import ACCELERATION, CLASSES, DECISION, RATE, listener, movements, sounds, wearable
 
 from keras_s4.tflite import Replay, web_page
+from keras_s4.tflite.application.golden import golden_vectors
+from keras_s4.tflite.application.projects import Export
+from keras_s4.tflite.application.web import render_page
 from keras_s4.tflite.application.web.golden import integers_of_decisions
 from keras_s4.tflite.emulator import Emulator
 
@@ -50,11 +54,20 @@ def pages(tmp_path_factory):
     texts = {
         "wearable": web_page(wearable(), recordings, decision=DECISION, **named),
         "sensors": web_page(wearable(), decision=DECISION, sensors=ACCELERATION),
+        "words": words_page(),
+        "nameless": web_page(listener()),
         "listener": web_page(listener(), sounds(2, 3), rate=8000.0, outputs=("a tone", "noise"), features=("sound",)),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in texts}
+
+
+def words_page():
+    """Of a program of tokens."""
+    program = tokens()
+    export = Export(program, {"window_length": None}, golden_vectors(program), "model")
+    return render_page(export)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +93,7 @@ def expected_decisions(converted, integers):
     return outputs, integers_of_decisions(decider.run(outputs))
 
 
-@pytest.mark.parametrize("name", ["wearable", "sensors", "listener"])
+@pytest.mark.parametrize("name", ["wearable", "sensors", "listener", "words"])
 def test_pages_check_themselves_and_complain_of_nothing(browser, pages, name):
     browser.open(pages[name])
     text, detail = browser.run("return ['check', 'check-detail'].map((id) => document.getElementById(id).textContent)")
@@ -156,6 +169,11 @@ def test_another_rate_is_refused_until_it_may_be_changed(browser, pages):
     ("name", "content", "message"),
     [
         ("notes.pdf", b"%PDF", "neither CSV nor WAV"),
+        (
+            "nan.wav",
+            base64.b64decode(wav(np.full((8, 3), np.nan), kind=3, bits=64)),
+            "Sample 1 of acceleration x is no",
+        ),
         ("two.csv", b"1,2\n3,4\n", "The file has 2 columns of numbers"),
         ("stereo.wav", base64.b64decode(wav(np.zeros((8, 2), "<i2"))), "The file has 2 channels; the model takes 3"),
     ],
@@ -163,6 +181,40 @@ def test_another_rate_is_refused_until_it_may_be_changed(browser, pages):
 def test_files_of_something_else_are_refused(browser, pages, name, content, message):
     browser.open(pages["wearable"])
     assert message in dropped(browser, name, content, "return message.textContent;")
+
+
+@pytest.mark.parametrize(("text", "message"), [("1\n6\n", "Sample 2 of words is 6"), ("1\n2.5\n", "is 2.5; expected")])
+def test_tokens_outside_of_the_table_are_refused(browser, pages, text, message):
+    browser.open(pages["words"])
+    assert message in dropped(browser, "words.csv", text, "return message.textContent;")
+
+
+def test_dropped_tokens_give_the_integers_of_the_emulator(browser, pages):
+    words = np.random.default_rng(5).integers(0, 6, 40)
+    browser.open(pages["words"])
+    found = dropped(browser, "words.csv", "\n".join(map(str, words)))
+    expected = Emulator(tokens()).run(words.astype(np.int32)[None, :, None])[0]
+    np.testing.assert_array_equal(found["results"], expected.reshape(len(words), -1))
+
+
+def test_a_page_that_was_not_told_the_rate_asks_for_it(browser, pages):
+    browser.open(pages["nameless"])
+    before, after, time = browser.run(
+        """
+        const { page } = await window.device.started;
+        const state = () => ["motion", "microphone"].map((id) => document.getElementById(id).disabled);
+        const before = state();
+        const rate = document.getElementById("rate");
+        rate.value = "100";
+        rate.dispatchEvent(new Event("change"));
+        page.player.pause();
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+        return [before, state(), document.getElementById("time").textContent];
+        """
+    )
+    assert before == [True, True]
+    assert after == [False, False]
+    assert time.endswith("of 0.6 s")
 
 
 def test_recordings_are_replayed_with_their_labels(browser, pages):

@@ -1,5 +1,6 @@
 """The page as a text: what it needs, what it names, and what is refused before anything is compiled."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -53,6 +54,13 @@ def test_names_are_text_and_no_markup(page):
     found = Tags(page)
     assert [tag for tag, _ in found.tags].count("script") == 2
     assert [found.texts[tag].strip() for tag in ("title", "h1")] == ["A <b> & </script>"] * 2
+
+
+def test_names_of_classes_do_not_end_the_script_that_they_are_in():
+    name = "</script><script>alert(1)</script>"
+    found = Tags(web_page(wearable(), outputs=("<!--", name, "c")))
+    assert [tag for tag, _ in found.tags].count("script") == 2
+    assert json.loads(found.texts["data"])["outputs"][0]["names"][1] == name
 
 
 def test_every_control_has_a_name(page):

@@ -61,9 +61,10 @@ def test_columns_are_found_by_name_in_any_dialect(tmp_path):
     header = ["Acceleration_Z [g]", "label", "time", "acceleration x", "ACCELERATION Y (g)"]
     rows = [header, *([c, "walk", t, a, b] for c, t, a, b in zip(z, [0.0, 0.02, 0.04], x, y, strict=True))]
     spaced = "# a note\n" + written([[str(field).replace(" ", "") for field in row] for row in rows], delimiter="\t")
+    ended = written(rows).replace("\n", ",\n")
     comma = written([[str(field).replace(".", ",") for field in row] for row in rows], delimiter=";")
     bom = "\ufeff" + written(rows, quoting=csv.QUOTE_ALL).replace("\n", "\r\n")
-    for found in read_csv(tmp_path, written(rows), spaced, comma, bom):
+    for found in read_csv(tmp_path, written(rows), spaced, comma, bom, ended):
         assert found["columns"] == [list(x), list(y), list(z)], found
         assert found["how"] == "by their names"
         assert found["rate"] == pytest.approx(50.0)
@@ -87,6 +88,7 @@ def test_columns_are_taken_in_their_order_where_there_are_as_many(tmp_path):
         ("a,b,c\n", "a header and no line"),
         ("1,2,3\n4,5\n", "Line 2 has 2 fields, the first one 3"),
         ("a,b\n1,2\n", 'takes 3 features: "acceleration x"'),
+        ("a\0,\0b\0", "no text in UTF-8"),
         ("acceleration x,acceleration y,acceleration z\n1,2,3\n4,,6\n", '"acceleration y" has nothing in line 3'),
         ("acceleration x,acceleration y,acceleration z\n1,2,3\n4,oops,6\n", '"oops" in line 3'),
         ("t,a,b,c\n0,1,1,1\n0.1,1,1,1\n0.2,1,1,1\n1.2,1,1,1\n", "uneven: from sample 3 to 4"),

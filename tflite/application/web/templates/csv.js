@@ -10,10 +10,15 @@ const DELIMITERS = [";", "\t", ",", " "];
  *   holds something else than a number, `bad` says what and in which line
  */
 export function parseCsv(text) {
+  if (text.includes("\0")) throw new Error("The file is no text in UTF-8: save it as CSV in UTF-8.");
   const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\n|\r/);
   const rows = lines.map((line, i) => [line, i + 1]).filter(([line]) => line.trim() && !line.trimStart().startsWith("#"));
   if (!rows.length) throw new Error("The file holds no line of data.");
   const delimiter = findDelimiter(rows.slice(0, 20).map(([line]) => line));
+  // Some programs end each line with a delimiter.
+  if (delimiter !== " " && rows.every(([line]) => line.trimEnd().endsWith(delimiter))) {
+    for (const row of rows) row[0] = row[0].trimEnd().slice(0, -1);
+  }
   const first = splitLine(rows[0][0], delimiter);
   const number = numberReader(delimiter, rows);
   const hasHeader = first.some((field) => field !== "" && Number.isNaN(number(field)));

@@ -35,12 +35,23 @@ export async function readFile(file, model, options) {
   const found = isWav ? readWav(await file.arrayBuffer(), model) : readTable(await file.text(), model, options);
   const notes = [...found.notes];
   let { columns } = found;
+  columns.forEach((column, i) => checkColumn(column, model.features[i]));
   if (found.rate && model.rate && Math.abs(found.rate / model.rate - 1) > SAME_RATE) {
     if (!options.resample) throw new OtherRateError(file.name, found.rate, model.rate);
     columns = columns.map((column) => resample(column, found.rate, model.rate));
     notes.push(`resampled from ${format(found.rate)} to ${format(model.rate)} a second`);
   }
   return { name: file.name, samples: interleave(columns), notes };
+}
+
+/** Refuses what is no number, and tokens that are none. */
+function checkColumn(column, { name, kind, range }) {
+  const wrong = column.findIndex((value) => !Number.isFinite(value));
+  if (wrong >= 0) throw new Error(`Sample ${wrong + 1} of ${name} is no number.`);
+  if (kind !== "token") return;
+  const other = column.findIndex((value) => !Number.isInteger(value) || value < range[0] || value > range[1]);
+  if (other < 0) return;
+  throw new Error(`Sample ${other + 1} of ${name} is ${column[other]}; expected a whole number from ${range[0]} to ${range[1]}.`);
 }
 
 function readWav(buffer, { features }) {

@@ -27,8 +27,9 @@ export async function startMicrophone(rate, take) {
   if (reason) throw new Error(reason);
   // What a browser does for calls changes the sound.
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...plain, channelCount: 1 } });
+  // Made before anything is waited for, as long as the page has been clicked at.
   const context = new AudioContext();
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...plain, channelCount: 1 } });
   const resampler = new Resampler(context.sampleRate, rate);
   const same = context.sampleRate === rate;
   const heard = (samples) => take(same ? samples : resampler.push(samples));

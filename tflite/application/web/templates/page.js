@@ -36,6 +36,7 @@ class Page {
     this.panels = new Panels(byId("charts"), model, (time) => this.seek(time));
     this.sources = new Sources(model, {
       play: (recording) => this.play(recording), live: (start) => this.live(start), say: (text) => this.say(text),
+      changeRate: () => (this.axis = axisOf(model)),
     });
     this.setControls();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.retheme());
@@ -65,14 +66,15 @@ class Page {
     this.endLive();
     this.player?.stop();
     this.name = name;
-    this.session = new Session(this.device, this.model, truth);
+    this.session = new Session(this.device, this.model, { truth });
     this.player = new Player(this.session, samples, this.axis.perSecond, () => this.draw());
     this.player.speed = Number(byId("speed").value);
     byId("seek").max = String(this.player.length);
     byId("playing").textContent = [name, this.axis.span(this.player.length), ...notes].join(" · ");
     if (!this.spanChosen) byId("span").value = this.player.length > LONG * this.axis.perSecond ? String(this.model.spans[3]) : "0";
     this.setMode(false);
-    this.player.play();
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.done.then(() => this.seek(this.player.length));
+    else this.player.play();
   }
 
   /** Feeds the device from sensors, until it is stopped. */
@@ -81,7 +83,7 @@ class Page {
     this.player?.stop();
     this.player = null;
     this.name = "live";
-    const session = (this.session = new Session(this.device, this.model));
+    const session = (this.session = new Session(this.device, this.model, { endless: true }));
     const take = (samples) => {
       if (this.session !== session) return;
       session.pushAll(samples);

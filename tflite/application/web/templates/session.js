@@ -9,12 +9,18 @@ const MOST = 4_000_000;
 
 /** Runs one stream. Times are numbers of samples since its start. */
 export class Session {
-  constructor(device, model, truth = null) {
+  /**
+   * @param {Device} device
+   * @param {object} model facts of the page
+   * @param {{truth: ?object, endless: boolean}} of labels of a recording; whether nobody knows how long the stream is
+   */
+  constructor(device, model, { truth = null, endless = false } = {}) {
     this.device = device;
     this.model = model;
     this.features = model.features;
     this.reader = new Results(model);
     this.truth = truth;
+    this.endless = endless;
     this.count = 0; // samples until now
     this.first = 0; // the first of these that is remembered
     this.inputs = new Numbers(Float32Array, this.features.length);
@@ -85,7 +91,7 @@ export class Session {
 
   /** Forgets the older half of a stream that never ends. */
   makeRoom() {
-    if (this.inputs.length * this.features.length < MOST || this.truth) return;
+    if (!this.endless || this.inputs.length * this.features.length < MOST) return;
     const half = this.inputs.length >> 1;
     this.inputs.drop(half);
     this.first += half;

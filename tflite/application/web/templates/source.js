@@ -6,14 +6,18 @@ import { startMicrophone, whyNoMicrophone } from "./microphone.js";
 import { MOTIONS, guessMotion, startMotion, whyNoMotion } from "./motion.js";
 
 const byId = (id) => document.getElementById(id);
-// Without a rate, and for features of any kind, there is none of these.
+// Samples a second: no microphone is asked for fewer, and phones measure motion less often than that.
 const LOWEST_SOUND = 1000;
+const FASTEST_MOTION = 200;
+const UNKNOWN_RATE = "Say above how many samples a second the model takes.";
+const TOO_FAST = "Phones measure motion some 60 times a second; this model wants more.";
 
 /** The four ways to feed a device, and their controls. */
 export class Sources {
   /**
    * @param {object} model facts of the page
-   * @param {object} tell `play(recording)`, `live(start)`, where `start(take)` returns what stops it, and `say(text)`
+   * @param {object} tell `play(recording)`, `live(start)`, where `start(take)` returns what stops it, `say(text)`, and
+   *   `changeRate()`
    */
   constructor(model, tell) {
     this.model = model;
@@ -22,6 +26,7 @@ export class Sources {
     this.setFiles();
     this.setMotion();
     this.setMicrophone();
+    this.setRate();
     for (const button of document.querySelectorAll('[name="source"]')) {
       button.addEventListener("change", () => this.show(button.value));
     }
@@ -32,6 +37,35 @@ export class Sources {
     for (const panel of document.querySelectorAll("[data-source]")) panel.hidden = panel.dataset.source !== kind;
   }
 
+  /** Where nobody has said how often samples come, whoever sees the page can. */
+  setRate() {
+    byId("rate-row").hidden = Boolean(this.model.rate);
+    byId("rate").addEventListener("change", ({ target }) => {
+      this.model.rate = Number(target.value) > 0 ? Number(target.value) : null;
+      this.tell.changeRate();
+      this.showHints();
+      if (this.played !== undefined) this.playRecording(this.played);
+    });
+    this.showHints();
+  }
+
+  /** What each way takes, and why it cannot be gone. */
+  showHints() {
+    const { features, rate } = this.model;
+    const alone = features.length === 1;
+    byId("file-hint").textContent =
+      `CSV with ${alone ? "a column" : "columns"} ${features.map(({ name }) => name).join(", ")} (or as many columns ` +
+      `in this order) and, if you like, time in seconds; or WAV${alone ? "" : ` with ${features.length} channels`}` +
+      `${rate ? `; ${rate.toLocaleString("en")} samples a second` : ""}.`;
+    const motion = !rate ? UNKNOWN_RATE : rate > FASTEST_MOTION ? TOO_FAST : whyNoMotion(window);
+    const microphone = !rate ? UNKNOWN_RATE : whyNoMicrophone(window);
+    for (const [id, reason] of [["motion", motion], ["microphone", microphone]]) {
+      byId(`${id}-hint`).textContent = reason;
+      byId(id).disabled = Boolean(reason);
+    }
+    byId("source-microphone").parentElement.hidden = !alone || (rate !== null && rate < LOWEST_SOUND);
+  }
+
   setRecordings() {
     const list = byId("recording");
     this.model.recordings.forEach(({ name }, i) => list.append(new Option(name, String(i))));
@@ -39,18 +73,13 @@ export class Sources {
   }
 
   playRecording(index) {
+    this.played = index;
     const { name, samples, truth, note } = this.model.recordings[index];
     this.tell.play({ name, samples: Float64Array.from(decodeArray(samples)), truth: truth && readTruth(truth), notes: note ? [note] : [] });
   }
 
   setFiles() {
-    const { features, rate } = this.model;
-    const sensors = features.some(({ kind }) => kind === "sensor");
-    byId("integers-row").hidden = !sensors;
-    byId("file-hint").textContent =
-      `CSV with ${features.length === 1 ? "a column" : "columns"} ${features.map(({ name }) => name).join(", ")} ` +
-      `(or as many columns in this order)${features.length === 1 || !rate ? "" : " and, if you like, time in seconds"}` +
-      `, or WAV${features.length === 1 ? "" : ` with ${features.length} channels`}${rate ? `, ${rate.toLocaleString("en")} samples a second` : ""}.`;
+    byId("integers-row").hidden = !this.model.features.some(({ kind }) => kind === "sensor");
     byId("file").addEventListener("change", ({ target }) => target.files[0] && this.readFile(target.files[0]));
     byId("resample").addEventListener("click", () => this.readFile(this.refused, true));
     byId("integers").addEventListener("change", () => this.opened && this.readFile(this.opened));
@@ -68,6 +97,7 @@ export class Sources {
   async readFile(file, resample = false) {
     byId("resample").hidden = true;
     this.opened = file;
+    this.played = undefined;
     try {
       this.tell.play(await readFile(file, this.model, { resample, integers: byId("integers").checked }));
       this.tell.say("");
@@ -80,11 +110,7 @@ export class Sources {
   }
 
   setMotion() {
-    const { features, rate } = this.model;
-    const reason = rate ? (rate > 200 ? "Phones measure motion some 60 times a second; this model wants more." : whyNoMotion(window))
-      : "The page does not know how often the model's samples come.";
-    byId("motion-hint").textContent = reason;
-    byId("motion").disabled = Boolean(reason);
+    const { features } = this.model;
     const rows = byId("motion-rows");
     this.chosen = features.map((feature, i) => guessMotion(feature, i));
     features.forEach((feature, i) => {
@@ -96,17 +122,11 @@ export class Sources {
       label.append(`${feature.name} `, list);
       rows.append(label);
     });
-    byId("motion").addEventListener("click", () => this.tell.live((take) => startMotion(features, this.chosen, rate, take)));
+    byId("motion").addEventListener("click", () => this.tell.live((take) => startMotion(features, this.chosen, this.model.rate, take)));
   }
 
   setMicrophone() {
-    const { features, rate } = this.model;
-    const sound = features.length === 1 && rate >= LOWEST_SOUND;
-    byId("source-microphone").parentElement.hidden = !sound;
-    const reason = whyNoMicrophone(window);
-    byId("microphone-hint").textContent = reason;
-    byId("microphone").disabled = Boolean(reason);
-    byId("microphone").addEventListener("click", () => this.tell.live((take) => startMicrophone(rate, take)));
+    byId("microphone").addEventListener("click", () => this.tell.live((take) => startMicrophone(this.model.rate, take)));
   }
 }
 
