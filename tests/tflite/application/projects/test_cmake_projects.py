@@ -34,6 +34,45 @@ def test_examples_of_esp_idf(idf, tmp_path, example, says):
     assert says.fullmatch(run(tmp_path / "firmware"))
 
 
+BOTH = {
+    "CMakeLists.txt": """
+cmake_minimum_required(VERSION 3.16)
+set(EXTRA_COMPONENT_DIRS "{gesture}" "{station}")
+include($ENV{{IDF_PATH}}/tools/cmake/project.cmake)
+project(both)
+""",
+    "main/CMakeLists.txt": """
+idf_component_register(
+    SRCS main.c gesture_selfcheck.c station_selfcheck.c
+    INCLUDE_DIRS .
+    REQUIRES gesture station)
+""",
+    "main/main.c": """
+#include "gesture_selfcheck.h"
+#include "station_selfcheck.h"
+void app_main(void)
+{{
+    (void)gesture_selfcheck();
+    (void)station_selfcheck();
+}}
+""",
+}
+
+
+@needs_cmake
+def test_two_models_in_one_project_of_esp_idf(idf, tmp_path):
+    folders = {"gesture": idf, "station": save("several", "esp-idf", tmp_path / "saved") / "components"}
+    (tmp_path / "main").mkdir()
+    for name, text in BOTH.items():
+        (tmp_path / name).write_text(text.format(**folders))
+    for name, folder in folders.items():
+        for path in (folder / name / "examples" / "selfcheck" / "main").glob(f"{name}_*"):
+            shutil.copy(path, tmp_path / "main")
+    build(tmp_path, tmp_path / "build", IDF_PATH=str(STUBS / "esp_idf"))
+    said = run(tmp_path / "build" / "firmware")
+    assert said == "gesture: 0 differences in 24 results\nstation: 0 differences in 96 results\n"
+
+
 def kconfig(module: Path) -> dict[str, list[str]]:
     """The lines below each option of a module's Kconfig."""
     options, name = {}, ""
