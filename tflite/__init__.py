@@ -14,6 +14,7 @@ _NAMES = {
     "compare_formats": "keras_s4.tflite.formats",
     "Converted": "keras_s4.tflite.firmware",
     "convert": "keras_s4.tflite.conversion",
+    "estimate": "keras_s4.costs",
     "measure": "keras_s4.tflite.measuring",
     "Verification": "keras_s4.tflite.verification",
     "verify": "keras_s4.tflite.verification",

@@ -10,6 +10,7 @@ import typer
 from keras_s4.cli.console import DEBUG, allow_any_encoding, flush_output
 from keras_s4.cli.convert import convert
 from keras_s4.cli.demo import demo
+from keras_s4.cli.estimate import estimate
 from keras_s4.cli.new import new
 from keras_s4.cli.reduce import reduce
 from keras_s4.cli.run import run as run_task
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (new, run_task, train, demo, spectrum, reduce, tune, convert):
+for command in (new, run_task, train, demo, spectrum, reduce, tune, convert, estimate):
     app.command(command.__name__)(command)
 
 

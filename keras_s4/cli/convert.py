@@ -9,7 +9,7 @@ import typer
 
 from keras_s4.cli import files, options
 from keras_s4.cli.console import report_errors
-from keras_s4.cli.loading import start
+from keras_s4.cli.loading import load, start
 
 
 def convert(
@@ -101,6 +101,8 @@ def convert(
             " each layer loses.",
         ),
     ] = None,
+    board: options.Boards = None,
+    rate: options.Rate = None,
     list_supported: Annotated[
         bool, typer.Option("--list", help="Show which layers can be converted, and into which operators; no model.")
     ] = False,
@@ -129,6 +131,9 @@ def convert(
         files.check_places(read, {"--json": json}, out=out, c=c)
         inputs = files.load_arrays(data, "x")["x"]
         compared = None if verify is None else files.load_arrays(verify, "x", "y")
+        if rate is not None and not board:
+            raise ValueError(f"--rate {rate:g} is for the load of a board: give --board NAME as well.")
+        boards = load("actions.boards").check(board, rate) if board else []
         request = start("convert").Request(
             model,
             inputs,
@@ -144,7 +149,7 @@ def convert(
             verify,
             compared,
         )
-        request.run(out, c, json)
+        request.run(out, c, json, boards, rate)
 
 
 def _activations(given: list[str] | None) -> str | dict[str, str]:

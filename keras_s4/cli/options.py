@@ -37,6 +37,20 @@ Kinds = Annotated[
 ]
 Methods = Annotated[Method, typer.Option(help="How states are reduced.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file too.")]
+Boards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--board",
+        metavar="NAME",
+        help="A board to estimate time, load and energy for; as often as there are boards. `keras-s4 estimate --list`"
+        " shows them.",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(help="Steps of the signal a second: the load of a --board, and its average current, need it."),
+]
 Data = Annotated[
     Path | None,
     typer.Option(help="An .npz file with inputs `x`: what they excite counts, and what they do not can go first."),

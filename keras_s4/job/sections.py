@@ -124,7 +124,7 @@ def _costs(summary: dict[str, Any]) -> Iterator[Section]:
     shown: list[tuple[str, str, Callable[[Any], str]]] = [
         ("multiply_accumulates_a_step", "multiply-accumulates a step", "{:,}".format),
         ("instructions_a_step", "instructions a step", "{:,.0f}".format),
-        ("microseconds_a_step", "microseconds a step, about", "{:,.0f}".format),
+        ("microseconds_a_step", "microseconds a step, estimated", "{:,.0f}".format),
         ("flash_bytes", "bytes of flash", "{:,}".format),
         ("ram_bytes", "bytes of RAM", "{:,}".format),
         ("stack_bytes", "bytes of stack", "{:,}".format),
@@ -135,7 +135,9 @@ def _costs(summary: dict[str, Any]) -> Iterator[Section]:
     else:
         text = (
             f"The C99 source, compiled by {costs['compiler']}, run on an emulated Cortex-{costs['core'].upper()}. The "
-            f"time is that of one instruction a cycle at {costs['clock_mhz']:g} MHz; slow memory makes it longer."
+            f"time at {costs['clock_mhz']:g} MHz is estimated from Arm's published timings"
+            + (" ({:,.0f} to {:,.0f})".format(*costs["microseconds_range"]) if "microseconds_range" in costs else "")
+            + "; slow memory makes it longer. `keras-s4 convert --board` says what other cores and boards take."
         )
     yield Section("What it costs", ("what", "how much"), rows, text)
 

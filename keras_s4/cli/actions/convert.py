@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ import numpy as np
 from rich.table import Table
 
 from keras_s4 import tflite
+from keras_s4.cli.actions.boards import show as show_boards
 from keras_s4.cli.actions.models import load_model
 from keras_s4.cli.console import console, show_table
 from keras_s4.cli.files import write_json
+from keras_s4.costs import Estimate, estimate_boards
 from keras_s4.decisions import Decision
 from keras_s4.files.json_objects import read_object
+from keras_s4.samples import as_list
 from keras_s4.scoring.outputs import check_targets
 from keras_s4.tflite.application import folder
 from keras_s4.tflite.application.own_names import check_name
@@ -23,6 +26,9 @@ from keras_s4.tflite.application.projects import check_project
 from keras_s4.tflite.flatbuffer import check_dss_form
 from keras_s4.tflite.flatbuffer.operators.table import OPERATORS
 from keras_s4.tflite.lowering import registry
+
+# Of a sequence of the representative data, for the estimates of boards.
+COUNTED_STEPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +65,15 @@ class Request:
     verify: Path | None
     compared: Mapping[str, np.ndarray] | None
 
-    def run(self, out: Path | None, c: Path | None, json: Path | None) -> None:
-        """Converts, shows what was found, and saves what is wanted."""
+    def run(
+        self,
+        out: Path | None,
+        c: Path | None,
+        json: Path | None,
+        boards: Sequence[str] = (),
+        rate: float | None = None,
+    ) -> None:
+        """Converts, shows what was found, on boards as well, and saves what is wanted."""
         check_dss_form(self.dss)
         if self.name is not None:
             check_name(self.name)
@@ -82,6 +95,8 @@ class Request:
         verification = tflite.verify(converted, original, **compared) if compared else None
         parts = {"analysis": analysis, "formats": formats, "verification": verification}
         figures = {name: part.figures() for name, part in parts.items() if part}
+        estimates = self._estimate(converted, boards, rate)
+        figures |= {"boards": [each.to_json() for each in estimates]} if estimates else {}
         write_json(json, {"manifest": converted.manifest} | figures)
         if analysis:
             _show_analysis(analysis)
@@ -91,6 +106,8 @@ class Request:
         if verification:
             _show_verification(verification)
         show_table(_table(converted.manifest))
+        if estimates:
+            show_boards(estimates)
         if out is not None:
             replayed = inputs if self.project == "web" else None
             converted.save(out, self.dss, decision, name=self.name, project=self.project, recordings=replayed)
@@ -98,6 +115,13 @@ class Request:
         if c is not None:
             converted.save_c(c, self.name)
             console().print(f"C99: {c}")
+
+    def _estimate(self, converted: tflite.Converted, boards: Sequence[str], rate: float | None) -> list[Estimate]:
+        """What the program takes on boards, counted with the first of the representative data."""
+        if not boards:
+            return []
+        integers = [np.asarray(array)[:, :COUNTED_STEPS] for array in as_list(converted.quantize(self.inputs[:1]))]
+        return estimate_boards(converted, boards, rate, inputs=integers)
 
 
 def _read_decision(path: Path) -> Decision:

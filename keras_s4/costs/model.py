@@ -1,0 +1,93 @@
+"""The cost model: what a step costs where no compiler is installed, from coefficients that were fitted to counts.
+
+`coefficients.json` has them with the errors on programs that they were not fitted to; scripts/bench/costs.py --rerun
+writes it anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+from keras_s4.costs.features import count_bytes, count_code, count_work, source_of
+from keras_s4.costs.ranges import Range
+from keras_s4.costs.step_cost import MODELLED, StepCost
+from keras_s4.tflite.program.program import Program
+
+TABLE = Path(__file__).parent / "coefficients.json"
+FIGURES = ("instructions", "low", "high", "likely")
+
+
+@functools.cache
+def coefficients() -> dict[str, Any]:
+    """The table: for each core the coefficients by figure, and the errors."""
+    return json.loads(TABLE.read_text())
+
+
+def predict(program: Program, core: str) -> StepCost:
+    """What the cost model says of a program.
+
+    Args:
+        program: the integer program.
+        core: one of the table.
+
+    Raises:
+        ValueError: the model has no such core.
+    """
+    table = coefficients()
+    if core not in table["cores"]:
+        raise ValueError(f"The cost model received core {core!r}; it knows {', '.join(table['cores'])}.")
+    weights, source = table["cores"][core]["coefficients"], source_of(program)
+    work = count_work(program)
+    found = {figure: apply(weights[figure], work) / program.steps for figure in FIGURES if figure in weights}
+    low, high = found.get("low", found["likely"]), found.get("high", found["likely"])
+    constants, ram = count_bytes(source)
+    return StepCost(
+        core=core,
+        method=MODELLED,
+        compiler=table["cores"][core]["compiler"],
+        instructions=found.get("instructions"),
+        cycles=Range(low, max(low, high)),
+        likely_cycles=found["likely"],
+        code_bytes=round(apply(weights["code"], count_code(source))),
+        constant_bytes=constants,
+        ram_bytes=ram if core != "avr" else ram + constants,
+        stack_bytes=None,
+    )
+
+
+def expected_error(core: str) -> str:
+    """What is known of the errors for a core, as the end of a sentence that begins with "The cost model"."""
+    errors = coefficients()["cores"][core]["errors"]
+    sizes, others = errors["sizes"], errors["architectures"]
+    text = f"was off by {sizes[0]:.0%} (median; worst {sizes[1]:.0%}) for {sizes[2]} models of other sizes"
+    if others:
+        text += f", by {others[0]:.0%} (worst {others[1]:.0%}) for {others[2]} of other architectures"
+    return f"{text} than it was fitted to."
+
+
+def fit(rows: Sequence[Counter[str]], values: Sequence[float]) -> dict[str, float]:
+    """Coefficients, none below 0, with the least sum of squared relative errors.
+
+    Args:
+        rows: what the values depend on.
+        values: above 0.
+    """
+    names = sorted({name for row in rows for name in row})
+    matrix = np.array([[row[name] for name in names] for row in rows], float)
+    scaled = matrix / np.asarray(values, float)[:, None]
+    sizes = np.linalg.norm(scaled, axis=0)
+    found, _ = scipy.optimize.nnls(scaled / sizes, np.ones(len(rows)))
+    return {name: float(weight) for name, weight in zip(names, found / sizes, strict=True) if weight}
+
+
+def apply(weights: Mapping[str, float], row: Mapping[str, int]) -> float:
+    """What coefficients give for what they depend on."""
+    return sum(weights.get(name, 0.0) * count for name, count in row.items())

@@ -1,0 +1,163 @@
+"""Programs on boards: what is derived from cycles, what is refused, and what is said where nothing can be counted."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+from keras_s4 import tflite
+from keras_s4.costs import Board, boards, estimate, estimate_boards, estimates_table, model
+from keras_s4.costs.estimate import Estimate, notes
+from keras_s4.costs.ranges import Range
+from keras_s4.costs.step_cost import COUNTED, StepCost
+from keras_s4.costs.timings import TIMINGS
+from keras_s4.testing import programs
+
+BOARD = Board(
+    "mine", "Mine", "chip", "m4", 100.0, 20_000, 2_000, "slow flash", Range(1.0, 1.5), 3.0, 9.0, sleep_microamperes=5.0
+)
+COST = StepCost("m4", COUNTED, "cc 1", 8_000.0, Range(10_000, 12_000), 10_400.0, 3_000, 9_000, 1_500, 200)
+
+
+@pytest.fixture(scope="module")
+def program():
+    return programs.model(lowered=True)
+
+
+def test_time_load_and_energy_are_derived():
+    found = Estimate(BOARD, COST, 50.0)
+    assert found.microseconds == Range(100, 180)
+    assert found.likely_microseconds == pytest.approx(130)
+    assert found.load.low == pytest.approx(0.005) and found.load.high == pytest.approx(0.009)
+    # 13,000 cycles of 9 mA at 3 V and 100 MHz: 0.27 nJ each.
+    assert found.microjoules == pytest.approx(3.51)
+    # 50 of these a second at 3 V, and 5 uA in the rest of the time.
+    assert found.average_microamperes == pytest.approx(50 * 3.51 / 3 + (1 - 0.0065) * 5)
+    assert found.fits and found.keeps_up
+    assert json.loads(json.dumps(found.to_json()))["estimated_cycles"] == [10_000, 18_000]
+    assert "estimated" in str(found)
+
+
+def test_what_does_not_fit_or_keep_up_is_said():
+    small = Board("s", "Small", "chip", "m4", 1.0, 11_000, 2_000, "", Range(1.0, 1.0))
+    found = Estimate(small, COST, 200.0)
+    assert not found.fits and not found.keeps_up
+    assert found.microjoules is None and found.average_microamperes is None
+    said = notes([found])
+    assert any("does not fit" in note for note in said) and any("may not keep up with 200" in note for note in said)
+
+
+def test_without_a_rate_there_is_no_load():
+    found = Estimate(BOARD, COST)
+    assert found.load is None and found.keeps_up is None and found.average_microamperes is None
+    assert "load" not in str(found)
+
+
+class TestBoards:
+    def test_each_has_a_timed_core_and_sources(self):
+        assert len(boards()) >= 15
+        for board in boards().values():
+            assert board.core in (*TIMINGS, "avr", "rv32"), board.name
+            assert board.sources and all(len(source) > 20 for source in board.sources)
+            assert 1 <= board.wait_states.low <= board.wait_states.high < 3
+            assert board.flash_bytes >= 32 * 1024 and board.ram_bytes >= 2 * 1024 and 16 <= board.clock_mhz <= 1000
+            energy = board.nanojoules_a_cycle
+            assert energy is None or 0.02 < energy < 10
+
+    def test_all_cores_have_one(self):
+        assert {board.core for board in boards().values()} >= {"m0+", "m3", "m4", "m7", "m33", "m55", "avr", "rv32"}
+
+    def test_an_unknown_one_is_refused_with_the_list(self, program):
+        with pytest.raises(ValueError, match=r"Received board 'nano-34'; expected one of .*teensy-4\.1"):
+            estimate(program, "nano-34")
+
+    def test_names_may_be_written_otherwise(self, program):
+        assert estimate(program, "Teensy 4.1", method="modelled").board.name == "teensy-4.1"
+
+
+class TestCounted:
+    def test_is_what_the_emulators_say(self, program):
+        targets = pytest.importorskip("keras_s4.testing.targets")
+        inputs = [np.zeros((1, 6, *tensor.shape), tensor.type) for tensor in program.inputs]
+        found = tflite.estimate(program, "nucleo-l4r5zi", 50, "counted", inputs)
+        image = targets.build(program, targets.CORES["m4"], "gcc" if "gcc" in found.cost.compiler else "zig")
+        run = targets.run(image, inputs)
+        assert found.cost.instructions == run.instructions_per_step
+        assert found.cost.stack_bytes == run.stack_bytes
+        assert (found.cost.code_bytes, found.cost.ram_bytes) == (image.code_bytes, image.state_bytes)
+        # A Cortex-M4 issues one instruction a cycle at most, and takes two on the average of none of ours.
+        assert found.cost.instructions < found.cost.likely_cycles < 2 * found.cost.instructions
+
+    def test_without_tools_the_cost_model_answers_and_says_so(self, program, monkeypatch):
+        def missing(name, package=None):
+            raise ModuleNotFoundError("No module named 'unicorn'", name="unicorn")
+
+        monkeypatch.setattr(importlib, "import_module", missing)
+        found = estimate(program, "nucleo-l4r5zi", 50)
+        assert found.is_modelled
+        assert "No module named 'unicorn'; pip install 'keras-s4[bench]'" in found.note
+        with pytest.raises(RuntimeError, match="cannot be counted: No module named 'unicorn'"):
+            estimate(program, "nucleo-l4r5zi", method="counted")
+
+    def test_cores_are_counted_once(self, program, monkeypatch):
+        counted = []
+        monkeypatch.setattr(
+            importlib,
+            "import_module",
+            lambda name: type(
+                "C", (), {"measure_on_cortex_m": staticmethod(lambda *a, **k: counted.append(a) or COST)}
+            ),
+        )
+        found = estimate_boards(program, ["nucleo-l4r5zi", "microbit-v2"], 50)
+        assert len(counted) == 1 and len(found) == 2
+        assert len(estimates_table(found).columns) == 3
+
+
+class TestRefused:
+    def test_something_else_than_a_program(self):
+        with pytest.raises(TypeError, match="estimate got str; expected an integer program"):
+            estimate("model.keras", "teensy-4.1")
+
+    @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "50"])
+    def test_a_rate_that_is_none(self, program, rate):
+        with pytest.raises(ValueError, match="expected steps a second, above 0"):
+            estimate(program, "teensy-4.1", rate)
+
+    def test_an_unknown_method(self, program):
+        with pytest.raises(ValueError, match="method='guessed'; expected one of 'auto', 'counted', 'modelled'"):
+            estimate(program, "teensy-4.1", method="guessed")
+
+
+class TestCostModel:
+    def test_bytes_are_those_of_the_image(self, program):
+        targets = pytest.importorskip("keras_s4.testing.targets")
+        image = targets.build(program, targets.CORES["m4"], "zig")
+        found = model.predict(program, "m4")
+        assert found.ram_bytes == image.state_bytes
+        assert found.constant_bytes == pytest.approx(image.constant_bytes, rel=0.05)
+
+    def test_knows_all_cores_and_its_errors(self):
+        for core in (*TIMINGS, "avr", "rv32"):
+            errors = model.coefficients()["cores"][core]["errors"]
+            median, worst, count = errors["sizes"]
+            assert count >= (2 if core == "avr" else 8) and 0 <= median <= worst
+            assert f"{median:.0%}" in model.expected_error(core)
+
+    def test_more_work_costs_more(self):
+        small, large = (programs.model(blocks=blocks, lowered=True) for blocks in (1, 3))
+        for core in TIMINGS:
+            one, three = model.predict(small, core), model.predict(large, core)
+            assert one.instructions < three.instructions and one.cycles.low < three.cycles.low
+            assert one.cycles.low <= one.likely_cycles <= one.cycles.high
+
+    def test_least_squares_of_relative_errors(self):
+        rows = [{"a": 1, "b": 2}, {"a": 3, "b": 1}, {"a": 2, "b": 5}]
+        from collections import Counter
+
+        found = model.fit([Counter(row) for row in rows], [10 * row["a"] + 3 * row["b"] for row in rows])
+        assert found == pytest.approx({"a": 10, "b": 3})
+
+    def test_an_unknown_core_is_refused(self, program):
+        with pytest.raises(ValueError, match="received core 'm99'; it knows m0"):
+            model.predict(program, "m99")
