@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from keras_s4.decisions import CLASS, LABELS, WAKE_WORD
+from keras_s4.decisions import CLASS, LABELS, WAKE_WORD, Decision
 from keras_s4.tflite.application.ends import End, ends_of
 from keras_s4.tflite.application.firmware import render_firmware, windows_of
 from keras_s4.tflite.application.projects.export import Export
@@ -103,7 +103,7 @@ def facts_of_page(export: Export, words: Words, recordings: Any = None) -> dict[
         "outputs": shown,
         "decides": decides,
         "classes": classes,
-        "decision": {"kind": settings.kind, "every": settings.every} if settings else None,
+        "decision": _decision(settings) if settings else None,
         "window": windows_of(export.program, export.manifest["window_length"]),
         "stepsAtOnce": steps,
         "ahead": words.horizon,
@@ -142,6 +142,13 @@ def sources_of_page(export: Export) -> dict[str, str]:
     texts = {name: text for name, text in firmware.items() if name not in OTHERS}
     texts |= c_source(export.program, C_NAME, window)
     return texts | {"board_web.c": board} | {name: (TEMPLATES / name).read_text() for name in ("memory.c", "string.h")}
+
+
+def _decision(settings: Decision) -> dict[str, Any]:
+    """How is decided, and the threshold if all classes have one."""
+    thresholds = set(settings.threshold) if isinstance(settings.threshold, tuple) else {settings.threshold}
+    threshold = thresholds.pop() if len(thresholds) == 1 else None
+    return {"kind": settings.kind, "every": settings.every, "threshold": threshold}
 
 
 def _decided_size(export: Export) -> int:

@@ -214,7 +214,7 @@ def test_a_page_that_was_not_told_the_rate_asks_for_it(browser, pages):
     )
     assert before == [True, True]
     assert after == [False, False]
-    assert time.endswith("of 0.6 s")
+    assert time.endswith("of 0.64 s")
 
 
 def test_recordings_are_replayed_with_their_labels(browser, pages):

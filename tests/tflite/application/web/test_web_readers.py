@@ -182,6 +182,37 @@ return data.flatMap((time) => grid.push(time, [time, -2 * time]));
     np.testing.assert_allclose(found, np.stack([expected, -2 * expected], axis=1), rtol=1e-9)
 
 
+def test_motion_of_phones_becomes_what_features_are(tmp_path):
+    """By the names of features and their units; the sign is that of the standard on an iPhone as well."""
+    script = """
+import { MOTIONS, factorOf, guessMotion, signOfPlatform } from "./motion.js";
+// run
+return [
+  data.features.map((feature, i) => [feature, MOTIONS[guessMotion(feature, i)]])
+    .map(([feature, motion]) => [motion.name, factorOf(motion, feature.unitName)]),
+  data.platforms.map(signOfPlatform),
+];
+"""
+    names = [("acc_z", "g"), ("ay", "m/s2"), ("gyro x", "deg/s"), ("gz", "rad/s"), ("x", "mg"), ("speed", "")]
+    agents = ["Mozilla/5.0 (iPhone; CPU iPhone OS 18_0)", "Mozilla/5.0 (Linux; Android 15)"]
+    data = {
+        "features": [{"name": name, "unitName": unit} for name, unit in names],
+        "platforms": [{"userAgent": agent} for agent in agents],
+    }
+    found, signs = run_in_node(tmp_path, script, data)
+    assert [name for name, _ in found] == [
+        "acceleration z",
+        "acceleration y",
+        "turning around x",
+        "turning around z",
+        "acceleration x",
+        "acceleration z",
+    ]
+    factors = [1 / 9.80665, 1.0, 1.0, np.pi / 180, 1000 / 9.80665, 1.0]
+    np.testing.assert_allclose([factor for _, factor in found], factors)
+    assert signs == [-1, 1]
+
+
 def test_real_numbers_become_the_integers_of_python(tmp_path):
     """With the encodings of the model, with those of its sensors, and halves to even."""
     converted = wearable()

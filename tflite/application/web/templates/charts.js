@@ -86,6 +86,20 @@ export class Chart {
     });
   }
 
+  /** A line at a threshold, if there is a single one. */
+  level(value) {
+    if (typeof value !== "number" || value < this.low || value > this.high) return;
+    const { pen, theme, box } = this;
+    pen.strokeStyle = theme.quiet;
+    pen.lineWidth = 1;
+    pen.setLineDash([2, 3]);
+    pen.beginPath();
+    pen.moveTo(box.left, this.y(value));
+    pen.lineTo(box.right, this.y(value));
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+
   /** Clips what follows to the times up to the cursor. */
   upTo(time, draw) {
     const { pen, box } = this;

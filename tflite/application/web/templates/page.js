@@ -21,7 +21,8 @@ const number = (value) => Math.round(value).toLocaleString("en");
 function axisOf({ rate }) {
   const perSecond = rate ?? 1;
   const unit = rate ? "s" : "samples";
-  return { perSecond, unit, span: (samples) => `${(samples / perSecond).toFixed(rate ? 1 : 0)} ${unit}` };
+  const digits = (time) => (rate ? (time < 1 ? 2 : 1) : 0);
+  return { perSecond, unit, span: (samples) => `${(samples / perSecond).toFixed(digits(samples / perSecond))} ${unit}` };
 }
 
 class Page {

@@ -74,6 +74,7 @@ export class Panels {
     const [low, high] = output.bars ? [0, 1] : extent(panel, values, columns, known);
     chart.begin(view, theme);
     chart.axes(low, high, axis);
+    if (index === this.model.decides) chart.level(this.model.decision?.threshold);
     chart.upTo(cursor, () => {
       for (const column of columns) {
         chart.curve(times, values, column, theme.of(column));
@@ -89,7 +90,7 @@ export class Panels {
     const { chart, rows } = this.strip;
     chart.canvas.style.height = `${stripHeight(rows, Boolean(session.truth?.spans))}px`;
     chart.begin(view, theme);
-    const spans = saidSpans(session, cursor);
+    const spans = saidSpans(session, view, cursor);
     if (rows.length) {
       rows.forEach((name, label) => {
         const top = chart.box.top + label * ROW;
@@ -141,7 +142,7 @@ function groupsOf(features) {
 function partsOf(output) {
   const columns = Array.from({ length: output.columns }, (_, i) => i);
   if (output.horizon) return [];
-  if (!output.gains || output.columns === 1) return [{ title: output.title, names: output.names, columns, height: 132 }];
+  if (!output.gains) return [{ title: output.title, names: output.names, columns, height: 132 }];
   return columns.map((column) => ({ title: output.names[column], names: [], columns: [column], height: 104 }));
 }
 
@@ -157,10 +158,10 @@ function stripHeight(rows, hasTruth) {
 }
 
 /** `[from, to, labels]` of what is said; of events each for a moment. */
-function saidSpans(session, cursor) {
+function saidSpans(session, view, cursor) {
   const { decision } = session.model;
   if (decision?.kind === "wake word") {
-    const moment = Math.max(1, cursor / 150);
+    const moment = Math.max(1, (view.end - view.start) / 150);
     return session.events.filter(({ at }) => at <= cursor).map(({ at, label }) => [at, at + moment, [label]]);
   }
   return session.said

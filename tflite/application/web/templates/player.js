@@ -2,6 +2,8 @@
 
 // Milliseconds of computing at a time, so that the page stays responsive.
 const SLICE = 12;
+// Seconds between two drawings; a page that was not looked at waits.
+const LONGEST = 0.25;
 
 /** Feeds a recording to a session, and moves a cursor over it. */
 export class Player {
@@ -73,7 +75,7 @@ export class Player {
 
   advance(now) {
     if (!this.playing) return;
-    const passed = this.last === null ? 0 : (now - this.last) / 1000;
+    const passed = this.last === null ? 0 : Math.min((now - this.last) / 1000, LONGEST);
     this.last = now;
     this.cursor = Math.min(this.cursor + passed * this.rate * this.speed, this.session.count);
     if (this.cursor >= this.length) this.playing = false;
