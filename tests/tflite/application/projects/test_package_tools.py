@@ -19,16 +19,19 @@ for command in json.loads(sys.argv[1]):
     if main(["pio", *command]):
         sys.exit(1)
 """
-needs_pio = pytest.mark.skipif(not shutil.which("pio"), reason="needs PlatformIO: pip install platformio")
+# The interpreter of the environment that `pio` lies in.
+PYTHON = Path(shutil.which("pio") or "pio").resolve().parent / "python"
+needs_pio = pytest.mark.skipif(
+    not shutil.which("pio") or not PYTHON.exists(), reason="needs PlatformIO in an environment: pip install platformio"
+)
 needs_compote = pytest.mark.skipif(
     not shutil.which("compote"), reason="needs compote: pip install idf-component-manager"
 )
 
 
 def pio(*commands: list[str | Path], home: Path) -> str:
-    python = Path(shutil.which("pio")).resolve().parent / "python"
     listed = json.dumps([list(map(str, command)) for command in commands])
-    return run(python, "-c", PIO, listed, PLATFORMIO_CORE_DIR=str(home), PLATFORMIO_SETTING_ENABLE_TELEMETRY="no")
+    return run(PYTHON, "-c", PIO, listed, PLATFORMIO_CORE_DIR=str(home), PLATFORMIO_SETTING_ENABLE_TELEMETRY="no")
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,18 @@
 """Names and versions by each ecosystem's rules, and the licence."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
+from project_cases import gesture, run
 
 from keras_s4.tflite.application.projects.cmsis_pack import group_of
-from keras_s4.tflite.application.projects.memory import Memory
+from keras_s4.tflite.application.projects.memory import Memory, memory_of
 from keras_s4.tflite.application.projects.names import arduino_name, check_project_name, project_name, version
 from keras_s4.tflite.application.projects.parts import licence
+from keras_s4.tflite.c99 import c_source
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,24 @@ def test_versions_are_three_numbers(monkeypatch, found, expected):
 def test_small_boards_are_told_what_fits():
     told = Memory(constants=1500, state=300).avr_advice
     assert told == "an Uno has 2,048, which is too small, and a Mega has 8,192, which is enough"
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs cc")
+def test_memory_is_what_a_compiler_finds(tmp_path):
+    sources = c_source(gesture(), "gesture")
+    for name, text in sources.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "states.c").write_text('#include "gesture.h"\ngesture_state state;\n')
+    run("cc", "-c", "-O0", "gesture.c", "states.c", cwd=tmp_path)
+    sizes = {}
+    for name in ("gesture.o", "states.o"):
+        with (tmp_path / name).open("rb") as file:
+            symbols = ELFFile(file).get_section_by_name(".symtab").iter_symbols()
+            sizes |= {each.name: each["st_size"] for each in symbols if each["st_info"]["type"] == "STT_OBJECT"}
+    memory = memory_of(sources, "gesture")
+    # A compiler aligns members of the state.
+    assert memory.state <= sizes.pop("state") < memory.state + 8
+    assert memory.constants == sum(size for name, size in sizes.items() if not name.endswith("_layer"))
 
 
 def test_the_licence_is_that_of_the_package():
