@@ -63,7 +63,7 @@ def translate_sliding_sum(operation: SlidingSum, source: Translation) -> None:
         with source.loop("i1", hops) as i1:
             source.line(f"{state}[{index_of((i1, channels), (i, 1))}] = {value};")
         source.line(f"{value} = 0;")
-    with source.scope(f"else if ({state}[{count}] == {start + 2 * hop})"):
+    with source.scope(f"if ({state}[{count}] == {start + 2 * hop})"):
         with source.loop("i", channels) as i:
             place = f"{state}[{index_of((i, 1), first=total)}]"
             gained = f"s4_subtract({state}[{index_of((i, 1), first=partial)}], {state}[{i}])"
@@ -91,5 +91,5 @@ def _part_of_distance(operation: RecentMean, source: Translation) -> Callable[[s
         source.line(f"const int32_t {part} = {first} ? {2**15} : {rates[0]};")
         return lambda i: part
     begins = source.constants.identifier(f"{name} begins")
-    source.line(f"const int32_t {begins} = {first};")
-    return lambda i: f"{begins} ? {2**15} : {source.element(operation.rate, i)}"
+    source.line(f"const uint8_t {begins} = {first} ? 1U : 0U;")
+    return lambda i: f"{begins} != 0U ? {2**15} : {source.element(operation.rate, i)}"

@@ -149,7 +149,7 @@ void s4_dense_int8(const s4_dense *layer, const int8_t *input, int8_t *output)
     for (uint32_t o = 0; o < constants.outputs; o += ROWS) {
         const uint32_t first = group_at(o, constants.outputs);
         sums total;
-        S4_COPY(&total, &constants.bias[first], sizeof total);
+        S4_COPY(total.of, &constants.bias[first], sizeof total.of);
         const rows weights = rows_from(constants.weights + first * constants.inputs, constants.inputs);
         total = dot_int8(total, input, weights, constants.inputs);
         S4_UNROLL_4
@@ -166,7 +166,7 @@ void s4_dense_int16(const s4_dense *layer, const int16_t *input, int16_t *output
     for (uint32_t o = 0; o < constants.outputs; o += ROWS) {
         const uint32_t first = group_at(o, constants.outputs);
         sums total;
-        S4_COPY(&total, &constants.bias[first], sizeof total);
+        S4_COPY(total.of, &constants.bias[first], sizeof total.of);
         const rows weights = rows_from(constants.weights + first * constants.inputs, constants.inputs);
         total = dot_int16(total, input, weights, constants.inputs);
         S4_UNROLL_4
