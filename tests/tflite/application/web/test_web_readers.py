@@ -82,6 +82,25 @@ def test_columns_are_taken_in_their_order_where_there_are_as_many(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("head", "times"),
+    [
+        ("time", [0.0, 0.02, 0.04]),
+        ("time_ms", [0, 20, 40]),
+        ("Time [us]", [0, 20_000, 40_000]),
+        ("timestamp", [1764500000000, 1764500000020, 1764500000040]),
+        ("timestamp", [1764500000000000000, 1764500000020000000, 1764500000040000000]),
+        ("t", ["2026-11-30 00:00:59.98", "2026-11-30 00:01:00", "2026-11-30T00:01:00.020"]),
+    ],
+)
+def test_times_of_any_unit_say_the_rate(tmp_path, head, times):
+    rows = [[head, "acceleration x", "acceleration y", "acceleration z"]]
+    rows += [[time, *row] for time, row in zip(times, ROWS, strict=True)]
+    (found,) = read_csv(tmp_path, written(rows))
+    assert found["rate"] == pytest.approx(50.0)
+    assert found["columns"] == [list(column) for column in zip(*ROWS, strict=True)]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "no line of data"),

@@ -1,7 +1,11 @@
 // What Python wrote into the page: arrays of numbers in base64, in the least type that holds them.
 
 const ARRAYS = {
-  int8: Int8Array, int16: Int16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  int32: Int32Array,
+  float32: Float32Array,
+  float64: Float64Array,
 };
 
 /** The bytes of a base64 text. */

@@ -74,13 +74,16 @@ export class Chart {
     pen.textAlign = "center";
     pen.textBaseline = "alphabetic";
     const seconds = ticks(view.start / perSecond, view.end / perSecond, (box.right - box.left) / 80);
-    const shown = seconds.filter((value) => this.x(value * perSecond) > box.left + 4 && this.x(value * perSecond) < box.right - 16);
+    const shown = seconds.filter(
+      (value) => this.x(value * perSecond) > box.left + 4 && this.x(value * perSecond) < box.right - 16,
+    );
     // The unit is said once, with the last.
     shown.forEach((value, i) => {
       const last = i === shown.length - 1;
       pen.textAlign = last ? "right" : "center";
       const number = shortNumber(value);
-      const x = this.x(value * perSecond) + (last ? pen.measureText(number).width / 2 + (pen.measureText(` ${unit}`).width) : 0);
+      const x =
+        this.x(value * perSecond) + (last ? pen.measureText(number).width / 2 + pen.measureText(` ${unit}`).width : 0);
       const fits = Math.min(x, box.right + RIGHT - 2);
       pen.fillText(last ? `${number} ${unit}` : number, fits, box.bottom + 13);
     });
@@ -105,7 +108,12 @@ export class Chart {
     const { pen, box } = this;
     pen.save();
     pen.beginPath();
-    pen.rect(box.left, box.top - 4, Math.max(0, Math.min(this.x(time), box.right) - box.left), box.bottom - box.top + 8);
+    pen.rect(
+      box.left,
+      box.top - 4,
+      Math.max(0, Math.min(this.x(time), box.right) - box.left),
+      box.bottom - box.top + 8,
+    );
     pen.clip();
     draw();
     pen.restore();

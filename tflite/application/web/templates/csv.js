@@ -2,17 +2,20 @@
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
 const DECIMAL_COMMA = /^[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?$/;
+const DATE = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::(\d\d(?:[.,]\d+)?))?(Z|[+-]\d\d:\d\d)?$/;
 const DELIMITERS = [";", "\t", ",", " "];
 
 /**
  * The columns of a text.
- * @returns {{names: ?string[], columns: Float64Array[], bad: ?string[]}} `names` is null without a header; where a column
- *   holds something else than a number, `bad` says what and in which line
+ * @returns {{names: ?string[], columns: Float64Array[], bad: ?string[], dates: boolean[]}} `names` is null without a
+ *   header; where a column holds something else than a number, `bad` says what and in which line; `dates` are seconds
  */
 export function parseCsv(text) {
   if (text.includes("\0")) throw new Error("The file is no text in UTF-8: save it as CSV in UTF-8.");
   const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\n|\r/);
-  const rows = lines.map((line, i) => [line, i + 1]).filter(([line]) => line.trim() && !line.trimStart().startsWith("#"));
+  const rows = lines
+    .map((line, i) => [line, i + 1])
+    .filter(([line]) => line.trim() && !line.trimStart().startsWith("#"));
   if (!rows.length) throw new Error("The file holds no line of data.");
   const delimiter = findDelimiter(rows.slice(0, 20).map(([line]) => line));
   // Some programs end each line with a delimiter.
@@ -38,7 +41,8 @@ export function parseCsv(text) {
       }
     });
   });
-  return { names: hasHeader ? first : null, columns, bad };
+  const dates = splitLine(data[0][0], delimiter).map((field) => DATE.test(field));
+  return { names: hasHeader ? first : null, columns, bad, dates };
 }
 
 /** What splits the most lines into equally many fields, and at least two. */
@@ -61,10 +65,15 @@ function splitLine(line, delimiter) {
     const character = line[i];
     if (quoted && character === '"' && line[i + 1] === '"') field += line[++i];
     else if (character === '"') quoted = !quoted;
-    else if (character === delimiter && !quoted) fields.push(field.trim()), (field = "");
+    else if (character === delimiter && !quoted) (fields.push(field.trim()), (field = ""));
     else field += character;
   }
   return [...fields, field.trim()];
+}
+
+/** Seconds of a date and a time of day. */
+function secondsOf([, day, minute, second = "0", zone = "Z"]) {
+  return Date.parse(`${day}T${minute}:00${zone}`) / 1000 + Number(second.replace(",", "."));
 }
 
 /** Reads a field as a number, NaN if it is none; decimal commas where the file has no decimal point. */
@@ -72,6 +81,8 @@ function numberReader(delimiter, rows) {
   const comma = delimiter !== "," && !rows.slice(0, 200).some(([line]) => /\d\.\d/.test(line));
   return (field) => {
     if (NUMBER.test(field)) return Number(field);
-    return comma && DECIMAL_COMMA.test(field) ? Number(field.replace(",", ".")) : NaN;
+    if (comma && DECIMAL_COMMA.test(field)) return Number(field.replace(",", "."));
+    const date = DATE.exec(field);
+    return date ? secondsOf(date) : NaN;
   };
 }

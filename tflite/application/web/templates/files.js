@@ -51,7 +51,9 @@ function checkColumn(column, { name, kind, range }) {
   if (kind !== "token") return;
   const other = column.findIndex((value) => !Number.isInteger(value) || value < range[0] || value > range[1]);
   if (other < 0) return;
-  throw new Error(`Sample ${other + 1} of ${name} is ${column[other]}; expected a whole number from ${range[0]} to ${range[1]}.`);
+  throw new Error(
+    `Sample ${other + 1} of ${name} is ${column[other]}; expected a whole number from ${range[0]} to ${range[1]}.`,
+  );
 }
 
 function readWav(buffer, { features }) {

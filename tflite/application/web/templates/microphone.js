@@ -13,7 +13,8 @@ export function whyNoMicrophone(scope) {
   if (scope.navigator.mediaDevices?.getUserMedia) return "";
   return scope.isSecureContext
     ? "This browser has no microphone for pages."
-    : "Browsers give the microphone only to pages that come by https or from this device itself: put this file on any https server.";
+    : "Browsers give the microphone only to pages that come by https or from this device itself: put this file on any " +
+        "https server.";
 }
 
 /**

@@ -44,7 +44,10 @@ export function signOfPlatform({ platform = "", userAgent = "", maxTouchPoints =
 export function whyNoMotion(scope) {
   if (!("DeviceMotionEvent" in scope)) return "This browser knows no motion sensors.";
   if (!scope.isSecureContext) {
-    return "Browsers give motion only to pages that come by https or from this device itself: put this file on any https server.";
+    return (
+      "Browsers give motion only to pages that come by https or from this device itself: put this file on any https " +
+      "server."
+    );
   }
   return "";
 }
@@ -62,7 +65,8 @@ export async function startMotion(features, chosen, rate, take) {
   if (reason) throw new Error(reason);
   if (typeof DeviceMotionEvent.requestPermission === "function") {
     const answer = await DeviceMotionEvent.requestPermission();
-    if (answer !== "granted") throw new Error("The motion sensors were not allowed. Reload the page to be asked again.");
+    if (answer !== "granted")
+      throw new Error("The motion sensors were not allowed. Reload the page to be asked again.");
   }
   const sign = signOfPlatform(navigator);
   const factors = features.map(({ unitName }, i) => {

@@ -26,7 +26,8 @@ function sayEvent(session, time, axis) {
   if (!last) return { text: "nothing yet", note: "", label: -1 };
   const fresh = time - last.at < 2 * axis.perSecond;
   const name = session.model.classes[last.label];
-  return { text: fresh ? name : "…", note: `${name} ${axis.span(time - last.at)} ago`, label: fresh ? last.label : -1 };
+  const note = `${name} ${axis.span(time - last.at)} ago`;
+  return fresh ? { text: name, note, label: last.label } : { text: "…", note, label: -1 };
 }
 
 /** Until the first result. */
@@ -47,15 +48,18 @@ export function showScores(list, session, time, theme) {
   const { output, times, values } = session.curves[decides];
   const index = firstAbove(times, time) - 1;
   const row = index < 0 ? new Float32Array(output.columns) : values.row(index);
-  const entries = Array.from(row, (value, i) => ({ name: output.names[i] ?? `output ${i}`, value, i }))
-    .slice(output.horizon ? -session.features.length : 0); // of forecasts the last step
+  const entries = Array.from(row, (value, i) => ({ name: output.names[i] ?? `output ${i}`, value, i })).slice(
+    output.horizon ? -session.features.length : 0,
+  ); // of forecasts the last step
   const { bars } = output;
-  const shown = entries.length > MOST && bars ? entries.sort((a, b) => b.value - a.value).slice(0, MOST) : entries.slice(0, 60);
+  const shown =
+    entries.length > MOST && bars ? entries.sort((a, b) => b.value - a.value).slice(0, MOST) : entries.slice(0, 60);
   while (list.children.length > shown.length) list.lastChild.remove();
   while (list.children.length < shown.length) list.append(newEntry());
   shown.forEach(({ name, value, i }, place) => {
     const [label, number, track] = list.children[place].children;
-    const text = index < 0 ? "–" : bars ? `${(100 * value).toFixed(1)}%` : `${shortNumber(value)} ${output.unitNames?.[i] ?? ""}`;
+    const text =
+      index < 0 ? "–" : bars ? `${(100 * value).toFixed(1)}%` : `${shortNumber(value)} ${output.unitNames?.[i] ?? ""}`;
     if (label.textContent !== name) label.textContent = name;
     if (number.textContent !== text) number.textContent = text;
     track.hidden = !bars;

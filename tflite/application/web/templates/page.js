@@ -22,7 +22,11 @@ function axisOf({ rate }) {
   const perSecond = rate ?? 1;
   const unit = rate ? "s" : "samples";
   const digits = (time) => (rate ? (time < 1 ? 2 : 1) : 0);
-  return { perSecond, unit, span: (samples) => `${(samples / perSecond).toFixed(digits(samples / perSecond))} ${unit}` };
+  return {
+    perSecond,
+    unit,
+    span: (samples) => `${(samples / perSecond).toFixed(digits(samples / perSecond))} ${unit}`,
+  };
 }
 
 class Page {
@@ -36,7 +40,9 @@ class Page {
     this.stopLive = null;
     this.panels = new Panels(byId("charts"), model, (time) => this.seek(time));
     this.sources = new Sources(model, {
-      play: (recording) => this.play(recording), live: (start) => this.live(start), say: (text) => this.say(text),
+      play: (recording) => this.play(recording),
+      live: (start) => this.live(start),
+      say: (text) => this.say(text),
       changeRate: () => (this.axis = axisOf(model)),
     });
     this.setControls();
@@ -72,9 +78,11 @@ class Page {
     this.player.speed = Number(byId("speed").value);
     byId("seek").max = String(this.player.length);
     byId("playing").textContent = [name, this.axis.span(this.player.length), ...notes].join(" · ");
-    if (!this.spanChosen) byId("span").value = this.player.length > LONG * this.axis.perSecond ? String(this.model.spans[3]) : "0";
+    if (!this.spanChosen)
+      byId("span").value = this.player.length > LONG * this.axis.perSecond ? String(this.model.spans[3]) : "0";
     this.setMode(false);
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.done.then(() => this.seek(this.player.length));
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches)
+      this.player.done.then(() => this.seek(this.player.length));
     else this.player.play();
   }
 
@@ -97,7 +105,13 @@ class Page {
       this.say("");
       byId("playing").textContent = "live";
       this.setMode(true);
-      setTimeout(() => this.session === session && !session.count && this.say("No sample has come yet: this device may have no such sensor."), PATIENCE);
+      setTimeout(
+        () =>
+          this.session === session &&
+          !session.count &&
+          this.say("No sample has come yet: this device may have no such sensor."),
+        PATIENCE,
+      );
     } catch (error) {
       this.say(error.message);
     }
@@ -157,7 +171,8 @@ class Page {
     setText("play", player?.playing ? "Pause" : "Play");
     setText("cost", this.cost());
     const refused = this.device.countRefused();
-    if (refused) this.say(`${number(refused)} samples held a token outside its table; the device refused them and started anew.`);
+    if (refused)
+      this.say(`${number(refused)} samples held a token outside its table; the device refused them and started anew.`);
   }
 
   /** The stretch of time that is shown: all of a recording, or so many seconds up to the cursor and some behind it. */
@@ -205,13 +220,16 @@ function showCheck({ integers, differing, first, milliseconds }) {
   check.textContent = `${number(differing)} of ${number(integers)} integers differ`;
   byId("check-detail").textContent = differing
     ? `This browser does not compute what the device does: ${first}.`
-    : `Outputs, states, results and decisions are those of the golden vectors, bit for bit (${milliseconds.toFixed(0)} ms).`;
+    : `Outputs, states and decisions are those of the golden vectors, bit for bit (${milliseconds.toFixed(0)} ms).`;
 }
 
 /** Golden vectors as arrays. */
 function readGolden(packed) {
   const read = (part) =>
-    part && Object.fromEntries(Object.entries(part).map(([key, value]) => [key, value?.data === undefined ? value : decodeArray(value)]));
+    part &&
+    Object.fromEntries(
+      Object.entries(part).map(([key, value]) => [key, value?.data === undefined ? value : decodeArray(value)]),
+    );
   return { model: read(packed.model), application: read(packed.application), decisions: read(packed.decisions) };
 }
 

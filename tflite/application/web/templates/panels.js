@@ -18,10 +18,18 @@ export class Panels {
     this.model = model;
     this.seek = seek;
     parent.replaceChildren();
-    this.inputs = groupsOf(model.features).map((group) => ({ ...group, ...addPanel(parent, group.title, group.names, 116, this) }));
-    this.outputs = model.outputs.flatMap((output, index) => partsOf(output).map((part) => ({
-      index, output, columns: part.columns, ...addPanel(parent, part.title, part.names, part.height, this),
-    })));
+    this.inputs = groupsOf(model.features).map((group) => ({
+      ...group,
+      ...addPanel(parent, group.title, group.names, 116, this),
+    }));
+    this.outputs = model.outputs.flatMap((output, index) =>
+      partsOf(output).map((part) => ({
+        index,
+        output,
+        columns: part.columns,
+        ...addPanel(parent, part.title, part.names, part.height, this),
+      })),
+    );
     const rows = stripRows(model);
     this.strip = rows ? { rows, ...addPanel(parent, "What is said", [], stripHeight(rows, true), this) } : null;
   }
@@ -38,7 +46,9 @@ export class Panels {
     const [low, high] = extent(panel, session.inputs, columns);
     chart.begin(view, theme);
     chart.axes(low, high, axis);
-    chart.upTo(cursor, () => columns.forEach((column, i) => chart.trace(session.inputs, session.first, column, theme.of(i))));
+    chart.upTo(cursor, () =>
+      columns.forEach((column, i) => chart.trace(session.inputs, session.first, column, theme.of(i))),
+    );
     this.drawForecast(panel, session, cursor, theme);
     chart.cursor(cursor);
     colorLegend(panel, theme);
@@ -51,9 +61,11 @@ export class Panels {
       if (!output.horizon) continue;
       const { horizon } = output;
       const width = session.features.length;
-      chart.upTo(cursor, () => columns.forEach((column, i) => {
-        chart.curve(times, values, (horizon - 1) * width + column, theme.of(i), true, horizon);
-      }));
+      chart.upTo(cursor, () =>
+        columns.forEach((column, i) => {
+          chart.curve(times, values, (horizon - 1) * width + column, theme.of(i), true, horizon);
+        }),
+      );
       const index = firstAbove(times, cursor) - 1;
       if (index < 0) continue;
       const row = values.row(index);
@@ -69,7 +81,8 @@ export class Panels {
   drawOutput(panel, session, view, cursor, theme, axis) {
     const { chart, output, index, columns } = panel;
     const { times, values } = session.curves[index];
-    const truth = index === this.model.decides && session.truth?.values?.columns === output.columns ? session.truth : null;
+    const truth =
+      index === this.model.decides && session.truth?.values?.columns === output.columns ? session.truth : null;
     const known = truth ? Array.from(columns, (column) => truth.values.values[column]) : [];
     const [low, high] = output.bars ? [0, 1] : extent(panel, values, columns, known);
     chart.begin(view, theme);
@@ -109,7 +122,9 @@ export class Panels {
       }
       if (session.truth?.spans) {
         chart.rowName("label", chart.box.top + 36);
-        session.truth.spans.forEach(([, , label]) => label >= 0 && this.drawTruth(session, label, chart.box.top + 27, 18, theme));
+        session.truth.spans.forEach(
+          ([, , label]) => label >= 0 && this.drawTruth(session, label, chart.box.top + 27, 18, theme),
+        );
       }
     }
     chart.timeAxis(axis);

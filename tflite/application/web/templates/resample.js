@@ -44,7 +44,8 @@ export class Resampler {
     let weights = 0;
     for (let i = Math.max(this.start, Math.ceil(place - this.half)); i <= last; ++i) {
       const x = (place - i) * this.cutoff;
-      const weight = (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)) * (0.5 + 0.5 * Math.cos((Math.PI * x) / LOBES));
+      const weight =
+        (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)) * (0.5 + 0.5 * Math.cos((Math.PI * x) / LOBES));
       sum += weight * this.kept[i - this.start];
       weights += weight;
     }

@@ -28,7 +28,9 @@ export class Session {
     this.results = new Numbers(Int32Array, device.sizes.results);
     this.decided = new Numbers(Int32Array, Math.max(1, device.sizes.decided));
     this.curves = model.outputs.map((output) => ({
-      output, times: new Numbers(Float64Array), values: new Numbers(Float32Array, output.columns),
+      output,
+      times: new Numbers(Float64Array),
+      values: new Numbers(Float32Array, output.columns),
     }));
     this.said = []; // [from sample, numbers of what is said]
     this.events = []; // {at, label}
@@ -95,8 +97,12 @@ export class Session {
     const half = this.inputs.length >> 1;
     this.inputs.drop(half);
     this.first += half;
-    const results = Math.max(0, this.resultTimes.values.subarray(0, this.resultTimes.length).findIndex((t) => t > this.first));
-    for (const each of [this.resultTimes, this.results, ...(this.decided.length ? [this.decided] : [])]) each.drop(results);
+    const results = Math.max(
+      0,
+      this.resultTimes.values.subarray(0, this.resultTimes.length).findIndex((t) => t > this.first),
+    );
+    for (const each of [this.resultTimes, this.results, ...(this.decided.length ? [this.decided] : [])])
+      each.drop(results);
     for (const { output, times, values } of this.curves) {
       times.drop(results * output.rows);
       values.drop(results * output.rows);

@@ -59,7 +59,10 @@ export class Sources {
       `${rate ? `; ${rate.toLocaleString("en")} samples a second` : ""}.`;
     const motion = !rate ? UNKNOWN_RATE : rate > FASTEST_MOTION ? TOO_FAST : whyNoMotion(window);
     const microphone = !rate ? UNKNOWN_RATE : whyNoMicrophone(window);
-    for (const [id, reason] of [["motion", motion], ["microphone", microphone]]) {
+    for (const [id, reason] of [
+      ["motion", motion],
+      ["microphone", microphone],
+    ]) {
       byId(`${id}-hint`).textContent = reason;
       byId(id).disabled = Boolean(reason);
     }
@@ -75,7 +78,12 @@ export class Sources {
   playRecording(index) {
     this.played = index;
     const { name, samples, truth, note } = this.model.recordings[index];
-    this.tell.play({ name, samples: Float64Array.from(decodeArray(samples)), truth: truth && readTruth(truth), notes: note ? [note] : [] });
+    this.tell.play({
+      name,
+      samples: Float64Array.from(decodeArray(samples)),
+      truth: truth && readTruth(truth),
+      notes: note ? [note] : [],
+    });
   }
 
   setFiles() {
@@ -122,11 +130,15 @@ export class Sources {
       label.append(`${feature.name} `, list);
       rows.append(label);
     });
-    byId("motion").addEventListener("click", () => this.tell.live((take) => startMotion(features, this.chosen, this.model.rate, take)));
+    byId("motion").addEventListener("click", () =>
+      this.tell.live((take) => startMotion(features, this.chosen, this.model.rate, take)),
+    );
   }
 
   setMicrophone() {
-    byId("microphone").addEventListener("click", () => this.tell.live((take) => startMicrophone(this.model.rate, take)));
+    byId("microphone").addEventListener("click", () =>
+      this.tell.live((take) => startMicrophone(this.model.rate, take)),
+    );
   }
 }
 

@@ -10,7 +10,10 @@ export function readTheme() {
   const color = (name) => style.getPropertyValue(`--${name}`).trim();
   const own = dark ? DARK : LIGHT;
   return {
-    ink: color("ink"), quiet: color("quiet"), line: color("line"), back: color("back"),
+    ink: color("ink"),
+    quiet: color("quiet"),
+    line: color("line"),
+    back: color("back"),
     onColor: dark ? "#10161c" : "#ffffff",
     /** That of a number, the same everywhere; behind the eighth they are further round the circle. */
     of: (index) => (index < own.length ? own[index] : `hsl(${(index * 137.5) % 360} 60% ${dark ? 68 : 40}%)`),

@@ -16,7 +16,7 @@ export function parseWav(buffer) {
     throw new Error("The file is no WAV file: it does not begin with RIFF and WAVE.");
   }
   let format = null;
-  for (let place = 12; place + 8 <= buffer.byteLength; ) {
+  for (let place = 12; place + 8 <= buffer.byteLength;) {
     const size = view.getUint32(place + 4, true);
     if (tag(place) === "fmt ") format = readFormat(view, place + 8, size);
     if (tag(place) === "data") {
