@@ -18,6 +18,9 @@ def arduino_project(export: Export) -> dict[str, bytes]:
         "README.md": parts.render("arduino.md"),
         "LICENSE": licence(),
     }
+    if library != export.name:
+        # Arduino looks for a header that is called as the library.
+        model[f"src/{library}.h"] = f'#include "{export.name}.h"\n'
     sensor = parts.sensor("arduino_sensor.ino", "arduino_board.cpp", as_main="sensor.ino")
     selfcheck = parts.selfcheck("arduino_selfcheck.ino", "arduino_selfcheck.cpp", as_main="selfcheck.ino")
     model |= under("examples/sensor", sensor) | under("examples/selfcheck", selfcheck)

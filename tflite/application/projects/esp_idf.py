@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from keras_s4.tflite.application.projects.export import Export
-from keras_s4.tflite.application.projects.parts import KERNELS, Parts, encoded, licence, under
+from keras_s4.tflite.application.projects.parts import KERNELS, KEYWORDS, Parts, encoded, licence, under
 from keras_s4.tflite.c99.files import kernel_files
+
+# Keywords as the registry of components takes them: of at least three letters, and without blanks.
+TAGS = [keyword.replace(" ", "-") for keyword in KEYWORDS if len(keyword) > 2]
 
 
 def esp_idf_project(export: Export) -> dict[str, bytes]:
     """`components/NAME/` and `components/keras_s4_kernels/`."""
     component = export.name.lower()
-    parts = Parts(export, component=component)
+    parts = Parts(export, component=component, tags=TAGS)
     sources = parts.sources()
     parts.context["sources"] = _c_files(sources)
     model = under("src", sources) | {

@@ -81,6 +81,7 @@ def test_libraries_are_as_the_specification_has_them(libraries):
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,62}", properties["name"])
         assert re.fullmatch(r"\d+\.\d+\.\d+", properties["version"])
         assert properties["category"] == "Data Processing" and properties["architectures"] == "*"
+        assert (folder / "src" / f"{properties['name']}.h").exists()
         assert all((folder / "src" / header).exists() for header in properties["includes"].split(","))
         assert {"LICENSE", "README.md"} <= {path.name for path in folder.iterdir()}
         assert not any(path.is_symlink() for path in folder.rglob("*"))

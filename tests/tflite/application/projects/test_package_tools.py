@@ -6,7 +6,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from cpp_compiler import COMPILER, FLAGS, needs_compiler
 from project_cases import run, save
+
+from keras_s4.tflite.c99.host import compiler
 
 # What `pio` runs, one command after the other, with the list of licences that it would fetch.
 PIO = """
@@ -45,6 +48,17 @@ def test_libraries_of_platformio_name_what_is_there(project):
         assert facts["name"] == folder.name and not set(facts["name"]) & set(":;/,@<>")
         assert all((folder / "src" / header).exists() for header in facts["headers"])
         assert facts["license"] == "Apache-2.0" and facts["platforms"] == facts["frameworks"] == "*"
+
+
+@needs_compiler
+def test_the_selfcheck_of_platformio_runs_here_as_its_native_environment_builds_it(project, tmp_path):
+    libraries = [project / "lib" / name / "src" for name in ("gesture", "keras_s4_kernels")]
+    includes = [f"-I{folder}" for folder in libraries]
+    for source in (path for folder in libraries for path in folder.glob("*.c")):
+        run(*compiler(), "-std=c99", "-O0", "-c", *includes, source, cwd=tmp_path)
+    example = sorted((project / "lib" / "gesture" / "examples" / "selfcheck").glob("*.cpp"))
+    run(*COMPILER, *FLAGS, "-O0", *includes, *example, *tmp_path.glob("*.o"), "-o", tmp_path / "program")
+    assert run(tmp_path / "program") == "gesture: 0 differences in 24 results\n"
 
 
 @needs_pio
