@@ -243,9 +243,8 @@ def notes(estimates: Sequence[Estimate]) -> list[str]:
         if each.keeps_up is False:
             found.append(f"{each.board.title}: may not keep up with {each.rate:g} steps a second.")
         if waits.high > 1:
-            found.append(
-                f"{each.board.title}: {each.board.memory}, for which times are 1 to {waits.high:g} times longer."
-            )
+            slower = f"{each.board.memory}, taken to cost up to {waits.high:g} times the cycles"
+            found.append(f"{each.board.title}: {slower}.")
     return list(dict.fromkeys(found))
 
 

@@ -15,6 +15,8 @@ from keras_s4.tflite.conversion import convert
 from keras_s4.tflite.program.program import Program
 
 _CALIBRATION = 2  # random sequences
+# Of poolings that must be told how long they remember, which hardly changes what a step costs.
+_POOLING_ARGUMENTS = {"recent": {"seconds": 1.0, "rate": 50.0}, "sliding": {"window": 16, "hop": 4}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Sizes:
         states: modes a channel.
         blocks: S4 blocks.
         pooling: a key of `keras_s4.models.POOLINGS`, or "none": an output at every step.
-        pooling_arguments: of that layer.
+        pooling_arguments: of that layer; usual ones when omitted.
         activation: in the blocks.
         front: kernel size and stride of a convolution in front of the blocks, or None.
         activations: "int8" or "int16".
@@ -69,8 +71,8 @@ def untrained_program(sizes: Sizes) -> Program:
     if sizes.pooling == "none":
         model = models.sequence_to_sequence(shape, sizes.outputs, **body)
     else:
-        arguments = {"pooling": sizes.pooling, "pooling_arguments": sizes.pooling_arguments}
-        model = models.classifier(shape, sizes.outputs, **body, **arguments)
+        arguments = sizes.pooling_arguments or _POOLING_ARGUMENTS.get(sizes.pooling)
+        model = models.classifier(shape, sizes.outputs, **body, pooling=sizes.pooling, pooling_arguments=arguments)
     data = state.normal(size=(_CALIBRATION, *shape))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the random data

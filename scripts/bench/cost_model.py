@@ -85,9 +85,11 @@ def fit_table(rows: Mapping[str, Any]) -> dict[str, Any]:
         weights = {}
         for figure in FIGURES:
             if have[0]["cores"][core][figure] is not None:
-                weights[figure] = model.fit(work, [row["cores"][core][figure] * row["steps"] for row in have])
+                weights[figure] = model.fit(
+                    work, [row["cores"][core][figure] * row["steps"] for row in have], model.expected_work
+                )
         code = [Counter(row["code"]) for row in have]
-        weights["code"] = model.fit(code, [row["cores"][core]["code_bytes"] for row in have])
+        weights["code"] = model.fit(code, [row["cores"][core]["code_bytes"] for row in have], model.expected_code)
         table["cores"][core] = {"compiler": have[0]["cores"][core]["compiler"], "coefficients": weights}
     return table
 

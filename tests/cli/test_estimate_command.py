@@ -36,6 +36,14 @@ def test_more_channels_take_more(call, tmp_path):
     assert found[0]["flash_bytes"] < found[1]["flash_bytes"] and found[0]["ram_bytes"] < found[1]["ram_bytes"]
 
 
+@pytest.mark.parametrize("pooling", ["recent", "sliding", "none"])
+def test_poolings_that_must_be_told_how_long_they_remember(call, pooling, tmp_path):
+    options = ("--board", "teensy-4.1", "--method", "modelled", "--json", tmp_path / "e.json")
+    result = call("estimate", *SMALL, "--pooling", pooling, *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "e.json").read_text())["boards"][0]["instructions"] > 100
+
+
 def test_a_converted_model_on_a_board(call, model_file, data_file, tmp_path):
     options = ("--board", "arduino-nano-33-ble", "--rate", 25, "--json", tmp_path / "c.json")
     result = call("convert", model_file, "--data", data_file, *options)

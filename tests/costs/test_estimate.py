@@ -153,10 +153,14 @@ class TestCostModel:
 
     def test_least_squares_of_relative_errors(self):
         rows = [{"a": 1, "b": 2}, {"a": 3, "b": 1}, {"a": 2, "b": 5}]
-        from collections import Counter
+        values = [10 * row["a"] + 3 * row["b"] for row in rows]
+        found = model.fit(rows, values, lambda name: 1.0, trust=1e-9)
+        assert found == pytest.approx({"a": 10, "b": 3}, rel=1e-3)
 
-        found = model.fit([Counter(row) for row in rows], [10 * row["a"] + 3 * row["b"] for row in rows])
-        assert found == pytest.approx({"a": 10, "b": 3})
+    def test_what_is_always_together_is_told_apart_by_what_is_expected(self):
+        rows = [{"a": size, "b": 2 * size} for size in (1, 2, 5)]
+        found = model.fit(rows, [7 * row["a"] for row in rows], {"a": 5.0, "b": 10.0}.get)
+        assert found == pytest.approx({"a": 1.4, "b": 2.8}, rel=0.01)
 
     def test_an_unknown_core_is_refused(self, program):
         with pytest.raises(ValueError, match="received core 'm99'; it knows m0"):
