@@ -27,9 +27,9 @@ from keras_s4.testing.processes import run_apart
 
 def compute(
     cache: Path,
-    sizes: Annotated[int, typer.Option(help="Models of random sizes to fit to.")] = 24,
-    architectures: Annotated[int, typer.Option(help="Models of random architectures to fit to.")] = 16,
-    held_out: Annotated[int, typer.Option(help="Of each kind, for the errors.")] = 8,
+    sizes: Annotated[int, typer.Option(help="Models of random sizes to fit to.")] = 8,
+    architectures: Annotated[int, typer.Option(help="Models of random architectures to fit to.")] = 14,
+    held_out: Annotated[int, typer.Option(help="Of each kind, for the errors.")] = 6,
     jobs: Annotated[int, typer.Option(help="Programs that are measured at once.")] = 2,
 ) -> Measurement:
     """The cost model and its errors."""
