@@ -8,8 +8,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from project_cases import gesture, run
 
+from keras_s4.costs.boards import boards
 from keras_s4.tflite.application.projects.cmsis_pack import group_of
-from keras_s4.tflite.application.projects.memory import Memory, memory_of
+from keras_s4.tflite.application.projects.memory import AVR_BOARDS, Memory, memory_of
 from keras_s4.tflite.application.projects.names import arduino_name, check_project_name, project_name, version
 from keras_s4.tflite.application.projects.parts import licence
 from keras_s4.tflite.c99 import c_source
@@ -63,6 +64,10 @@ def test_versions_are_three_numbers(monkeypatch, found, expected):
 def test_small_boards_are_told_what_fits():
     told = Memory(constants=1500, state=300).avr_advice
     assert told == "an Uno has 2,048, which is too small, and a Mega has 8,192, which is enough"
+
+
+def test_small_boards_are_those_of_the_table():
+    assert {"an Uno": boards()["arduino-uno"].ram_bytes, "a Mega": boards()["arduino-mega"].ram_bytes} == AVR_BOARDS
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs cc")
