@@ -42,9 +42,13 @@ class Browser:
     def __init__(self, port: int, session: str):
         self._port, self._session = port, session
 
-    def open(self, path: Path) -> None:
-        """Opens a file, and waits until its device has been checked."""
+    def visit(self, path: Path) -> None:
+        """Opens a file."""
         self._ask("POST", "url", {"url": path.as_uri()})
+
+    def open(self, path: Path) -> None:
+        """Opens the page of a device, and waits until that has been checked."""
+        self.visit(path)
         self.run("return (await window.device.started).check.integers")
 
     def run(self, script: str, *arguments):

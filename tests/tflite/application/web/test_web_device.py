@@ -1,6 +1,7 @@
 """The C of a page, in WebAssembly: the integers of the emulator and of the decisions, for whatever it is given."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -87,12 +88,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_page_finds_its_golden_vectors_and_each_integer_that_is_changed(tmp_path, case):
+@functools.cache
+def exported(case):
+    """The program of a case, its decision, and what its page holds; compiled once."""
     (program, decision), length = CASES[case][0](), CASES[case][1]
     export = export_of(program, length, decision)
-    facts = facts_of_page(export, Words())
-    part, array = ("decisions", "decided") if decision else ("model", "states" if program.states else "outputs")
+    return export, decision, length, facts_of_page(export, Words())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_page_finds_its_golden_vectors_and_each_integer_that_is_changed(tmp_path, case):
+    export, decision, _, facts = exported(case)
+    states = "states" if export.program.states else "outputs"
+    part, array = ("decisions", "decided") if decision else ("model", states)
     data = {"facts": facts, "part": part, "array": array, "place": 0}
     first, changed = run_in_node(tmp_path, CHECK, data)
     golden = export.golden
@@ -133,10 +141,9 @@ def results_of(program, raw, window):
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "gates"])
 def test_hostile_samples_give_the_integers_of_the_emulator(tmp_path, case):
-    (program, decision), length = CASES[case][0](), CASES[case][1]
-    export = export_of(program, length, decision)
+    export, decision, length, facts = exported(case)
+    program = export.program
     streams = hostile_streams(program)
-    facts = facts_of_page(export, Words())
     found = run_in_node(tmp_path, STREAM, {"facts": facts, "streams": [each.tolist() for each in streams]})
     for raw, page in zip(streams, found, strict=True):
         outputs = results_of(program, raw, length)
@@ -152,7 +159,7 @@ def test_hostile_samples_give_the_integers_of_the_emulator(tmp_path, case):
 
 
 def test_a_refused_token_starts_the_stream_afresh(tmp_path):
-    facts = facts_of_page(export_of(tokens()), Words())
+    facts = exported("tokens")[-1]
     words = np.random.default_rng(0).integers(0, 6, (20, 1))
     raw = np.concatenate([words[:7], [[6]], words[7:]])
     (found,) = run_in_node(tmp_path, STREAM, {"facts": facts, "streams": [raw.tolist()]})

@@ -5,10 +5,12 @@ import base64
 import numpy as np
 import pytest
 from browser import chromium, why_missing
+from summaries import SUMMARY
 from test_application_firmware import tokens
 from test_web_readers import wav, written
 from web_models import ACCELERATION, CLASSES, DECISION, RATE, listener, movements, sounds, wearable
 
+from keras_s4.job import report
 from keras_s4.tflite import Replay, web_page
 from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.projects import Export
@@ -100,6 +102,25 @@ def test_pages_check_themselves_and_complain_of_nothing(browser, pages, name):
     assert text.startswith("0 of ") and text.endswith(" integers differ")
     assert int(text.split()[2].replace(",", "")) > 500
     assert "bit for bit" in detail
+    assert browser.log() == []
+
+
+def test_a_report_runs_the_device_in_a_frame(browser, pages, tmp_path):
+    stream = tmp_path / "stream.npz"
+    np.savez(stream, signal=np.ones((20, 6)), outputs=np.full((20, 2), 0.5), label=1)
+    spectra = {"block_1/dss": {"spectrum": [1.0, 0.1], "channel_spectra": [[1.0, 0.1]], "rank": 1}}
+    path = tmp_path / "report.html"
+    path.write_text(report.render(SUMMARY, spectra, stream, pages["wearable"].read_text()), encoding="utf-8")
+    browser.visit(path)
+    found = browser.run(
+        """
+        const frame = document.querySelector("iframe");
+        frame.scrollIntoView();
+        while (!frame.contentWindow?.device) await new Promise((resolve) => setTimeout(resolve, 20));
+        return (await frame.contentWindow.device.started).check;
+        """
+    )
+    assert found["differing"] == 0 and found["integers"] > 500
     assert browser.log() == []
 
 
