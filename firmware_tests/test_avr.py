@@ -39,8 +39,9 @@ def tools():
 @pytest.mark.parametrize("name", SINGLE)
 def test_operations(name, traps, tmp_path):
     program = single(name, 1, lowered=True)
-    report = avr.run_vectors(program, from_reset(program), tmp_path, traps=traps)
-    assert (report.wrong, report.steps) == (0, 40)
+    vectors = from_any_state(program) if traps else from_reset(program)
+    report = avr.run_vectors(program, vectors, tmp_path, traps=traps)
+    assert (report.wrong, report.steps) == (0, 24 if traps else 40)
 
 
 @pytest.mark.parametrize("traps", [False, True], ids=["as it is", "with traps"])
@@ -77,6 +78,17 @@ def test_products_in_int_are_found(name, tmp_path):
     assert avr.run_vectors(program, vectors, tmp_path / "plain", sources).wrong > 0
     with pytest.raises(RuntimeError, match="overflow"):
         avr.run_vectors(program, vectors, tmp_path / "traps", sources, traps=True)
+
+
+def test_shifts_out_of_int_are_found(tmp_path):
+    """By traps, before the index that comes of it is outside of the table."""
+    program = single("interpolate", 1, lowered=True)
+    sources = c_source(program, "model")
+    wide = "(x + ((int32_t)1 << 15))"
+    assert wide in sources["keras_s4_gates.c"]
+    sources["keras_s4_gates.c"] = sources["keras_s4_gates.c"].replace(wide, "(x + (1 << 15))")
+    with pytest.raises(RuntimeError, match="overflow"):
+        avr.run_vectors(program, from_reset(program), tmp_path, sources, traps=True)
 
 
 def test_the_firmware_with_ring_and_scaling(random_program, tmp_path):

@@ -23,8 +23,8 @@ from keras_s4.tflite.program.program import Program
 NAME = "model"
 # Of those that simavr knows, the one with most RAM: 16 KB, where avr-gcc puts constants as well.
 CHIP = "atmega1284p"
-# Whatever leaves the 16 bits of `int` ends the run. No function of a library is needed for that.
-TRAPS = ("-fsanitize=signed-integer-overflow", "-fsanitize-undefined-trap-on-error")
+# Whatever leaves the 16 bits of `int`, or is shifted out of them, ends the run. No function of a library is needed.
+TRAPS = ("-fsanitize=signed-integer-overflow,shift", "-fsanitize-undefined-trap-on-error")
 _LINE = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -1,0 +1,35 @@
+"""The C on this computer of 64 bits: at all levels of optimisation, from any state."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from keras_s4.testing.programs import SINGLE, single
+from keras_s4.testing.targets import from_any_state, from_reset
+from keras_s4.tflite.c99 import CRunner
+
+LEVELS = [("-O0",), ("-Os",), ("-O3", "-funroll-loops", "-fno-strict-aliasing")]
+
+
+def assert_equal(program, vectors, flags):
+    runner = CRunner(program, flags)
+    outputs, states = runner.run(vectors.inputs, states=vectors.starts, keep_states=True)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    for ours, theirs in zip(outputs, vectors.outputs, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(states, vectors.ends, strict=True):
+        np.testing.assert_array_equal(ours[:, -1], theirs)
+
+
+@pytest.mark.skipif(struct.calcsize("P") != 8, reason="a computer of 32 bits")
+@pytest.mark.parametrize("flags", LEVELS, ids=" ".join)
+def test_a_model_on_64_bits(random_program, flags):
+    assert_equal(random_program, from_any_state(random_program), flags)
+    assert_equal(random_program, from_reset(random_program), flags)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_operations(name):
+    program = single(name, 1, lowered=True)
+    assert_equal(program, from_any_state(program), ("-O3",))
