@@ -311,6 +311,24 @@ def test_motion_of_a_phone_is_taken_in_the_features_units(browser, pages):
     np.testing.assert_allclose(first, [0.0, -1.0, 2.0], atol=1e-6)
 
 
+@pytest.mark.parametrize(("answer", "message"), [("denied", "were not allowed"), ("granted", "")])
+def test_an_iphone_is_asked_for_its_sensors_by_a_click(browser, pages, answer, message):
+    browser.open(pages["sensors"])
+    found = browser.run(
+        """
+        const { page } = await window.device.started;
+        let asked = 0;
+        DeviceMotionEvent.requestPermission = async () => (++asked, given[0]);
+        document.getElementById("motion").click();
+        const inTheClick = asked;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        return [inTheClick, document.getElementById("message").textContent, Boolean(page.stopLive)];
+        """,
+        answer,
+    )
+    assert found[0] == 1 and message in found[1] and found[2] == (answer == "granted")
+
+
 def test_a_microphone_is_taken_at_the_models_rate(browser, pages):
     browser.open(pages["listener"])
     seconds, samples, results = browser.run(

@@ -1,18 +1,23 @@
 """The page as a text: what it needs, what it names, and what is refused before anything is compiled."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from test_application_firmware import several
 from web_models import ACCELERATION, CLASSES, DECISION, listener, movements, wearable
 
 from keras_s4 import extras
 from keras_s4.tflite import Replay, web_page
+from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.web.bundle import bundle
 from keras_s4.tflite.application.web.packing import pack
 from keras_s4.tflite.application.web.page import TEMPLATES
+from keras_s4.tflite.application.web.recordings import pack_replays, replays_of
+from keras_s4.tflite.program.interface import Interface
 
 pytest.importorskip("ziglang")
 
@@ -149,3 +154,68 @@ def test_without_the_compiler_the_extra_is_named(monkeypatch, tmp_path):
     with pytest.raises(ModuleNotFoundError, match="need ziglang"):
         listener().save(tmp_path / "saved", project="web")
     assert not (tmp_path / "saved").exists()
+
+
+def unpacked(recording, columns):
+    return np.frombuffer(base64.b64decode(recording["samples"]["data"]), recording["samples"]["type"]).reshape(
+        -1, columns
+    )
+
+
+def test_recordings_of_several_inputs_are_given_in_order_or_by_name():
+    program = several()
+    random = np.random.default_rng(0)
+    fast, slow, words = random.normal(size=(2, 9, 3)), random.normal(size=(2, 9, 4)), random.integers(0, 5, (2, 9))
+    expected = [np.concatenate([fast[i], slow[i], words[i][:, None]], axis=1) for i in range(2)]
+    names = {"class": fast, "slow": slow, "words": words}
+    single = {name: array[0] for name, array in names.items()}
+    for given in (
+        [fast, slow, words],
+        names,
+        [Replay([fast[0], slow[0], words[0]]), Replay({name: array[1] for name, array in names.items()})],
+    ):
+        packed = pack_replays(replays_of(given, program, golden_vectors(program)), program, (), True)
+        for recording, samples in zip(packed, expected, strict=True):
+            np.testing.assert_array_equal(unpacked(recording, 8), samples)
+    with pytest.raises(ValueError, match="slow"):
+        pack_replays([Replay(single | {"slow": slow[0][:, :2]})], program, (), True)
+
+
+def test_golden_vectors_are_replayed_as_the_integers_that_they_are():
+    """Where nobody gives recordings: through real numbers and back."""
+    program = several()
+    golden = golden_vectors(program)
+    packed = pack_replays(replays_of(None, program, golden), program, (), True)
+    assert len(packed) == len(golden.inputs[0])
+    for stream, recording in enumerate(packed):
+        real = np.split(unpacked(recording, 8), [3, 7], axis=1)
+        interface = Interface(program)
+        integers = interface.quantize([each[None] for each in real[:2]] + [real[2][None, :, 0]], whole=False)
+        for found, array in zip(integers, golden.inputs, strict=True):
+            np.testing.assert_array_equal(found[0], array[stream])
+
+
+@pytest.mark.parametrize(
+    ("truth", "classes", "exclusive", "spans"),
+    [
+        (1, ("a", "b"), True, [[0, 5, 1]]),
+        ("b", ("a", "b"), True, [[0, 5, 1]]),
+        ([0, 0, -1, 1, 1], ("a", "b"), True, [[0, 2, 0], [3, 5, 1]]),
+        (["a", "b", "b", "b", "a"], ("a", "b"), True, [[0, 1, 0], [1, 4, 1], [4, 5, 0]]),
+        ([1, 0], ("a", "b"), False, [[0, 5, 0]]),
+        ([[1, 0], [1, 1], [0, 1], [0, 0], [1, 0]], ("a", "b"), False, [[0, 2, 0], [4, 5, 0], [1, 3, 1]]),
+    ],
+)
+def test_labels_become_stretches_of_time(truth, classes, exclusive, spans):
+    program = wearable().program
+    (packed,) = pack_replays([Replay(np.zeros((5, 3)), truth=truth)], program, classes, exclusive)
+    assert packed["truth"]["spans"] == spans
+
+
+def test_quantities_are_kept_for_each_step_or_for_all():
+    program = wearable().program
+    for truth, times in ((2.5, [1, 5]), (np.arange(5.0)[:, None], [1, 2, 3, 4, 5])):
+        (packed,) = pack_replays([Replay(np.zeros((5, 3)), truth=truth)], program, (), True)
+        assert packed["truth"]["columns"] == 1
+        assert packed["truth"]["times"] == pack(times)
+        assert packed["truth"]["values"] == pack(np.broadcast_to(truth, (len(times), 1)).astype(float))

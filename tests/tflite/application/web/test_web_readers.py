@@ -232,6 +232,26 @@ return [
     assert signs == [-1, 1]
 
 
+def test_pages_say_why_there_are_no_sensors(tmp_path):
+    script = """
+import { whyNoMicrophone } from "./microphone.js";
+import { whyNoMotion } from "./motion.js";
+// run
+const media = { mediaDevices: { getUserMedia: () => {} } };
+return [
+  whyNoMotion({ isSecureContext: true }),
+  whyNoMotion({ isSecureContext: false, DeviceMotionEvent: {} }),
+  whyNoMotion({ isSecureContext: true, DeviceMotionEvent: {} }),
+  whyNoMicrophone({ isSecureContext: false, navigator: {} }),
+  whyNoMicrophone({ isSecureContext: true, navigator: {} }),
+  whyNoMicrophone({ isSecureContext: true, navigator: media }),
+];
+"""
+    found = run_in_node(tmp_path, script)
+    assert [bool(reason) for reason in found] == [True, True, False, True, True, False]
+    assert "https" in found[1] and "https" in found[3] and "https" not in found[0] + found[4]
+
+
 def test_real_numbers_become_the_integers_of_python(tmp_path):
     """With the encodings of the model, with those of its sensors, and halves to even."""
     converted = wearable()
