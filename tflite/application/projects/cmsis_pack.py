@@ -27,18 +27,17 @@ def cmsis_pack_project(export: Export) -> dict[str, bytes]:
         "sensor": parts.sensor("sensor_main.c", "cmsis_board.c"),
         "selfcheck": parts.selfcheck("selfcheck_main.c"),
     }
-    parts.context |= {
-        "application_sources": sorted(set(sources) - {f"{export.name}.c", f"{export.name}.h"}),
-        "templates": {name: sorted(files) for name, files in templates.items()},
-        "kernel_files": sorted(kernel_files()),
-    }
     readme = parts.render("cmsis_pack.md")
     model = under("src", sources) | {"README.md": readme, "LICENSE": licence()}
     for name, files in templates.items():
         model |= under(f"templates/{name}", files)
     kernels = under("src", kernel_files()) | {"README.md": parts.render("kernels.md"), "LICENSE": licence()}
-    model[f"{VENDOR}.{export.name}.pdsc"] = parts.render("cmsis_model.pdsc")
-    kernels[f"{VENDOR}.{KERNELS}.pdsc"] = parts.render("cmsis_kernels.pdsc")
+    model[f"{VENDOR}.{export.name}.pdsc"] = parts.render(
+        "cmsis_model.pdsc",
+        application=sorted(set(sources) - {f"{export.name}.c", f"{export.name}.h"}),
+        templates={name: sorted(files) for name, files in templates.items()},
+    )
+    kernels[f"{VENDOR}.{KERNELS}.pdsc"] = parts.render("cmsis_kernels.pdsc", files=sorted(kernel_files()))
     return encoded({"README.md": readme, "LICENSE": licence()}) | {
         f"{VENDOR}.{export.name}.{version()}.pack": zip_of(encoded(model)),
         f"{VENDOR}.{KERNELS}.{version()}.pack": zip_of(encoded(kernels)),

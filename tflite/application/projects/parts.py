@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ class Parts:
         name = f"{self.context['p']}golden.h"
         return {name: self._application[name]}
 
-    def render(self, template: str) -> str:
-        """A template of the folder `templates`."""
-        return render(TEMPLATES / f"{template}.jinja", **self.context)
+    def render(self, template: str, **more: Any) -> str:
+        """A template of the folder `templates`, with what it alone takes."""
+        return render(TEMPLATES / f"{template}.jinja", **self.context, **more)
 
     def selfcheck(self, main: str, board: str = "selfcheck.c", as_main: str = "main.c") -> dict[str, str]:
         """An example that plays known samples: templates of its main file and of its board."""
@@ -82,6 +82,11 @@ def licence() -> str:
 def under(folder: str, files: Mapping[str, str]) -> dict[str, str]:
     """Files in a folder."""
     return {f"{folder}/{name}": text for name, text in files.items()}
+
+
+def c_files(files: Iterable[str]) -> list[str]:
+    """The names of C files among them, in order."""
+    return sorted(name for name in files if name.endswith(".c"))
 
 
 def encoded(files: Mapping[str, str]) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keras_s4.tflite.application.projects.export import Export
-from keras_s4.tflite.application.projects.parts import KERNELS, Parts, encoded, licence, under
+from keras_s4.tflite.application.projects.parts import KERNELS, Parts, c_files, encoded, licence, under
 from keras_s4.tflite.c99.files import kernel_files
 
 
@@ -12,11 +12,10 @@ def zephyr_project(export: Export) -> dict[str, bytes]:
     module = export.name.lower()
     parts = Parts(export, module=module, option=f"KERAS_S4_{export.name.upper()}")
     sources = parts.sources()
-    model_only = f"{export.name}.c"
-    parts.context["application_sources"] = sorted(n for n in sources if n.endswith(".c") and n != model_only)
+    application = [name for name in c_files(sources) if name != f"{export.name}.c"]
     model = under("src", sources) | {
         "zephyr/module.yml": parts.render("zephyr_module.yml"),
-        "zephyr/CMakeLists.txt": parts.render("zephyr_CMakeLists.txt"),
+        "zephyr/CMakeLists.txt": parts.render("zephyr_CMakeLists.txt", sources=application),
         "zephyr/Kconfig": parts.render("zephyr_Kconfig"),
         "README.md": parts.render("zephyr.md"),
         "LICENSE": licence(),
@@ -26,14 +25,13 @@ def zephyr_project(export: Export) -> dict[str, bytes]:
         "selfcheck": parts.selfcheck("selfcheck_main.c", "zephyr_selfcheck.c"),
     }
     for sample, files in samples.items():
-        parts.context |= {"sample": sample, "sample_sources": sorted(name for name in files if name.endswith(".c"))}
         model |= under(f"samples/{sample}/src", files)
         for name in ("CMakeLists.txt", "prj.conf", "sample.yaml"):
-            model[f"samples/{sample}/{name}"] = parts.render(f"zephyr_sample_{name}")
-    parts.context["kernel_sources"] = sorted(name for name in kernel_files() if name.endswith(".c"))
+            text = parts.render(f"zephyr_sample_{name}", sample=sample, sources=c_files(files))
+            model[f"samples/{sample}/{name}"] = text
     kernels = under("src", kernel_files()) | {
         "zephyr/module.yml": parts.render("zephyr_kernels.yml"),
-        "zephyr/CMakeLists.txt": parts.render("zephyr_kernels_CMakeLists.txt"),
+        "zephyr/CMakeLists.txt": parts.render("zephyr_kernels_CMakeLists.txt", sources=c_files(kernel_files())),
         "zephyr/Kconfig": parts.render("zephyr_kernels_Kconfig"),
         "README.md": parts.render("kernels.md"),
         "LICENSE": licence(),
