@@ -18,6 +18,9 @@ _MOST_AXES = 4
 @expands(Affine)
 def expand_affine(operation: Affine, file: Expansion) -> None:
     input, gain = operation.input, operation.gain.data.astype(np.int64)
+    if _is_product(operation, file):
+        _expand_product(operation, file)
+        return
     offset = operation.offset.data - input.zero_point * gain
     x = file.widen(input)
     shape = file.shape_of(x)
@@ -37,6 +40,28 @@ def expand_affine(operation: Affine, file: Expansion) -> None:
 
     zero_point = -int(offset[0]) if uniform else 0
     file.round_to(operation.output, operation.accumulator_scale, zero_point, shape, write)
+
+
+def _is_product(operation: Affine, file: Expansion) -> bool:
+    """Whether a MUL of int16 does all of it: gains fit, and all engines agree on the multiplier."""
+    input, output, gain = operation.input, operation.output, operation.gain.data
+    narrow = (input.type, output.type) == ("int16", "int16") and not np.any(operation.offset.data)
+    if not narrow or gain.size != math.prod(file.shape_of(file.index[input.name])) or np.abs(gain).max() >= 2**15:
+        return False
+    wanted = fixed_point.rescale_multiplier(operation.accumulator_scale, output.scale)
+    made = fixed_point.product_multiplier(input.scale, operation.accumulator_scale / input.scale, output.scale)
+    return made == wanted and wanted.mantissa == fixed_point.UNIT.mantissa
+
+
+def _expand_product(operation: Affine, file: Expansion) -> None:
+    """One MUL, which rounds as QUANTIZE does."""
+    index = file.index[operation.input.name]
+    if file.writer.tensors[index].quantization is None:
+        index = file.copy(index, Quantization((float(operation.input.scale),)))
+    shape = file.shape_of(index)
+    tag = Quantization((float(operation.accumulator_scale / operation.input.scale),))
+    gain = file.writer.tensor(shape, "int16", tag, operation.gain.data.reshape(shape))
+    file.writer.operator("MUL", [index, gain], file.declare(operation.output, shape))
 
 
 @expands(Lookup)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from keras_s4.tflite.program.tensors import Tensor
 
 Expand = Callable[[Operation, "Expansion"], None]
 EXPANSIONS: dict[type, Expand] = {}
+# Values of a tensor up to which a constant is stored for each of them.
+_FEW = 32
 
 
 def expands(*operations: type) -> Callable[[Expand], Expand]:
@@ -198,11 +201,16 @@ class Expansion:
 
     def add_constant(self, index: int, value: int) -> int:
         """The integers plus a constant."""
-        return self.combine("ADD", index, self.new_constant(np.array([value]), (1,)))
+        return self.combine("ADD", index, self.uniform(value, index))
 
     def multiply_by(self, index: int, factor: int) -> int:
         """The integers times a constant."""
-        return index if factor == 1 else self.combine("MUL", index, self.new_constant(np.array([factor]), (1,)))
+        return index if factor == 1 else self.combine("MUL", index, self.uniform(factor, index))
+
+    def uniform(self, value: int, index: int) -> int:
+        """A constant of one value for all of a tensor: where few, stored for each, which kernels are quicker with."""
+        shape = self.shape_of(index) if math.prod(self.shape_of(index)) <= _FEW else (1,)
+        return self.new_constant(np.full(shape, value), shape)
 
     def round_to(
         self, output: Tensor, scale: float, zero_point: int, shape: Sequence[int], write: Callable[[int], int]

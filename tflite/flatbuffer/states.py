@@ -18,14 +18,14 @@ def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
     channels = shape[-1]
     u, state = file.widen(step.input), file.index[step.state.name]
     inputs = _split_rows(u, channels, file) if len(step.input.shape) > 1 else [u]
-    readout = file.writer.tensor(shape, "int8", quantization_of(step.readout, 3), step.readout.data.reshape(shape))
+    readout, strides = _add_readout(step, file)
     bias = file.new_constant(np.zeros(channels), (channels,), "int64")
     partials = []
     for position, row in enumerate(inputs):
         hidden = file.writer.tensor(shape, "int16", quantization_of(step.hidden))
         file.writer.operator("QUANTIZE", [file.copy(state, Quantization((float(step.state.scale),)))], hidden)
         partial = file.writer.tensor((1, 1, 1, channels), "int16", quantization_of(step.partial))
-        partials.append(file.writer.operator("DEPTHWISE_CONV_2D", [hidden, readout, bias], partial))
+        partials.append(file.writer.operator("DEPTHWISE_CONV_2D", [hidden, readout, bias], partial, **strides))
         last = position == len(inputs) - 1
         state = _add_next_state(step, row, state, hidden, file.declare(step.next_state) if last else None, file)
     file.index[step.partial.name] = partials[0]
@@ -35,14 +35,31 @@ def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
 
     def write(output: int) -> int:
         total = file.widen(step.partial)
-        gain = file.new_constant(np.array([step.partial_gain]), (1,))
         if not np.any(step.feedthrough.data):
-            return file.retag(total, output) if step.partial_gain == 1 else file.combine("MUL", total, gain, output)
-        direct = file.combine("MUL", u, file.new_constant(step.feedthrough.data, (1, channels)))
-        total = total if step.partial_gain == 1 else file.combine("MUL", total, gain)
+            if step.partial_gain == 1:
+                return file.retag(total, output)
+            return file.combine("MUL", total, file.uniform(step.partial_gain, total), output)
+        # Where shapes are equal down to the number of axes ADD and MUL take the quicker way.
+        every = file.shape_of(total)
+        direct = file.new_integers(every if math.prod(every) == channels else file.shape_of(u))
+        file.combine("MUL", u, file.new_constant(step.feedthrough.data, (1, channels)), direct)
+        total = file.multiply_by(total, step.partial_gain)
         return file.combine("ADD", total, direct, output)
 
     file.round_to(step.output, step.accumulator_scale, 0, file.shape_of(file.index[step.partial.name]), write)
+
+
+def _add_readout(step: DiagonalStep, file: Expansion) -> tuple[int, dict[str, int]]:
+    """The weights of the readout, and the strides with which the window leaves out the imaginary parts.
+
+    Weights of imaginary parts that are all 0, as lowerings make them, are not stored, and cost no products.
+    """
+    weights = step.readout.data
+    real = not np.any(weights[1])
+    shape = (1, 1, *weights.shape[1:]) if real else (1, *weights.shape)
+    data = (weights[0] if real else weights).reshape(shape)
+    index = file.writer.tensor(shape, "int8", quantization_of(step.readout, 3), data)
+    return index, {"stride_h": 2} if real else {}
 
 
 @expands(Accumulate)
@@ -83,21 +100,18 @@ def _add_rows(index: int, file: Expansion) -> int:
 
 def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: int | None, file: Expansion) -> int:
     """Add the three terms to the state, in the emulator's order, with as few int32 arrays alive as possible."""
-    shape, flat = (1, *step.state.shape), (1, 1, *step.decay.shape)
-    rotation = step.rotation.data
-    terms = []
+    shape, rotation = (1, *step.state.shape), step.rotation.data
+    turns, clamps = bool(np.any(rotation)), bool(step.limit)
     if np.any(step.input_gain.data):
-        terms.append(lambda: file.combine("MUL", u, file.new_constant(step.input_gain.data, shape)))
-    terms.append(lambda: file.combine("MUL", _widen(hidden, file), file.new_constant(step.decay.data, flat)))
-    if np.any(rotation):
-        signed = np.stack([-rotation, rotation])
-        terms.append(lambda: file.combine("MUL", _swap_rows(hidden, file), file.new_constant(signed, shape)))
-    for position, term in enumerate(terms):
-        last = position == len(terms) - 1 and not step.limit
-        state = file.combine("ADD", state, term(), into if last else None)
-    if not step.limit:
-        return state
-    return _clamp(state, step.limit, into, file)
+        state = file.combine("ADD", state, file.combine("MUL", u, file.new_constant(step.input_gain.data, shape)))
+    wide = file.cast(hidden, file.new_integers(shape))
+    decayed = file.combine("MUL", wide, file.new_constant(step.decay.data, (1, 1, *step.decay.shape)))
+    state = file.combine("ADD", state, decayed, None if turns or clamps else into)
+    if turns:
+        signed = file.new_constant(np.stack([-rotation, rotation]), shape)
+        turned = file.combine("MUL", _swap_rows(hidden, file), signed)
+        state = file.combine("ADD", state, turned, None if clamps else into)
+    return _clamp(state, step.limit, into, file) if clamps else state
 
 
 def _clamp(index: int, limit: int, into: int | None, file: Expansion) -> int:
@@ -106,13 +120,8 @@ def _clamp(index: int, limit: int, into: int | None, file: Expansion) -> int:
     return file.combine("MAXIMUM", below, file.new_constant(np.array([-limit]), (1,)), into)
 
 
-def _widen(index: int, file: Expansion) -> int:
-    return file.cast(index, file.new_integers(file.shape_of(index)))
-
-
 def _swap_rows(hidden: int, file: Expansion) -> int:
     """The two rows of the hidden state swapped, then widened to int32: in this order it takes less memory."""
-    axis = file.new_constant(np.array([1]), (1,))
-    record = file.writer.tensors[hidden]
+    record, axis = file.writer.tensors[hidden], file.new_constant(np.array([1]), (1,))
     swapped = file.writer.tensor(record.shape, record.type, record.quantization)
     return file.cast(file.writer.operator("REVERSE_V2", [hidden, axis], swapped), file.new_integers(record.shape))

@@ -131,6 +131,37 @@ def of_type(type: str):
     return change
 
 
+def narrow(**fields):
+    """Products of int16 instead of int32, whose first factor has other fields."""
+
+    def change(inputs, outputs, options):
+        inputs[:] = [tensor((1, 3, 4), "int16", 0.5), tensor((1, 3, 4), "int16", 0.25)]
+        outputs[:] = [tensor((1, 3, 4), "int16", 8.0)]
+        changed(0, **fields)(inputs, outputs, options)
+
+    return change
+
+
+def strided(window):
+    """A window of another shape that moves by two rows."""
+
+    def change(inputs, outputs, options):
+        options["stride_h"] = 2
+        inputs[1] = dataclasses.replace(inputs[1], shape=window)
+
+    return change
+
+
+def test_products_of_int16_and_windows_with_strides_pass():
+    inputs, outputs = [], []
+    narrow()(inputs, outputs, {})
+    check_operator("MUL", inputs, outputs)
+    inputs, outputs, options = VALID["DEPTHWISE_CONV_2D"]
+    window = dataclasses.replace(inputs[1], shape=(1, 1, 1, 8))
+    two = dataclasses.replace(outputs[0], shape=(2, 2, 1, 8))
+    check_operator("DEPTHWISE_CONV_2D", [inputs[0], window, inputs[2]], [two], options | {"stride_h": 2})
+
+
 def computed(place: int):
     return changed(place, data=None)
 
@@ -178,7 +209,12 @@ BROKEN = [
     ("DEPTHWISE_CONV_2D", computed(2), "constant bias"),
     ("DEPTHWISE_CONV_2D", with_options(depth_multiplier=1), "depth multiplier"),
     ("DEPTHWISE_CONV_2D", changed(-1, shape=(2, 1, 1, 4)), "channels of weights and output"),
-    ("DEPTHWISE_CONV_2D", with_options(stride_h=2), "without strides"),
+    ("DEPTHWISE_CONV_2D", with_options(stride_w=2), "without strides"),
+    ("DEPTHWISE_CONV_2D", with_options(stride_h=0), "at least 1"),
+    ("DEPTHWISE_CONV_2D", strided((1, 1, 1, 8)), "each place"),
+    ("MUL", narrow(shape=(1, 4)), "equal shapes"),
+    ("MUL", narrow(scales=(0.3,)), "power of two"),
+    ("MUL", narrow(zero_points=(1,)), "without zero points"),
     ("DEPTHWISE_CONV_2D", with_options(dilation_w=2), "dilation"),
     ("DEPTHWISE_CONV_2D", with_options(padding=0), "padding VALID"),
     ("DEPTHWISE_CONV_2D", changed(-1, shape=(2, 3, 1, 8)), "each place"),

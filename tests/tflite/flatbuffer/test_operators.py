@@ -37,6 +37,12 @@ def test_runs(name, inputs, output):
     tensors, options = [((1, H), inputs[0], quantization(inputs[0], COARSE), None)], {}
     shape, scale = (1, H), COARSE
     match name:
+        case "MUL" if output == "int16":
+            other = full_range(random, (1, H), "int16")
+            tensors.append(((1, H), "int16", COARSE, other))
+            scale = Quantization((2.0**9,))
+            products, multiplier = x.astype(np.int64) * other, fixed_point.product_multiplier(0.5, 0.5, 2.0**9)
+            expected = fixed_point.requantize(products, multiplier, "int16")
         case "ADD" | "MUL":
             other = random.integers(-999, 999, (1, H), "int32")
             tensors.append(((1, H), "int32", None, other))

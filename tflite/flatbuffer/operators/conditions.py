@@ -64,10 +64,24 @@ def multiplies_matrices(call: Call) -> bool:
 
 
 def moves_window(call: Call, height: int, width: int) -> bool:
-    """Whether a window of this size, moved by one over an image, gives the output; channels do not matter."""
+    """Whether a window of this size, moved over an image by its stride, gives the output; channels do not matter."""
     batch, rows, columns, _ = call.input.shape
-    places = rows - height + 1, columns - width + 1
-    return min(height, width, *places) > 0 and call.output.shape[:3] == (batch, *places)
+    places = (rows - height) // call.options["stride_h"] + 1, columns - width + 1
+    return (
+        min(height, width, *places) > 0
+        and min(rows - height, columns - width) >= 0
+        and call.output.shape[:3] == (batch, *places)
+    )
+
+
+def multiplies_alike(call: Call) -> bool:
+    """Whether a MUL of int16 rounds in the same way on all engines; of int32 nothing is rounded."""
+    if call.input.type != "int16":
+        return True
+    if not all(each.has_one_scale and each.is_symmetric and each.shape == call.output.shape for each in call.operands):
+        return False
+    factor = math.prod(operand.scale for operand in call.inputs) / call.output.scale
+    return fixed_point.quantize_multiplier(factor).mantissa == fixed_point.UNIT.mantissa
 
 
 def is_reduced(factor: float) -> bool:

@@ -24,6 +24,7 @@ from keras_s4.tflite.flatbuffer.operators.conditions import (
     joins,
     largest_sum,
     moves_window,
+    multiplies_alike,
     multiplies_matrices,
     reverses_neighbours,
     sums_fit,
@@ -130,7 +131,14 @@ _SIGMOID = (
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "ADD": (_BROADCAST,),
-    "MUL": (_BROADCAST,),
+    "MUL": (
+        _BROADCAST,
+        Rule(
+            "int16 of equal shapes without zero points, whose product is scaled by a power of two",
+            "otherwise engines round in different ways",
+            multiplies_alike,
+        ),
+    ),
     "MAXIMUM": (_BROADCAST, _FOUR_AXES_AT_MOST),
     "MINIMUM": (_BROADCAST, _FOUR_AXES_AT_MOST),
     "QUANTIZE": (
@@ -196,12 +204,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             ),
         ),
         _options(
-            "padding VALID without strides or dilation",
+            "padding VALID without strides along the width, and without dilation",
             "what this package writes",
-            **_UNIT_STRIDES,
+            padding=1,
+            stride_w=1,
             dilation_w=1,
             dilation_h=1,
         ),
+        Rule("strides of at least 1", "the kernels divide by them", lambda call: call.options["stride_h"] >= 1),
         Rule(
             "an output for each place of the window",
             "the kernels trust the shape of the output",

@@ -26,7 +26,7 @@ class Operator:
         options: the number of its table in the schema's `BuiltinOptions`, 0 for none.
         version: the least version that has all of `signatures`.
         signatures: pairs (types of the inputs, type of the output or "nothing") that really run.
-        plain: whether the inputs must carry no quantisation parameters.
+        plain: types of the first input with which no input may carry quantisation parameters.
         registration: the method of TensorFlow Lite Micro's `MicroMutableOpResolver` that adds it.
     """
 
@@ -35,7 +35,7 @@ class Operator:
     options: int
     version: int
     signatures: tuple[tuple[tuple[str, ...], str], ...]
-    plain: bool
+    plain: tuple[str, ...]
     registration: str
 
 
@@ -44,8 +44,9 @@ NOTHING = "nothing"
 
 _TABLE = (
     # int32 ADD and MUL are plain integer arithmetic. ADD refuses inputs that carry a scale; its output may carry one.
-    Operator("ADD", 0, 11, 1, ((("int32", "int32"), "int32"),), True, "AddAdd"),
-    Operator("MUL", 18, 21, 1, ((("int32", "int32"), "int32"),), True, "AddMul"),
+    Operator("ADD", 0, 11, 1, ((("int32", "int32"), "int32"),), ("int32",), "AddAdd"),
+    # int16 MUL rounds as QUANTIZE does: of products in one operator, where scales are such that engines agree.
+    Operator("MUL", 18, 21, 4, ((("int32", "int32"), "int32"), (("int16", "int16"), "int16")), ("int32",), "AddMul"),
     # int8 -> int16 runs on the device but not in TensorFlow's interpreter: CAST instead.
     Operator(
         "QUANTIZE",
@@ -59,10 +60,10 @@ _TABLE = (
             (("int32",), "int8"),
             (("int32",), "int16"),
         ),
-        False,
+        (),
         "AddQuantize",
     ),
-    Operator("CAST", 53, 37, 1, ((("int8",), "int32"), (("int16",), "int32"), (("int8",), "int16")), False, "AddCast"),
+    Operator("CAST", 53, 37, 1, ((("int8",), "int32"), (("int16",), "int32"), (("int8",), "int16")), (), "AddCast"),
     # CMSIS-NN reads the bias of the int16 kernel as int64 whatever its type says: int32 would be read as garbage there.
     Operator(
         "FULLY_CONNECTED",
@@ -70,21 +71,21 @@ _TABLE = (
         8,
         7,
         ((("int8", "int8", "int32"), "int8"), (("int16", "int8", "int64"), "int16")),
-        False,
+        (),
         "AddFullyConnected",
     ),
     # TensorFlow's interpreter crashes without a bias.
-    Operator("DEPTHWISE_CONV_2D", 4, 2, 5, ((("int16", "int8", "int64"), "int16"),), False, "AddDepthwiseConv2D"),
+    Operator("DEPTHWISE_CONV_2D", 4, 2, 5, ((("int16", "int8", "int64"), "int16"),), (), "AddDepthwiseConv2D"),
     Operator(
-        "RESHAPE", 22, 17, 1, ((("int8",), "int8"), (("int16",), "int16"), (("int32",), "int32")), False, "AddReshape"
+        "RESHAPE", 22, 17, 1, ((("int8",), "int8"), (("int16",), "int16"), (("int32",), "int32")), (), "AddReshape"
     ),
-    Operator("REVERSE_V2", 105, 81, 1, ((("int16", "int32"), "int16"),), False, "AddReverseV2"),
-    Operator("GATHER", 36, 23, 2, ((("int8", "int32"), "int8"),), False, "AddGather"),
+    Operator("REVERSE_V2", 105, 81, 1, ((("int16", "int32"), "int16"),), (), "AddReverseV2"),
+    Operator("GATHER", 36, 23, 2, ((("int8", "int32"), "int8"),), (), "AddGather"),
     # Without options. Their int16 kernels fix the scale of the output at 2**-15.
-    Operator("LOGISTIC", 14, 0, 1, ((("int16",), "int16"),), False, "AddLogistic"),
-    Operator("TANH", 28, 0, 1, ((("int16",), "int16"),), False, "AddTanh"),
-    Operator("MAXIMUM", 55, 39, 1, ((("int32", "int32"), "int32"),), False, "AddMaximum"),
-    Operator("MINIMUM", 57, 39, 1, ((("int32", "int32"), "int32"),), False, "AddMinimum"),
+    Operator("LOGISTIC", 14, 0, 1, ((("int16",), "int16"),), (), "AddLogistic"),
+    Operator("TANH", 28, 0, 1, ((("int16",), "int16"),), (), "AddTanh"),
+    Operator("MAXIMUM", 55, 39, 1, ((("int32", "int32"), "int32"),), (), "AddMaximum"),
+    Operator("MINIMUM", 57, 39, 1, ((("int32", "int32"), "int32"),), (), "AddMinimum"),
     # Of any number of inputs up to ten, all of one type: `check_types` looks at the first.
     Operator(
         "CONCATENATION",
@@ -92,7 +93,7 @@ _TABLE = (
         10,
         1,
         ((("int8",), "int8"), (("int16",), "int16"), (("int32",), "int32")),
-        False,
+        (),
         "AddConcatenation",
     ),
     Operator(
@@ -101,32 +102,32 @@ _TABLE = (
         32,
         2,
         tuple(((type, "int32", "int32", "int32"), type) for type in ("int8", "int16", "int32")),
-        False,
+        (),
         "AddStridedSlice",
     ),
-    Operator("MAX_POOL_2D", 17, 5, 3, ((("int8",), "int8"), (("int16",), "int16")), False, "AddMaxPool2D"),
+    Operator("MAX_POOL_2D", 17, 5, 3, ((("int8",), "int8"), (("int16",), "int16")), (), "AddMaxPool2D"),
     # The sum has 64 bits, so that squares of full scale can be added up.
-    Operator("BATCH_MATMUL", 126, 101, 3, ((("int16", "int16"), "int16"),), False, "AddBatchMatMul"),
+    Operator("BATCH_MATMUL", 126, 101, 3, ((("int16", "int16"), "int16"),), (), "AddBatchMatMul"),
     Operator(
         "BROADCAST_TO",
         130,
         104,
         3,
         tuple(((type, "int32"), type) for type in ("int8", "int16", "int32")),
-        False,
+        (),
         "AddBroadcastTo",
     ),
     # A variable is known by the name in its handle. Reading and assigning copy. A new or reset variable is 0 in
     # TensorFlow Lite Micro; TensorFlow's interpreter refuses to read one that nothing was assigned to. Without a scale:
     # TensorFlow Lite Micro would fill the bytes of a new variable with the zero point, whatever their type.
-    Operator("VAR_HANDLE", 142, 111, 1, (((), "resource"),), False, "AddVarHandle"),
+    Operator("VAR_HANDLE", 142, 111, 1, (((), "resource"),), (), "AddVarHandle"),
     Operator(
         "READ_VARIABLE",
         143,
         112,
         1,
         tuple((("resource",), type) for type in ("int8", "int16", "int32")),
-        False,
+        (),
         "AddReadVariable",
     ),
     Operator(
@@ -135,11 +136,11 @@ _TABLE = (
         113,
         1,
         tuple((("resource", type), NOTHING) for type in ("int8", "int16", "int32")),
-        True,
+        ("resource",),
         "AddAssignVariable",
     ),
     # Runs another subgraph at the first step only, not again after a reset.
-    Operator("CALL_ONCE", 129, 103, 1, (((), NOTHING),), False, "AddCallOnce"),
+    Operator("CALL_ONCE", 129, 103, 1, (((), NOTHING),), (), "AddCallOnce"),
 )
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
@@ -147,7 +148,7 @@ BY_CODE: dict[int, Operator] = {operator.code: operator for operator in _TABLE}
 
 # A whole S4 block, which is no built-in operator: firmware registers it, see `custom_operator`. It takes any number of
 # integers and states, then its instructions and their constants; `signatures` has the types of these two.
-CUSTOM_BLOCK = Operator("KERAS_S4_BLOCK", 32, 0, 1, ((("int32", "uint8"), "any"),), False, "AddCustom")
+CUSTOM_BLOCK = Operator("KERAS_S4_BLOCK", 32, 0, 1, ((("int32", "uint8"), "any"),), (), "AddCustom")
 _INTEGERS = {"int8", "int16", "int32"}
 
 LARGEST_CONCATENATION = 10
@@ -208,6 +209,6 @@ def check_types(name: str, inputs: tuple[str, ...], output: str, quantized: tupl
     if (inputs, output) not in operator.signatures:
         known = "; ".join(f"{', '.join(types)} -> {result}" for types, result in operator.signatures)
         raise ValueError(f"{name} was given {', '.join(inputs)} -> {output}; what runs is {known}.")
-    if operator.plain and any(quantized):
+    if inputs[:1] and inputs[0] in operator.plain and any(quantized):
         raise ValueError(f"{name} was given an input with a scale; its inputs must carry none. Insert a RESHAPE.")
     return operator
