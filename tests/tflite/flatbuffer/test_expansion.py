@@ -10,11 +10,15 @@ import pytest
 from ran_programs import ran
 
 from keras_s4.layers import DSS, S4Block
-from keras_s4.testing.programs import random_inputs, single
+from keras_s4.testing.programs import Builder, full_range, random_inputs, single
 from keras_s4.tflite import convert
+from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.flatbuffer import read_summary, to_tflite
 from keras_s4.tflite.flatbuffer.elementwise import joined_axes
 from keras_s4.tflite.program.blocks import in_blocks
+from keras_s4.tflite.program.operations import Affine
+from keras_s4.tflite.program.program import Program
+from keras_s4.tflite.runtimes import TensorFlowRunner, TflmRunner
 
 LENGTH = 12
 
@@ -94,3 +98,47 @@ def test_a_result_that_is_nothing_but_zeros_has_a_scale_that_the_kernels_take(ac
     x = np.random.default_rng(0).normal(size=(3, LENGTH, 1))
     converted = convert(keras.Sequential(stack), x, activations=activations)
     ran(converted.program, converted.quantize(x), converted.tflite)
+
+
+def affine(gain: np.ndarray, offset: int, shift: int) -> Program:
+    """A program of one affine step from int16 to int16, whose sums lose so many bits."""
+    b = Builder(0, lowered=True)
+    x = b.activation(gain.size, "int16", 2.0**-13, name="x")
+    gains, offsets = b.constant(gain, "int32"), b.constant(np.full(gain.size, offset), "int32")
+    output = b.activation(gain.size, "int16", 2.0 ** (shift - 26))
+    return b.program(x, b.add(Affine(x, gains, offsets, 2.0**-26, output)))
+
+
+class TestAffineSteps:
+    """QUANTIZE and MUL of int16 round alike, ties of both signs included."""
+
+    @pytest.mark.parametrize("shift", [1, 2, 7, 15, 18])
+    def test_without_offset_are_one_product_on_both_engines(self, shift):
+        gain = np.concatenate([[1, -1, 3, 2**15 - 1, 1 - 2**15], np.random.default_rng(shift).integers(-999, 999, 11)])
+        program = affine(gain, 0, shift)
+        data = to_tflite(program)
+        assert read_summary(data).operators == ("MUL",)
+        x = full_range(np.random.default_rng(0), (1, 200, gain.size), "int16")
+        x[0, :32] = np.arange(-16, 16)[:, None] << max(0, shift - 4)
+        (expected,) = Emulator(program).trace([x]).outputs
+        for runner in (TflmRunner, TensorFlowRunner):
+            np.testing.assert_array_equal(runner(data).run(x), expected)
+
+    @pytest.mark.parametrize(("largest", "offset"), [(2**15, 0), (5, 1)])
+    def test_with_larger_gains_or_offsets_are_several(self, largest, offset):
+        program = affine(np.array([1, largest]), offset, 9)
+        operators = read_summary(to_tflite(program)).operators
+        assert operators[0] == "CAST"
+        assert operators[-1] == "QUANTIZE"
+        ran(program, random_inputs(program, batch=2, length=9))
+
+
+def test_readouts_without_imaginary_parts_have_no_products_with_them():
+    b = Builder(0, lowered=True)
+    x = b.activation(5, "int16", 2.0**-12, name="x")
+    lowered = b.program(x, b.diagonal_step(x, 7, "int8"))
+    general = single("diagonal_step")
+    for program, rows in ((lowered, 1), (general, 2)):
+        ((inputs, _),) = operators_of(to_tflite(program), "DEPTHWISE_CONV_2D")
+        assert (inputs[0].shape[1], inputs[1].shape[1]) == (2, rows)
+        ran(program, random_inputs(program, batch=2, length=9))
