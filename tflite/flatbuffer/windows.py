@@ -65,12 +65,13 @@ def _read_window(operation: Window, positions: np.ndarray, window: int, file: Ex
 
 @expands(DepthwiseProduct)
 def expand_depthwise_product(operation: DepthwiseProduct, file: Expansion) -> None:
+    """The taps lie side by side: CMSIS-NN takes half as long as where they are lines of an image."""
     input, weights, output = operation.input, operation.weights, operation.output
     steps, size = weights.shape
     channels = input.shape[-1] // steps
     rows = operation.rows
-    image = file.reshape(file.index[input.name], (rows, steps, 1, channels))
-    filter = file.writer.tensor((1, steps, 1, size), "int8", quantization_of(weights, 3), weights.data[None, :, None])
+    image = file.reshape(file.index[input.name], (rows, 1, steps, channels))
+    filter = file.writer.tensor((1, 1, steps, size), "int8", quantization_of(weights, 3), weights.data[None, None])
     scales = np.float32(input.scale) * np.broadcast_to(np.asarray(weights.scale, np.float32), size)
     bias_scales = Quantization(tuple(float(scale) for scale in scales))
     bias = file.writer.tensor((size,), "int64", bias_scales, operation.bias.data)
