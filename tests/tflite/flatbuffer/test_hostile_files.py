@@ -150,7 +150,8 @@ class TestRefusals:
 
     def test_constants_of_another_size(self):
         message = self.tensors(lambda r, _: dataclasses.replace(r, shape=(3,)) if r.buffer else r)
-        assert "has a constant of 256 bytes" in message or "has a constant of 4 bytes" in message
+        # Which one is the first depends on the operators.
+        assert "of shape [3], has a constant of " in message
 
     def test_small_files_that_would_take_much_memory(self):
         """Thousands of tensors that share thousands of scales."""
