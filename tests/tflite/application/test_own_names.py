@@ -12,6 +12,7 @@ from cpp_compiler import COMPILER, FLAGS, needs_compiler
 
 from keras_s4.decisions import Decision
 from keras_s4.testing.programs import Builder, model
+from keras_s4.tflite.application.golden import golden_vectors
 from keras_s4.tflite.application.own_names import class_name, own_name
 from keras_s4.tflite.c99.files import kernel_files
 from keras_s4.tflite.c99.host import compiler
@@ -217,6 +218,58 @@ def test_two_classes_of_tensorflow_lite_micro_make_one_program(folders, tmp_path
     assert run(tmp_path / "both") == (
         "0, WakeWord::Step before WakeWord::Init, GaitModel::Step before GaitModel::Init\n"
     )
+
+
+RUN = """
+#include <stdio.h>
+#include <string.h>
+#include "Gait_golden.h"
+#include "wake_word_golden.h"
+static wake_word::WakeWord first;
+static Gait::GaitModel second;
+int main() {
+  if (!first.Init() || !second.Init()) return 2;
+  int wrong = 0;
+  for (int stream = 0; stream < wake_word::golden::kStreams; ++stream) {
+    first.Reset();
+    second.Reset();
+    for (int step = 0; step < wake_word::golden::kSteps; ++step) {
+      wake_word::Outputs a;
+      Gait::Outputs b;
+      if (!first.Step(wake_word::golden::kInputs[stream][step], &a)) return 3;
+      if (!second.Step(Gait::golden::kInputs[stream][step], &b)) return 4;
+      wrong += memcmp(&a, &wake_word::golden::kOutputs[stream][step], sizeof a) != 0;
+      wrong += memcmp(&b, &Gait::golden::kOutputs[stream][step], sizeof b) != 0;
+    }
+    wrong += memcmp(&first.states(), &wake_word::golden::kStates[stream], sizeof first.states()) != 0;
+    wrong += memcmp(&second.states(), &Gait::golden::kStates[stream], sizeof second.states()) != 0;
+  }
+  printf("%d differ\\n", wrong);
+  return 0;
+}
+"""
+
+
+@needs_compiler
+def test_two_models_on_tensorflow_lite_micro_run_in_turn(folders, tmp_path, monkeypatch):
+    """Step by step, each on a stand-in for the interpreter that knows the steps of its model alone."""
+    objects, includes = [], []
+    for folder, name, program in zip(folders, NAMES, (wake_word(), gait()), strict=True):
+        tree = tmp_path / name
+        tflm_stand_in.write_tree(tree, (folder / f"{name}.tflite").read_bytes())
+        for header in tree.rglob("*.h"):
+            header.write_text(header.read_text().replace("RECORDED_STEPS", f"STEPS_OF_{name}"))
+        (tree / "steps").write_bytes(tflm_stand_in.recorded_steps(golden_vectors(program)).tobytes())
+        monkeypatch.setenv(f"STEPS_OF_{name}", str(tree / "steps"))
+        includes += ["-I", folder]
+        for part in ("model", "model_data"):
+            objects.append(tmp_path / f"{name}_{part}.o")
+            # Two interpreters in one program, which a real one has not, need names of their own.
+            flags = [f"-Dtflite=tflite_{name}", "-I", tree, "-I", folder]
+            run(*COMPILER, *FLAGS, *flags, "-c", folder / f"{name}_{part}.cc", "-o", objects[-1])
+    (tmp_path / "both.cc").write_text(RUN)
+    run(*COMPILER, *FLAGS, *includes, tmp_path / "both.cc", *objects, "-o", tmp_path / "both", "-lm")
+    assert run(tmp_path / "both") == "0 differ\n"
 
 
 class TestNames:
