@@ -36,6 +36,35 @@ def test_c_alone_or_with_all_else(call, model_file, data_file, tmp_path):
     assert {f"c99/{name}" for name in alone} | {"firmware/main.c", "tflm_custom/keras_s4_block_op.cc"} < set(files)
 
 
+def test_a_name_for_firmware_with_several_models(call, model_file, data_file, tmp_path):
+    """Both folders are called by it, and can be saved again."""
+    options = "--name", "wake", "--out", tmp_path / "fw", "--c", tmp_path / "c"
+    for _ in range(2):
+        result = call("convert", model_file, "--data", data_file, *options)
+        assert result.exit_code == 0, result.output
+    assert {"wake.h", "wake.c", "keras_s4_kernels.h", "keras_s4_gates.c"} < {
+        path.name for path in (tmp_path / "c").iterdir()
+    }
+    files = json.loads((tmp_path / "fw" / "manifest.json").read_text())["files"]
+    assert {"wake.tflite", "wake_model.cc", "c99/wake.c", "firmware/wake_application.h"} < set(files)
+    assert not [name for name in files if "model.tflite" in name or name.startswith("c99/model")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--name", "wake"), "--name wake needs --out FOLDER or --c FOLDER"),
+        (("--name", "7th", "--out", "saved"), "Received name='7th'; expected an identifier of C, such as 'model_7th'"),
+        (("--name", "board", "--c", "saved"), "Received name='board', which C"),
+        (("--name", "std", "--c", "saved"), "Received name='std', which C++"),
+    ],
+)
+def test_names_that_cannot_be_are_refused_before_a_model_is_loaded(call, data_file, tmp_path, options, message):
+    result = call("convert", tmp_path / "none.keras", "--data", data_file, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+
+
 def test_a_ready_made_project(call, model_file, data_file, tmp_path):
     result = call("convert", model_file, "--data", data_file, "--out", tmp_path / "saved", "--project", "arduino")
     assert result.exit_code == 0, result.output
