@@ -89,22 +89,28 @@ def features_of(
     ]
 
 
-def output_names(words: Words, output: End, decides: bool, classes: Sequence[str]) -> list[str]:
-    """What the columns of an output are called.
+def output_names(
+    words: Words, output: End, classes: Sequence[str] = (), features: Sequence[str] = (), rate: float | None = None
+) -> list[str]:
+    """What the columns of an output are called: as the user says, as classes, or as what they forecast.
 
     Raises:
         ValueError: names of another number.
     """
     columns = output.size // output.rows
-    given = (words.outputs or classes) if decides else ()
-    if given and len(given) != columns and not words.horizon:
-        raise ValueError(f"A page got {len(given)} names of outputs ({', '.join(given)}); the model gives {columns}.")
     if words.horizon:
-        return []
-    if given:
-        return [str(name) for name in given]
+        times = [f"{step / rate:g} s" if rate else f"{step} samples" for step in range(1, words.horizon + 1)]
+        names = [f"{feature} in {time}" for time in times for feature in features]
+        if len(names) != columns:
+            raise ValueError(
+                f"A page got horizon={words.horizon} of {len(features)} features; the model gives {columns} numbers."
+            )
+        return names
+    given = [str(name) for name in words.outputs or classes]
+    if given and len(given) != columns:
+        raise ValueError(f"A page got {len(given)} names of outputs ({', '.join(given)}); the model gives {columns}.")
     what = "class" if output.activation == "softmax" else "output"
-    return [f"{what} {index}" for index in range(columns)]
+    return given or [f"{what} {index}" for index in range(columns)]
 
 
 def _named(entry: Any) -> list[Feature]:
