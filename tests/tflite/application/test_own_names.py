@@ -1,7 +1,6 @@
 """Several models in one firmware: names of their own for all that C would have twice, and the kernels once."""
 
 import dataclasses
-import functools
 import re
 import subprocess
 from pathlib import Path
@@ -272,6 +271,12 @@ def test_two_models_on_tensorflow_lite_micro_run_in_turn(folders, tmp_path, monk
     assert run(tmp_path / "both") == "0 differ\n"
 
 
+@pytest.fixture(scope="module")
+def converted():
+    program = gait()
+    return Converted(program, to_tflite(program), None)
+
+
 class TestNames:
     def test_of_files_identifiers_and_macros(self):
         text = (
@@ -290,27 +295,20 @@ class TestNames:
     @pytest.mark.parametrize(
         "name", ["", "7th", "a b", "std", "Tflite", "inputs", "board", "decision", "sensors", "s4_x", "int", 3, "index"]
     )
-    def test_that_are_taken_are_refused_before_anything_is_written(self, name, tmp_path):
-        program = gait()
-        converted = Converted(program, to_tflite(program), None)
-        for save in (converted.save, functools.partial(converted.save_c)):
+    def test_that_are_taken_are_refused_before_anything_is_written(self, name, converted, tmp_path):
+        for save in (converted.save, converted.save_c):
             with pytest.raises(ValueError, match=f"Received name={re.escape(repr(name))}"):
                 save(tmp_path / "saved", name=name)
         assert not (tmp_path / "saved").exists()
 
-    def test_of_functions_of_the_class_are_refused(self, tmp_path):
-        program = gait()
+    def test_of_functions_of_the_class_are_refused(self, converted, tmp_path):
         with pytest.raises(ValueError, match="the class of the model has already"):
-            Converted(program, to_tflite(program), None).save(tmp_path / "saved", name="quantize_sensor_gap")
+            converted.save(tmp_path / "saved", name="quantize_sensor_gap")
 
-    def test_model_is_the_usual_one(self, tmp_path):
-        program = gait()
-        converted = Converted(program, to_tflite(program), None)
+    def test_model_is_the_usual_one(self, converted, tmp_path):
         assert files_of(converted.save(tmp_path / "a", name="model")) == files_of(converted.save(tmp_path / "b"))
 
-    def test_that_change_replace_the_files_of_before(self, tmp_path):
-        program = gait()
-        converted = Converted(program, to_tflite(program), None)
+    def test_that_change_replace_the_files_of_before(self, converted, tmp_path):
         converted.save(tmp_path / "saved", name="one")
         converted.save(tmp_path / "saved", name="two")
         assert not [name for name in files_of(tmp_path / "saved") if "one" in Path(name).name]
