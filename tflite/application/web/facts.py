@@ -11,7 +11,7 @@ from keras_s4.tflite.application.firmware import windows_of
 from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.sensors import RAW, Scale
 from keras_s4.tflite.application.web.recordings import pack_replays, replays_of
-from keras_s4.tflite.application.web.words import Words, features_of, output_names
+from keras_s4.tflite.application.web.words import UNNAMED, Words, features_of, output_names
 
 # What may be shown at once, in seconds or, without a rate, in samples.
 SPANS = {True: (1, 2, 5, 10, 30, 60), False: (50, 100, 200, 500, 1000, 5000)}
@@ -133,7 +133,7 @@ def _output(end: End, start: int, names: list[str], words: Words) -> dict[str, A
     columns = end.size // end.rows
     return {
         "name": end.field,
-        "title": _title_of(end, bars, words.horizon),
+        "title": _title_of(end, bars, words.horizon, names),
         "names": names,
         "start": start,
         "rows": end.rows,
@@ -159,7 +159,9 @@ def _gains(units: Sequence[dict[str, Any]], columns: int) -> dict[str, Any]:
     }
 
 
-def _title_of(end: End, bars: bool, horizon: int) -> str:
+def _title_of(end: End, bars: bool, horizon: int, names: list[str]) -> str:
+    if len(names) == 1 and names != UNNAMED:
+        return names[0]
     if horizon:
         return f"Forecasts of the next {horizon} samples"
     if end.activation == "softmax":

@@ -10,6 +10,9 @@ from keras_s4.checks import number, quote, whole_number
 from keras_s4.tflite.application.ends import End
 from keras_s4.tflite.application.sensors import SensorInput
 
+# A single output that nobody has named.
+UNNAMED = ["output"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Words:
@@ -110,7 +113,7 @@ def output_names(
     if given and len(given) != columns:
         raise ValueError(f"A page got {len(given)} names of outputs ({', '.join(given)}); the model gives {columns}.")
     what = "class" if output.activation == "softmax" else "output"
-    return given or [f"{what} {index}" for index in range(columns)]
+    return given or (UNNAMED if columns == 1 else [f"{what} {index}" for index in range(columns)])
 
 
 def _named(entry: Any) -> list[Feature]:

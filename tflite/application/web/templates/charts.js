@@ -2,7 +2,7 @@
 
 import { firstAbove } from "./bytes.js";
 
-const LEFT = 46;
+const LEFT = 56;
 const RIGHT = 10;
 const BOTTOM = 18;
 

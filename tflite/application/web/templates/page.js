@@ -1,6 +1,7 @@
 // The page: starts the device, checks it, and connects what it is fed with to what is shown.
 
 import { decodeArray } from "./bytes.js";
+import { shortNumber } from "./charts.js";
 import { Device } from "./device.js";
 import { sayNow, showScores } from "./now.js";
 import { Panels } from "./panels.js";
@@ -192,8 +193,8 @@ class Page {
     const { microseconds } = this.session;
     const { rate } = this.model;
     if (!microseconds) return "–";
-    const share = rate ? ` (${((microseconds * rate) / 1e4).toPrecision(2)}%)` : "";
-    return `${microseconds.toPrecision(2)} µs${share}`;
+    const share = rate ? ` (${shortNumber((microseconds * rate) / 1e4)}%)` : "";
+    return `${shortNumber(microseconds)} µs${share}`;
   }
 
   /** Lets the integers that came out be saved as a file. */

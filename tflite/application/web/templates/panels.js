@@ -83,11 +83,13 @@ export class Panels {
     const { times, values } = session.curves[index];
     const truth =
       index === this.model.decides && session.truth?.values?.columns === output.columns ? session.truth : null;
+    const threshold = index === this.model.decides ? this.model.decision?.threshold : null;
     const known = truth ? Array.from(columns, (column) => truth.values.values[column]) : [];
+    if (typeof threshold === "number") known.push(threshold);
     const [low, high] = output.bars ? [0, 1] : extent(panel, values, columns, known);
     chart.begin(view, theme);
     chart.axes(low, high, axis);
-    if (index === this.model.decides) chart.level(this.model.decision?.threshold);
+    chart.level(threshold);
     chart.upTo(cursor, () => {
       for (const column of columns) {
         chart.curve(times, values, column, theme.of(column));
