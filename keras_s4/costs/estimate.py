@@ -16,10 +16,12 @@ from keras_s4.costs import model
 from keras_s4.costs.boards import Board, board_named
 from keras_s4.costs.ranges import Range
 from keras_s4.costs.step_cost import METHODS, MODELLED, SIMULATED, StepCost
+from keras_s4.costs.timings import TIMINGS
 from keras_s4.tflite.program.interface import Interface
 from keras_s4.tflite.program.program import Program
 
 COUNTING = ("auto", "counted", "modelled")
+CORES = (*TIMINGS, "avr", "rv32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +176,7 @@ def estimate(
 
     Raises:
         TypeError: no program.
-        ValueError: an unknown board or method, or a rate that is not above 0.
+        ValueError: an unknown board, core or method, or a rate that is not above 0.
         RuntimeError: `method="counted"` and a tool is missing.
     """
     return estimate_boards(program, [board], rate, method, inputs)[0]
@@ -215,7 +217,10 @@ def check_request(boards: Sequence[str | Board], rate: float | None, method: str
     choice(method, "estimate got method=", COUNTING)
     if rate is not None and not (is_real(rate) and math.isfinite(rate) and rate > 0):
         raise ValueError(f"estimate got rate={quote(rate)}; expected steps a second, above 0.")
-    return [board_named(board) for board in boards]
+    named = [board_named(board) for board in boards]
+    for board in named:
+        choice(board.core, f"board {board.name} has core=", CORES)
+    return named
 
 
 def estimates_table(estimates: Sequence[Estimate]) -> Table:

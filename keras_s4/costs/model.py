@@ -1,7 +1,7 @@
 """The cost model: what a step costs where no compiler is installed, from coefficients that were fitted to counts.
 
-`coefficients.json` has them with the errors on programs that they were not fitted to; scripts/bench/costs.py --rerun
-writes it anew.
+`coefficients.json` has them, with the errors on programs that they were not fitted to; `scripts/bench/cost_model.py
+--rerun` writes it anew.
 """
 
 from __future__ import annotations

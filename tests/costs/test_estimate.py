@@ -1,5 +1,6 @@
 """Programs on boards: what is derived from cycles, what is refused, and what is said where nothing can be counted."""
 
+import dataclasses
 import importlib
 import json
 
@@ -123,6 +124,10 @@ class TestRefused:
     def test_a_rate_that_is_none(self, program, rate):
         with pytest.raises(ValueError, match="expected steps a second, above 0"):
             estimate(program, "teensy-4.1", rate)
+
+    def test_a_board_with_an_unknown_core(self, program):
+        with pytest.raises(ValueError, match=r"board mine has core='m85'; expected one of 'm0', .*'rv32'"):
+            estimate(program, dataclasses.replace(BOARD, core="m85"))
 
     def test_an_unknown_method(self, program):
         with pytest.raises(ValueError, match="method='guessed'; expected one of 'auto', 'counted', 'modelled'"):
