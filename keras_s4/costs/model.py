@@ -66,11 +66,12 @@ def predict(program: Program, core: str) -> StepCost:
 def expected_error(core: str) -> str:
     """What is known of the errors for a core, as the end of a sentence that begins with "The cost model"."""
     errors = coefficients()["cores"][core]["errors"]
-    sizes, others = errors["sizes"], errors["architectures"]
-    text = f"was off by {sizes[0]:.0%} (median; worst {sizes[1]:.0%}) for {sizes[2]} models of other sizes"
-    if others:
-        text += f", by {others[0]:.0%} (worst {others[1]:.0%}) for {others[2]} of other architectures"
-    return f"{text} than it was fitted to."
+    parts = [
+        f"by {found[0]:.0%} (median; worst {found[1]:.0%}) for {found[2]} models of other {kind}"
+        for kind, found in errors.items()
+        if found
+    ]
+    return f"was off {', '.join(parts)} than it was fitted to."
 
 
 def fit(
