@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras_s4.tflite.application.projects.export import Export
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.projects.names import arduino_name
 from keras_s4.tflite.application.projects.parts import KERNELS, Parts, encoded, licence, under
 from keras_s4.tflite.c99.files import kernel_files

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 
-from keras_s4.tflite.application.projects.export import Export
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.projects.names import version
 from keras_s4.tflite.application.projects.parts import KERNELS, Parts, encoded, licence, under
 from keras_s4.tflite.c99.files import kernel_files

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.firmware import recordings_of
-from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.projects.parts import KERNELS, Parts, encoded, licence, under
 from keras_s4.tflite.c99.files import kernel_files
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from keras_s4.tflite.application.decisions import ProgramDecision
 from keras_s4.tflite.application.ends import ends_of
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.firmware import render_firmware, windows_of
 from keras_s4.tflite.application.own_names import own_names
-from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.projects.memory import memory_of
 from keras_s4.tflite.application.projects.names import version
 from keras_s4.tflite.c99 import c_source

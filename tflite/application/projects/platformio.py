@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from keras_s4.tflite.application.projects.export import Export
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.projects.names import version
 from keras_s4.tflite.application.projects.parts import (
     KERNELS,

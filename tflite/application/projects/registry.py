@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_s4.checks import choice
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.projects.arduino import arduino_project
 from keras_s4.tflite.application.projects.cmsis_pack import cmsis_pack_project
 from keras_s4.tflite.application.projects.esp_idf import esp_idf_project
-from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.projects.make import make_project
 from keras_s4.tflite.application.projects.names import check_project_name
 from keras_s4.tflite.application.projects.platformio import platformio_project
+from keras_s4.tflite.application.projects.web import web_project
 from keras_s4.tflite.application.projects.zephyr import zephyr_project
 from keras_s4.tflite.application.web.compiling import check_compiler
-from keras_s4.tflite.application.web.project import web_project
 
 # Each gives the files of a whole folder by name, README.md among them; the record of their hashes is added.
 KINDS: dict[str, Callable[[Export], dict[str, bytes]]] = {

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras_s4.decisions import CLASS, LABELS, WAKE_WORD, Decision
 from keras_s4.tflite.application.ends import End, ends_of
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.firmware import windows_of
-from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.sensors import RAW, Scale
 from keras_s4.tflite.application.web.recordings import pack_replays, replays_of
 from keras_s4.tflite.application.web.words import UNNAMED, Words, features_of, output_names

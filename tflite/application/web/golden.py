@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_s4.decisions import CLASS, WAKE_WORD, Decisions
 from keras_s4.tflite.application.decisions import known_scores
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.firmware import recordings_of
-from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.web.packing import pack
 from keras_s4.tflite.c99.layout import StateLayout
 

@@ -12,8 +12,8 @@ from typing import Any
 import jinja2
 
 from keras_s4.tflite.application.ends import ends_of
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.firmware import render_firmware, windows_of
-from keras_s4.tflite.application.projects.export import Export
 from keras_s4.tflite.application.web.bundle import bundle
 from keras_s4.tflite.application.web.compiling import compile_wasm
 from keras_s4.tflite.application.web.facts import facts_of_model, sizes_of, table_of_facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras_s4.tflite.application.projects.export import Export
+from keras_s4.tflite.application.export import Export
 from keras_s4.tflite.application.projects.parts import licence
 from keras_s4.tflite.application.web.page import TEMPLATES, render_page
 from keras_s4.tflite.c99.rendering import render
