@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from keras_s4.tflite.flatbuffer.operators.operands import Operand
+from keras_s4.tflite.flatbuffer.operators.costs import INVOKE, cost_of
+from keras_s4.tflite.flatbuffer.operators.operands import Call, Operand
 from keras_s4.tflite.flatbuffer.operators.options import Option
 from keras_s4.tflite.flatbuffer.operators.table import BY_CODE, CUSTOM_BLOCK, TENSOR_TYPES
 
@@ -86,6 +87,15 @@ class Subgraph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
+    def calls(self) -> Iterator[Call]:
+        """The operators as rules and costs see them."""
+        operands = [tensor.operand for tensor in self.tensors]
+        for name, *ends, options in zip(
+            self.operators, self.operator_inputs, self.operator_outputs, self.options, strict=True
+        ):
+            inputs, outputs = (tuple(operands[index] for index in indices) for indices in ends)
+            yield Call(name, inputs, outputs, options)
+
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
@@ -127,6 +137,13 @@ class Summary(Subgraph):
         rows = {row.name: row.registration for row in (*BY_CODE.values(), CUSTOM_BLOCK)}
         once = self.initializer.operators if self.initializer else ()
         return tuple(rows[name] for name in dict.fromkeys((*self.operators, *once)))
+
+    @property
+    def instructions(self) -> int | None:
+        """About how many a step takes on a Cortex-M4 with CMSIS-NN (see `costs.py`); None with a custom operator."""
+        if CUSTOM_BLOCK.name in self.operators:
+            return None
+        return round(INVOKE + sum(map(cost_of, self.calls())))
 
     @property
     def float_tensors(self) -> tuple[TensorSummary, ...]:
