@@ -12,8 +12,8 @@ import numpy as np
 from keras_s4.costs.cycles import count_instructions, estimate_cycles
 from keras_s4.costs.step_cost import COUNTED, StepCost
 from keras_s4.costs.timings import TIMINGS
-from keras_s4.costs.tracing import Trace, trace_on_qemu, trace_on_unicorn
 from keras_s4.testing.targets import CORES, Core, build, from_reset
+from keras_s4.testing.targets.tracing import Trace, trace_on_qemu, trace_on_unicorn
 from keras_s4.tflite.program.program import Program
 
 COMPILERS = ("gcc", "zig")

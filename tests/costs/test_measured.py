@@ -10,7 +10,7 @@ from keras_s4.testing import programs
 targets = pytest.importorskip("keras_s4.testing.targets")
 avr = pytest.importorskip("keras_s4.costs.avr")
 riscv = pytest.importorskip("keras_s4.costs.riscv")
-tracing = pytest.importorskip("keras_s4.costs.tracing")
+tracing = pytest.importorskip("keras_s4.testing.targets.tracing")
 counted = pytest.importorskip("keras_s4.costs.counted")
 
 

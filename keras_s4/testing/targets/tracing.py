@@ -1,7 +1,4 @@
-"""Which blocks of an image's code run in a step, and how often: on Unicorn, or from QEMU's log.
-
-Importing this needs the packages of the extra [bench].
-"""
+"""Which blocks of an image's code run in a step, and how often: on Unicorn, or from QEMU's log."""
 
 from __future__ import annotations
 
