@@ -69,7 +69,7 @@ class Converted(Interface):
 
         Raises:
             ValueError: `name` is no identifier of C, or taken.
-            NotImplementedError: a DSS layer of more than 255 modes.
+            NotImplementedError: a DSS layer of more modes than 32 bits add up (516 of any kind).
         """
         return c_source(self.program, name, self.window)
 
@@ -210,8 +210,8 @@ class Converted(Interface):
                 that the model cannot take; files of these names that no save wrote, or that were changed since.
             ModuleNotFoundError: a project needs a package that is missing; the message names the extra.
             OSError: the folder cannot be written; nothing half-written remains.
-            NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255 modes
-                of a DSS layer.
+            NotImplementedError: the program has an operation in a form that C leaves out, such as a DSS layer of
+                more modes than 32 bits add up.
         """
         if project is not None:
             check_project(project, dss, recordings, name)

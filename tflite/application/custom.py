@@ -37,7 +37,8 @@ def custom_application(
         decision: is made from its outputs; None for none.
 
     Raises:
-        NotImplementedError: a step in a form that the custom operator leaves out, such as more than 255 modes.
+        NotImplementedError: a step in a form that the custom operator leaves out, such as more modes
+            than 32 bits add up.
     """
     tflite = to_tflite(program, manifest["states_kept_as"], "custom")
     summary = read_summary(tflite)

@@ -50,8 +50,8 @@ def save(
         ValueError: another kind of project; the folder has files of these names that no save has written there, or
             that were changed since.
         OSError: the folder cannot be written; nothing half-written remains.
-        NotImplementedError: the program has an operation in a form that C leaves out, such as more than 255
-            modes of a DSS layer.
+        NotImplementedError: the program has an operation in a form that C leaves out, such as a DSS
+            layer of more modes than 32 bits add up.
     """
     contents = folder_contents(program, tflite, manifest, dss, decision, sensors, name, project, recordings)
     return save_folder(folder, contents)

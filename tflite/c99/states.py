@@ -7,15 +7,31 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_s4.tflite.c99.expressions import Expression, add, address_of, index_of, multiply
+from keras_s4.tflite.c99.expressions import SMALL, Expression, add, address_of, index_of, multiply
 from keras_s4.tflite.c99.names import short_name
 from keras_s4.tflite.c99.registry import translates
 from keras_s4.tflite.c99.translation import Translation
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.diagonal_kernel import check_supported, plain_modes
+from keras_s4.tflite.program.dense_kernel import MOST_RIGHT
+from keras_s4.tflite.program.diagonal_kernel import (
+    FED_BACK,
+    LAST,
+    LAST_PLAIN,
+    Form,
+    check_supported,
+    form_of,
+    largest_sum,
+    mode_marks,
+)
 from keras_s4.tflite.program.fixed_point import Multiplier
 from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
 from keras_s4.tflite.program.tensors import Tensor
+
+FUNCTIONS = {
+    Form.FREE: "s4_diagonal_step",
+    Form.CLAMPED: "s4_diagonal_step_clamped",
+    Form.FED_BACK: "s4_diagonal_step_fed_back",
+}
 
 
 def sums_of_channels(operation: DiagonalStep) -> Tensor:
@@ -30,30 +46,77 @@ def translate_diagonal_step(operation: DiagonalStep, source: Translation) -> Non
     x, output = operation.input, operation.output
     _, modes, channels = operation.state.shape
     name, constants = short_name(output.name), source.constants
-    of_16_bits = "modes, the first ones, whose decay has 16 bits"
     layer = constants.struct(
         "s4_diagonal",
         output.name,
         constants=constants.array(f"{name} modes", _modes(operation), "int32_t", note="channels, modes", words=4),
-        plain=constants.array(f"{name} plain modes", plain_modes(operation), "uint8_t", note=of_16_bits),
         channels=f"{channels}U",
         modes=f"{modes}U",
-        clamped=int(operation.limit > 0),
     )
     sums = source.helper(operation, "sums")
-    read_out = _partial_sum(operation, sums, source)
-    largest = 2**15 * (abs(operation.partial_gain) + source.magnitude(operation.feedthrough))
+    function = FUNCTIONS[form_of(operation)]
+    read_out = _read_out_by_kernel(operation, sums, source) or _read_out_by_loop(operation, sums, source)
     with source.loop("row", math.prod(x.shape) // channels) as row:
         origin = address_of(source.pointer(x), (row, channels))
-        source.call("diagonal", "s4_diagonal_step", layer, source.pointer(operation.state), origin, sums)
+        source.call("diagonal", function, layer, source.pointer(operation.state), origin, sums)
+        read_out(row)
+
+
+def _read_out_by_kernel(operation: DiagonalStep, sums: str, source: Translation) -> Callable[[str], None] | None:
+    """What appends the kernel's call for a row; None if the kernel might give something else."""
+    x, output, gain, feedthrough = operation.input, operation.output, operation.partial_gain, operation.feedthrough
+    multiplier = fixed_point.rescale_multiplier(operation.accumulator_scale, output.scale)
+    mantissa, right, left = int(multiplier.mantissa), -int(multiplier.shift), _bits_above(operation)
+    mantissas = _partial_mantissas_within(operation, left)
+    lookup = source.table_behind(output)
+    fits = 2**15 * (abs(gain) + source.magnitude(feedthrough)) < SMALL and source.magnitude(feedthrough) < 2**15
+    if mantissas is None or not fits or not 1 <= right <= MOST_RIGHT or (output.type == "int8") != (lookup is not None):
+        return None
+    name, constants, channels = short_name(operation.partial.name), source.constants, feedthrough.data.size
+    left, values = mantissas
+    layer = constants.struct(
+        "s4_readout",
+        operation.partial.name,
+        partial_mantissas=constants.array(f"{name} mantissas", values, "int32_t"),
+        feedthrough=constants.array(feedthrough.name, feedthrough.data, "int16_t", feedthrough),
+        gain=gain,
+        mantissa=mantissa,
+        channels=f"{channels}U",
+        left=f"{left}U",
+        right=f"{right}U",
+    )
+
+    def call(row: str) -> None:
+        origin = address_of(source.pointer(x), (row, channels))
+        if lookup is None:
+            to = address_of(source.pointer(output), (row, channels))
+            source.call("diagonal", "s4_read_out_int16", layer, sums, origin, to)
+        else:
+            to = address_of(source.pointer(lookup.output), (row, channels))
+            table = source.pointer(lookup.table)
+            source.call("diagonal", "s4_read_out_int8", layer, sums, origin, output.zero_point, table, to)
+
+    return call
+
+
+def _read_out_by_loop(operation: DiagonalStep, sums: str, source: Translation) -> Callable[[str], None]:
+    """What appends a loop over the channels of a row."""
+    x, output, gain, feedthrough = operation.input, operation.output, operation.partial_gain, operation.feedthrough
+    partial_of = _partial_sum(operation, sums, source)
+    largest = 2**15 * (abs(gain) + source.magnitude(feedthrough))
+
+    def append(row: str) -> None:
+        channels = feedthrough.data.size
         with source.loop("i", channels) as i:
             index = index_of((row, channels), (i, 1))
-            partial = source.name_long("partial", read_out(i))
-            total = multiply(partial, Expression(constant=operation.partial_gain))
-            if np.any(operation.feedthrough.data):
-                direct = multiply(source.element(x, index), source.element(operation.feedthrough, i))
+            partial = source.name_long("partial", partial_of(i))
+            total = multiply(partial, Expression(constant=gain))
+            if np.any(feedthrough.data):
+                direct = multiply(source.element(x, index), source.element(feedthrough, i))
                 total = add(total, direct)
             source.assign(output, index, source.rescale(total, operation.accumulator_scale, output, largest))
+
+    return append
 
 
 @translates(Accumulate, does="running sum")
@@ -68,6 +131,7 @@ def translate_accumulate(operation: Accumulate, source: Translation) -> None:
             value = add(source.element(before, i), source.element(x, index_of((i, 1), first=row * size)))
             source.assign(total, i, _clamped(value, operation.limit) if row == rows - 1 else value)
         before = total
+    source.largest[total.name] = operation.limit
 
 
 def _clamped(total: Expression, limit: int) -> Expression:
@@ -79,12 +143,11 @@ def _clamped(total: Expression, limit: int) -> Expression:
 def _partial_sum(operation: DiagonalStep, sums: str, source: Translation) -> Callable[[str], Expression]:
     """What is read out of a channel as int16, from the sum over its modes; a function of the channel's index."""
     name = short_name(operation.partial.name)
-    for left in range(_bits_above(operation) + 1):
-        mantissas = partial_mantissas(operation, left)
-        if mantissas is not None:
-            array = source.constants.array(f"{name} mantissas", mantissas, "int32_t")
-            doubled = f" * {2**left}" if left else ""
-            return lambda i: Expression(f"s4_saturate_16(s4_multiply_high({sums}[{i}]{doubled}, {array}[{i}]))")
+    if found := _partial_mantissas_within(operation, _bits_above(operation)):
+        left, mantissas = found
+        array = source.constants.array(f"{name} mantissas", mantissas, "int32_t")
+        doubled = f" * {2**left}" if left else ""
+        return lambda i: Expression(f"s4_saturate_16(s4_multiply_high({sums}[{i}]{doubled}, {array}[{i}]))")
     multiplier = _partial_multiplier(operation)
     mantissas = fixed_point.reduced_mantissa(multiplier.mantissa)
     array = source.constants.array(f"{name} mantissas", mantissas, "int16_t")
@@ -96,14 +159,29 @@ def _modes(operation: DiagonalStep) -> np.ndarray:
     """The initialiser of each mode's constants, `[H, N]`."""
     rows = [*operation.input_gain.data, operation.decay.data, operation.rotation.data, operation.readout.data[0]]
     values = np.stack([row.T for row in rows], axis=-1)
-    modes = [[f"S4_MODE({', '.join(map(str, mode))})" for mode in channel] for channel in values.tolist()]
+    marks = np.vectorize(_mark, otypes=[object])(mode_marks(operation)).T
+    modes = [
+        [f"S4_MODE({', '.join(map(str, mode))}, {mark})" for mode, mark in zip(channel, of_channel, strict=True)]
+        for channel, of_channel in zip(values.tolist(), marks, strict=True)
+    ]
     return np.array(modes, dtype=object)
+
+
+def _mark(mark: int) -> str:
+    """A mode's marks as `S4_MODE` takes them."""
+    end = {0: "", LAST_PLAIN: "S4_LAST_PLAIN", LAST: "S4_LAST"}[mark & LAST]
+    return " + ".join(filter(None, (end, "S4_FED_BACK" if mark & FED_BACK else ""))) or "0"
 
 
 def _bits_above(operation: DiagonalStep) -> int:
     """By how many bits the sum of any channel's readout can be shifted to the left."""
-    largest = 2**15 * int(np.abs(operation.readout.data.astype(np.int64)).sum(axis=(0, 1)).max())
-    return 31 - largest.bit_length()
+    return 31 - largest_sum(operation).bit_length()
+
+
+def _partial_mantissas_within(operation: DiagonalStep, bits: int) -> tuple[int, np.ndarray] | None:
+    """The least shift to the left, up to so many bits, for which there are mantissas; and these."""
+    found = ((left, partial_mantissas(operation, left)) for left in range(bits + 1))
+    return next(((left, mantissas) for left, mantissas in found if mantissas is not None), None)
 
 
 def partial_mantissas(operation: DiagonalStep, left: int = 0) -> np.ndarray | None:

@@ -26,7 +26,7 @@ from keras_s4.tflite.c99.registry import translator_of
 from keras_s4.tflite.c99.schedule import Schedule
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.fixed_point import UNIT
-from keras_s4.tflite.program.operations import Operation
+from keras_s4.tflite.program.operations import Lookup, Operation
 from keras_s4.tflite.program.tensors import Tensor
 
 INDENT = "    "
@@ -70,7 +70,7 @@ class Translation:
         if output.name not in self._plan.inlined:
             self._announce(operation)
             for tensor in operation.writes():
-                lookup = self._plan.tabulated.get(tensor.name)
+                lookup = self.table_behind(tensor)
                 self.declare(tensor if lookup is None else lookup.output)
         translator_of(operation).translate(operation, self)
 
@@ -200,11 +200,15 @@ class Translation:
 
     def assign(self, output: Tensor, index: str, value: Expression) -> None:
         """Store an element, through the table that follows if one does."""
-        if lookup := self._plan.tabulated.get(output.name):
+        if lookup := self.table_behind(output):
             entry = self.name_long("entry", value.plus(128))
             self.line(f"{self.pointer(lookup.output)}[{index}] = {self.pointer(lookup.table)}[{entry}];")
         else:
             self.line(f"{self.pointer(output)}[{index}] = {value};")
+
+    def table_behind(self, tensor: Tensor) -> Lookup | None:
+        """The table through which a tensor goes before it is stored."""
+        return self._plan.tabulated.get(tensor.name)
 
     def magnitude(self, tensor: Tensor) -> int:
         """What no value of a tensor exceeds, less its zero point."""

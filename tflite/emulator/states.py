@@ -9,6 +9,9 @@ from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.fixed_point import Multiplier
 from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
 
+# Twice what comes of it is 2**-15 of what whole poles would give.
+FEEDBACK = fixed_point.rescale_multiplier(1.0, 2.0**15)
+
 
 @compiles(DiagonalStep)
 def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Run:
@@ -21,6 +24,14 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
     rotation = np.stack([-arithmetic.wide(step.rotation.data), arithmetic.wide(step.rotation.data)])
     feedthrough = arithmetic.wide(step.feedthrough.data)
     readout = step.readout.data.astype(np.int32)
+    half_decay, half_rotation = (arithmetic.wide(half) for half in step.halves())
+    half_turn = np.stack([-half_rotation, half_rotation])
+
+    def feed_back(state: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        residue = np.clip(state - (hidden << 15), *fixed_point.RANGES["int16"])
+        turned = arithmetic.guard(residue[:, ::-1] * half_turn, f"{step.next_state.name} (rotation of the residue)")
+        turned = arithmetic.guard(turned + residue * half_decay, f"{step.next_state.name} (turned residue)")
+        return 2 * arithmetic.wide(_halving_requantize(turned, FEEDBACK))
 
     def run_step(u: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, ...]:
         hidden = _halving_requantize(state, hidden_multiplier)
@@ -37,6 +48,8 @@ def compile_diagonal_step(operation: DiagonalStep, arithmetic: Arithmetic) -> Ru
         next_state += arithmetic.guard(wide * decay, f"{step.next_state.name} (decay)")
         arithmetic.guard(next_state, f"{step.next_state.name} (after decay)")
         next_state += arithmetic.guard(wide[:, ::-1] * rotation, f"{step.next_state.name} (rotation)")
+        if step.feedback is not None:
+            next_state += arithmetic.guard(feed_back(state, wide), f"{step.next_state.name} (feedback)")
         if step.limit:
             arithmetic.guard(next_state, f"{step.next_state.name} (before clamping)")
             next_state = np.clip(next_state, -step.limit, step.limit - 1)

@@ -58,8 +58,8 @@ def to_tflite(program: Program, states: States = "inputs", dss: DssForm = "opera
     Raises:
         ValueError: when the program is inconsistent (see `Program.check`), needs an operator with types that do not run
             on TensorFlow Lite Micro, or `states` or `dss` is another word.
-        NotImplementedError: a step of a DSS layer in a form that the custom operator leaves out, such as more than
-            255 modes.
+        NotImplementedError: a step of a DSS layer in a form that the custom operator leaves out, such as more
+            modes than 32 bits add up.
     """
     check_states(states)
     check_dss_form(dss)

@@ -17,6 +17,14 @@ REFIT_CONDITION = 1e-7
 SUMMED = 1e-5
 MAX_SUMMED_STEPS = 1 << 14
 CHUNK = 256
+# A channel with this part of its response left is left alone. The search for better poles, of channels of so many modes
+# at most, looks at so many steps, and ends when a round over all modes leaves more than a part of the error.
+GOOD_FIT = 10 ** (-50 / 20)
+MOST_SEARCHED, MOST_COMPARED = 16, 200
+LEAST_GAIN = 0.9
+# The error of a rounded state that is read out, for a state of unit standard deviation: its peak, some four deviations,
+# has 2**12 units.
+ROUNDING = 4.0 / 2**12 / np.sqrt(12.0)
 
 
 def snap_poles(poles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +52,58 @@ def snapped_poles(decay: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     return 1.0 + (decay + 1j * rotation) * POLE_SCALE
 
 
+def choose_poles(system: DiagonalSystem, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Poles on the grid, as `snap_poles` gives them; of channels that this costs much, those with which gains fit best.
+
+    For a slow mode the next points of the grid are other memories, and which of them serve a channel best is for all of
+    its modes to say. One mode after the other goes to the neighbour with which refitted gains lose least, as long as
+    that gains anything.
+
+    Args:
+        system: `[H, N]`.
+        length: steps that gains are fitted over.
+
+    Returns:
+        decay and rotation, whole numbers `[H, N]`.
+    """
+    decay, rotation = snap_poles(system.poles)
+    target = system.impulse_response(max(length, 2))[:, 1:]
+    # Evenly at first, where fast modes are, and then ever wider apart.
+    steps = np.unique(np.geomspace(1, target.shape[1], MOST_COMPARED).astype(int)) - 1
+    weights = np.sqrt(np.gradient(steps.astype(float))) if steps.size > 1 else np.ones(1)
+    for channel, response in enumerate(target[:, steps] * weights):
+        used = np.flatnonzero(system.residues[channel])
+        if 0 < used.size <= MOST_SEARCHED:
+            place = np.stack([decay[channel, used], rotation[channel, used]])
+            turning = system.poles[channel, used].imag != 0.0
+            decay[channel, used], rotation[channel, used] = _descend(place, turning, response, steps, weights)
+    return decay, rotation
+
+
+def _descend(
+    place: np.ndarray, turning: np.ndarray, response: np.ndarray, steps: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """The best neighbours of a channel's poles, whole numbers `[2, N]`; real poles stay real."""
+
+    def loss(place: np.ndarray) -> float:
+        poles = snapped_poles(*place)
+        return np.inf if np.any(np.abs(poles) >= 1.0) else _fit_gains(poles, response, steps, weights)[1]
+
+    best, enough = loss(place), GOOD_FIT * np.linalg.norm(response)
+    while best > enough:
+        before = best
+        for mode in range(place.shape[1]):
+            around = [(down, turn) for down in (-1, 0, 1) for turn in ((-1, 0, 1) if turning[mode] else (0,))]
+            for move in around:
+                moved = place.copy()
+                moved[:, mode] += move
+                if (found := loss(moved)) < best:
+                    best, place = found, moved
+        if best > LEAST_GAIN * before:
+            break
+    return place
+
+
 def refit_gains(system: DiagonalSystem, poles: np.ndarray, length: int) -> np.ndarray:
     """Gains with which the given poles come nearest to a system's impulse response over `length` steps.
 
@@ -65,15 +125,39 @@ def refit_gains(system: DiagonalSystem, poles: np.ndarray, length: int) -> np.nd
     gains = np.zeros(poles.shape, np.complex128)
     for channel in range(len(poles)):
         used = np.flatnonzero(system.residues[channel])
-        if not used.size:
-            continue
-        powers = poles[channel, used] ** steps[:, None]
-        # Columns of equal length, so that slow and fast modes are judged alike.
-        norms = np.linalg.norm(powers, axis=0)
-        basis = np.concatenate([powers.real / norms, -powers.imag / norms], axis=1)
-        solution = np.linalg.lstsq(basis, target[channel], rcond=REFIT_CONDITION)[0]
-        gains[channel, used] = (solution[: used.size] + 1j * solution[used.size :]) / norms
+        if used.size:
+            gains[channel, used] = _fit_gains(poles[channel, used], target[channel], steps, np.ones(steps.size))[0]
     return gains
+
+
+def _fit_gains(
+    poles: np.ndarray, response: np.ndarray, steps: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The gains that serve some poles best, and what they leave of a response, the rounding of states included.
+
+    Modes that nearly cancel fit anything, and then their rounded states are read out with large weights. Where that
+    costs more than `GOOD_FIT`, gains are those of the least error in all.
+
+    Args:
+        poles: `[N]`.
+        response: at these steps, times their weights.
+        steps: whole numbers `[T]`, 0 the first one behind the feedthrough.
+        weights: `[T]`.
+    """
+    powers = poles ** steps[:, None] * weights[:, None]
+    # Columns of equal length, so that slow and fast modes are judged alike.
+    norms = np.linalg.norm(powers, axis=0)
+    basis = np.concatenate([powers.real / norms, -powers.imag / norms], axis=1)
+    noise = np.tile(ROUNDING / np.sqrt(1.0 - np.abs(poles) ** 2) / norms, 2)
+    solution = np.linalg.lstsq(basis, response, rcond=REFIT_CONDITION)[0]
+    if np.linalg.norm(noise * solution) > GOOD_FIT * np.linalg.norm(response):
+        basis = np.concatenate([basis, np.diag(noise)])
+        response = np.concatenate([response, np.zeros(noise.size)])
+        solution = np.linalg.lstsq(basis, response, rcond=REFIT_CONDITION)[0]
+        error = np.linalg.norm(basis @ solution - response)
+    else:
+        error = np.hypot(np.linalg.norm(basis @ solution - response), np.linalg.norm(noise * solution))
+    return (solution[: poles.size] + 1j * solution[poles.size :]) / norms, float(error)
 
 
 def state_trajectory_peaks(

@@ -12,6 +12,7 @@ from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.lowering import delta_form
 from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.calibration import int8_range, power_of_two_scale
+from keras_s4.tflite.lowering.limit_cycles import modes_to_feed_back
 from keras_s4.tflite.lowering.registry import register
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import rescaled, units_of, with_encoding
@@ -69,9 +70,10 @@ def add_dss(
     system = layer.system()
     values = _convolve(system.impulse_response(signal.values.shape[1]), signal.values)
     system = _slow_turning_first(system)
-    decay, rotation = delta_form.snap_poles(system.poles)
+    length = builder.window or max(signal.values.shape[1], LEAST_FITTED)
+    decay, rotation = delta_form.choose_poles(system, length)
     poles = delta_form.snapped_poles(decay, rotation)
-    gains = delta_form.refit_gains(system, poles, builder.window or max(signal.values.shape[1], LEAST_FITTED))
+    gains = delta_form.refit_gains(system, poles, length)
     direct = system.feedthrough + 2.0 * system.residues.real.sum(axis=1)
 
     peaks = delta_form.state_trajectory_peaks(signal.values, poles, gains, builder.real_steps(signal.values))
@@ -93,6 +95,14 @@ def add_dss(
     partial_scale = power_of_two_scale(read, 16, finest=direct_scale)
     accumulator_scale = max(partial_scale * 2.0**-14, direct_scale)
 
+    output = _output(name, values, activation, builder)
+    feedback = modes_to_feed_back(decay, rotation, weights * weight_scale[:, None] * HIDDEN_SCALE / output.scale)
+    # The C kernel is quick with the first modes of each channel, and with what it takes 16 bits to turn.
+    order = np.argsort(feedback, axis=1, kind="stable")
+    decay, rotation, weights, feedback, *input_gain = (
+        np.take_along_axis(array, order, axis=1) for array in (decay, rotation, weights, feedback, *input_gain)
+    )
+
     shape = (2, system.state_size, system.channels)
     state = builder.state(f"{name}/state", shape, STATE_SCALE)
     readout = np.stack([weights.T, np.zeros_like(weights.T)])
@@ -102,7 +112,9 @@ def add_dss(
         next_state=state.after,
         decay=builder.constant(f"{name}/decay", decay.T, "int32", delta_form.POLE_SCALE),
         rotation=builder.constant(f"{name}/rotation", rotation.T, "int32", delta_form.POLE_SCALE),
-        input_gain=builder.constant(f"{name}/input_gain", input_gain, "int32", STATE_SCALE / signal.tensor.scale),
+        input_gain=builder.constant(
+            f"{name}/input_gain", np.stack([part.T for part in input_gain]), "int32", STATE_SCALE / signal.tensor.scale
+        ),
         hidden=builder.tensor(f"{name}/hidden", shape, "int16", HIDDEN_SCALE),
         readout=builder.constant(f"{name}/readout", readout, "int8", weight_scale),
         partial=builder.tensor(f"{name}/partial", system.channels, "int16", partial_scale),
@@ -114,8 +126,9 @@ def add_dss(
             accumulator_scale / signal.tensor.scale,
         ),
         accumulator_scale=accumulator_scale,
-        output=_output(name, values, activation, builder),
-        limit=STATE_LIMIT if worst.max() >= 1.0 else 0,
+        output=output,
+        limit=STATE_LIMIT if worst.max() >= 1.0 or feedback.any() else 0,
+        feedback=feedback.T if feedback.any() else None,
     )
     builder.add(operation)
     return Signal(operation.output, values)
@@ -151,7 +164,7 @@ def _split_gains(
     whose input gain loses least by rounding: for a slow mode, whose gain has few bits, that is worth some three bits.
 
     Returns:
-        weights `[H, N]`, 1 to 127, and input gains `[2, N, H]` (real and imaginary part).
+        weights `[H, N]`, 1 to 127, and input gains `[2, H, N]` (real and imaginary part).
     """
     smallest = np.clip(np.ceil(peaks / STATE_PEAK / weight_scale[:, None]), 1, LARGEST_WEIGHT)
     best_error = np.full(gains.shape, np.inf)
@@ -165,7 +178,7 @@ def _split_gains(
         best_error = np.where(better, error, best_error)
         best_weights = np.where(better, weights, best_weights)
         best_gains = np.where(better, rounded, best_gains)
-    return best_weights, np.stack([best_gains.real.T, best_gains.imag.T])
+    return best_weights, np.stack([best_gains.real, best_gains.imag])
 
 
 def _convolve(kernel: np.ndarray, inputs: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from keras_s4.tflite.program.operations import FullyConnected
 ROWS = 4
 # What s4_scale_down and s4_to_int8_near take is smaller.
 SMALL = 2**30
+# Above a shift to the right by as many bits there is room for the zero point that s4_rounding adds.
+MOST_RIGHT = 21
 
 
 class DenseKernel(NamedTuple):
@@ -38,7 +40,7 @@ def choose_kernel(operation: FullyConnected) -> DenseKernel:
     enough = len(magnitudes) >= ROWS
     if x.type == "int8":
         mantissa, shift = int(multiplier.mantissa), int(multiplier.shift)
-        if enough and np.max(magnitudes * 2**7 + bias) < SMALL and shift < 0:
+        if enough and np.max(magnitudes * 2**7 + bias) < SMALL and 1 <= -shift <= MOST_RIGHT:
             return DenseKernel("s4_dense_int8", True, mantissa, -shift)
         return DenseKernel("s4_dense_int8_any", False, mantissa, shift)
     mantissa, shift = int(fixed_point.reduced_mantissa(multiplier.mantissa)), 15 - int(multiplier.shift)

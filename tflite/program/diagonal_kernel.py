@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from keras_s4.tflite.program.operations import DiagonalStep
 # Where the kernel's files lie, and which they are.
 LIBRARY = Path(__file__).parents[1] / "c99" / "library"
 FILES = ("keras_s4_arithmetic.h", "keras_s4_diagonal.c", "keras_s4_diagonal.h")
-STATE_LIMIT, MOST_MODES = 2**30, 255
+STATE_LIMIT = 2**30
+# Marks of a mode, as S4_MODE in C has them above the readout: what ends with it, the modes before one that takes longer
+# or the channel; and whether its rounding errors are fed back.
+LAST_PLAIN, LAST, FED_BACK = 1, 3, 4
 
 
 def check_supported(operation: DiagonalStep) -> None:
-    """Refuse what the kernel leaves out: of what lowerings make, layers of more modes than a byte counts.
+    """Refuse what the kernel leaves out: of what lowerings make, layers of more modes than 32 bits can add up.
 
     Raises:
         NotImplementedError: a step in a form that the kernel leaves out.
@@ -30,8 +34,9 @@ def check_supported(operation: DiagonalStep) -> None:
             state.scale, hidden.scale
         )
         != Multiplier(1 << 30, -14),
-        f"more than {MOST_MODES} modes": state.shape[1] > MOST_MODES,
+        f"sums of {state.shape[1]} modes beyond 32 bits": largest_sum(operation) >= 2**31,
         "poles outside the unit circle": np.any(np.abs(rotation) >= 2**15) or np.any((decay > 0) | (decay < -(2**16))),
+        "modes without feedback behind some with it": np.any(np.diff(_fed_back(operation).astype(int), axis=0) < 0),
         "another limit than 2**30": operation.limit not in (0, STATE_LIMIT),
     }
     if found := [reason for reason, holds in reasons.items() if holds]:
@@ -40,10 +45,40 @@ def check_supported(operation: DiagonalStep) -> None:
         )
 
 
-def plain_modes(operation: DiagonalStep) -> np.ndarray:
-    """How many modes of each channel, the first ones, have a decay of 16 bits."""
-    wide = operation.decay.data < -(2**15)
-    return np.where(wide.any(axis=0), wide.argmax(axis=0), len(wide))
+class Form(enum.IntEnum):
+    """Which form of a step the kernel computes; each does what those before it do."""
+
+    FREE = 0
+    CLAMPED = 1
+    FED_BACK = 2
+
+
+def form_of(operation: DiagonalStep) -> Form:
+    """The form of a step."""
+    if operation.feedback is not None:
+        return Form.FED_BACK
+    return Form.CLAMPED if operation.limit else Form.FREE
+
+
+def largest_sum(operation: DiagonalStep) -> int:
+    """What no channel's readout exceeds, summed over its modes."""
+    return 2**15 * int(np.abs(operation.readout.data.astype(np.int64)).sum(axis=(0, 1)).max())
+
+
+def mode_marks(operation: DiagonalStep) -> np.ndarray:
+    """The marks of each mode, `[N, H]`: those whose decay has 17 bits, or that are fed back, take longer."""
+    fed = _fed_back(operation)
+    longer = fed | (operation.decay.data < -(2**15))
+    marks = np.where(fed, FED_BACK, 0)
+    first = longer.argmax(axis=0)
+    channels = np.flatnonzero(first > 0)
+    marks[first[channels] - 1, channels] += LAST_PLAIN
+    marks[-1] += LAST
+    return marks
+
+
+def _fed_back(operation: DiagonalStep) -> np.ndarray:
+    return np.zeros(operation.decay.shape, bool) if operation.feedback is None else operation.feedback
 
 
 def mode_words(operation: DiagonalStep) -> np.ndarray:
@@ -53,7 +88,7 @@ def mode_words(operation: DiagonalStep) -> np.ndarray:
         *operation.input_gain.data,
         _pair(decay, rotation),
         # Decays from -65536 to -32769 have 17 bits.
-        _pair(readout, np.where(decay < -(2**15), -1, 0)),
+        _pair(readout, np.where(decay < -(2**15), -(2**15), 0) + mode_marks(operation)),
     ]
     return np.stack([word.T for word in words], axis=-1).astype(np.int32)
 

@@ -86,6 +86,18 @@ static inline int32_t s4_multiply_high(int32_t a, int32_t b)
 #endif
 }
 
+/* s4_multiply_high(a, b) + c: an instruction as well. */
+static inline int32_t s4_multiply_high_add(int32_t a, int32_t b, int32_t c)
+{
+#if S4_DSP
+    int32_t high;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(high) : "r"(a), "r"(b), "r"(c));
+    return high;
+#else
+    return s4_multiply_high(a, b) + c;
+#endif
+}
+
 /* x / 2**shift, rounded to the nearest, ties away from zero; 0 <= shift <= 31. */
 static inline int32_t s4_shift_rounded(int32_t x, uint32_t shift)
 {
@@ -106,8 +118,14 @@ static inline int32_t s4_scale(int32_t x, int32_t mantissa, int32_t shift)
 /* s4_scale(x, mantissa, -right) for right >= 1 and |x| < 2**30. */
 static inline int32_t s4_scale_down(int32_t x, int32_t mantissa, uint32_t right)
 {
-    const int32_t high = s4_multiply_high(2 * x, mantissa);
-    return (high + ((int32_t)1 << (right - 1U)) + (high >> 31)) >> right;
+    /* A product that rounds to 0 is 0 after the shift, whatever the sign of x adds. */
+    return s4_multiply_high_add(2 * x, mantissa, ((int32_t)1 << (right - 1U)) + (x >> 31)) >> right;
+}
+
+/* What s4_multiply_high_add adds, besides the sign, before a shift to the right by 1 to 21 bits; and a zero point. */
+static inline int32_t s4_rounding(uint32_t right, int32_t zero_point)
+{
+    return ((int32_t)1 << (right - 1U)) + zero_point * ((int32_t)1 << right);
 }
 
 /* s4_scale(x, S4_HALF, 1 - right) for right >= 2 and |x| < 2**31 - 2**right. */

@@ -22,14 +22,24 @@ typedef struct {
 #if S4_HELIUM
 #include <arm_mve.h>
 
+/* Whole vectors without predicates, which compilers are slow with. */
 S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i += 16U) {
-        const mve_pred16_t rest = vctp8q(count - i);
-        const int8x16_t x = vldrbq_z_s8(&input[i], rest);
+    const uint32_t rest = count & 15U;
+    for (const int8_t *last = input + (count - rest); input != last; input += 16) {
+        const int8x16_t x = vldrbq_s8(input);
         S4_UNROLL_4
         for (uint32_t r = 0; r < ROWS; ++r) {
-            total.of[r] = vmladavaq_p_s8(total.of[r], x, vldrbq_z_s8(&weights.at[r][i], rest), rest);
+            total.of[r] = vmladavaq_s8(total.of[r], x, vldrbq_s8(weights.at[r]));
+            weights.at[r] += 16;
+        }
+    }
+    if (rest != 0U) {
+        const mve_pred16_t there = vctp8q(rest);
+        const int8x16_t x = vldrbq_z_s8(input, there);
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            total.of[r] = vmladavaq_s8(total.of[r], x, vldrbq_z_s8(weights.at[r], there));
         }
     }
     return total;
@@ -37,12 +47,21 @@ S4_INLINE sums dot_int8(sums total, const int8_t *input, rows weights, uint32_t 
 
 S4_INLINE sums dot_int16(sums total, const int16_t *input, rows weights, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i += 8U) {
-        const mve_pred16_t rest = vctp16q(count - i);
-        const int16x8_t x = vldrhq_z_s16(&input[i], rest);
+    const uint32_t rest = count & 7U;
+    for (const int16_t *last = input + (count - rest); input != last; input += 8) {
+        const int16x8_t x = vldrhq_s16(input);
         S4_UNROLL_4
         for (uint32_t r = 0; r < ROWS; ++r) {
-            total.of[r] = vmladavaq_p_s16(total.of[r], x, vldrbq_z_s16(&weights.at[r][i], rest), rest);
+            total.of[r] = vmladavaq_s16(total.of[r], x, vldrbq_s16(weights.at[r]));
+            weights.at[r] += 8;
+        }
+    }
+    if (rest != 0U) {
+        const mve_pred16_t there = vctp16q(rest);
+        const int16x8_t x = vldrhq_z_s16(input, there);
+        S4_UNROLL_4
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            total.of[r] = vmladavaq_s16(total.of[r], x, vldrbq_z_s16(weights.at[r], there));
         }
     }
     return total;
@@ -130,50 +149,117 @@ S4_INLINE sums dot_int16(sums total, const int16_t *input, rows weights, uint32_
 
 #endif
 
-/* The group of four that begins with row `o`, or near the end the last four, some of which are computed again. */
-static inline uint32_t group_at(uint32_t o, uint32_t outputs)
-{
-    return o + ROWS <= outputs ? o : outputs - ROWS;
-}
-
 static inline rows rows_from(const int8_t *first, uint32_t inputs)
 {
     const rows weights = {{first, first + inputs, first + 2U * inputs, first + 3U * inputs}};
     return weights;
 }
 
+#if S4_HELIUM
+
+static inline int32x4_t vector_of(sums total)
+{
+    int32x4_t values;
+    __asm__("vmov %q0[2], %q0[0], %1, %2\n\tvmov %q0[3], %q0[1], %3, %4"
+            : "=&w"(values)
+            : "r"(total.of[0]), "r"(total.of[2]), "r"(total.of[1]), "r"(total.of[3]));
+    return values;
+}
+
+/* Four results, by s4_scale_down. */
+S4_INLINE void put_int8(sums total, const s4_dense *layer, int8_t *output)
+{
+    int32x4_t values = vqrdmulhq_n_s32(vector_of(total), layer->mantissa);
+    values = vrshlq_n_s32(vaddq_s32(values, vshrq_n_s32(values, 31)), -layer->shift);
+    values = vaddq_n_s32(values, layer->zero_point);
+    const int16x8_t halves = vqmovnbq_s32(vdupq_n_s16(0), values);
+    vstrbq_s32(output, vreinterpretq_s32_s8(vqmovnbq_s16(vdupq_n_s8(0), halves)));
+}
+
+/* Four results, by s4_multiply_high. */
+S4_INLINE void put_int16(sums total, const s4_dense *layer, int16_t *output)
+{
+    const int32x4_t values = vrmulhq_s32(vector_of(total), vdupq_n_s32(layer->mantissa));
+    vstrhq_s32(output, vreinterpretq_s32_s16(vqmovnbq_s32(vdupq_n_s16(0), values)));
+}
+
+#else
+
+S4_INLINE void put_int8(sums total, const s4_dense *layer, int8_t *output)
+{
+    const int32_t mantissa = layer->mantissa;
+    const uint32_t shift = (uint32_t)layer->shift;
+    const int32_t rounding = s4_rounding(shift, layer->zero_point);
+    S4_UNROLL_4
+    for (uint32_t r = 0; r < ROWS; ++r) {
+        const int32_t x = total.of[r];
+        output[r] = (int8_t)s4_saturate_8(s4_multiply_high_add(2 * x, mantissa, rounding + (x >> 31)) >> shift);
+    }
+}
+
+S4_INLINE void put_int16(sums total, const s4_dense *layer, int16_t *output)
+{
+    const int32_t mantissa = layer->mantissa;
+    S4_UNROLL_4
+    for (uint32_t r = 0; r < ROWS; ++r) {
+        output[r] = s4_to_int16(s4_multiply_high(total.of[r], mantissa));
+    }
+}
+
+#endif
+
+/* Where the outputs of a layer go on, four at a time. */
+typedef struct {
+    const int8_t *row;
+    const int32_t *bias;
+    uint32_t left;
+} groups;
+
+static inline groups groups_of(const s4_dense *layer)
+{
+    const groups first = {layer->weights, layer->bias, layer->outputs};
+    return first;
+}
+
+/* How many outputs further the next group begins: the last one ends with the last output, whatever it repeats. */
+static inline uint32_t next_group(groups *at, uint32_t inputs)
+{
+    const uint32_t rest = at->left - (uint32_t)ROWS;
+    const uint32_t count = rest < (uint32_t)ROWS ? rest : (uint32_t)ROWS;
+    at->row += count * inputs;
+    at->bias += count;
+    at->left -= count;
+    return count;
+}
+
+static inline sums sums_from(const int32_t *bias)
+{
+    const sums total = {{bias[0], bias[1], bias[2], bias[3]}};
+    return total;
+}
+
 void s4_dense_int8(const s4_dense *layer, const int8_t *input, int8_t *output)
 {
-    /* Copies, as the output might be anything to a compiler. */
-    const s4_dense constants = *layer;
-    for (uint32_t o = 0; o < constants.outputs; o += ROWS) {
-        const uint32_t first = group_at(o, constants.outputs);
-        sums total;
-        S4_COPY(total.of, &constants.bias[first], sizeof total.of);
-        const rows weights = rows_from(constants.weights + first * constants.inputs, constants.inputs);
-        total = dot_int8(total, input, weights, constants.inputs);
-        S4_UNROLL_4
-        for (uint32_t r = 0; r < ROWS; ++r) {
-            const int32_t scaled = s4_scale_down(total.of[r], constants.mantissa, (uint32_t)constants.shift);
-            output[first + r] = s4_to_int8_near(scaled, constants.zero_point);
-        }
-    }
+    const uint32_t inputs = layer->inputs;
+    groups at = groups_of(layer);
+    uint32_t count;
+    do {
+        put_int8(dot_int8(sums_from(at.bias), input, rows_from(at.row, inputs), inputs), layer, output);
+        count = next_group(&at, inputs);
+        output += count;
+    } while (count != 0U);
 }
 
 void s4_dense_int16(const s4_dense *layer, const int16_t *input, int16_t *output)
 {
-    const s4_dense constants = *layer;
-    for (uint32_t o = 0; o < constants.outputs; o += ROWS) {
-        const uint32_t first = group_at(o, constants.outputs);
-        sums total;
-        S4_COPY(total.of, &constants.bias[first], sizeof total.of);
-        const rows weights = rows_from(constants.weights + first * constants.inputs, constants.inputs);
-        total = dot_int16(total, input, weights, constants.inputs);
-        S4_UNROLL_4
-        for (uint32_t r = 0; r < ROWS; ++r) {
-            output[first + r] = s4_to_int16(s4_multiply_high(total.of[r], constants.mantissa));
-        }
-    }
+    const uint32_t inputs = layer->inputs;
+    groups at = groups_of(layer);
+    uint32_t count;
+    do {
+        put_int16(dot_int16(sums_from(at.bias), input, rows_from(at.row, inputs), inputs), layer, output);
+        count = next_group(&at, inputs);
+        output += count;
+    } while (count != 0U);
 }
 
 void s4_dense_int8_any(const s4_dense *layer, const int8_t *input, int8_t *output)

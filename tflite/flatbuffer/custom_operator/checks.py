@@ -23,7 +23,8 @@ from keras_s4.tflite.flatbuffer.custom_operator.instructions import (
     instructions_of,
 )
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
-from keras_s4.tflite.program.diagonal_kernel import MOST_MODES
+from keras_s4.tflite.program.dense_kernel import MOST_RIGHT
+from keras_s4.tflite.program.diagonal_kernel import LAST, Form
 
 MOST_SCRATCH = 2**OFFSET_BITS - 1
 
@@ -88,8 +89,8 @@ def _check_numbers(instruction: Instruction) -> None:
         case Code.SIGMOID | Code.TANH:
             holds = holds and instruction.gain_a in (3, 6)
         case Code.DIAGONAL:
-            holds = holds and 0 < inner <= MOST_MODES and outer > 0 and instruction.count % outer == 0
-            holds = holds and instruction.type_out in (1, 2) and twice
+            holds = holds and inner > 0 and outer > 0 and instruction.count % outer == 0
+            holds = holds and instruction.type_out in (1, 2) and twice and instruction.gain_b in set(Form)
     if joined:
         holds = holds and set(types) <= {1, 2, 4} and twice and (code == Code.ADD or instruction.type_out == 4)
     if not holds:
@@ -101,7 +102,7 @@ def _is_dense(instruction: Instruction) -> bool:
     if instruction.type_a not in (1, 2) or instruction.type_b not in (0, 1):
         return False
     if instruction.type_b:
-        return instruction.outer >= 4 and (1 <= instruction.shift <= 31 or instruction.type_a == 2)
+        return instruction.outer >= 4 and (1 <= instruction.shift <= MOST_RIGHT or instruction.type_a == 2)
     return -31 <= instruction.shift <= 30 if instruction.type_a == 1 else 1 <= instruction.shift <= 62
 
 
@@ -124,9 +125,13 @@ def _check_memory(instruction: Instruction, memory, sizes: list[int], first_outp
 
 
 def _check_channels(instruction: Instruction, constants: np.ndarray) -> None:
-    """Each channel's plain modes and shift."""
-    plain, shifts = (
-        constants[instruction.constants[place] % 2**OFFSET_BITS :][: instruction.outer] for place in (1, 3)
-    )
-    if max(plain) > instruction.inner or not (min(shifts) >= 1 and max(shifts) <= 62):
-        raise ValueError("KERAS_S4_BLOCK has more plain modes than modes, or shifts outside 1 to 62.")
+    """Each channel ends with its last mode, and has a shift: kernels on cores with DSP go by such marks."""
+    words, shifts = (constants[instruction.constants[place] % 2**OFFSET_BITS :] for place in (0, 2))
+    modes = instruction.inner * instruction.outer
+    marks = words[: 16 * modes].view("<i4")[3::4] >> 16
+    last = np.arange(modes) % instruction.inner == instruction.inner - 1
+    if np.any((marks & LAST == LAST) != last) or np.any(marks & LAST == LAST - 1):
+        raise ValueError("KERAS_S4_BLOCK has channels that end elsewhere than with their last mode.")
+    shifts = shifts[: instruction.outer]
+    if not (min(shifts) >= 1 and max(shifts) <= 62):
+        raise ValueError("KERAS_S4_BLOCK shifts sums of channels by other than 1 to 62 bits.")

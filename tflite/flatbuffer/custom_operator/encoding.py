@@ -17,7 +17,7 @@ from keras_s4.tflite.flatbuffer.custom_operator.instructions import (
 )
 from keras_s4.tflite.program import fixed_point, sigmoid
 from keras_s4.tflite.program.dense_kernel import choose_kernel, whole_bias
-from keras_s4.tflite.program.diagonal_kernel import check_supported, mode_words, plain_modes
+from keras_s4.tflite.program.diagonal_kernel import check_supported, form_of, mode_words
 from keras_s4.tflite.program.operations import (
     Add,
     Affine,
@@ -237,14 +237,13 @@ def _diagonal(operation: DiagonalStep, encoding: Encoding) -> Instruction:
         b=encoding.place(operation.next_state.name),
         constants=(
             add(mode_words(operation), "int32"),
-            add(plain_modes(operation), "uint8"),
             add(fixed_point.reduced_mantissa(partial.mantissa), "int32"),
             add(15 - np.asarray(partial.shift), "uint8"),
             add(operation.feedthrough.data, "int32"),
             encoding.sums(operation.output.name),
         ),
         gain_a=operation.partial_gain,
-        gain_b=int(operation.limit > 0),
+        gain_b=int(form_of(operation)),
         **_ends(operation, encoding),
         **_scaling(operation.accumulator_scale, operation.output),
     )

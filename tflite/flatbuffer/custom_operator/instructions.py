@@ -39,7 +39,7 @@ class Instruction:
         outer: outputs of DENSE; channels of DIAGONAL.
         type_a, type_b, type_out: bytes of a value of `a`, `b` and `out`. For DENSE `type_b` is 1 for the fast kernel.
         a, b, out: addresses of what is read and written; `b` of DIAGONAL is its state.
-        constants: addresses of up to five arrays of constants, and of a scratch array.
+        constants: addresses of up to four arrays of constants, and of a scratch array.
         mantissa, shift, zero_point: bring a sum to `out`, whose zero point the last is.
         gain_a, gain_b, offset: of ADD, and what else a code wants to know.
     """
@@ -177,10 +177,9 @@ MEMORY: dict[Code, tuple[Memory, ...]] = {
         Memory("b", _times("outer", "inner", factor=2), _size(4), "state"),
         _WRITE,
         _constant(0, 4, "outer", "inner", factor=4),
-        _constant(1, 1, "outer"),
-        _constant(2, 4, "outer"),
-        _constant(3, 1, "outer"),
-        _constant(4, 4, "outer"),
-        _constant(5, 4, "outer", use="scratch"),
+        _constant(1, 4, "outer"),
+        _constant(2, 1, "outer"),
+        _constant(3, 4, "outer"),
+        _constant(4, 4, "outer", use="scratch"),
     ),
 }

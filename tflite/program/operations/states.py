@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
+
 from keras_s4.tflite.program.operations.operation import Operation, internal, read, written
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -23,6 +25,13 @@ class DiagonalStep(Operation):
         q_out   = requantize(y * partial_gain + u * feedthrough, accumulator_scale / s_out) + zero_point_out
         next_re = clamp(state_re + input_gain_re * u + decay * h_re - rotation * h_im)
         next_im = clamp(state_im + input_gain_im * u + decay * h_im + rotation * h_re)
+
+    A mode whose `feedback` is true has besides, before it is clamped, what rounding took from it, so that it does not
+    ring on when its input has ended::
+
+        r        = saturated(state - 2**15 * h)                                   int16
+        next_re += 2 * requantize((decay >> 1) * r_re - (rotation >> 1) * r_im, 2**-15)
+        next_im += 2 * requantize((decay >> 1) * r_im + (rotation >> 1) * r_re, 2**-15)
 
     The readout is taken from the *old* state (`readout` holds 2 Re(c pole), -2 Im(c pole); `feedthrough` holds
     d + 2 Re(c b)), which saves a rounding. `decay + i rotation` is `pole - 1` on a grid of 2**-15.
@@ -44,6 +53,7 @@ class DiagonalStep(Operation):
         limit: `clamp` keeps the next state from `-limit` to `limit - 1`; 0 where no input can bring it there, and
             nothing is clamped. At a `limit` of `s_hidden / s_state * 2**15`, where h saturates too, the sums before it
             stay below 1.5 times the limit and the input's term: a stable pole turns the state, but does not stretch it.
+        feedback: of which modes rounding errors are fed back, bool `[N, H]`, and then `limit` is not 0; None for none.
     """
 
     input: Tensor = read()
@@ -60,8 +70,26 @@ class DiagonalStep(Operation):
     accumulator_scale: float
     output: Tensor = written(rounded=True)
     limit: int = 0
+    feedback: np.ndarray | None = None
 
     holds_state = True
+
+    def check(self) -> None:
+        """Refuse feedback of errors that may have more than 16 bits.
+
+        Raises:
+            ValueError: there is no limit, or the hidden state has other units than 2**15 of the state's.
+        """
+        if self.feedback is not None and not (self.limit and self.hidden.scale == 2**15 * self.state.scale):
+            raise ValueError(
+                f"{self.next_state.name!r} feeds rounding errors back, at a limit of {self.limit} and with a hidden "
+                f"state of {self.hidden.scale / self.state.scale:g} of its units; that wants a limit, and 2**15 units."
+            )
+
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """What errors are fed back by: half of `decay` and of `rotation`, rounded down, 0 of other modes; int32."""
+        fed = np.zeros(self.decay.shape, bool) if self.feedback is None else self.feedback
+        return tuple(np.where(fed, tensor.data.astype(np.int32) >> 1, 0) for tensor in (self.decay, self.rotation))
 
     def multiply_accumulates(self) -> int:
         """A mode costs eight: four for the pole, two for the input, two for the readout."""

@@ -122,15 +122,20 @@ bool ShiftsOnce(const Instruction& x) { return x.shift >= 1 && x.shift <= 62; }
 
 bool DenseIsSound(const Instruction& x) {
   if (x.type_a != 1 && x.type_a != 2) return false;
-  if (x.type_b == 1) return x.outer >= 4 && (x.type_a == 2 || (x.shift >= 1 && x.shift <= 31));
+  if (x.type_b == 1) return x.outer >= 4 && (x.type_a == 2 || (x.shift >= 1 && x.shift <= 21));
   return x.type_b == 0 && (x.type_a == 1 ? ShiftsTwice(x) : ShiftsOnce(x));
 }
 
+// Whether each channel ends with its last mode, which kernels on cores with DSP go by, and has a shift.
 bool ChannelsAreSound(const Instruction& x, const Sizes& sizes) {
-  const uint8_t* plain = sizes.constants + (x.constants[1] & (kOffsets - 1));
-  const uint8_t* shifts = sizes.constants + (x.constants[3] & (kOffsets - 1));
-  for (int32_t i = 0; i < x.outer; ++i) {
-    if (plain[i] > x.inner || shifts[i] < 1 || shifts[i] > 62) return false;
+  const int32_t* words = reinterpret_cast<const int32_t*>(sizes.constants + (x.constants[0] & (kOffsets - 1)));
+  const uint8_t* shifts = sizes.constants + (x.constants[2] & (kOffsets - 1));
+  for (int32_t channel = 0; channel < x.outer; ++channel) {
+    for (int32_t mode = 1; mode <= x.inner; ++mode, words += 4) {
+      const int32_t end = words[3] >> 16 & S4_LAST;
+      if (end == S4_LAST - S4_LAST_PLAIN || (end == S4_LAST) != (mode == x.inner)) return false;
+    }
+    if (shifts[channel] < 1 || shifts[channel] > 62) return false;
   }
   return true;
 }
@@ -172,12 +177,12 @@ bool IsSound(const Instruction& x, const Sizes& sizes) {
              Holds(sizes, kWrite, x.out, count, 2) && Holds(sizes, kParameter, c[0], UINT64_C(65536) >> inner, 1) &&
              Holds(sizes, kParameter, c[1], UINT64_C(65536) >> inner, 2);
     case kDiagonal:
-      return x.inner > 0 && x.inner <= 255 && x.outer > 0 && x.count % x.outer == 0 && ShiftsTwice(x) &&
-             (x.type_out == 1 || x.type_out == 2) && Holds(sizes, kRead, x.a, count, 2) &&
+      return x.inner > 0 && x.outer > 0 && x.count % x.outer == 0 && ShiftsTwice(x) &&
+             (x.type_out == 1 || x.type_out == 2) && x.gain_b >= 0 && x.gain_b <= 2 && Holds(sizes, kRead, x.a, count, 2) &&
              Holds(sizes, kState, x.b, outer * inner * 2, 4) && Holds(sizes, kWrite, x.out, count, x.type_out) &&
-             Holds(sizes, kParameter, c[0], outer * inner * 4, 4) && Holds(sizes, kParameter, c[1], outer, 1) &&
-             Holds(sizes, kParameter, c[2], outer, 4) && Holds(sizes, kParameter, c[3], outer, 1) &&
-             Holds(sizes, kParameter, c[4], outer, 4) && Holds(sizes, kSums, c[5], outer, 4) &&
+             Holds(sizes, kParameter, c[0], outer * inner * 4, 4) && Holds(sizes, kParameter, c[1], outer, 4) &&
+             Holds(sizes, kParameter, c[2], outer, 1) && Holds(sizes, kParameter, c[3], outer, 4) &&
+             Holds(sizes, kSums, c[4], outer, 4) &&
              ChannelsAreSound(x, sizes);
     default:
       return false;
@@ -434,22 +439,21 @@ void RunLines(const Instruction& x, const Memories& memories) {
 }
 
 void RunDiagonal(const Instruction& x, const Memories& memories) {
+  const auto step = x.gain_b == 0 ? s4_diagonal_step : x.gain_b == 1 ? s4_diagonal_step_clamped : s4_diagonal_step_fed_back;
   s4_diagonal layer;
   layer.constants = memories.At<const int32_t>(x.constants[0]);
-  layer.plain = memories.At<const uint8_t>(x.constants[1]);
   layer.channels = static_cast<uint16_t>(x.outer);
   layer.modes = static_cast<uint16_t>(x.inner);
-  layer.clamped = x.gain_b;
-  const int32_t* mantissas = memories.At<const int32_t>(x.constants[2]);
-  const uint8_t* shifts = memories.At<const uint8_t>(x.constants[3]);
-  const int32_t* feedthrough = memories.At<const int32_t>(x.constants[4]);
-  int32_t* sums = memories.At<int32_t>(x.constants[5]);
+  const int32_t* mantissas = memories.At<const int32_t>(x.constants[1]);
+  const uint8_t* shifts = memories.At<const uint8_t>(x.constants[2]);
+  const int32_t* feedthrough = memories.At<const int32_t>(x.constants[3]);
+  int32_t* sums = memories.At<int32_t>(x.constants[4]);
   int32_t* state = memories.At<int32_t>(x.b);
   // The kernel works in place, and the file has both ends of a state.
   memcpy(state, memories.Before(x.b), sizeof(int32_t) * 2 * layer.channels * layer.modes);
   for (int32_t start = 0; start < x.count; start += x.outer) {
     const int16_t* samples = memories.At<const int16_t>(x.a) + start;
-    s4_diagonal_step(&layer, state, samples, sums);
+    step(&layer, state, samples, sums);
     // What generated C does behind the kernel.
     for (int32_t i = 0; i < x.outer; ++i) {
       const int32_t partial = s4_saturate_16(s4_scale_once(sums[i], mantissas[i], shifts[i]));
