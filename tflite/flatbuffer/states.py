@@ -102,6 +102,7 @@ def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: i
     """Add the three terms to the state, in the emulator's order, with as few int32 arrays alive as possible."""
     shape, rotation = (1, *step.state.shape), step.rotation.data
     turns, clamps = bool(np.any(rotation)), bool(step.limit)
+    before = state
     if np.any(step.input_gain.data):
         state = file.combine("ADD", state, file.combine("MUL", u, file.new_constant(step.input_gain.data, shape)))
     wide = file.cast(hidden, file.new_integers(shape))
@@ -111,7 +112,28 @@ def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: i
         signed = file.new_constant(np.stack([-rotation, rotation]), shape)
         turned = file.combine("MUL", _swap_rows(hidden, file), signed)
         state = file.combine("ADD", state, turned, None if clamps else into)
+    if step.feedback is not None:
+        state = file.combine("ADD", state, _turn_residue(step, before, hidden, wide, file))
     return _clamp(state, step.limit, into, file) if clamps else state
+
+
+def _turn_residue(step: DiagonalStep, state: int, hidden: int, wide: int, file: Expansion) -> int:
+    """Twice what the rounding of the state left out, turned by the halves of the poles."""
+    shape = (1, *step.state.shape)
+
+    def rounded(total: int, units: float) -> int:
+        tagged = file.copy(total, Quantization((float(step.state.scale),)))
+        into = file.writer.tensor(shape, "int16", Quantization((float(step.state.scale * units),)))
+        return file.writer.operator("QUANTIZE", [tagged], into)
+
+    residue = rounded(file.combine("ADD", state, file.multiply_by(wide, -(2**15))), 1.0)
+    half_decay, half_rotation = step.halves()
+    error = file.cast(residue, file.new_integers(shape))
+    decayed = file.combine("MUL", error, file.new_constant(half_decay, (1, 1, *step.decay.shape)))
+    signed = file.new_constant(np.stack([-half_rotation, half_rotation]), shape)
+    turned = file.combine("ADD", decayed, file.combine("MUL", _swap_rows(residue, file), signed))
+    half = file.cast(rounded(turned, 2.0**15), file.new_integers(shape))
+    return file.combine("ADD", half, half)
 
 
 def _clamp(index: int, limit: int, into: int | None, file: Expansion) -> int:
