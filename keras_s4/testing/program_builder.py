@@ -101,10 +101,18 @@ class Builder:
             Affine(x, self.constant(gain, "int32"), self.constant(offset, "int32"), accumulator_scale, output)
         )
 
-    def diagonal_step(self, u: Tensor, modes: int, type: str = "int16", real_poles: bool = False) -> Tensor:
-        """A step of a DSS layer whose poles lie between 0.9 and 0.999 from zero; its state stays below 2**31."""
+    def diagonal_step(
+        self, u: Tensor, modes: int, type: str = "int16", real_poles: bool = False, feedback: bool = False
+    ) -> Tensor:
+        """A step of a DSS layer whose poles lie between 0.9 and 0.999 from zero; its state stays below 2**31.
+
+        With feedback it has that for some of the last modes of each channel, poles on both sides, and states that are
+        clamped.
+        """
         H, shape = u.shape[0], (2, modes, u.shape[0])
         radius, angle = self.random.uniform(0.9, 0.999, shape[1:]), self.random.uniform(0, 2, shape[1:])
+        fed = self.random.integers(0, modes + 1, H) > np.arange(modes)[::-1, None] if feedback else None
+        angle = angle * np.pi / 2 if feedback else angle
         delta = radius * np.exp(0j if real_poles else 1j * angle) - 1
         # The worst case of the state, in the input's units, is the gain over (1 - radius): it must stay below 2**31.
         room = 2.0**29 * (1 - radius) / 2**15
@@ -140,6 +148,8 @@ class Builder:
                 self.constant(feedthrough, "int32", accumulator_scale / u.scale),
                 accumulator_scale,
                 output,
+                2**30 if feedback else 0,
+                fed,
             )
         )
 

@@ -60,6 +60,11 @@ def _diagonal_step(b: Builder, x8: Tensor, x16: Tensor) -> Program:
 
 
 @_single
+def _diagonal_step_fed_back(b: Builder, x8: Tensor, x16: Tensor) -> Program:
+    return b.program(x16, b.diagonal_step(x16, 9, feedback=True))
+
+
+@_single
 def _diagonal_step_real_poles(b: Builder, x8: Tensor, x16: Tensor) -> Program:
     return b.program(x16, b.diagonal_step(x16, 3, "int8", real_poles=True))
 

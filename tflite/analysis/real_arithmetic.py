@@ -119,14 +119,17 @@ def _rounding_of_states(step: DiagonalStep, shape: tuple[int, ...], rounding: Ro
     """What the rounding of a layer's states adds to its readout, `[B, L, H]`, from a reset on.
 
     An error e is read out, enters the state times `pole - 1`, and is read out again from there: in all
-    `(1 - 1/z) / (1 - pole/z)`. That vanishes at frequency 0, so that averages over time hardly notice it.
+    `(1 - 1/z) / (1 - pole/z)`. That vanishes at frequency 0, so that averages over time hardly notice it. Where errors
+    are fed back, they are read out once.
     """
     poles, gains, weights = mode_arrays(step)
+    fed = np.zeros(poles.shape, bool) if step.feedback is None else step.feedback.T
     weights = np.where(gains == 0.0, 0.0, weights)  # a state that stays at zero is rounded without error
     total = np.zeros(shape)
     for mode in range(poles.shape[1]):
         pole = poles[:, mode, None]
-        response = np.concatenate([np.ones_like(pole), (pole - 1.0) * pole ** np.arange(shape[1] - 1)], axis=1)
+        again = np.where(fed[:, mode, None], 0.0, pole - 1.0)
+        response = np.concatenate([np.ones_like(pole), again * pole ** np.arange(shape[1] - 1)], axis=1)
         error = rounding.draw_noise(shape) + 1j * rounding.draw_noise(shape)
         total += (weights[:, mode].conj() * convolve(response, error)).real
     return total

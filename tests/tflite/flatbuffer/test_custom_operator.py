@@ -103,6 +103,7 @@ PROGRAMS = {
     "int16": layer("int16", False),
     "real poles": layer("int8", True),
     "clamped": layer("int16", False, 2**30),
+    "fed back": programs.single("diagonal_step_fed_back", lowered=True),
     "block": layer("int8", False, steps=3),
     "fine": layer("int16", False, fine=9),
 }
@@ -252,13 +253,18 @@ def test_altered_instructions_are_refused_by_both_or_harmless(tmp_path, name):
 
 
 @needs_compiler
-@pytest.mark.parametrize(("place", "value"), [(1, 6), (3, 0), (3, 63)])
-def test_constants_that_would_lead_the_kernel_astray_are_refused(any_harness, place, value):
-    """More plain modes than there are, and shifts by fewer bits than one or by too many."""
+@pytest.mark.parametrize(
+    ("place", "offset", "value"),
+    [(0, 14, 3), (0, 14, 2), (0, -2, 0), (0, -2, 1), (2, 0, 0), (2, 0, 63)],
+    ids=["ends early", "ends by halves", "does not end", "ends its kind", "shifts not", "shifts too far"],
+)
+def test_constants_that_would_lead_the_kernel_astray_are_refused(any_harness, place, offset, value):
+    """Channels that end elsewhere than with their last mode, and shifts by fewer bits than one or by too many."""
     node = node_of(to_tflite(PROGRAMS["S4 block"], dss="custom"))
     (step,) = (each for each in instructions_of(np.frombuffer(node.inputs[-2][1], "<i4")) if each.code == Code.DIAGONAL)
     constants = bytearray(node.inputs[-1][1])
-    constants[step.constants[place] % 2**OFFSET_BITS] = value
+    first = step.constants[place] % 2**OFFSET_BITS
+    constants[first + offset + (16 * step.inner * step.outer if offset < 0 else 0)] = value
     altered = changed(node, "inputs", -1, ("uint8", bytes(constants)))
     assert passes(node)
     assert not passes(altered)

@@ -205,7 +205,7 @@ class TestRefusals:
         operator = next(operator for operator in graph.operators if operator.custom_options)
         code, constants = (graph.tensors[index].buffer for index in operator.inputs[-2:])
         for place, value, message in [
-            (constants, b"\xff", "more plain modes than modes, or shifts outside"),
+            (constants, b"\xff", "channels that end elsewhere"),
             (code, b"\xff", "unknown code -1"),
             (code, b"\x09\0\0\0", "has numbers that its kernel does not know"),
         ]:

@@ -4,6 +4,7 @@ import pytest
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.lowering.delta_form import (
     POLE_SCALE,
+    choose_poles,
     refit_gains,
     snap_poles,
     snapped_poles,
@@ -73,3 +74,33 @@ def test_peaks_are_those_of_the_simulated_states():
         state = poles[0, 0] * state + gains[0, 0] * inputs[:, step, 0]
         largest = max(largest, np.abs(state.real).max(), np.abs(state.imag).max())
     assert state_trajectory_peaks(inputs, poles, gains)[0, 0] == pytest.approx(largest)
+
+
+class TestChosenPoles:
+    def slow_system(self, seed=3, channels=4):
+        random = np.random.default_rng(seed)
+        log_poles = -(10 ** random.uniform(-4.5, -3, (channels, 4))) + 1j * 10 ** random.uniform(
+            -3.5, -1.5, (channels, 4)
+        )
+        residues = random.normal(size=log_poles.shape) + 1j * random.normal(size=log_poles.shape)
+        return DiagonalSystem(np.exp(log_poles), residues, np.zeros(channels))
+
+    def test_poles_that_serve_stay(self):
+        random = np.random.default_rng(0)
+        poles = random.uniform(0.5, 0.98, (3, 5)) * np.exp(1j * random.uniform(0, 1, (3, 5)))
+        system = DiagonalSystem(poles, random.normal(size=(3, 5)) + 0j, np.zeros(3))
+        for ours, theirs in zip(choose_poles(system, 300), snap_poles(poles), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_real_poles_stay_real(self):
+        system = self.slow_system()
+        real = DiagonalSystem(np.abs(system.poles) + 0j, system.residues.real + 0j, system.feedthrough)
+        assert not choose_poles(real, 3000)[1].any()
+
+
+def test_gains_that_cancel_are_kept_small():
+    """Two slow modes that differ by a point of the grid fit a slower one between them only by large weights."""
+    poles = snapped_poles(np.array([[-3.0, -4.0]]), np.zeros((1, 2)))
+    system = DiagonalSystem(np.array([[1 - 1.5 / 2**15, 0.5]]) + 0j, np.array([[1.0, 1e-9]]) + 0j, np.zeros(1))
+    exact = refit_gains(system, np.array([[1 - 1.5 / 2**15, 0.5]]) + 0j, 4000)
+    assert np.abs(refit_gains(system, poles, 4000)).sum() < 20 * np.abs(exact).sum()
