@@ -208,28 +208,28 @@ S4_INLINE void put_int16(sums total, const s4_dense *layer, int16_t *output)
 
 #endif
 
-/* Where the outputs of a layer go on, four at a time. */
+/* Where the outputs of a layer go on, four at a time; and how many outputs behind the last group that is. */
 typedef struct {
     const int8_t *row;
     const int32_t *bias;
     uint32_t left;
+    uint32_t moved;
 } groups;
 
 static inline groups groups_of(const s4_dense *layer)
 {
-    const groups first = {layer->weights, layer->bias, layer->outputs};
+    const groups first = {layer->weights, layer->bias, layer->outputs, 0U};
     return first;
 }
 
-/* How many outputs further the next group begins: the last one ends with the last output, whatever it repeats. */
-static inline uint32_t next_group(groups *at, uint32_t inputs)
+/* To the next group, which ends with the last output, whatever it repeats; behind that one it is there already. */
+static inline void next_group(groups *at, uint32_t inputs)
 {
     const uint32_t rest = at->left - (uint32_t)ROWS;
-    const uint32_t count = rest < (uint32_t)ROWS ? rest : (uint32_t)ROWS;
-    at->row += count * inputs;
-    at->bias += count;
-    at->left -= count;
-    return count;
+    at->moved = rest < (uint32_t)ROWS ? rest : (uint32_t)ROWS;
+    at->row += at->moved * inputs;
+    at->bias += at->moved;
+    at->left -= at->moved;
 }
 
 static inline sums sums_from(const int32_t *bias)
@@ -242,24 +242,22 @@ void s4_dense_int8(const s4_dense *layer, const int8_t *input, int8_t *output)
 {
     const uint32_t inputs = layer->inputs;
     groups at = groups_of(layer);
-    uint32_t count;
     do {
         put_int8(dot_int8(sums_from(at.bias), input, rows_from(at.row, inputs), inputs), layer, output);
-        count = next_group(&at, inputs);
-        output += count;
-    } while (count != 0U);
+        next_group(&at, inputs);
+        output += at.moved;
+    } while (at.moved != 0U);
 }
 
 void s4_dense_int16(const s4_dense *layer, const int16_t *input, int16_t *output)
 {
     const uint32_t inputs = layer->inputs;
     groups at = groups_of(layer);
-    uint32_t count;
     do {
         put_int16(dot_int16(sums_from(at.bias), input, rows_from(at.row, inputs), inputs), layer, output);
-        count = next_group(&at, inputs);
-        output += count;
-    } while (count != 0U);
+        next_group(&at, inputs);
+        output += at.moved;
+    } while (at.moved != 0U);
 }
 
 void s4_dense_int8_any(const s4_dense *layer, const int8_t *input, int8_t *output)

@@ -171,9 +171,9 @@ S4_INLINE int32_t step_fours(const int32_t **constants, int32_t **states, int32_
 /*
  * All channels, a mode at a time, in assembler: compilers run out of registers, and load each constant by itself.
  *
- * A rounded state is made in the upper 16 bits of a word. Twice the numerator that `hidden` divides fits 32 bits but for
- * states that saturate, so the saturating sum does both; x >> 30 without sign is 3 for the negative numbers that do not
- * saturate.
+ * A rounded state is made in the upper 16 bits of a word. Twice the numerator that `hidden` divides fits 32 bits but
+ * for states that saturate, so the saturating sum does both; x >> 30 without sign is 3 for the negative numbers that do
+ * not saturate.
  */
 #if defined(__clang__) || !defined(__OPTIMIZE__)
 /* There are two registers fewer. */
@@ -292,18 +292,20 @@ S4_INLINE void step_channels(const s4_diagonal *layer, int32_t *state, const int
         const int16_t *end;
     } next = {sums, input + 1, input + layer->channels};
     int32_t u = *input;
-    int32_t sum, re, im, h;
+    int32_t sum;
+    int32_t re;
+    int32_t im;
+    int32_t h;
 #if defined(__clang__) || !defined(__OPTIMIZE__)
-    int32_t a, b, c;
+    int32_t a;
+    int32_t b;
+    int32_t c;
 #endif
-    switch (form) {
-    case FED_BACK:
+    if (form == FED_BACK) {
         S4_CHANNELS(S4_FEED, S4_CLAMP);
-        break;
-    case CLAMPED:
+    } else if (form == CLAMPED) {
         S4_CHANNELS("", S4_CLAMP);
-        break;
-    default:
+    } else {
         S4_CHANNELS("", "");
     }
 }
