@@ -7,6 +7,6 @@
 #ifndef KERAS_S4_KERNELS_H
 #define KERAS_S4_KERNELS_H
 
-#define KERAS_S4_KERNELS_VERSION 2
+#define KERAS_S4_KERNELS_VERSION 1
 
 #endif
