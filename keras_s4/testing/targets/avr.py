@@ -125,12 +125,13 @@ def build_image(model: dict[str, str], harness: dict[str, str], folder: Path, fl
     """
     for name, text in {**model, **harness}.items():
         (folder / name).write_text(text)
-    command, objects = [avr_gcc(), f"-mmcu={CHIP}", "-Os"], []
+    command, objects = [avr_gcc(), f"-mmcu={CHIP}", "-Os", "-ffunction-sections", "-fdata-sections"], []
     for files, options in ((model, (*STRICT, "-pedantic", *flags)), (harness, ("-std=gnu99", "-Wall", "-Werror"))):
         for name in sorted(name for name in files if name.endswith(".c")):
             objects.append(name.replace(".c", ".o"))
             _execute([*command, *options, "-c", name, "-o", objects[-1]], folder)
-    _execute([*command, *objects, "-o", "image.elf"], folder)
+    # As Arduino links: functions that nobody calls are left out.
+    _execute([*command, "-Wl,--gc-sections", *objects, "-o", "image.elf"], folder)
     return folder / "image.elf"
 
 
@@ -157,16 +158,17 @@ def sizes_of(folder: Path, sources: Iterable[str]) -> Sizes:
         folder: with objects and image.
         sources: names of the model's C files.
     """
+    with (folder / "image.elf").open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        state = next(symbol["st_size"] for symbol in table.get_symbol_by_name("state"))
+        linked = {symbol.name for symbol in table.iter_symbols()}
     code = constants = 0
     for name in sources:
         if name.endswith(".c"):
             with (folder / name).with_suffix(".o").open("rb") as file:
                 sections = [(section.name, section["sh_size"]) for section in ELFFile(file).iter_sections()]
-            code += sum(size for section, size in sections if section.startswith(".text"))
+            code += sum(size for section, size in sections if section.removeprefix(".text.") in linked)
             constants += sum(size for section, size in sections if section.startswith((".rodata", ".data")))
-    with (folder / "image.elf").open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        state = next(symbol["st_size"] for symbol in table.get_symbol_by_name("state"))
     version = subprocess.run([avr_gcc(), "-dumpversion"], capture_output=True, text=True, check=True).stdout.strip()
     return Sizes(f"avr-gcc {version}", code, constants, state, constants)
 

@@ -26,6 +26,13 @@
 #define S4_HELIUM 0
 #endif
 
+/* Cores whose products have 32 bits: a product of 64 is a function of the compiler's library, which takes long. */
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+#define S4_SHORT_PRODUCTS 1
+#else
+#define S4_SHORT_PRODUCTS 0
+#endif
+
 /*
  * A few bytes from any address: yours where it is defined before, as by the compiler's command. Freestanding builds
  * call memcpy each time, so compilers that have a function of their own take that.
@@ -81,6 +88,15 @@ static inline int32_t s4_multiply_high(int32_t a, int32_t b)
     int32_t high;
     __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
     return high;
+#elif S4_SHORT_PRODUCTS
+    const uint32_t a_low = (uint32_t)a & 0xFFFFU;
+    const uint32_t b_low = (uint32_t)b & 0xFFFFU;
+    const int32_t a_high = a >> 16;
+    const int32_t b_high = b >> 16;
+    const int32_t crossed = (int32_t)(a_low * (uint32_t)b_high);
+    const int32_t rest = (int32_t)((uint32_t)a_high * b_low + ((a_low * b_low) >> 16));
+    const int32_t carry = ((crossed & 0xFFFF) + (rest & 0xFFFF) + 0x8000) >> 16;
+    return a_high * b_high + (crossed >> 16) + (rest >> 16) + carry;
 #else
     return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
 #endif
