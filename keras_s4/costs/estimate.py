@@ -13,15 +13,16 @@ from rich.table import Table
 
 from keras_s4.checks import choice, is_real, quote
 from keras_s4.costs import model
-from keras_s4.costs.boards import Board, board_named
+from keras_s4.costs.boards import Board, Source, board_named
 from keras_s4.costs.ranges import Range
 from keras_s4.costs.step_cost import METHODS, MODELLED, SIMULATED, StepCost
-from keras_s4.costs.timings import TIMINGS
+from keras_s4.costs.timings import ASSUMED, TIMINGS
 from keras_s4.tflite.program.interface import Interface
 from keras_s4.tflite.program.program import Program
 
 COUNTING = ("auto", "counted", "modelled")
 CORES = (*TIMINGS, "avr", "rv32")
+UNKNOWN = "not known"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +144,8 @@ class Estimate:
             "estimated_microjoules": self.microjoules,
             "estimated_average_microamperes": self.average_microamperes,
             "wait_states": list(self.board.wait_states),
-            "sources": list(self.board.sources),
+            "sources": [str(source) for source in self.board.sources],
+            "assumed": assumptions(self),
         }
 
     def __str__(self) -> str:
@@ -248,9 +250,29 @@ def notes(estimates: Sequence[Estimate]) -> list[str]:
         if each.keeps_up is False:
             found.append(f"{each.board.title}: may not keep up with {each.rate:g} steps a second.")
         if waits.high > 1:
-            slower = f"{each.board.memory}, taken to cost up to {waits.high:g} times the cycles"
+            slower = f"{each.board.memory}, assumed to cost up to {waits.high:g} times the cycles"
             found.append(f"{each.board.title}: {slower}.")
+        found += [f"{each.board.title}: {source}." for source in each.board.assumptions if _is_of_energy(source)]
+        if each.microjoules is None:
+            found.append(f"{each.board.title}: its energy is not known, for want of a source for its current.")
+        elif each.rate is not None and each.board.sleep_microamperes is None:
+            found.append(f"{each.board.title}: its average current is not known, for want of a source for its sleep.")
+    found += [f"Cycles of {core.upper()}, assumed: {ASSUMED[core]}." for core in _cores_with_assumptions(estimates)]
     return list(dict.fromkeys(found))
+
+
+def assumptions(estimate: Estimate) -> list[str]:
+    """What no source tells of a board and its core."""
+    found = [str(source) for source in estimate.board.assumptions]
+    return found + [f"cycles, assumed: {ASSUMED[core]}" for core in _cores_with_assumptions([estimate])]
+
+
+def _cores_with_assumptions(estimates: Sequence[Estimate]) -> list[str]:
+    return [core for core in dict.fromkeys(each.board.core for each in estimates) if ASSUMED.get(core)]
+
+
+def _is_of_energy(source: Source) -> bool:
+    return not {"volts", "run_milliamperes", "picojoules_a_cycle", "sleep_microamperes"}.isdisjoint(source.facts)
 
 
 def short(number: float) -> str:
@@ -271,6 +293,13 @@ def span(numbers: Range, show=short) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _average(each: Estimate) -> str:
+    """The current, where a board can sleep at all."""
+    if each.likely_load >= 1:
+        return ""
+    return UNKNOWN if each.average_microamperes is None else short(each.average_microamperes)
+
+
 def _method(each: Estimate) -> str:
     return {MODELLED: "cost model", SIMULATED: "simavr"}.get(each.cost.method, "counted")
 
@@ -286,8 +315,8 @@ _ROWS = {
     "likely": lambda each: short(each.likely_microseconds),
     "load": lambda each: "" if each.load is None else span(each.load, percent),
     "likely load": lambda each: "" if each.load is None else percent(each.likely_load),
-    "energy a step, uJ": lambda each: "" if each.microjoules is None else short(each.microjoules),
-    "average current, uA": lambda each: "" if each.average_microamperes is None else short(each.average_microamperes),
+    "energy a step, uJ": lambda each: UNKNOWN if each.microjoules is None else short(each.microjoules),
+    "average current, uA": lambda each: "" if each.rate is None else _average(each),
 }
 
 

@@ -24,6 +24,7 @@ class Timing:
     Args:
         core: its name.
         source: where they are published.
+        assumed: what is not, and was taken to be so.
         cycles: of an instruction by kind, one where nothing is said; of those with several registers, without them.
         taken: what a branch adds when it is taken to a fixed place; to a register or from memory, `far`.
         far: see `taken`.
@@ -39,6 +40,7 @@ class Timing:
 
     core: str
     source: str
+    assumed: str
     cycles: Mapping[Kind, Range]
     taken: Range
     far: Range
@@ -90,7 +92,8 @@ TIMINGS = {
     for timing in (
         Timing(
             "m0",
-            "Cortex-M0 Technical Reference Manual (Arm DDI 0432C), table 3-1; the multiplier of one cycle",
+            "Cortex-M0 Technical Reference Manual (Arm DDI 0432C), table 3-1",
+            "the multiplier of one cycle, not of 32; the middle of the range is the likely place",
             _V6M,
             taken=Range(2, 2),
             far=Range(2, 3),
@@ -98,7 +101,8 @@ TIMINGS = {
         ),
         Timing(
             "m0+",
-            "Cortex-M0+ Technical Reference Manual (Arm DDI 0484C), table 3-1; the multiplier of one cycle",
+            "Cortex-M0+ Technical Reference Manual (Arm DDI 0484C), table 3-1",
+            "the multiplier of one cycle, not of 32; the middle of the range is the likely place",
             _V6M,
             taken=_ONE,
             far=Range(1, 2),
@@ -106,7 +110,8 @@ TIMINGS = {
         ),
         Timing(
             "m3",
-            "Cortex-M3 Technical Reference Manual (Arm DDI 0337I), table 3-1 and 3.3.3, load/store timings",
+            "Cortex-M3 Technical Reference Manual (Arm DDI 0337I), table 3-1 and load/store timings",
+            "the likely place in the range is that of an M4 with CoreMark",
             _V7M
             | {
                 Kind.MLA: Range(2, 2),
@@ -122,7 +127,8 @@ TIMINGS = {
         ),
         Timing(
             "m4",
-            "Cortex-M4 Technical Reference Manual (Arm 100166), table 3-1 and 3.3.3, load/store timings",
+            "Cortex-M4 Technical Reference Manual (Arm 100166), table 3-1 and load/store timings",
+            "the likely place in the range is that of CoreMark; no floating point but of 1 to 3 cycles",
             _V7M,
             taken=Range(1, 3),
             far=Range(1, 3),
@@ -133,8 +139,10 @@ TIMINGS = {
         ),
         Timing(
             "m7",
-            "no table of Arm's; LLVM's ARMScheduleM7.td: two instructions at once, loads and products after two "
-            "cycles; at best all branches are foreseen, at worst nothing is paired",
+            "no table of Arm's; LLVM's ARMScheduleM7.td: two instructions at once, products and loads after two cycles "
+            "(of words after one at best), divisions of 7 cycles",
+            "branches of 0 to 2 cycles more; divisions of 3 cycles at best; nothing paired at worst; the likely place "
+            "in the range is that of CoreMark",
             {
                 Kind.LOAD_MANY: Range(0, 1),
                 Kind.STORE_MANY: Range(0, 1),
@@ -150,8 +158,10 @@ TIMINGS = {
         ),
         Timing(
             "m33",
-            "no table of Arm's; LLVM's ARMScheduleM55.td, which takes its scalar pipeline to be that of the M33: loads "
-            "and products after two cycles, and some pairs of 16 bits at once",
+            "no table of Arm's; LLVM's ARMScheduleM55.td, of a core that it says is a lot like the M33 in scheduling: "
+            "loads and products after two cycles",
+            "the M55's pairs of 16 bits at best; an M4's divisions of 2 to 12 cycles; branches of 1 to 3 cycles more; "
+            "the likely place in the range is that of CoreMark",
             {
                 Kind.LOAD_MANY: Range(0, 1),
                 Kind.STORE_MANY: Range(0, 1),
@@ -169,6 +179,8 @@ TIMINGS = {
             "m55",
             "no table of Arm's; LLVM's ARMScheduleM55.td: loads and products after two cycles, some pairs of 16 bits "
             "at once, two cycles a vector instruction, half of them beside one of another pipe at best",
+            "an M4's divisions of 2 to 12 cycles; branches of 1 to 3 cycles more; the likely place in the range makes "
+            "it as much faster than the M33 as Arm says",
             {
                 Kind.LOAD_MANY: Range(0, 1),
                 Kind.STORE_MANY: Range(0, 1),
@@ -186,4 +198,8 @@ TIMINGS = {
             beats=True,
         ),
     )
+}
+# What is assumed of the time of every core; simavr takes an AVR's from its datasheet.
+ASSUMED = {core: timing.assumed for core, timing in TIMINGS.items()} | {
+    "rv32": "1 to 1.65 cycles an instruction, and CoreMark's 1.32 for all code",
 }

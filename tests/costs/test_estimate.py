@@ -9,7 +9,8 @@ import pytest
 
 from keras_s4 import tflite
 from keras_s4.costs import Board, boards, estimate, estimate_boards, estimates_table, model
-from keras_s4.costs.estimate import Estimate, notes
+from keras_s4.costs.boards import FACTS, Source
+from keras_s4.costs.estimate import UNKNOWN, Estimate, notes
 from keras_s4.costs.ranges import Range
 from keras_s4.costs.step_cost import COUNTED, StepCost
 from keras_s4.costs.timings import TIMINGS
@@ -49,6 +50,36 @@ def test_what_does_not_fit_or_keep_up_is_said():
     assert any("does not fit" in note for note in said) and any("may not keep up with 200" in note for note in said)
 
 
+def test_unknown_energy_is_said():
+    board = Board("s", "Small", "chip", "m4", 100.0, 20_000, 2_000, "", Range(1.0, 1.0))
+    found = Estimate(board, COST, 50.0)
+    assert "Small: its energy is not known, for want of a source for its current." in notes([found])
+    energy, current = list(estimates_table([found]).columns[1].cells)[-2:]
+    assert energy == current == UNKNOWN
+    awake = Estimate(dataclasses.replace(BOARD, sleep_microamperes=None), COST, 50.0)
+    assert "Mine: its average current is not known, for want of a source for its sleep." in notes([awake])
+    assert list(estimates_table([awake]).columns[1].cells)[-2:] == ["3.51", UNKNOWN]
+    assert not any("not known" in note for note in notes([Estimate(BOARD, COST, 50.0)]))
+
+
+def test_assumptions_are_called_so():
+    source = Source(("volts", "run_milliamperes"), "of USB", assumed=True)
+    found = Estimate(dataclasses.replace(BOARD, sources=("a datasheet", source)), COST, 50.0)
+    said = notes([found, Estimate(dataclasses.replace(BOARD, name="other"), COST, 50.0)])
+    assert "Mine: voltage, run current, assumed: of USB." in said
+    assert "Mine: slow flash, assumed to cost up to 1.5 times the cycles." in said
+    assert [note for note in said if note.startswith("Cycles of M4, assumed: ")] == said[-1:]
+    written = found.to_json()
+    assert written["sources"] == ["a datasheet", "voltage, run current, assumed: of USB"]
+    assert written["assumed"] == [written["sources"][1], f"cycles, assumed: {TIMINGS['m4'].assumed}"]
+
+
+def test_every_core_without_a_table_of_arms_says_what_is_assumed():
+    for core, timing in TIMINGS.items():
+        assert len(timing.source) > 20 and timing.assumed, core
+        assert ("no table of Arm's" in timing.source) == bool(timing.latencies), core
+
+
 def test_without_a_rate_there_is_no_load():
     found = Estimate(BOARD, COST)
     assert found.load is None and found.keeps_up is None and found.average_microamperes is None
@@ -60,11 +91,35 @@ class TestBoards:
         assert len(boards()) >= 15
         for board in boards().values():
             assert board.core in (*TIMINGS, "avr", "rv32"), board.name
-            assert board.sources and all(len(source) > 20 for source in board.sources)
             assert 1 <= board.wait_states.low <= board.wait_states.high < 3
             assert board.flash_bytes >= 32 * 1024 and board.ram_bytes >= 2 * 1024 and 16 <= board.clock_mhz <= 1000
             energy = board.nanojoules_a_cycle
             assert energy is None or 0.02 < energy < 10
+
+    def test_each_figure_has_one_source_and_no_source_tells_of_a_figure_that_is_not_stated(self):
+        for board in boards().values():
+            told = [fact for source in board.sources for fact in source.facts]
+            assert sorted(told) == sorted(fact for fact in FACTS if getattr(board, fact) is not None), board.name
+            assert all(len(source.text) > 20 or source.assumed for source in board.sources), board.name
+
+    def test_a_factor_for_slow_memory_is_assumed(self):
+        for board in boards().values():
+            (source,) = (source for source in board.sources if "wait_states" in source.facts)
+            assert source.assumed or board.wait_states == Range(1, 1), board.name
+
+    def test_energy_is_that_of_the_sources(self):
+        def picojoules(name):
+            return 1000 * boards()[name].nanojoules_a_cycle
+
+        # MLPerf Tiny: microjoules an inference, inferences a second, megahertz.
+        assert picojoules("nucleo-l4r5zi") == pytest.approx(5481.633 * 13.744 / 120, rel=0.005)
+        assert picojoules("b-u585i-iot02a") == pytest.approx(664.424 * 34.49 / 160, rel=0.005)
+        # Datasheets: microamperes a megahertz, volts.
+        assert picojoules("metro-m4") == pytest.approx(137 * 3.3, rel=0.005)
+        assert picojoules("nucleo-f411re") == pytest.approx(100 * 3.3, rel=0.005)
+        # Milliamperes at megahertz.
+        assert picojoules("nrf54l15-dk") == pytest.approx(2.6 / 128 * 3e3, rel=0.005)
+        assert picojoules("arduino-uno") == pytest.approx(5.2 / 8 * 5e3, rel=0.005)
 
     def test_all_cores_have_one(self):
         assert {board.core for board in boards().values()} >= {"m0+", "m3", "m4", "m7", "m33", "m55", "avr", "rv32"}

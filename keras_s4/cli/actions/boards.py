@@ -34,7 +34,8 @@ def list_boards(json: Path | None) -> None:
     write_json(json, {name: board.to_json() for name, board in boards().items()})
     show_table(table)
     for board in boards().values():
-        console().print(f"{board.name}: {'; '.join(board.sources)}.", soft_wrap=False)
+        for source in board.sources:
+            console().print(f"{board.name}: {source}.", soft_wrap=False)
 
 
 def show(estimates: Sequence[Estimate]) -> None:
