@@ -57,13 +57,22 @@ def count_bytes(source: dict[str, str]) -> tuple[int, int]:
     """
     text = source[f"{_NAME}.c"]
     constants = sum(-(-_SIZES[type_] * int(size) // 4) * 4 for type_, size in _ARRAY.findall(text))
-    constants += sum(4 * fields.count("\n") for fields in _STRUCT.findall(text))
+    constants += count_parameters(source)
     end, widest = 0, 1
     for type_, size in _FIELD.findall(_STATE.search(source[f"{_NAME}.h"])[1]):
         each = _SIZES[type_]
         end = -(-end // each) * each + each * int(size or 1)
         widest = max(widest, each)
     return constants, -(-end // widest) * widest
+
+
+def count_parameters(source: dict[str, str]) -> int:
+    """Bytes of the structs that kernels take, among the constants: a compiler takes some apart when it inlines.
+
+    Args:
+        source: as `c_source` gives it for the name "model".
+    """
+    return sum(4 * fields.count("\n") for fields in _STRUCT.findall(source[f"{_NAME}.c"]))
 
 
 def source_of(program: Program) -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_s4 import tflite
-from keras_s4.costs import Board, boards, estimate, estimate_boards, estimates_table, model
+from keras_s4.costs import Board, boards, estimate, estimate_boards, estimates_table, features, model
 from keras_s4.costs.boards import FACTS, Source
 from keras_s4.costs.estimate import UNKNOWN, Estimate, notes
 from keras_s4.costs.ranges import Range
@@ -190,12 +190,14 @@ class TestRefused:
 
 
 class TestCostModel:
-    def test_bytes_are_those_of_the_image(self, program):
+    def test_bytes_are_those_of_the_image_but_for_structs_that_the_compiler_takes_apart(self, program):
         targets = pytest.importorskip("keras_s4.testing.targets")
         image = targets.build(program, targets.CORES["m4"], "zig")
         found = model.predict(program, "m4")
         assert found.ram_bytes == image.state_bytes
-        assert found.constant_bytes == pytest.approx(image.constant_bytes, rel=0.05)
+        structs = features.count_parameters(features.source_of(program))
+        assert 0 < structs < found.constant_bytes / 8
+        assert found.constant_bytes - structs <= image.constant_bytes <= found.constant_bytes
 
     def test_knows_all_cores_and_its_errors(self):
         for core in (*TIMINGS, "avr", "rv32"):
