@@ -8,6 +8,7 @@ import functools
 import numpy as np
 import pytest
 
+from keras_s4.testing.programs import single
 from keras_s4.testing.targets import CORES, build, from_any_state, from_reset, run
 from keras_s4.testing.targets.qemu import boot, qemu
 from keras_s4.testing.targets.toolchains import gcc
@@ -48,6 +49,20 @@ def test_outputs_and_states_of_golden_vectors(core, booted, hold):
 def test_saturates_as_the_emulator_does(core, random_program):
     report = boot(build(random_program, CORES[core], "gcc", from_any_state(random_program)))
     assert (report.status, report.wrong) == (0, 0)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_feeds_rounding_errors_back(core):
+    """Channels of which all modes are fed back, or some, or none, at angles on both sides, from any state."""
+    fed, decays = [], []
+    for seed in range(3):
+        program = single("diagonal_step_fed_back", seed, lowered=True)
+        report = boot(build(program, CORES[core], "gcc", from_any_state(program)))
+        assert (report.status, report.wrong) == (0, 0)
+        fed += program.operations[0].feedback.T.sum(axis=1).tolist()
+        decays += program.operations[0].decay.data[program.operations[0].feedback].tolist()
+    assert {0, 9} < set(fed)
+    assert min(decays) < -(2**15) < max(decays)
 
 
 def test_a_difference_is_found(random_program):

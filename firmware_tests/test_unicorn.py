@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import unicorn
 
+from keras_s4.testing.programs import single
 from keras_s4.testing.targets import CORES, build, from_any_state, from_reset, run
 from keras_s4.testing.targets.unicorn_core import Machine
 from keras_s4.tflite.c99 import c_source
@@ -52,6 +53,12 @@ def test_saturates_as_the_emulator_does(core, image):
     built = image(core, "random")
     vectors = from_any_state(built.program)
     assert_equal(run(built, vectors.inputs, vectors.starts, count=False), vectors)
+
+
+def test_clang_feeds_rounding_errors_back():
+    program = single("diagonal_step_fed_back", 1, lowered=True)
+    vectors = from_any_state(program)
+    assert_equal(run(build(program, CORES["m4"]), vectors.inputs, vectors.starts, count=False), vectors)
 
 
 def test_steps_without_outputs_keep_the_states(image):

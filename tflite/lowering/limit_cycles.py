@@ -3,7 +3,7 @@
 A mode's rounded state is multiplied by `pole - 1`, so a mode that turns fast and decays slowly can live on its own
 rounding errors for ever: up to `|pole - 1| / (1 - |pole|)` units, of which modes whose angle is a simple part of a turn
 reach half. There is no formula for the others, so that the modes are run, from noise of that size until it would have
-decayed.
+decayed, and several times, since where a mode ends depends on where it began.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 from keras_s4.tflite.lowering.delta_form import snapped_poles
 
 # Units of a layer's output that its modes may ring on together; the loudest are fed back until the others keep to it.
-MOST_RINGING = 1.5
+MOST_RINGING = 0.75
 # Modes that could add less than this part of it to their channel are not run.
 NEGLIGIBLE = 0.01
 # Time constants after which a free mode has decayed, and steps at most: slower modes count with what is left of them.
 DECAYED, MOST_STEPS, WATCHED = 8, 60_000, 300
+STARTS = 4
 
 
 def modes_to_feed_back(decay: np.ndarray, rotation: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -29,7 +30,7 @@ def modes_to_feed_back(decay: np.ndarray, rotation: np.ndarray, weights: np.ndar
         weights: units of the layer's output for each unit of a mode's rounded state, `[H, N]`.
 
     Returns:
-        bool `[H, N]`: the fewest whose absence leaves a channel `MOST_RINGING` units.
+        bool `[H, N]`: the fewest whose feedback leaves a channel `MOST_RINGING` units.
     """
     poles = snapped_poles(decay, rotation)
     possible = bounds(poles) * weights
@@ -54,9 +55,9 @@ def run_free(decay: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     poles = snapped_poles(decay, rotation)
     decay, rotation = decay.astype(np.int64), rotation.astype(np.int64)
     steps = min(int(DECAYED / (1.0 - np.abs(poles)).min()), MOST_STEPS)
-    start = np.random.default_rng(0).uniform(-1.0, 1.0, (2, *poles.shape)) * np.minimum(bounds(poles), 2.0**14)
+    start = np.random.default_rng(0).uniform(-1.0, 1.0, (2, STARTS, *poles.shape)) * np.minimum(bounds(poles), 2.0**14)
     real, imaginary = np.rint(start * 2**15).astype(np.int64)
-    largest = np.zeros(poles.shape, np.int64)
+    largest = np.zeros(real.shape, np.int64)
     for step in range(steps):
         h_real, h_imaginary = _rounded(real), _rounded(imaginary)
         real, imaginary = (
@@ -65,7 +66,7 @@ def run_free(decay: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         )
         if step >= steps - WATCHED:
             largest = np.maximum(largest, np.abs(h_real))
-    return largest
+    return largest.max(axis=0)
 
 
 def _rounded(state: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ FILES = ("keras_s4_arithmetic.h", "keras_s4_diagonal.c", "keras_s4_diagonal.h")
 STATE_LIMIT = 2**30
 # Marks of a mode, as S4_MODE in C has them above the readout: what ends with it, the modes before one that takes longer
 # or the channel; and whether its rounding errors are fed back.
-LAST_PLAIN, LAST, FED_BACK = 1, 3, 4
+LAST_PLAIN, LAST, FED_BACK = 1, 3, 2**14
 
 
 def check_supported(operation: DiagonalStep) -> None:

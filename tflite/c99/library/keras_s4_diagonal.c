@@ -130,7 +130,7 @@ static int32_t step_four_fed_back(const int32_t *modes, int32_t *state, int32_t 
     const int32x4_t half_rotation = vshrq_n_s32(rotation, 1);
     const int32x4_t turned_re = vsubq_s32(vmulq_s32(half_decay, r_re), vmulq_s32(half_rotation, r_im));
     const int32x4_t turned_im = vaddq_s32(vmulq_s32(half_decay, r_im), vmulq_s32(half_rotation, r_re));
-    const mve_pred16_t fed = vcmpltq_n_s32(vshlq_n_s32(mode.val[3], 13), 0); /* S4_FED_BACK as the sign */
+    const mve_pred16_t fed = vcmpltq_n_s32(vshlq_n_s32(mode.val[3], 1), 0); /* S4_FED_BACK as the sign */
     int32x4_t re = vmlaq_n_s32(now.val[0], mode.val[0], input);
     int32x4_t im = vmlaq_n_s32(now.val[1], mode.val[1], input);
     re = vaddq_s32(re, vsubq_s32(vmulq_s32(decay, h_re), vmulq_s32(rotation, h_im)));
@@ -230,7 +230,7 @@ S4_INLINE int32_t step_fours(const int32_t **constants, int32_t **states, int32_
     "asr " S4_A ", " S4_A ", #16\n\t"                   \
     "add " to ", " to ", " S4_A ", lsl #1\n\t"
 #define S4_FEED                                         \
-    "tst " S4_REST ", #0x40000\n\t"                     \
+    "tst " S4_REST ", #0x40000000\n\t"                  \
     "beq 6f\n\t"                                        \
     "ldrd " S4_A ", " S4_B ", [%[state]]\n\t"           \
     "sxth " S4_C ", %[h]\n\t"                           \
@@ -255,13 +255,13 @@ S4_INLINE int32_t step_fours(const int32_t **constants, int32_t **states, int32_
     "strd %[re], %[im], [%[state]], #8\n\t"               \
     "smlabb %[sum], %[h], " S4_REST ", %[sum]\n\t"        \
     "lsls " S4_REST ", " S4_REST ", #15\n\t" /* N: the last of its kind; C: the last of the channel */
-#define S4_BEGIN /* a channel; N: with the second kind */ \
+#define S4_BEGIN /* a channel; C: with the second kind, as the decay's or S4_FED_BACK's bit says */ \
     "ldr " S4_B ", [%[mode], #12]\n\t"                    \
     "mov %[sum], #0\n\t"                                  \
-    "cmp " S4_B ", #0\n\t"
+    "cmp " S4_B ", #0x40000000\n\t"
 #define S4_CHANNELS(feed, clamp)                                                                      \
     __asm__ volatile(S4_BEGIN                                                                         \
-                     "blt 2f\n"                                                                       \
+                     "bcs 2f\n"                                                                       \
                      "1:\n\t" S4_TAKE clamp S4_PUT                                                    \
                      "bpl 1b\n\t"                                                                     \
                      "bcs 4f\n"                                                                       \
@@ -275,7 +275,7 @@ S4_INLINE int32_t step_fours(const int32_t **constants, int32_t **states, int32_
                      "beq 5f\n\t"                                                                     \
                      "ldrsh %[u], [" S4_B "], #2\n\t"                                                 \
                      "strd " S4_A ", " S4_B ", " S4_NEXT "\n\t" S4_BEGIN                              \
-                     "bge 1b\n\t"                                                                     \
+                     "bcc 1b\n\t"                                                                     \
                      "b 2b\n"                                                                         \
                      "5:"                                                                             \
                      : [mode] "+&r"(constants), [state] "+&r"(state), [u] "+&r"(u), [sum] "=&r"(sum), \

@@ -21,7 +21,7 @@ extern "C" {
 #define S4_PAIR(low, high) ((int32_t)((uint32_t)(low) & 0xFFFFU) + (int32_t)(high) * 65536)
 #define S4_LAST_PLAIN 1
 #define S4_LAST 3
-#define S4_FED_BACK 4
+#define S4_FED_BACK 0x4000
 
 /*
  * A mode's state is two int32, real and imaginary part, in units of 2**-30. With h the old state / 2**15, rounded and
