@@ -148,6 +148,14 @@ def figures_of_costs(found: dict[str, Any], models: int) -> list[Figure]:
         ),
         *(
             Figure(
+                f"DSS step, {row['channels']} x {row['modes']} modes, {row['fed_back']} of them fed back: instructions "
+                "a multiply-accumulate, Cortex-M4",
+                row["m4_fed_back"],
+            )
+            for row in found["dss"]
+        ),
+        *(
+            Figure(
                 f"DSS step, {row['channels']} x {row['modes']}: integers that differ on {name}",
                 row[f"{name}_differ"],
                 at_most=0,
