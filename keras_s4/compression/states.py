@@ -15,8 +15,9 @@ from keras_s4.reduction.balanced import balanced_realization
 from keras_s4.reduction.realization import Realization
 from keras_s4.systems import DiagonalSystem
 
-# Constants of the integer program for a mode: decay 4, rotation with both signs 8, complex input gain 8, readout 2.
-MODE_FLASH_BYTES = 22
+# Constants of the integer program for a mode: decay 4, rotation with both signs 8, complex input gain 8, readout 1;
+# 12 more where rounding errors are fed back, which few layers need.
+MODE_FLASH_BYTES = 21
 # Its state: two 32-bit numbers, before and after the step.
 MODE_RAM_BYTES = 16
 # Four multiplications for the pole, two for the input, two for the readout.

@@ -1,6 +1,6 @@
 """The cost model: what a step costs where no compiler is installed, from coefficients that were fitted to counts.
 
-`coefficients.json` has them, with the errors on programs that they were not fitted to; `scripts/bench/cost_model.py
+`coefficients.json` has them, with the errors on programs that they were not fitted to; `scripts/bench/costs_model.py
 --rerun` writes it anew.
 """
 

@@ -1,4 +1,4 @@
-"""The programs that `costs.py` and `cost_model.py` measure, made in processes of their own; and what they cost."""
+"""The programs that `costs.py` and `costs_model.py` measure, made in processes of their own; and what they cost."""
 
 from __future__ import annotations
 

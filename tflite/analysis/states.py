@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from keras_s4.brief import Brief
 from keras_s4.systems import DiagonalSystem, one_minus_squared_radius
@@ -16,6 +17,9 @@ from keras_s4.tflite.program.operations import DiagonalStep
 
 # A zero input is followed until the ideal state has fallen to this part of its start, or for this many steps.
 FORGOTTEN = 1e-3
+# Units of a state by which a step errs at most where rounding errors are fed back: twice a rounding of both parts, and
+# of the halves of the pole.
+FED_BACK = 3.0
 MAX_STEPS = 40_000
 CASES = ("worst", "range", "data")
 
@@ -31,7 +35,8 @@ class States(Brief):
             int16 range (an upper bound: the L1 norm of the impulse response times the range), "range" for any input
             within the range that occurred in its channel, "data" on the data, with carried state.
         hidden_unit: units of the state in one of the rounded state.
-        dead_zone: the largest state, in units, that is rounded to zero and so stays as it is.
+        dead_zone: the largest state, in units, that is rounded to zero and so stays as it is, of modes whose rounding
+            errors are not fed back; 0 if all are.
         cycle_bound: `[H, N]`, the largest magnitude, in units, that rounding can keep up without input. A mode that
             turns fast and decays slowly may go round in such a limit cycle, far above the dead zone.
         decay_steps: `[H, N]`, steps for which a zero input was followed.
@@ -126,6 +131,7 @@ def analyse_states(
         real: of padded sequences which steps count, the first ones, bool `[B, L]`; None for all.
     """
     poles, gains, weights = mode_arrays(step)
+    wanted = None if wanted is None else _in_order_of(poles, wanted)
     used = gains != 0.0
     counting = inputs.reshape(-1, inputs.shape[-1]) if real is None else inputs[real]
     absolute = np.abs(counting.astype(np.int64)).max(axis=0)
@@ -139,14 +145,16 @@ def analyse_states(
     decay = zero_input_decay(step, peaks["data"], followed)
     hidden_unit = step.hidden.scale / step.state.scale
     gap = one_minus_squared_radius(poles)
-    noise = np.sqrt((1.0 + np.abs(poles - 1.0) ** 2 / gap) / 12.0) * np.abs(weights)
+    fed = np.zeros(poles.shape, bool) if step.feedback is None else step.feedback.T
+    noise = np.sqrt((1.0 + np.where(fed, 0.0, np.abs(poles - 1.0) ** 2 / gap)) / 12.0) * np.abs(weights)
+    error = np.where(fed, FED_BACK, np.abs(poles - 1.0) * np.sqrt(0.5) * hidden_unit)
     return States(
         poles=poles,
         used=used,
         peaks=peaks,
         hidden_unit=hidden_unit,
         dead_zone=_dead_zone(step),
-        cycle_bound=np.abs(poles - 1.0) / (1.0 - np.abs(poles)) * np.sqrt(0.5) * hidden_unit,
+        cycle_bound=error / (1.0 - np.abs(poles)),
         decay_steps=followed,
         decay=decay,
         ideal_decay=np.abs(poles if wanted is None else wanted.poles) ** followed,
@@ -155,6 +163,14 @@ def analyse_states(
         rounding_noise=np.where(used, noise, 0.0),
         left_in_output=np.where(used, decay * peaks["data"] / hidden_unit * np.abs(weights), 0.0),
     )
+
+
+def _in_order_of(poles: np.ndarray, system: DiagonalSystem) -> DiagonalSystem:
+    """A system whose modes are those next to some poles: lowerings put the modes of a channel into another order."""
+    distances = np.abs(poles[:, :, None] - system.poles[:, None])
+    order = np.stack([linear_sum_assignment(of_channel)[1] for of_channel in distances])
+    poles, residues = (np.take_along_axis(values, order, axis=1) for values in (system.poles, system.residues))
+    return dataclasses.replace(system, poles=poles, residues=residues)
 
 
 def zero_input_decay(step: DiagonalStep, start: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -171,12 +187,16 @@ def zero_input_decay(step: DiagonalStep, start: np.ndarray, steps: np.ndarray) -
     multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
     decay, rotation = (constant.data.astype(np.int64) for constant in (step.decay, step.rotation))
     rotation = np.stack([-rotation, rotation])
+    half_decay, half_rotation = (half.astype(np.int64) for half in step.halves())
+    half_rotation = np.stack([-half_rotation, half_rotation])
     first = np.minimum(np.rint(start.T), 2**31 - 1).astype(np.int64)
     state = np.stack([first, np.zeros_like(first)])
     left = np.zeros(first.shape)
     for index in range(1, int(steps.max()) + 1):
         hidden = fixed_point.requantize(state, multiplier, step.hidden.type).astype(np.int64)
-        state = state + hidden * decay + hidden[::-1] * rotation
+        residue = np.clip(state - (hidden << 15), *fixed_point.RANGES["int16"])
+        turned = fixed_point.requantize(residue * half_decay + residue[::-1] * half_rotation, multiplier, "int16")
+        state = state + hidden * decay + hidden[::-1] * rotation + 2 * turned.astype(np.int64)
         ended = index == steps.T
         if ended.any():
             left[ended] = np.hypot(*state)[ended]
@@ -192,6 +212,8 @@ def kernel_error(step: DiagonalStep, wanted: DiagonalSystem, length: int) -> np.
 
 def _dead_zone(step: DiagonalStep) -> int:
     """The largest state that rounds to zero, whichever its sign. Decay is never 0, so that others change."""
+    if step.feedback is not None and step.feedback.all():
+        return 0
     multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
     half = round(step.hidden.scale / step.state.scale / 2.0)
     candidates = np.arange(max(half - 2, 0), half + 3)

@@ -88,10 +88,10 @@ class TestRunFree:
         assert ringing[0] <= 5
         assert np.all(ringing[3:5] > 0.2 * bounds(poles)[3:5])
 
-    def test_a_mode_that_alternates_keeps_half_of_its_bound(self):
-        """There -h (1 - |pole|) rounds to nothing: any h up to 1 / (2 (1 - |pole|)) stays."""
+    def test_a_mode_that_alternates_keeps_much_of_its_bound(self):
+        """There h stays as long as what |pole| takes from it fits between two roundings: up to 1 / (1 - |pole|)."""
         (ringing,) = run_free(*grid_of(np.array([-0.999 + 0j])))
-        assert 300 < ringing <= 500
+        assert 300 < ringing <= 1000
 
 
 class TestChoice:
