@@ -7,11 +7,9 @@ import dataclasses
 import numpy as np
 
 from keras_s4.tflite.program import fixed_point
+from keras_s4.tflite.program.dense_kernel import SMALL
 from keras_s4.tflite.program.fixed_point import UNIT, Multiplier
 from keras_s4.tflite.program.tensors import Tensor
-
-# What s4_scale_down and s4_to_int8_near take is smaller.
-SMALL = 2**30
 
 
 @dataclasses.dataclass(frozen=True)

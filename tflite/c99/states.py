@@ -90,11 +90,11 @@ def _read_out_by_kernel(operation: DiagonalStep, sums: str, source: Translation)
         origin = address_of(source.pointer(x), (row, channels))
         if lookup is None:
             to = address_of(source.pointer(output), (row, channels))
-            source.call("diagonal", "s4_read_out_int16", layer, sums, origin, to)
+            source.call("readout", "s4_read_out_int16", layer, sums, origin, to)
         else:
             to = address_of(source.pointer(lookup.output), (row, channels))
             table = source.pointer(lookup.table)
-            source.call("diagonal", "s4_read_out_int8", layer, sums, origin, output.zero_point, table, to)
+            source.call("readout", "s4_read_out_int8", layer, sums, origin, output.zero_point, table, to)
 
     return call
 

@@ -11,9 +11,8 @@ from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.fixed_point import Multiplier
 from keras_s4.tflite.program.operations import DiagonalStep
 
-# Where the kernel's files lie, and which they are.
+# Where the kernels' files lie.
 LIBRARY = Path(__file__).parents[1] / "c99" / "library"
-FILES = ("keras_s4_arithmetic.h", "keras_s4_diagonal.c", "keras_s4_diagonal.h")
 STATE_LIMIT = 2**30
 # Marks of a mode, as S4_MODE in C has them above the readout: what ends with it, the modes before one that takes longer
 # or the channel; and whether its rounding errors are fed back.
