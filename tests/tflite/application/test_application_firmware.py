@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from project_cases import station
 
 from keras_s4.testing import programs
 from keras_s4.tflite.application import firmware
@@ -17,7 +18,6 @@ from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.c99.host import compiler
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program.blocks import Latest, in_blocks
-from keras_s4.tflite.program.operations import Embed
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -53,14 +53,7 @@ def sequence_of_blocks():
 
 def several():
     """Three inputs of different types, and two outputs of int16."""
-    b = programs.Builder(3, lowered=True)
-    fast, slow = Tensor("class", (3,), "int16", 2.0**-12), Tensor("slow", (4,), "int8", 0.05, -17)
-    words = Tensor("words", (1,), "int32")
-    table = b.constant(b.random.integers(-128, 128, (5, 4)), "int8", 0.05)
-    row = b.add(Embed(words, table, b.activation(4, "int8", 0.05, -17)))
-    outputs = b.diagonal_step(b.fully_connected(fast, 6), 2), b.sum(slow, row)
-    activations = "softmax", "linear"
-    return Program("several", (fast, slow, words), outputs, tuple(b.states), tuple(b.operations), activations)
+    return dataclasses.replace(station(), name="several")
 
 
 def tokens():

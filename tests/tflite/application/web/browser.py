@@ -1,6 +1,5 @@
 """Headless Chromium, driven by plain WebDriver: pages that are files, opened and asked in JavaScript."""
 
-import base64
 import contextlib
 import http.client
 import json
@@ -70,11 +69,6 @@ class Browser:
     def command(self, name: str, parameters: dict):
         """A command of Chromium's own protocol."""
         return self._ask("POST", "goog/cdp/execute", {"cmd": name, "params": parameters})
-
-    def screenshot(self) -> bytes:
-        """A picture of the whole page, as PNG."""
-        found = self.command("Page.captureScreenshot", {"captureBeyondViewport": True})
-        return base64.b64decode(found["data"])
 
     def log(self) -> list[dict]:
         """What the page has complained of."""
