@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from keras_s4.checks import choice
 from keras_s4.errors import LayerError
 from keras_s4.layers.block import Block
 from keras_s4.layers.dss import DSS
@@ -26,6 +27,11 @@ class S4Block(Block):
         momentum: the momentum of the batch normalisation's moving averages.
         value_rank: the rank of the matrix of `value`, from 1 to H (see `LowRankDense`); None keeps it whole.
         gate_rank: the rank of the matrix of `gate`.
+        gate: "dense", a matrix as that of `value`; "channel", a batch normalisation, so that each channel opens its own
+            gate and a step has one matrix less; or None, `x + dropout(value(z))`.
+
+    Raises:
+        ValueError: another gate, or a rank that it cannot have.
 
     Input and output: `[B, L, H]`. Masked steps do not count in the normalisation, and are zeros to the DSS layer.
     """
@@ -38,11 +44,20 @@ class S4Block(Block):
         momentum: float = 0.9,
         value_rank: int | None = None,
         gate_rank: int | None = None,
+        gate: str | None = "dense",
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if gate is not None:
+            choice(gate, f"S4Block {self.name!r} got gate=", ("dense", "channel"))
+        self.gate_kind = gate
         self.value_rank = check_rank(self, "value_rank", value_rank, optional=True)
         self.gate_rank = check_rank(self, "gate_rank", gate_rank, optional=True)
+        if gate != "dense" and gate_rank is not None:
+            raise LayerError(
+                f"S4Block {self.name!r} got gate={gate!r} and gate_rank={gate_rank}; only the matrix of "
+                'gate="dense" has a rank.'
+            )
         self.dropout_rate = dropout
         self.momentum = momentum
         if isinstance(dss, DSS):
@@ -58,27 +73,39 @@ class S4Block(Block):
         )
         self.activation = keras.layers.Activation(activation, name="activation", dtype=self.dtype_policy)
         self.dropout = keras.layers.SpatialDropout1D(dropout, name="dropout", dtype=self.dtype_policy)
-        self.product = keras.layers.Multiply(name="product", dtype=self.dtype_policy)
+        if gate == "channel":
+            self.gate = keras.layers.BatchNormalization(momentum=momentum, name="gate", dtype=self.dtype_policy)
+            self.opening = keras.layers.Activation("sigmoid", name="opening", dtype=self.dtype_policy)
+        if gate is not None:
+            self.product = keras.layers.Multiply(name="product", dtype=self.dtype_policy)
         self.residual = keras.layers.Add(name="residual", dtype=self.dtype_policy)
 
     def connect(self, call, inputs):
         """`[B, L, H]` to `[B, L, H]`."""
         hidden = call(self.activation, call(self.dss, call(self.normalization, inputs)))
-        mixed = call(self.product, call(self.value, hidden), call(self.gate, hidden))
+        mixed = call(self.value, hidden)
+        if self.gate_kind is not None:
+            gate = call(self.gate, hidden)
+            mixed = call(self.product, mixed, call(self.opening, gate) if self.gate_kind == "channel" else gate)
         return call(self.residual, inputs, call(self.dropout, mixed))
 
     def build(self, input_shape):
         """Creates the sublayers' weights for `[B, L, H]` inputs."""
         channels = input_shape[-1]
-        if not hasattr(self, "gate"):  # Keras tries again where a model that builds its layers in its call is refused
+        if not hasattr(self, "value"):  # Keras tries again where a model that builds its layers in its call is refused
             self.value = self._dense("value", channels, self.value_rank)
-            self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
-        self.value_rank, self.gate_rank = (getattr(layer, "rank", None) for layer in (self.value, self.gate))
+            if self.gate_kind == "dense":
+                self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
+        self.value_rank = getattr(self.value, "rank", None)
+        self.gate_rank = getattr(self.gate, "rank", None) if self.gate_kind == "dense" else None
         super().build(input_shape)
 
     def mix(self, hidden):
         """Gated mixing of channels, `[..., H]` to `[..., H]`: what comes behind the activation."""
-        return self.value(hidden) * self.gate(hidden)
+        if self.gate_kind is None:
+            return self.value(hidden)
+        gate = self.gate(hidden)
+        return self.value(hidden) * (self.opening(gate) if self.gate_kind == "channel" else gate)
 
     def reset_state(self) -> None:
         """Sets the state that a stateful DSS layer carries to zero."""
@@ -98,6 +125,7 @@ class S4Block(Block):
             "momentum": self.momentum,
             "value_rank": self.value_rank,
             "gate_rank": self.gate_rank,
+            "gate": self.gate_kind,
         }
 
     @classmethod

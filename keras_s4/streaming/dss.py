@@ -28,7 +28,8 @@ class _S4Block(Streamer):
     def step(self, inputs, state):
         block = self.layer
         hidden, state = block.dss.step(at_one_step(block.normalization, inputs[0], self.input_shape), state)
-        return self._residual(inputs[0]) + block.mix(at_one_step(block.activation, hidden, self.input_shape)), state
+        mixed = at_one_step(lambda sequence: block.mix(block.activation(sequence)), hidden, self.input_shape)
+        return self._residual(inputs[0]) + mixed, state
 
     def chunk(self, inputs, state):
         block = self.layer

@@ -31,8 +31,7 @@ def lower_s4_block(layer, inputs, builder):
     # A product of int16 values has 30 bits. With a value that is no finer than the residual, their sum has 31.
     coarser_than = inputs[0].tensor.scale * 2.0**-15 / OUTPUT_SCALE
     value = add_dense(layer.value, f"{name}/value", hidden, builder, shifts=True, coarser_than=coarser_than)
-    gate = add_dense(layer.gate, f"{name}/gate", hidden, builder)
-    gate = add_activation(f"{name}/gate", layer.gate.activation, gate, builder)
+    gate = _add_gate(layer, hidden, builder)
     if inputs[0].encoding is not None:
         # The residual keeps its units, and the value gets them.
         unit, finest = inputs[0].encoding.unit, inputs[0].tensor.scale
@@ -40,11 +39,26 @@ def lower_s4_block(layer, inputs, builder):
     return _add_product(layer.name, inputs[0], value, gate, builder)
 
 
-def _add_product(name: str, residual: Signal, value: Signal, gate: Signal, builder: ProgramBuilder) -> Signal:
+def _add_gate(block: S4Block, hidden: Signal, builder: ProgramBuilder) -> Signal | None:
+    """What opens the values, from 0 to 1; None for a block without a gate."""
+    name = f"{block.name}/gate"
+    if block.gate_kind is None:
+        return None
+    if block.gate_kind == "channel":
+        gate = add_batch_normalization(block.gate, name, hidden, builder)
+        return add_activation(f"{block.name}/opening", block.opening.activation, gate, builder)
+    return add_activation(name, block.gate.activation, add_dense(block.gate, name, hidden, builder), builder)
+
+
+def _add_product(name: str, residual: Signal, value: Signal, gate: Signal | None, builder: ProgramBuilder) -> Signal:
     """`residual + value * gate`, rounded once, to int16."""
-    product = builder.tensor(f"{name}/product", value.tensor.shape, "int32", value.tensor.scale * gate.tensor.scale)
-    builder.add(Multiply(value.tensor, gate.tensor, product))
-    values = residual.values + value.values * gate.values
+    if gate is None:
+        product, values = value.tensor, residual.values + value.values
+    else:
+        scale = value.tensor.scale * gate.tensor.scale
+        product = builder.tensor(f"{name}/product", value.tensor.shape, "int32", scale)
+        builder.add(Multiply(value.tensor, gate.tensor, product))
+        values = residual.values + value.values * gate.values
     headroom = AMPLE_HEADROOM if builder.activations == "int16" else HEADROOM
     scale = power_of_two_scale(builder.peak(values), 16, headroom)
     accumulator_scale = min(residual.tensor.scale, product.scale)
