@@ -12,6 +12,7 @@ from keras_s4.registration import register_once_keras_is_loaded
 _MODULES = {
     name: f"keras_s4.{name}"
     for name in (
+        "architectures",
         "augmentation",
         "compression",
         "datasets",

@@ -74,6 +74,19 @@ def encode_samples(
     normalization: Any,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input of a model of samples, and what its encoder makes of it, `[B, T, H]`; see `models.classifier`."""
+    inputs, hidden = read_samples(maker, input_shape, channels, mask_value, front, normalization)
+    return inputs, keras.layers.Dense(channels, name="encoder")(hidden)
+
+
+def read_samples(
+    maker: str,
+    input_shape: tuple[int | None, ...],
+    channels: int,
+    mask_value: float | None,
+    front: Any,
+    normalization: Any,
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input of a model of samples, and what stands in front of its encoder, `[B, T, F]`."""
     if len(input_shape) != 2 or input_shape[1] is None:
         raise ValueError(
             f"{maker} got input_shape={input_shape}; expected (steps, features), or (steps,) and the vocabulary of "
@@ -91,7 +104,7 @@ def encode_samples(
         filters = front.channels or channels
         layer = kind(filters, front.kernel, front.stride, front.padding, activation=front.activation, name="front")
         hidden = layer(hidden)
-    return inputs, keras.layers.Dense(channels, name="encoder")(hidden)
+    return inputs, hidden
 
 
 def encode_tokens(

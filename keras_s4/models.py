@@ -103,7 +103,7 @@ def classifier(
         vocabulary,
         mask_zero,
     )
-    pooled = _pooling("classifier", pooling, pooling_arguments)(hidden)
+    pooled = pooling_layer("classifier", pooling, pooling_arguments)(hidden)
     each = truth_value(multi_label, "classifier got multi_label=") or classes == 1
     outputs = keras.layers.Dense(classes, activation="sigmoid" if each else "softmax", name="head")(pooled)
     return keras.Model(inputs, outputs, name=name)
@@ -150,7 +150,7 @@ def regressor(
     inputs, hidden = _body(
         maker, input_shape, channels, states, blocks, activation, dropout, dss, front, normalization, mask_value
     )
-    pooled = _pooling(maker, pooling, pooling_arguments)(hidden)
+    pooled = pooling_layer(maker, pooling, pooling_arguments)(hidden)
     quantities = keras.layers.Dense(outputs, name="head")(pooled)
     if wants_normalization(normalization, maker):
         quantities = output_units()(quantities)
@@ -319,7 +319,13 @@ def _body(
     return inputs, hidden
 
 
-def _pooling(maker: str, pooling: str, arguments: Mapping[str, Any] | None) -> keras.layers.Layer:
+def pooling_layer(maker: str, pooling: str, arguments: Mapping[str, Any] | None) -> keras.layers.Layer:
+    """A layer of `POOLINGS`.
+
+    Raises:
+        ValueError: another pooling, or arguments that it does not have.
+    """
+    choice(pooling, f"{maker} got pooling=", POOLINGS)
     if arguments is not None and (not isinstance(arguments, Mapping) or "name" in arguments):
         raise ValueError(
             f"{maker} got pooling_arguments={quote(arguments)}; expected a dict of arguments of "

@@ -34,6 +34,7 @@ FLOORS = (
     "resampling",
     "compression",
     "datasets streaming training",
+    "architectures",
     "scoring",
     "surgery",
     "distribution models regularizers",

@@ -21,6 +21,7 @@ class TestConformance(LayerConformance):
         "value_rank": 2,
         "gate_rank": 1,
     }
+    unusual_alone: ClassVar = {"gate": "channel"}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,24 @@ def test_formula(block, inputs):
     value = hidden @ np.asarray(block.value.kernel, float) + np.asarray(block.value.bias, float)
     gate = hidden @ np.asarray(block.gate.kernel, float) + np.asarray(block.gate.bias, float)
     expected = inputs + value / (1 + np.exp(-gate))
+    np.testing.assert_allclose(block(inputs), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("gate", ["channel", None])
+def test_formula_with_one_matrix(gate, inputs):
+    """Each channel opens its own gate, or none does."""
+    block = S4Block(5, gate=gate)
+    block.build((None, 20, 4))
+    shake(block)
+    hidden = block.activation(block.dss(block.normalization(inputs)))
+    value = np.asarray(hidden, float) @ np.asarray(block.value.kernel, float) + np.asarray(block.value.bias, float)
+    if gate == "channel":
+        mean, variance, gamma, beta = (
+            np.asarray(getattr(block.gate, name), float) for name in ("moving_mean", "moving_variance", "gamma", "beta")
+        )
+        opening = (np.asarray(hidden, float) - mean) / np.sqrt(variance + block.gate.epsilon) * gamma + beta
+        value = value / (1 + np.exp(-opening))
+    expected = inputs + value
     np.testing.assert_allclose(block(inputs), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
@@ -77,6 +96,8 @@ def test_training_moves_the_averages_with_the_given_momentum(inputs):
         ({"dss": DSS(2, return_state=True)}, "the block returns outputs"),
         ({"dropout": 1.5}, "1.5"),
         ({"value_rank": 0}, "value_rank=0; expected a whole number of at least 1, or None"),
+        ({"gate": "glu"}, "gate='glu'; expected one of 'dense', 'channel'"),
+        ({"gate": None, "gate_rank": 2}, "only the matrix of"),
         ({"gate_rank": 2.0}, "gate_rank=2.0; expected a whole number of at least 1, or None"),
         ({"activation": "nonsense"}, "nonsense"),
     ],

@@ -33,6 +33,8 @@ LAYERS = {
     "S4 block": (lambda: S4Block(4), 38),
     "S4 block, silu": (lambda: S4Block(4, activation="silu"), 38),
     "S4 block, low rank": (lambda: S4Block(4, value_rank=2, gate_rank=1), 34),
+    "S4 block, a gate a channel": (lambda: S4Block(4, gate="channel"), 36),
+    "S4 block, no gate": (lambda: S4Block(4, gate=None), 38),
     "average pooling": (lambda: keras.layers.GlobalAveragePooling1D(), 60),
 }
 

@@ -1,0 +1,107 @@
+"""What a network of some kind is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from keras_s4.checks import choice, number, quote, whole_number
+
+KINDS = ("dss", "gru", "lstm", "rnn", "cnn", "tcn")
+_SIZES = ("width", "blocks", "states", "kernel", "downsample")
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network, described in the same words whatever its kind; what does not concern a kind is ignored.
+
+    Args:
+        kind: "dss" (S4 blocks), "gru", "lstm", "rnn" (simple recurrent layers whose recurrent matrix may be of low
+            rank), "cnn" (depthwise-separable convolutions) or "tcn" (dilated causal convolutions with residuals).
+        width: channels of blocks and convolutions, units of recurrent layers.
+        blocks: S4 blocks, recurrent layers, separable convolutions, or dilated convolutions.
+        states: modes a channel, of "dss".
+        rank: of the mixing matrices of "dss", of the recurrent matrix of "rnn"; None for whole matrices.
+        kernel: taps of the convolutions of "cnn" and "tcn".
+        front: kernel and stride of a convolution in front, behind which all runs at every `stride`-th sample; or None.
+        downsample: in front of each block behind the first, averages of so many steps take their place; of "cnn" the
+            stride of these convolutions.
+        gate: of the S4 blocks, see `keras_s4.layers.S4Block`.
+        pooling: over time, a key of `keras_s4.models.POOLINGS`.
+        pooling_arguments: of that layer.
+        dropout: while training; of S4 blocks in each, of the others in front of the head.
+        activation: of S4 blocks; the others have their usual ones.
+
+    Raises:
+        ValueError: another kind, or a value that is none of these.
+    """
+
+    kind: str = "dss"
+    width: int = 32
+    blocks: int = 2
+    states: int = 8
+    rank: int | None = None
+    kernel: int = 9
+    front: tuple[int, int] | None = None
+    downsample: int = 1
+    gate: str | None = "dense"
+    pooling: str = "average"
+    pooling_arguments: Mapping[str, Any] | None = None
+    dropout: float = 0.1
+    activation: str = "gelu"
+
+    def __post_init__(self):
+        choice(self.kind, "Architecture got kind=", KINDS)
+        for name in _SIZES:
+            object.__setattr__(self, name, whole_number(getattr(self, name), f"Architecture got {name}="))
+        if self.rank is not None:
+            whole_number(self.rank, "Architecture got rank=")
+            if self.rank > self.width:
+                raise ValueError(
+                    f"Architecture got rank={self.rank} and width={self.width}; a rank is at most the width."
+                )
+        if self.gate is not None:
+            choice(self.gate, "Architecture got gate=", ("dense", "channel"))
+        number(self.dropout, "Architecture got dropout=", 0.0, 1.0)
+        if self.front is not None:
+            try:
+                kernel, stride = self.front
+            except (TypeError, ValueError):
+                raise ValueError(f"Architecture got front={quote(self.front)}; expected (kernel, stride).") from None
+            object.__setattr__(self, "front", (int(kernel), int(stride)))
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Any]) -> Architecture:
+        """From what `figures` gave.
+
+        Raises:
+            ValueError: names that an architecture does not have.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(figures) - known):
+            raise ValueError(
+                f"An architecture got {', '.join(map(repr, unknown))}; it has {', '.join(map(repr, sorted(known)))}."
+            )
+        return cls(**figures)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        return {**dataclasses.asdict(self), "front": list(self.front) if self.front else None}
+
+    def __str__(self) -> str:
+        """What concerns its kind, on one line."""
+        parts = [self.kind.upper(), f"{self.blocks} x {self.width}"]
+        if self.kind == "dss":
+            parts.append(f"{self.states} modes")
+        if self.kind in ("cnn", "tcn"):
+            parts.append(f"kernel {self.kernel}")
+        if self.kind in ("dss", "rnn") and self.rank is not None:
+            parts.append(f"rank {self.rank}")
+        if self.kind == "dss" and self.gate != "dense":
+            parts.append(f"gate {self.gate}")
+        if self.front is not None:
+            parts.append(f"front {self.front[0]}/{self.front[1]}")
+        if self.downsample > 1:
+            parts.append(f"downsample {self.downsample}")
+        return ", ".join(parts)

@@ -1,0 +1,86 @@
+"""Every kind of network is built as it is described, and runs on the device as in Keras."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_s4 import tflite
+from keras_s4.architectures import KINDS, Architecture, build, spaces
+
+SHAPE = (48, 3)
+VARIANTS = {
+    "dss": Architecture("dss", 8, 2, 4),
+    "dss behind a front, slower inside": Architecture("dss", 8, 2, 4, front=(4, 2), downsample=2),
+    "dss of low rank, a gate a channel": Architecture("dss", 8, 1, 4, rank=3, gate="channel"),
+    "dss without a gate": Architecture("dss", 8, 1, 4, gate=None, pooling="last"),
+    "gru": Architecture("gru", 8, 1, front=(4, 2)),
+    "two gru": Architecture("gru", 6, 2, downsample=2),
+    "lstm": Architecture("lstm", 6, 1),
+    "rnn": Architecture("rnn", 8, 1, rank=3),
+    "cnn": Architecture("cnn", 8, 3, kernel=5, front=(6, 2), downsample=2),
+    "tcn": Architecture("tcn", 8, 3, kernel=3),
+    "tcn behind a front, slower inside": Architecture("tcn", 8, 2, kernel=2, front=(4, 4), downsample=2),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_device_equals_keras(name):
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(24, *SHAPE)).astype(np.float32)
+    model = build(VARIANTS[name], SHAPE, 4, head="regression")
+    found = tflite.convert(model, x).verify(model, x)
+    assert found.bit_exact and found.verdict == "good", str(found)
+
+
+@pytest.mark.parametrize("head", ["classes", "binary", "multi_label", "regression"])
+def test_outputs_are_what_the_head_says(head):
+    model = build(Architecture("gru", 4, 1), SHAPE, 1 if head == "binary" else 3, head=head, normalization=True)
+    outputs = model.predict(np.random.default_rng(0).normal(size=(5, *SHAPE)), verbose=0)
+    if head == "classes":
+        np.testing.assert_allclose(outputs.sum(axis=1), 1.0, rtol=1e-5)
+    elif head == "regression":
+        assert model.layers[-1].name == "output_units"
+    else:
+        assert np.all((outputs > 0) & (outputs < 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_is_to_choose_from_can_be_built(kind):
+    random = np.random.default_rng(1)
+    space = spaces(kind)
+    assert set(space) <= {field.name for field in dataclasses.fields(Architecture)}
+    for _ in range(4):
+        values = {name: choices[random.integers(len(choices))] for name, choices in space.items()}
+        values["rank"] = None if (values.get("rank") or 0) > values["width"] else values.get("rank")
+        architecture = Architecture(kind=kind, **values)
+        assert build(architecture, (512, 2), 3).output_shape == (None, 3)
+        assert Architecture.of(json.loads(json.dumps(architecture.figures()))) == architecture
+        assert kind.upper() in str(architecture)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "transformer"}, "transformer"),
+        ({"width": 0}, "width"),
+        ({"width": 4, "rank": 5}, "at most the width"),
+        ({"front": 3}, "front"),
+        ({"gate": "glu"}, "gate"),
+    ],
+)
+def test_impossible_architectures_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Architecture(**arguments)
+
+
+def test_more_downsampling_than_steps_is_refused():
+    with pytest.raises(ValueError, match=r"steps|size"):
+        build(Architecture("dss", 4, 4, 2, front=(8, 8), downsample=4), SHAPE, 2)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="channels"):
+        Architecture.of({"channels": 3})
