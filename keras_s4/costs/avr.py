@@ -48,4 +48,5 @@ def measure_on_avr(program: Program, sources: dict[str, str] | None = None) -> S
         constant_bytes=sizes.constant_bytes,
         ram_bytes=sizes.state_bytes + sizes.static_bytes,
         stack_bytes=report.stack_bytes,
+        samples=program.steps,
     )

@@ -59,6 +59,7 @@ def cost_of(trace: Trace, core: str) -> StepCost:
         constant_bytes=image.constant_bytes,
         ram_bytes=image.state_bytes + image.static_bytes,
         stack_bytes=trace.stack_bytes,
+        samples=image.program.steps,
     )
 
 

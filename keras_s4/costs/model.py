@@ -60,6 +60,7 @@ def predict(program: Program, core: str) -> StepCost:
         constant_bytes=constants,
         ram_bytes=ram if core != "avr" else ram + constants,
         stack_bytes=None,
+        samples=program.steps,
     )
 
 

@@ -42,4 +42,5 @@ def measure_on_riscv(program: Program) -> StepCost:
         constant_bytes=image.constant_bytes,
         ram_bytes=image.state_bytes + image.static_bytes,
         stack_bytes=report.stack_bytes,
+        samples=program.steps,
     )

@@ -18,6 +18,8 @@ METHODS = {
 class StepCost:
     """What a step costs; of a program that takes several samples at once, what one of them costs on the average.
 
+    Programs do so whose layers drop steps: they take a whole period of the pattern.
+
     Args:
         core: a key of `TIMINGS`, "avr" or "rv32".
         method: a key of `METHODS`.
@@ -29,6 +31,7 @@ class StepCost:
         constant_bytes: flash of weights and tables.
         ram_bytes: the state of one stream, working memory included.
         stack_bytes: None where it was not watched.
+        samples: that a run of the program takes at once; more than one where layers drop steps.
     """
 
     core: str
@@ -41,6 +44,12 @@ class StepCost:
     constant_bytes: int
     ram_bytes: int
     stack_bytes: int | None
+    samples: int = 1
+
+    @property
+    def instructions_a_run(self) -> float | None:
+        """Of a call of the step, which takes `samples`."""
+        return None if self.instructions is None else self.instructions * self.samples
 
     @property
     def flash_bytes(self) -> int:
