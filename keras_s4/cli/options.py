@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
 
 class Method(StrEnum):
-    """Ways to reduce states; the keys of `keras_s4.reduction.METHODS`."""
+    """Ways to reduce states: the keys of `keras_s4.reduction.METHODS`, and for each layer the best of them."""
 
     BALANCED = "balanced"
     FINITE_HORIZON = "finite_horizon"
@@ -25,6 +25,7 @@ class Method(StrEnum):
     INPUT_WEIGHTED = "input_weighted"
     H2 = "h2"
     MODAL = "modal"
+    AUTO = "auto"
 
 
 Model = Annotated[Path, typer.Argument(help="A trained model, as model.save('NAME.keras') writes it.")]
@@ -35,7 +36,9 @@ Kinds = Annotated[
         help="Which parts; repeat for both. By default the states of DSS layers, or the matrices where there are none.",
     ),
 ]
-Methods = Annotated[Method, typer.Option(help="How states are reduced.")]
+Methods = Annotated[
+    Method, typer.Option(help="How states are reduced; auto tries all, on --data if given, and tells their errors.")
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file too.")]
 Boards = Annotated[
     list[str] | None,

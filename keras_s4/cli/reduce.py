@@ -24,6 +24,10 @@ def reduce(
     flash: Annotated[int | None, typer.Option(help="Budget: bytes of constants.")] = None,
     ram: Annotated[int | None, typer.Option(help="Budget: bytes of states.")] = None,
     macs: Annotated[int | None, typer.Option(help="Budget: multiply-accumulates a step.")] = None,
+    least_error: Annotated[
+        bool,
+        typer.Option("--least-error", help="Within budgets: by the error of the outputs on --data, not by energy."),
+    ] = False,
     kind: options.Kinds = None,
     method: options.Methods = options.Method.BALANCED,
     data: options.Data = None,
@@ -33,12 +37,15 @@ def reduce(
     """Make a trained model smaller. Choose ranks by exactly one rule, or by budgets (one or several).
 
     The result is the start of a new training. With --data the table tells how far the outputs of the reduced model are
-    from those of the model on them, and how far they could be at most.
+    from those of the model on them, and how far they could be at most. Give it data that stand for those to come, but
+    not those of the test: with --method auto and --least-error they decide.
     """
     budgets = {"flash": flash, "ram": ram, "multiply_accumulates": macs}
     rules = {"rank": rank, "fraction": fraction, "energy": energy, "tolerance": tolerance, "scores": scores}
     with report_errors():
         chosen = _one_rule(rules, budgets)
+        if least_error:
+            chosen = _by_error(*chosen, data)
         files.check_model_name(out)
         written = {"the reduced model": out, "--figure": figure, "--json": json}
         files.check_places({"the model": model, "--data": data}, written)
@@ -62,3 +69,12 @@ def _one_rule(rules: dict[str, Any], budgets: dict[str, Any]) -> tuple[str, dict
         if not math.isfinite(value):
             raise ValueError(f"--{name} is {value}; expected a number.")
     return ("budget", budgets) if budgets else next(iter(rules.items()))
+
+
+def _by_error(rule: str, value: Any, data: Path | None) -> tuple[str, dict[str, Any]]:
+    """The rule that fills budgets by the measured error, if there are budgets and data."""
+    if rule != "budget":
+        raise ValueError(f"reduce got --least-error with --{rule}; give budgets instead: --flash, --ram, --macs.")
+    if data is None:
+        raise ValueError("reduce got --least-error without --data; give it inputs x to measure the error on.")
+    return "least_error", value

@@ -6,6 +6,7 @@ Searches with keras-tuner are in `keras_s4.compression.search`, which takes time
 from keras_s4.compression import ranks
 from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
 from keras_s4.compression.error_bound import ErrorBound, error_bound
+from keras_s4.compression.method_choice import MethodChoice, choose_methods
 from keras_s4.compression.metrics import accuracy_on, error_on, metric_on, score_on
 from keras_s4.compression.parts import Cost, MatrixPart, Part, StatesPart, parts_of
 from keras_s4.compression.rank_tuning import RankTuning, rank_tuning
@@ -19,12 +20,14 @@ __all__ = [
     "GrowingWeight",
     "HardLowRank",
     "MatrixPart",
+    "MethodChoice",
     "Part",
     "RankTuning",
     "Spectrum",
     "StatesPart",
     "TruncateStates",
     "accuracy_on",
+    "choose_methods",
     "error_bound",
     "error_on",
     "metric_on",

@@ -1,38 +1,32 @@
-"""Filling budgets with the ranks that keep most energy."""
+"""Filling budgets with the ranks that lose least."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from keras_s4.compression.part import Part
+from keras_s4.checks import is_real
+from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import other_flash_bytes, parts_of
 from keras_s4.surgery.cloning import dss_layers
 
 
 @dataclasses.dataclass(frozen=True)
 class _Ladder:
-    """The choices of one part with what each keeps and costs.
+    """The choices of one part with what each loses and costs.
 
     Args:
         ranks: the C choices, ascending.
-        squares: squares of the part's spectrum, in units of their sum.
+        lost: by each choice, `[C]`, non-increasing; what different parts lose adds up.
         costs: the cost of each choice under each of the budgets, `[C, budgets]`.
     """
 
     ranks: tuple[int, ...]
-    squares: np.ndarray
+    lost: np.ndarray
     costs: np.ndarray
-
-    @functools.cached_property
-    def lost(self) -> np.ndarray:
-        """Energy lost by each choice, `[C]`: summed from the smallest values on, which keeps their digits."""
-        tails = np.append(np.cumsum(self.squares[::-1])[::-1], 0.0)
-        return tails[list(self.ranks)]
 
     def best_raise(self, now: int, left: np.ndarray) -> tuple[float, int] | None:
         """The higher choice that gains most per share of what is left of the budgets, `[budgets]`.
@@ -53,45 +47,95 @@ class _Ladder:
         return float(ratios[best]), now + 1 + best
 
 
-def fill_budgets(parts: Mapping[str, Part], limits: Mapping[str, int], outside: Mapping[str, int]) -> dict[str, int]:
-    """The ranks that keep most energy within limits, by the best ratio of gain and price; see `ranks.budget`.
-
-    Going for the best ratio over all higher choices climbs the upper concave hull of each part's energy over its cost,
-    which is the optimum of the problem with fractions of choices allowed (Sinha and Zoltners 1979, multiple-choice
-    knapsack); what no hull step fits into is then fill_budgets with smaller steps.
+class Budgets:
+    """What parts may take together, and the choices of each.
 
     Args:
         parts: parts by name.
         limits: budgets by the field of `Cost`.
         outside: costs outside of the parts, by the field of `Cost`.
-
-    Returns:
-        A rank for every part.
+        losses: what each choice of a part loses, `[C]`, non-increasing; by default the share of its spectrum's energy.
 
     Raises:
         ValueError: the lowest ranks exceed a budget.
     """
-    ladders = {name: _ladder(part, tuple(limits)) for name, part in parts.items()}
-    chosen = dict.fromkeys(parts, 0)
-    spent = np.array([outside.get(kind, 0) for kind in limits])
-    spent = spent + sum(ladder.costs[0] for ladder in ladders.values())
-    for (kind, limit), needed in zip(limits.items(), spent, strict=True):
-        if needed > limit:
-            fixed = f", {outside[kind]} of them outside of the parts" if outside.get(kind) else ""
-            raise ValueError(
-                f"budget got {kind}={limit}, but one mode per channel already takes {needed} (of a matrix the lowest "
-                f"rank){fixed}. Allow more, or train a smaller model."
-            )
-    left = np.array([*limits.values()]) - spent
-    while True:
-        found = {name: ladder.best_raise(chosen[name], left) for name, ladder in ladders.items()}
-        found = {name: best for name, best in found.items() if best is not None}
-        if not found:
-            return {name: ladders[name].ranks[index] for name, index in chosen.items()}
-        name = max(found, key=lambda name: found[name][0])
-        costs = ladders[name].costs
-        left = left - (costs[found[name][1]] - costs[chosen[name]])
-        chosen[name] = found[name][1]
+
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        limits: Mapping[str, int],
+        outside: Mapping[str, int],
+        losses: Mapping[str, np.ndarray] | None = None,
+    ):
+        losses = {name: _lost_energy(part) for name, part in parts.items()} if losses is None else losses
+        self._ladders = {name: _ladder(part, losses[name], tuple(limits)) for name, part in parts.items()}
+        self._limits = np.array([*limits.values()])
+        self._outside = np.array([outside.get(kind, 0) for kind in limits])
+        lowest = self._spent(self.lowest)
+        for (kind, limit), needed in zip(limits.items(), lowest, strict=True):
+            if needed > limit:
+                fixed = f", {outside[kind]} of them outside of the parts" if outside.get(kind) else ""
+                raise ValueError(
+                    f"The budget is {kind}={limit}, but one mode per channel already takes {needed} (of a matrix the "
+                    f"lowest rank){fixed}. Allow more, or train a smaller model."
+                )
+
+    @property
+    def lowest(self) -> Ranks:
+        """The lowest choice of each part."""
+        return {name: ladder.ranks[0] for name, ladder in self._ladders.items()}
+
+    def allow(self, ranks: Ranks) -> bool:
+        """Whether parts at these ranks are within all limits."""
+        return bool(np.all(self._spent(ranks) <= self._limits))
+
+    def lost(self, ranks: Ranks) -> float:
+        """What is lost by all parts together."""
+        return float(sum(ladder.lost[ladder.ranks.index(ranks[name])] for name, ladder in self._ladders.items()))
+
+    def fill(self, ranks: Ranks) -> Ranks:
+        """The ranks raised where that loses least, by the best ratio of gain and price; see `ranks.budget`.
+
+        Going for the best ratio over all higher choices climbs the upper concave hull of each part's energy over its
+        cost, which is the optimum of the problem with fractions of choices allowed (Sinha and Zoltners 1979,
+        multiple-choice knapsack); what no hull step fits into is then filled with smaller steps.
+        """
+        chosen = {name: ladder.ranks.index(ranks[name]) for name, ladder in self._ladders.items()}
+        left = self._limits - self._spent(ranks)
+        while True:
+            found = {name: ladder.best_raise(chosen[name], left) for name, ladder in self._ladders.items()}
+            found = {name: best for name, best in found.items() if best is not None}
+            if not found:
+                return {name: self._ladders[name].ranks[index] for name, index in chosen.items()}
+            name = max(found, key=lambda name: found[name][0])
+            costs = self._ladders[name].costs
+            left = left - (costs[found[name][1]] - costs[chosen[name]])
+            chosen[name] = found[name][1]
+
+    def _spent(self, ranks: Ranks) -> np.ndarray:
+        """Costs `[budgets]`."""
+        return self._outside + sum(ladder.costs[ladder.ranks.index(ranks[n])] for n, ladder in self._ladders.items())
+
+
+def fill_budgets(parts: Mapping[str, Part], limits: Mapping[str, int], outside: Mapping[str, int]) -> Ranks:
+    """The ranks that keep most energy within limits; see `Budgets`."""
+    budgets = Budgets(parts, limits, outside)
+    return budgets.fill(budgets.lowest)
+
+
+def check_limits(who: str, **limits: int | None) -> dict[str, int]:
+    """Those budgets that are given.
+
+    Raises:
+        ValueError: none is, or one is no positive number.
+    """
+    given = {kind: limit for kind, limit in limits.items() if limit is not None}
+    if not given:
+        raise ValueError(f"{who} got no limit; give flash, ram or multiply_accumulates.")
+    for kind, limit in given.items():
+        if not is_real(limit) or not limit > 0:
+            raise ValueError(f"{who} got {kind}={limit!r}; expected a positive number.")
+    return given
 
 
 def flash_outside(model: keras.Model, parts: Mapping[str, Part]) -> int:
@@ -103,7 +147,14 @@ def flash_outside(model: keras.Model, parts: Mapping[str, Part]) -> int:
     return outside_of_states - sum(part.cost(part.max_rank).flash for part in matrices)
 
 
-def _ladder(part: Part, kinds: tuple[str, ...]) -> _Ladder:
-    squares = np.asarray(part.spectrum, float) ** 2
+def _ladder(part: Part, lost: np.ndarray, kinds: tuple[str, ...]) -> _Ladder:
     costs = [[getattr(part.cost(rank), kind) for kind in kinds] for rank in part.choices]
-    return _Ladder(tuple(part.choices), squares / max(squares.sum(), np.finfo(float).tiny), np.array(costs))
+    return _Ladder(tuple(part.choices), lost, np.array(costs))
+
+
+def _lost_energy(part: Part) -> np.ndarray:
+    """The share of the spectrum's energy that each choice loses, `[C]`."""
+    squares = np.asarray(part.spectrum, float) ** 2
+    shares = squares / max(squares.sum(), np.finfo(float).tiny)
+    # Summed from the smallest values on, which keeps their digits.
+    return np.append(np.cumsum(shares[::-1])[::-1], 0.0)[list(part.choices)]

@@ -12,6 +12,7 @@ from keras_s4.checks import check_model, quote
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
 from keras_s4.compression.part import Cost, Part
 from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
+from keras_s4.layers import DSS
 from keras_s4.surgery.cloning import dss_layers
 from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.layer_inputs import PowerSpectrum, measure, moment_of
@@ -68,10 +69,10 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
     matrices = matrices if MatrixPart.kind in kinds else {}
     spectra, moments = ({}, {}) if data is None else _measure_inputs(model, states, matrices, data)
 
-    length = _length(model)
     parts: dict[str, Part] = {}
     for name, layer in states.items():
-        parts[name] = StatesPart(name, layer.system(), length, spectra.get(name))
+        power = spectra.get(name)
+        parts[name] = StatesPart(name, layer.system(), _length(model, layer, power), power)
     for name, layer in matrices.items():
         parts |= matrix_parts(name, layer, moments.get(name))
     if not parts:
@@ -119,10 +120,15 @@ def _check_kinds(kinds: Collection[str]) -> tuple[str, ...]:
     return given
 
 
-def _length(model: keras.Model) -> int | None:
-    """Steps of the model's sequences, if it has one input of known length."""
-    shape = getattr(model, "input_shape", None)
-    return shape[1] if isinstance(shape, tuple) and len(shape) > 1 and isinstance(shape[1], int) else None
+def _length(model: keras.Model, layer: DSS, power_spectrum: np.ndarray | None) -> int | None:
+    """Steps of the sequences that a layer gets, fewer behind strides; None if they vary."""
+    if power_spectrum is not None:
+        return power_spectrum.shape[1] - 1
+    if any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in model.inputs):
+        return None
+    config = layer.get_build_config() or {}
+    shape = config.get("input_shape") or config.get("shapes_dict", {}).get("inputs_shape") or (None, None)
+    return shape[1]
 
 
 def _nothing_to_reduce(model: keras.Model, kinds: tuple[str, ...]) -> str:

@@ -28,6 +28,7 @@ from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.rank_search import SEARCHES, polish_ranks, repair_ranks, search_each_part, whole_ranks
 from keras_s4.compression.reduce import reduce
+from keras_s4.compression.states import AUTO
 from keras_s4.reduction import METHODS
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class RankTuning(Brief):
         joint: the metric of the model at `ranks`.
         history: all models that were looked at, in order; a cloud of metric over size.
         computed: how many of them were evaluated in this run; the others came from the cache.
+        methods: that reduce the states at `ranks`, by part.
     """
 
     ranks: Ranks
@@ -57,6 +59,7 @@ class RankTuning(Brief):
     joint: Evaluation
     history: tuple[Evaluation, ...]
     computed: int
+    methods: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def frontier(self) -> tuple[Evaluation, ...]:
@@ -73,6 +76,7 @@ class RankTuning(Brief):
         return {
             "target": self.target,
             "ranks": self.ranks,
+            "methods": self.methods,
             "individual_ranks": self.individual,
             "intact": self.intact.figures(),
             "joint_individual": self.joint_individual.figures(),
@@ -146,7 +150,9 @@ def rank_tuning(
         search: the search of each part alone: "bisection" needs few evaluations and finds the lowest rank if the metric
             rises with the rank; "scan" tries all ranks from the lowest on.
         data: inputs of the model that make the truncations aware of them, see `keras_s4.reduce`.
-        method: the method that reduces states, a key of `keras_s4.reduction.METHODS`.
+        method: the method that reduces states, a key of `keras_s4.reduction.METHODS`, or "auto": at each of its ranks
+            every layer is reduced by that with the least error of the layer, for inputs of the measured power spectrum
+            if there is data. The result says which these are.
         polish: whether to lower single ranks in the end. It fits the ranks more closely to the validation data.
         cache: a JSON file that keeps every evaluation, so that a run that was interrupted, or one with another target,
             goes on from what is known. It belongs to the model, the parts, the method and the data of one search, and
@@ -160,7 +166,8 @@ def rank_tuning(
         UserWarning: the intact model is no better than one that always gives the same answer, where `evaluate` tells.
 
     Returns:
-        A :class:`RankTuning`; its `ranks` are for `keras_s4.reduce(model, ranks, method, data, **options)`.
+        A :class:`RankTuning`; its `ranks` and `methods` are for
+        `keras_s4.reduce(model, ranks, methods, data, **options)`.
 
     Raises:
         TypeError: no model, or no parts.
@@ -172,7 +179,7 @@ def rank_tuning(
     """
     check_model(model, evaluate, "rank_tuning")
     _check_arguments(evaluate, target, relative_loss, search)
-    choice(method, "rank_tuning got method=", METHODS)
+    choice(method, "rank_tuning got method=", (*METHODS, AUTO))
     if parts is not None:
         check_parts(parts, "rank_tuning")
     if hasattr(evaluate, "for_model"):
@@ -197,7 +204,8 @@ def rank_tuning(
                 "targets belong to the inputs, and are in their order, or train the model further.",
                 stacklevel=2,
             )
-        return tune_ranks(parts, evaluations, target, relative_loss, search, polish)
+        found = tune_ranks(parts, evaluations, target, relative_loss, search, polish)
+        return dataclasses.replace(found, methods=_methods_at(parts, found.ranks, method, options))
 
 
 def tune_ranks(
@@ -246,13 +254,25 @@ def _measure(
     padded = None if rebuild else PaddedModel(model, parts, method, **options)
 
     def measure(ranks: Ranks) -> float:
-        metric = evaluate(padded.at(ranks) if padded else reduce(model, ranks, method, data, **options))
+        if padded:
+            metric = evaluate(padded.at(ranks))
+        else:
+            own = _methods_at(parts, ranks, method, options) if method == AUTO else method
+            metric = evaluate(reduce(model, ranks, own, data, **options))
         try:
             return float(metric)
         except (TypeError, ValueError) as error:
             raise ValueError(f"evaluate returned {quote(metric)}; expected one number, higher is better.") from error
 
     return measure
+
+
+def _methods_at(parts: Mapping[str, Part], ranks: Ranks, method: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """The method for each layer whose states are reduced."""
+    reduced = {n: part for n, part in parts.items() if part.kind == "states" and ranks[n] < part.max_rank}
+    if method != AUTO:
+        return dict.fromkeys(reduced, method)
+    return {name: part.truncate(ranks[name], method, **options).method for name, part in reduced.items()}
 
 
 def _fingerprint(

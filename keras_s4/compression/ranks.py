@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_s4 import checks
-from keras_s4.compression.budgets import fill_budgets, flash_outside
+from keras_s4.compression.budgets import Budgets, check_limits, fill_budgets, flash_outside
 from keras_s4.compression.part import Part, Ranks
-from keras_s4.compression.parts import parts_of
+from keras_s4.compression.parts import KINDS, parts_of
+from keras_s4.compression.sensitivities import MEASURES, exchange_ranks, losses_of
+from keras_s4.compression.states import AUTO
+from keras_s4.reduction import METHODS
 from keras_s4.reduction.modal import modal_scores
 
 Parts = Mapping[str, Part]
+
+# Fractions that are tried where the largest is sought that is within a budget.
+_SHARES = 64
 
 
 def uniform(
@@ -122,15 +129,66 @@ def budget(
     Raises:
         ValueError: no budget is given, or the lowest ranks exceed one; the message says what is needed at least.
     """
-    limits = {"flash": flash, "ram": ram, "multiply_accumulates": multiply_accumulates}
-    limits = {kind: limit for kind, limit in limits.items() if limit is not None}
-    if not limits:
-        raise ValueError("budget got no limit; give flash, ram or multiply_accumulates.")
-    for kind, limit in limits.items():
-        if not checks.is_real(limit) or not limit > 0:
-            raise ValueError(f"budget got {kind}={limit!r}; expected a positive number.")
+    limits = check_limits("budget", flash=flash, ram=ram, multiply_accumulates=multiply_accumulates)
     parts = _parts(model, parts)
     return fill_budgets(parts, limits, {"flash": flash_outside(model, parts)} if "flash" in limits else {})
+
+
+def least_error(
+    model: keras.Model,
+    data: Any,
+    flash: int | None = None,
+    ram: int | None = None,
+    multiply_accumulates: int | None = None,
+    of: str = "outputs",
+    method: str = "balanced",
+    parts: Parts | None = None,
+    **options: Any,
+) -> Ranks:
+    """The ranks with the least error of the whole model within budgets, by what each part does to its outputs.
+
+    First the error is taken with each part alone at some of its ranks (the others between them are interpolated), so
+    that a part whose energy matters little to the outputs does not get as much as one whose energy matters. From there
+    on the parts' errors are taken to add up, and ranks are raised where a byte lowers them most, as in `budget`. At
+    last the ranks found, and those of `budget`, are tried as models, and single ranks exchanged for others as long as
+    that lowers the error: what is returned has no more error on these data than the ranks of `budget`.
+
+    Give data that stand for those to come, such as some hundred training sequences; not those of the test. A model like
+    the demo's takes seconds to a minute.
+
+    Args:
+        model: trained.
+        data: inputs of the model, numpy.
+        flash: as for `budget`.
+        ram: as for `budget`.
+        multiply_accumulates: as for `budget`.
+        of: what is to be least: "outputs", the measured error of the outputs, squares adding up; or "bound", a bound on
+            it (`keras_s4.error_bound`), for which a few of the sequences are enough.
+        method: of reducing states that is meant to follow, a key of `keras_s4.reduction.METHODS`, or "auto" for that
+            with the least error of each layer.
+        parts: parts to choose ranks for; by default `parts_of(model, data=data)`.
+        options: options of the method.
+
+    Raises:
+        TypeError: no model, or data that holds no real numbers.
+        ValueError: an unknown `of` or method; the model does not take the data; no budget is given, or the lowest ranks
+            exceed one; for "bound", a layer that has none.
+
+    Source: allocating by what each layer does to the model is that of arXiv 2510.14542, which bounds it.
+    """
+    checks.check_model(model, data, "least_error")
+    checks.choice(of, "least_error got of=", MEASURES)
+    checks.choice(method, "least_error got method=", (*METHODS, AUTO))
+    limits = check_limits("least_error", flash=flash, ram=ram, multiply_accumulates=multiply_accumulates)
+    parts = parts_of(model, data=data) if parts is None else _parts(model, parts)
+    outside = {"flash": flash_outside(model, parts)} if "flash" in limits else {}
+    by_energy = Budgets(parts, limits, outside)  # refuses a budget before anything is measured
+    loss = MEASURES[of](model, parts, data, method, options)
+    losses = {name: losses_of(part, parts, loss) for name, part in parts.items()}
+    by_loss = Budgets(parts, limits, outside, losses)
+    starts = [budgets.fill(budgets.lowest) for budgets in (by_loss, by_energy)]
+    starts += [_largest_share(chooser, model, parts, by_loss) for chooser in (uniform, scores)]
+    return exchange_ranks(min(filter(None, starts), key=loss), parts, by_loss, loss)
 
 
 def scores(model: keras.Model, fraction: float = 0.5, parts: Parts | None = None) -> Ranks:
@@ -181,6 +239,29 @@ def check_ranks(ranks: Ranks, parts: Parts) -> Ranks:
     return {name: int(ranks.get(name, part.max_rank)) for name, part in parts.items()}
 
 
+def parts_and_ranks(model: keras.Model, ranks: Ranks | int, data: Any) -> tuple[dict[str, Part], Ranks]:
+    """The parts that ranks are for, measured on data if there is some, and the ranks, complete and in range.
+
+    A whole number is for all parts of `parts_of(model)`.
+
+    Raises:
+        ValueError: an unknown part, or a rank that it cannot have or that saves nothing.
+    """
+    if not isinstance(ranks, Mapping):
+        parts = parts_of(model, data=data)
+        return parts, uniform(model, rank=ranks, parts=parts)
+    parts = parts_of(model, KINDS, data)
+    ranks = check_ranks(ranks, parts)
+    for name, rank in ranks.items():
+        choices = parts[name].choices
+        if rank not in choices:
+            raise ValueError(
+                f"Part {name!r} got rank {rank}, at which its factors are no smaller than the matrix; expected 1 to "
+                f"{choices[-2]}, or {choices[-1]} to leave it whole."
+            )
+    return parts, ranks
+
+
 def _parts(model: keras.Model, parts: Parts | None) -> Parts:
     if parts is None:
         checks.check_model(model, None, "A choice of ranks")
@@ -194,6 +275,12 @@ def _parts(model: keras.Model, parts: Parts | None) -> Parts:
 def _share(count: int, fraction: float) -> int:
     """A fraction of a count, rounded up, but not for the rounding error of the product: 0.1 of 30 is 3."""
     return math.ceil(round(count * fraction, 9))
+
+
+def _largest_share(chooser: Callable[..., Ranks], model: keras.Model, parts: Parts, budgets: Budgets) -> Ranks | None:
+    """The ranks of a chooser by fractions for the largest of some fractions that is within budgets, if one is."""
+    found = (chooser(model, fraction=share / _SHARES, parts=parts) for share in range(_SHARES, 0, -1))
+    return next((ranks for ranks in found if budgets.allow(ranks)), None)
 
 
 def _choice(part: Part, rank: int) -> int:

@@ -9,16 +9,21 @@ import keras
 
 from keras_s4.checks import check_model, choice
 from keras_s4.compression.matrices import low_rank_layer
+from keras_s4.compression.method_choice import choose
 from keras_s4.compression.part import Part, Ranks
-from keras_s4.compression.parts import KINDS, parts_of
-from keras_s4.compression.ranks import check_ranks, uniform
+from keras_s4.compression.ranks import parts_and_ranks
+from keras_s4.compression.states import AUTO, check_options, options_of
 from keras_s4.reduction import METHODS
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.paths import layer_at, layers_by_path
 
 
 def reduce(
-    model: keras.Model, ranks: Ranks | int, method: str = "balanced", data: Any = None, **options: Any
+    model: keras.Model,
+    ranks: Ranks | int,
+    method: str | Mapping[str, str] = "balanced",
+    data: Any = None,
+    **options: Any,
 ) -> keras.Model:
     """A copy of a trained model with smaller states and thinner matrices, ready to be evaluated or trained on.
 
@@ -30,26 +35,39 @@ def reduce(
         model: a functional or sequential model.
         ranks: modes to keep per channel, and ranks of matrices, by part name; parts that are left out stay as they are.
             A whole number is for all parts of `parts_of(model)`: the states, or in a model without any the matrices.
-        method: the method of reducing states, a key of `keras_s4.reduction.METHODS`.
+        method: the method of reducing states, a key of `keras_s4.reduction.METHODS`; or one for each part, by name,
+            those left out being reduced by "balanced"; or "auto", with which every layer is reduced by the method with
+            the least error: of the model's outputs on the data, or without data of the layer's kernel (see
+            `keras_s4.compression.choose_methods`).
         data: inputs of the model, numpy: matrices then lose what matters least to their products on this data, and the
-            method "input_weighted" can be chosen.
+            methods "input_weighted" and "auto" measure on it. Give training or validation data, not those of the test.
         options: options of the method, for example `horizon` of "finite_horizon", which is otherwise the length of the
-            model's sequences.
+            sequences that the layer gets.
+
+    Returns:
+        The reduced model; of "auto" with an attribute `method_choice`, a `keras_s4.compression.MethodChoice`, which is
+        not saved with it.
 
     Raises:
         TypeError: no model.
-        ValueError: a rank out of range or an unknown part; NaN in the weights; a model that is not built; data that the
-            model does not take; a method that needs more than is known.
+        ValueError: a rank out of range, or an unknown part or method; NaN in the weights; a model that is not built;
+            data that the model does not take; a method that needs more than is known.
 
     Source: Ezoe and Sato 2024 (arXiv 2402.15993) for states.
     """
     check_model(model, data, "reduce")
-    choice(method, "reduce got method=", METHODS)
-    parts, ranks = _parts_and_ranks(model, ranks, data)
+    if not isinstance(method, Mapping):
+        choice(method, "reduce got method=", (*METHODS, AUTO))
+    else:
+        check_options(options)
+    parts, ranks = parts_and_ranks(model, ranks, data)
     shrinking = {name: part for name, part in parts.items() if ranks[name] < part.max_rank}
     states = {name: part for name, part in shrinking.items() if part.kind == "states"}
     matrices = {name: part for name, part in shrinking.items() if part.kind == "matrix"}
-    systems = {name: part.truncate(ranks[name], method, **options).system for name, part in states.items()}
+    chosen = choose(model, parts, ranks, data, options) if method == AUTO else None
+    methods = _methods_by_part(method if chosen is None else chosen.methods, parts)
+    own = {name: options if methods[name] == method else options_of(methods[name], options) for name in states}
+    systems = {name: part.truncate(ranks[name], methods[name], **own[name]).system for name, part in states.items()}
 
     replacements = _low_rank_layers(model, {name: ranks[name] for name in matrices})
     changes = {name: {"state_size": ranks[name], "per_channel_poles": True} for name in states}
@@ -59,23 +77,23 @@ def reduce(
     for name, part in matrices.items():
         path, matrix_name = _layer_and_matrix(name)
         layer_at(reduced, path).set_matrices(**{matrix_name: part.truncate(ranks[name])})
+    if chosen is not None:
+        reduced.method_choice = chosen
     return reduced
 
 
-def _parts_and_ranks(model: keras.Model, ranks: Ranks | int, data: Any) -> tuple[dict[str, Part], Ranks]:
-    if not isinstance(ranks, Mapping):
-        parts = parts_of(model, data=data)
-        return parts, uniform(model, rank=ranks, parts=parts)
-    parts = parts_of(model, KINDS, data)
-    ranks = check_ranks(ranks, parts)
-    for name, rank in ranks.items():
-        choices = parts[name].choices
-        if rank not in choices:
-            raise ValueError(
-                f"Part {name!r} got rank {rank}, at which its factors are no smaller than the matrix; expected 1 to "
-                f"{choices[-2]}, or {choices[-1]} to leave it whole."
-            )
-    return parts, ranks
+def _methods_by_part(method: str | Mapping[str, str], parts: Mapping[str, Part]) -> dict[str, str]:
+    """The method for each part.
+
+    Raises:
+        ValueError: a name of no part, or of no method.
+    """
+    if not isinstance(method, Mapping):
+        return dict.fromkeys(parts, method)
+    if unknown := [name for name in method if name not in parts]:
+        raise ValueError(f"reduce got methods for {', '.join(map(str, unknown))}; the parts are {', '.join(parts)}.")
+    methods = {name: method.get(name, "balanced") for name in parts}
+    return {name: choice(each, f"reduce got for part {name!r} the method ", METHODS) for name, each in methods.items()}
 
 
 def _low_rank_layers(model: keras.Model, ranks: Ranks) -> dict[str, keras.layers.Layer]:

@@ -51,6 +51,33 @@ def test_methods(call, model_file, tmp_path, method):
     assert method in result.output
 
 
+def test_method_auto_tells_the_errors_of_all_methods(call, model_file, data_file, tmp_path):
+    options = ("--rank", 2, "--method", "auto", "--data", data_file, "--json", tmp_path / "r.json")
+    result = call("reduce", model_file, tmp_path / "small.keras", *options)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "r.json").read_text())
+    choice = figures["choice"]
+    assert figures["method"] == "auto" and choice["errors of"] == "outputs"
+    assert choice["error"] <= min(choice["one for all"].values())
+    assert "Error of the model's outputs" in result.output
+    assert all(method in result.output for method in choice["one for all"])
+    x = np.load(data_file)["x"]
+    expected = keras_s4.reduce(keras.saving.load_model(model_file), 2, choice["methods"], x)
+    small = keras.saving.load_model(tmp_path / "small.keras")
+    np.testing.assert_allclose(np.asarray(small(x)), np.asarray(expected(x)), rtol=0, atol=1e-6)
+    for name, part in figures["parts"].items():
+        assert (part["error_bound"] is None) == (choice["methods"][name] != "balanced")
+
+
+def test_least_error_within_budgets(call, model_file, data_file, tmp_path):
+    options = ("--ram", 480, "--least-error", "--data", data_file, "--json", tmp_path / "r.json")
+    result = call("reduce", model_file, tmp_path / "small.keras", *options)
+    assert result.exit_code == 0, result.output
+    parts = json.loads((tmp_path / "r.json").read_text())["parts"]
+    model, x = keras.saving.load_model(model_file), np.load(data_file)["x"]
+    assert {name: part["rank"] for name, part in parts.items()} == keras_s4.ranks.least_error(model, x, ram=480)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -60,6 +87,8 @@ def test_methods(call, model_file, tmp_path, method):
         (("--rank", 9), "expected a whole number from 1 to 4"),
         (("--flash", 3), "flash=3"),
         (("--rank", 2, "--method", "input_weighted"), "give data"),
+        (("--ram", 480, "--least-error"), "--least-error without --data"),
+        (("--rank", 2, "--least-error"), "--least-error with --rank; give budgets"),
     ],
 )
 def test_refusals(call, model_file, tmp_path, options, message):

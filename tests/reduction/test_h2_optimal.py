@@ -5,7 +5,7 @@ import pytest
 from random_systems import random_systems as random_systems_of
 from scipy.optimize import minimize
 
-from keras_s4.reduction import balanced_truncation
+from keras_s4.reduction import balanced_truncation, modal_truncation
 from keras_s4.reduction.h2 import h2_optimal
 from keras_s4.systems import DiagonalSystem
 
@@ -66,6 +66,14 @@ def test_never_worse_than_balanced_truncation(state_size):
         np.testing.assert_array_equal(reduction.orders, reduction.system.orders)
         np.testing.assert_array_equal(reduction.spectrum, balanced.spectrum)
         assert reduction.method == "h2" and np.isposinf(reduction.error_bound).all()
+
+
+def test_never_worse_than_keeping_the_best_modes():
+    """Narrow resonances of their own: some channels are better off with some of their poles as they are."""
+    system = random_systems(3, 40, 8, gap=5.0)
+    balanced, modal, reduction = (reduce(system, 1) for reduce in (balanced_truncation, modal_truncation, h2_optimal))
+    assert (modal.h2_error < 0.99 * balanced.h2_error).sum() >= 3
+    assert (reduction.h2_error <= modal.h2_error * (1.0 + 1e-12)).all()
 
 
 def test_is_clearly_better_than_balanced_truncation_on_layers():

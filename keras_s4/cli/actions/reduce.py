@@ -50,7 +50,7 @@ def run(
     """
     original = load_model(model)
     parts = compression.parts_of(original, kind, inputs)
-    chosen = _choose_ranks(original, parts, *rule)
+    chosen = _choose_ranks(original, parts, *rule, inputs, method)
     reduced = compression.reduce(original, chosen, method.value, inputs)
     save_model(reduced, out)
     found = compression.Spectrum(parts, list_kept_weights(original, parts))
@@ -58,10 +58,14 @@ def run(
     write_json(json, figures)
     write_figure(figure, lambda: plots.spectra(found.curves(chosen)))
     show_table(_table(figures, found.kept_text()))
+    if method == Method.AUTO:
+        show_table(reduced.method_choice.table())
     console().print(f"Reduced model: {out}")
 
 
-def _choose_ranks(model, parts, rule: str, value) -> dict[str, int]:
+def _choose_ranks(model, parts, rule: str, value, inputs, method: Method) -> dict[str, int]:
+    if rule == "least_error":
+        return ranks.least_error(model, inputs, **value, method=method.value, parts=parts)
     if rule == "budget":
         return ranks.budget(model, **value, parts=parts)
     if rule in ("rank", "fraction"):
@@ -71,6 +75,8 @@ def _choose_ranks(model, parts, rule: str, value) -> dict[str, int]:
 
 def _figures(original, reduced, spectrum, chosen, method, inputs) -> dict[str, Any]:
     """What every part and the model lose, and what stays as it is, JSON-ready."""
+    choice = reduced.method_choice if method == Method.AUTO else None
+    methods = dict.fromkeys(chosen, method.value) if choice is None else choice.methods
     found = {
         "parts": {
             name: {
@@ -78,7 +84,7 @@ def _figures(original, reduced, spectrum, chosen, method, inputs) -> dict[str, A
                 "full_rank": part.max_rank,
                 "rank": chosen[name],
                 "bytes": [part.cost(part.max_rank).flash, part.cost(chosen[name]).flash],
-                "error_bound": part.error_bound(chosen[name]) if _is_bounded(part, method) else None,
+                "error_bound": part.error_bound(chosen[name]) if _is_bounded(part, methods) else None,
                 "error": _measured_error(reduced, part) if part.kind == "states" else None,
             }
             for name, part in spectrum.parts.items()
@@ -87,13 +93,15 @@ def _figures(original, reduced, spectrum, chosen, method, inputs) -> dict[str, A
         "method": method.value,
         "parameters": [original.count_params(), reduced.count_params()],
     }
+    if choice is not None:
+        found["choice"] = choice.figures()
     if inputs is not None:
         found["outputs"] = _output_errors(original, reduced, inputs[:COMPARED])
     return found
 
 
-def _is_bounded(part: compression.Part, method: Method) -> bool:
-    return method == Method.BALANCED or part.kind == "matrix"
+def _is_bounded(part: compression.Part, methods: dict[str, str]) -> bool:
+    return methods.get(part.name, Method.BALANCED) == Method.BALANCED or part.kind == "matrix"
 
 
 def _output_errors(original, reduced, inputs) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def run(
         method=method.value,
         cache=out / "evaluations.json",
     )
-    reduced = compression.reduce(original, found.ranks, method.value)
+    reduced = compression.reduce(original, found.ranks, found.methods)
     figures = {files.TUNED_FIGURE: plots.draw(found.figure())} if plots.can_draw() else {}
     save(found, reduced, figures, out, json)
 

@@ -14,6 +14,7 @@ from keras_s4.compression.part import Part
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.reduce import reduce
 from keras_s4.compression.search.engine import keras_tuner
+from keras_s4.compression.states import AUTO
 
 RANK = "rank/"
 METHOD = "method"
@@ -27,11 +28,12 @@ class RankHyperModel(keras_tuner.HyperModel):
     Args:
         model: trained and compiled, functional or sequential.
         parts: parts by name whose ranks are searched, the others staying as they are; None for `parts_of(model)`.
-        methods: names from `keras_s4.reduction.METHODS`; they concern the states alone.
+        methods: names from `keras_s4.reduction.METHODS`, or "auto"; they concern the states alone.
         choices: how many ranks of each part to choose from at most, evenly spaced on a logarithmic scale up to the full
             rank; or the ranks themselves by part name, parts left out having 8.
         learning_rate: the learning rate of the reduced models; by default as the model was compiled.
-        options: further arguments of `keras_s4.reduce` by method: `{"finite_horizon": {"horizon": 100}}`.
+        options: further arguments of `keras_s4.reduce` by method: `{"finite_horizon": {"horizon": 100}}`, or
+            `{"auto": {"data": x}}`, without which "auto" goes by the error of kernels.
 
     Raises:
         ValueError: a model that is not built or not compiled, no parts, an unknown method or part, an impossible rank.
@@ -117,7 +119,8 @@ def _check_model(model: keras.Model) -> None:
 
 def _check_methods(methods: Sequence[str]) -> tuple[str, ...]:
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
-    unknown = [method for method in methods if method not in reduction.METHODS]
+    known = (*reduction.METHODS, AUTO)
+    unknown = [method for method in methods if method not in known]
     if unknown or not methods:
-        raise ValueError(f"methods is {methods}; expected one or more of {', '.join(reduction.METHODS)}.")
+        raise ValueError(f"methods is {methods}; expected one or more of {', '.join(known)}.")
     return methods
