@@ -18,7 +18,7 @@ from keras_s4 import checks
 from keras_s4.compression.budgets import Budgets, check_limits, fill_budgets, flash_outside
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import KINDS, parts_of
-from keras_s4.compression.sensitivities import MEASURES, exchange_ranks, losses_of
+from keras_s4.compression.sensitivities import BOUND, OUTPUTS, Sensitivities
 from keras_s4.compression.states import AUTO
 from keras_s4.reduction import METHODS
 from keras_s4.reduction.modal import modal_scores
@@ -150,8 +150,8 @@ def least_error(
     First the error is taken with each part alone at some of its ranks (the others between them are interpolated), so
     that a part whose energy matters little to the outputs does not get as much as one whose energy matters. From there
     on the parts' errors are taken to add up, and ranks are raised where a byte lowers them most, as in `budget`. At
-    last the ranks found, and those of `budget`, are tried as models, and single ranks exchanged for others as long as
-    that lowers the error: what is returned has no more error on these data than the ranks of `budget`.
+    last these ranks are tried as a model, beside those of `budget`, `uniform` and `scores` for the same budgets, and
+    single ranks of the best are exchanged for others as long as that lowers the error.
 
     Give data that stand for those to come, such as some hundred training sequences; not those of the test. A model like
     the demo's takes seconds to a minute.
@@ -162,8 +162,8 @@ def least_error(
         flash: as for `budget`.
         ram: as for `budget`.
         multiply_accumulates: as for `budget`.
-        of: what is to be least: "outputs", the measured error of the outputs, squares adding up; or "bound", a bound on
-            it (`keras_s4.error_bound`), for which a few of the sequences are enough.
+        of: what is to be least: "outputs", the measured error of the outputs, or "bound", the sum of what the parts'
+            bounds do to it at most (`keras_s4.error_bound`, on a few of the sequences); then no models are tried.
         method: of reducing states that is meant to follow, a key of `keras_s4.reduction.METHODS`, or "auto" for that
             with the least error of each layer.
         parts: parts to choose ranks for; by default `parts_of(model, data=data)`.
@@ -177,18 +177,15 @@ def least_error(
     Source: allocating by what each layer does to the model is that of arXiv 2510.14542, which bounds it.
     """
     checks.check_model(model, data, "least_error")
-    checks.choice(of, "least_error got of=", MEASURES)
+    checks.choice(of, "least_error got of=", (OUTPUTS, BOUND))
     checks.choice(method, "least_error got method=", (*METHODS, AUTO))
     limits = check_limits("least_error", flash=flash, ram=ram, multiply_accumulates=multiply_accumulates)
     parts = parts_of(model, data=data) if parts is None else _parts(model, parts)
     outside = {"flash": flash_outside(model, parts)} if "flash" in limits else {}
-    by_energy = Budgets(parts, limits, outside)  # refuses a budget before anything is measured
-    loss = MEASURES[of](model, parts, data, method, options)
-    losses = {name: losses_of(part, parts, loss) for name, part in parts.items()}
-    by_loss = Budgets(parts, limits, outside, losses)
-    starts = [budgets.fill(budgets.lowest) for budgets in (by_loss, by_energy)]
-    starts += [_largest_share(chooser, model, parts, by_loss) for chooser in (uniform, scores)]
-    return exchange_ranks(min(filter(None, starts), key=loss), parts, by_loss, loss)
+    budgets = Budgets(parts, limits, outside)  # refuses one before anything is measured
+    others = [budgets.fill(budgets.lowest)]
+    others += [_largest_share(chooser, model, parts, budgets) for chooser in (uniform, scores)]
+    return Sensitivities(model, parts, data, of, method, options).ranks(limits, outside, filter(None, others))
 
 
 def scores(model: keras.Model, fraction: float = 0.5, parts: Parts | None = None) -> Ranks:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -10,13 +11,20 @@ import numpy as np
 
 from keras_s4.compression.budgets import Budgets
 from keras_s4.compression.error_bound import check_rules, error_bound
+from keras_s4.compression.matrices import owner_of
 from keras_s4.compression.output_error import OutputError
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.part import Part, Ranks
+from keras_s4.compression.parts import layer_path
 from keras_s4.compression.rank_search import whole_ranks
+from keras_s4.samples import is_several
+from keras_s4.surgery.cloning import clone
+from keras_s4.surgery.paths import layer_at
 
 Parts = Mapping[str, Part]
 Loss = Callable[[Ranks], float]
+
+OUTPUTS, BOUND = "outputs", "bound"
 
 # Choices of a part that are measured; between them the logarithm of the loss is interpolated.
 _MEASURED = 12
@@ -24,6 +32,8 @@ _MEASURED = 12
 _TRIED = 12
 # Sequences that a bound is taken on: it hangs on the norms of signals, which differ little.
 _BOUNDED = 16
+# By which a part is made larger to see what its errors do: exact in float32, far from where bounds saturate.
+_LITTLE = 2.0**-14
 _TINY = np.finfo(float).tiny
 
 
@@ -34,19 +44,88 @@ def measured_loss(model: keras.Model, parts: Parts, data: Any, method: str, opti
     return _remembered(lambda ranks: error(padded.at(ranks)) ** 2, parts)
 
 
-def bounded_loss(model: keras.Model, parts: Parts, data: Any, method: str, options: Mapping[str, Any]) -> Loss:
-    """The bound on the outputs' error on a few sequences, their mean, by the ranks of all parts."""
+def bound_gains(model: keras.Model, parts: Parts, data: Any) -> dict[str, float]:
+    """The bound on the outputs' error by the relative error of each part, where that is small, on a few sequences.
+
+    Each part in turn is made larger by a little. Beyond, the bound saturates, as softmax does, and tells parts no more
+    apart.
+    """
     check_rules(model)
-    padded = PaddedModel(model, parts, method, **options)
-    few = data[np.unique(np.linspace(0, len(data) - 1, _BOUNDED).astype(int))]
+    if isinstance(data, Mapping) or is_several(data):
+        raise ValueError(f"least_error got of={BOUND!r} for a model with several inputs; give of={OUTPUTS!r}.")
+    few = np.asarray(data)[np.unique(np.linspace(0, len(data) - 1, _BOUNDED).astype(int))]
+    gains = {}
+    for name, part in parts.items():
+        path, copy = layer_path(name, part), clone(model, {})
+        for weight in _weights_of(layer_at(copy, path), name, part):
+            weight.assign((1.0 + _LITTLE) * weight)
+        found = error_bound(model, copy, few)
+        own = found.layers.get(path, (math.inf, 0.0))[0]  # a layer without any output makes no error
+        gains[name] = float(np.linalg.norm(found.bound, axis=1).mean()) / own
+    return gains
 
-    def bound(ranks: Ranks) -> float:
-        return float(np.linalg.norm(error_bound(model, padded.at(ranks), few).bound, axis=1).mean())
 
-    return _remembered(bound, parts)
+def _weights_of(layer: keras.layers.Layer, name: str, part: Part) -> list[keras.Variable]:
+    """Weights that a part is proportional to."""
+    if part.kind == "states":
+        return [layer.residues, layer.feedthrough]
+    matrix = name.rpartition("/")[2]
+    return [weight for weight in owner_of(layer).weights if weight.name in (matrix, f"{matrix}_left")]
 
 
-MEASURES = {"outputs": measured_loss, "bound": bounded_loss}
+class Sensitivities:
+    """What each part at each of its ranks does to a model, measured once, and the ranks of least loss within budgets.
+
+    Attributes:
+        losses: what the choices of each part lose, `[C]`, non-increasing, by its name.
+
+    Args:
+        model: trained.
+        parts: of it, by name.
+        data: inputs of the model, numpy.
+        of: what is lost: `OUTPUTS`, the square of the relative error of the outputs, or `BOUND`, a bound on the error:
+            of each part that on its relative error, times what this does to the outputs at most.
+        method: of reducing states, a key of `keras_s4.reduction.METHODS` or "auto"; the bound is that of "balanced".
+        options: of the method.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        parts: Parts,
+        data: Any,
+        of: str = OUTPUTS,
+        method: str = "balanced",
+        options: Mapping[str, Any] | None = None,
+    ):
+        self._parts = parts
+        if of == BOUND:
+            gains = bound_gains(model, parts, data)
+            self._loss = None
+            self.losses = {
+                name: gains[name] * np.array([part.error_bound(rank) for rank in part.choices])
+                for name, part in parts.items()
+            }
+        else:
+            self._loss = measured_loss(model, parts, data, method, options or {})
+            self.losses = {name: losses_of(part, parts, self._loss) for name, part in parts.items()}
+
+    def ranks(self, limits: Mapping[str, int], outside: Mapping[str, int], others: Iterable[Ranks] = ()) -> Ranks:
+        """The ranks with the least loss within budgets.
+
+        Bounds add up, so that these are those of the best sum. Of outputs, they are tried as a model beside others, and
+        single ranks of the best exchanged for others as long as that lowers the error.
+
+        Args:
+            limits: budgets by the field of `Cost`.
+            outside: costs outside of the parts, by the field of `Cost`.
+            others: ranks within the budgets.
+        """
+        budgets = Budgets(self._parts, limits, outside, self.losses)
+        ranks = budgets.fill(budgets.lowest)
+        if self._loss is None:
+            return ranks
+        return exchange_ranks(min([ranks, *others], key=self._loss), self._parts, budgets, self._loss)
 
 
 def losses_of(part: Part, parts: Parts, loss: Loss) -> np.ndarray:

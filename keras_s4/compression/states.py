@@ -137,11 +137,15 @@ class StatesPart(Part, Brief):
             raise ValueError(
                 f"Method {method!r} needs the {option} of part {self.name!r}, which is not known; {_KNOWN[option][1]}."
             )
-        given = {name: value for name, value in options.items() if name not in _KNOWN or value is not None}
-        options = self._known_options(method) | given
         if method == "balanced" and not options:
             return self._realization.truncate(rank)
-        return reduction.reduce(self.system, rank, method, **options)
+        given = {name: value for name, value in options.items() if name not in _KNOWN or value is not None}
+        known = self._known_options(method)
+        if given:
+            return reduction.reduce(self.system, rank, method, **known | given)
+        if (rank, method) not in self._reductions:
+            self._reductions[rank, method] = reduction.reduce(self.system, rank, method, **known)
+        return self._reductions[rank, method]
 
     def candidates(self, options: Mapping[str, Any] | None = None) -> list[str]:
         """The methods of `CANDIDATES` of which enough is known, given options of any of them."""
@@ -168,6 +172,11 @@ class StatesPart(Part, Brief):
     def _known_options(self, method: str) -> dict[str, Any]:
         """What is known of a method's options."""
         return {name: getattr(self, _KNOWN[name][0]) for name in reduction.options_of(method) if name in _KNOWN}
+
+    @functools.cached_property
+    def _reductions(self) -> dict[tuple[int, str], reduction.Reduction]:
+        """By rank and method, as far as they were asked for: a choice asks again for what it has tried."""
+        return {}
 
     @functools.cached_property
     def _realization(self) -> Realization:
