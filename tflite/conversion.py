@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -25,7 +26,7 @@ from keras_s4.tflite.lowering.representative import check_count, gather
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.blocks import in_blocks
 from keras_s4.tflite.program.interface import Arrays
-from keras_s4.tflite.program.operations import Accumulate
+from keras_s4.tflite.program.operations import Accumulate, Operation
 from keras_s4.tflite.program.output_steps import OutputSteps
 from keras_s4.tflite.program.own_lengths import keep_real_steps
 from keras_s4.tflite.program.program import Program
@@ -149,11 +150,26 @@ def _check_steps(steps: int, period: int, builder: ProgramBuilder, length: int |
             f"Received steps={steps}; expected a multiple of {period}, after which the pattern of steps that "
             "the model's layers drop repeats."
         )
-    averages = any(isinstance(operation, Accumulate) for operation in builder.operations)
-    if averages and length is not None and length % steps:
+    if length is not None:
+        check_whole_windows(builder.operations, steps, length, period)
+
+
+def check_whole_windows(operations: Sequence[Operation], steps: int, length: int, period: int | None = None) -> None:
+    """Refuse averages over windows that end inside a block.
+
+    Args:
+        operations: of the program.
+        steps: of a block.
+        length: of a window.
+        period: after which the pattern of steps that the model's layers drop repeats; `steps` when omitted.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    if length % steps and any(isinstance(operation, Accumulate) for operation in operations):
         raise ValueError(
             f"The model averages over windows of {length} steps, which end inside a block of {steps}: the average "
-            f"over a window would never be there to be read. {_remedy_of_windows(steps, period, length)}"
+            f"over a window would never be there to be read. {_remedy_of_windows(steps, period or steps, length)}"
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from keras_s4 import models
 from keras_s4.checks import check_model, whole_number
 from keras_s4.surgery.lengths import at_length
-from keras_s4.tflite.conversion import convert
+from keras_s4.tflite.conversion import check_whole_windows, convert
 from keras_s4.tflite.lowering import plan_of_export
 from keras_s4.tflite.lowering.builder import Activations
 from keras_s4.tflite.program.program import Program
@@ -100,7 +100,10 @@ def program_of(model: keras.Model, activations: Activations = "int8") -> Program
         warnings.simplefilter("ignore")  # of the random data
         cut = model if length in (None, steps) else at_length(model, steps)
         data = np.random.default_rng(0).normal(size=(_CALIBRATION, steps, *model.inputs[0].shape[2:]))
-        return convert(cut, data, activations=activations).program
+        program = convert(cut, data, activations=activations).program
+    if length is not None:
+        check_whole_windows(program.operations, program.steps, length)
+    return program
 
 
 def usual_arguments(pooling: str) -> Mapping[str, Any] | None:

@@ -32,6 +32,11 @@ def lower_average_pooling(layer, inputs, builder):
     if builder.padded:
         return _lower_average_so_far(layer, signal, builder)
     length = builder.window - signal.phase
+    if length < 1:
+        raise ValueError(
+            f"Layer {layer.name!r} averages over windows that end before a step comes through the strides in front of "
+            "it; use longer windows, or smaller strides."
+        )
     largest = 2 ** (15 if signal.tensor.type == "int16" else 8)
     if largest * length > 2**31 - 1:
         raise ValueError(

@@ -103,6 +103,13 @@ def test_a_layer_that_sees_the_future_is_refused(signals):
         convert(model_of(DSS(4, bidirectional=True)), signals)
 
 
+def test_an_average_that_ends_before_its_first_step_is_refused():
+    stack = [keras.layers.Conv1D(2, 4, 4, padding="causal", name=f"conv_{index}") for index in range(3)]
+    model = keras.Sequential([keras.Input((20, 1)), *stack, keras.layers.GlobalAveragePooling1D(name="mean")])
+    with pytest.raises(ValueError, match="'mean' averages over windows that end before a step comes through"):
+        convert(model, np.ones((2, 20, 1)))
+
+
 def test_sum_that_would_overflow_is_refused():
     model = keras.Sequential([keras.Input((70_000, 1)), keras.layers.GlobalAveragePooling1D()])
     with pytest.raises(ValueError, match=r"would sum 70000 steps in 32 bits, which holds 65536"):
