@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_s4 import training
 from keras_s4.files import explain_errors
 from keras_s4.job import several
 from keras_s4.job.job import Job, Report
+from keras_s4.training.epochs import SeededEpochs
 
 
 def fit(job: Job, model: keras.Model, name: str, epochs: int, learning_rate: float) -> None:
@@ -80,24 +79,17 @@ class _Backup(keras.callbacks.BackupAndRestore):
             super().on_epoch_end(epoch, logs)
 
 
-class _Epochs(keras.callbacks.Callback):
-    """Gives each epoch randomness of its own, so that a continued training is the same as one in a single go."""
+class _Epochs(SeededEpochs):
+    """Reports how far a training is, besides."""
 
     def __init__(self, windows: keras.utils.PyDataset, seed: int, report: Report):
-        super().__init__()
-        self._windows = windows
-        self._seed = seed
+        super().__init__(windows, seed)
         self._report = report
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the windows, their order and the dropout."""
+        """Begins an epoch."""
         self._epoch = epoch
-        self._windows.epoch = epoch
-        source = np.random.default_rng((self._seed, epoch))
-        random.seed(int(source.integers(2**63)))  # Keras shuffles the batches with it
-        for variable in self.model.variables:
-            if variable.name == "seed_generator_state":
-                variable.assign(source.integers(2**32, size=2, dtype=np.uint32))
+        super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Reports the loss and the metric so far."""

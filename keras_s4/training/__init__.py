@@ -1,6 +1,7 @@
 """How models are trained: the recipe for each kind of output, its losses and metrics."""
 
 from keras_s4.training.compiling import AUTO, pays_to_compile
+from keras_s4.training.epochs import SeededEpochs
 from keras_s4.training.losses import BinarySmoothedCrossentropy, MeanSquaredErrorInUnits, SmoothedCrossentropy
 from keras_s4.training.metrics import LabelAccuracy, RootMeanSquaredError
 from keras_s4.training.normalization import normalize_to
@@ -32,6 +33,7 @@ __all__ = [
     "LabelAccuracy",
     "MeanSquaredErrorInUnits",
     "RootMeanSquaredError",
+    "SeededEpochs",
     "SmoothedCrossentropy",
     "compile_binary",
     "compile_classifier",

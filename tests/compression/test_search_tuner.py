@@ -12,7 +12,7 @@ import pytest
 from keras_s4.compression.search import Trial, distribution, oracles
 from keras_s4.compression.search.oracles import TUNERS, nearest_untried, oracle_of
 from keras_s4.compression.search.trials import TrialFolder, trial_name
-from keras_s4.compression.search.tuner import MOST_FAILURES, RankTuner, SearchStoppedError
+from keras_s4.compression.search.tuner import MOST_FAILURES, SearchStoppedError, TrialTuner
 
 RANKS = (1, 2, 4, 8)
 
@@ -60,7 +60,7 @@ def searched(folder, tuner, trials, fails=lambda number: None, epochs=4, deadlin
     oracle = oracle_of(tuner, space(ranks), trials, epochs, seed=0)
     oracle.deadline = deadline
     try:
-        RankTuner(oracle, bowl, "min", folder / "own").search()
+        TrialTuner(oracle, bowl, "min", folder / "own").search()
     except (KeyboardInterrupt, SearchStoppedError) as caught:
         error = caught
     return bowl.ran, error
@@ -161,7 +161,7 @@ def test_keras_tuner_still_repeats_points_of_its_own(tmp_path):
     oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=100, hyperparameters=space(), seed=1)
     oracle.verbose = 0
     bowl = Bowl(TrialFolder(tmp_path / "trials"))
-    RankTuner(oracle, bowl, "min", tmp_path / "own").search()
+    TrialTuner(oracle, bowl, "min", tmp_path / "own").search()
     assert len(bowl.ran) < len(RANKS) ** 2
     assert issubclass(oracles.RandomOracle, keras_tuner.oracles.RandomSearchOracle)
 

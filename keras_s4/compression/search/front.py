@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +16,11 @@ from keras_s4.checks import is_real, whole_number
 from keras_s4.compression.fingerprints import digest
 from keras_s4.compression.part import Part
 from keras_s4.compression.search import distribution
+from keras_s4.compression.search.conducting import TRIALS, begin, conduct
 from keras_s4.compression.search.engine import keras_tuner
 from keras_s4.compression.search.hypermodel import RankHyperModel
 from keras_s4.compression.search.oracles import TUNERS, oracle_of
-from keras_s4.compression.search.result import FILES, TRIALS, SearchResult
+from keras_s4.compression.search.result import FILES, SearchResult
 from keras_s4.compression.search.scoring import (
     Measures,
     check_budgets,
@@ -31,7 +30,7 @@ from keras_s4.compression.search.scoring import (
     weight_bytes,
 )
 from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name
-from keras_s4.compression.search.tuner import Experiment, RankTuner, SearchStoppedError
+from keras_s4.compression.search.tuner import Experiment
 from keras_s4.samples import check_examples, is_several
 from keras_s4.scoring.outputs import check_training_targets
 
@@ -147,53 +146,19 @@ def search(
         "learning_rate": learning_rate,
         "batch_size": batch_size,
     }
-    if role != "worker":
-        _refuse_foreign(folder, files)
-    files.open(settings)
-    if role != "worker":
-        files.set_aside_damaged()
-    if role == "alone":
-        shutil.rmtree(folder / ".keras-tuner", ignore_errors=True)  # what killed processes left
+    begin(folder, files, settings, FILES, role)
     _record_original(space, evaluate, measures, budgets, files)
-    if role != "worker":
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
 
     def fit(model: keras.Model, epochs: int) -> None:
         model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=0)
 
     experiment = Experiment(space, retrain or fit, evaluate, measure, budgets, files, epochs, seed, check_first)
     oracle = oracle_of(tuner, _declare(space), trials, epochs, seed)
-    oracle.deadline = deadline
-    # One for each process: they share nothing there, and a late one cannot delete what another one needs.
-    own = folder / ".keras-tuner" / distribution.tuner_id()
-    try:
-        runner = RankTuner(oracle, experiment, direction, own, on_trial)
-        distribution.lead(runner, deadline) if role == "chief" else runner.search()
-    except SearchStoppedError as stopped:
-        gone = isinstance(stopped.__cause__, ConnectionError)
-        if not (gone and (folder / FILES[0]).exists()):  # it went because all is done
-            raise stopped.__cause__ from None
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
+    conduct(folder, oracle, experiment, direction, deadline, FILES, on_trial)
     result = SearchResult.read(folder)
     if role != "worker":
         result.write()
     return result
-
-
-def _refuse_foreign(folder: Path, files: TrialFolder) -> None:
-    """Refuse to replace files that no search has written, as there are where none was begun.
-
-    Raises:
-        ValueError: names them.
-    """
-    foreign = [] if files.is_begun else [name for name in FILES if os.path.lexists(folder / name)]
-    if foreign:
-        raise ValueError(
-            f"{folder} holds {', '.join(foreign)}, which no search has written there. Choose another folder, or move "
-            "these away."
-        )
 
 
 def _check_numbers(tuner: str, trials: int | None, epochs: int, seed: int, batch_size: int) -> list[int | None]:

@@ -15,18 +15,19 @@ from keras_s4.compression.search.engine import keras_tuner
 Values = dict[str, Any]
 
 
-class _Punctual(keras_tuner.Oracle):
+class Punctual(keras_tuner.Oracle):
     """Proposes nothing after `deadline`, a time of `time.monotonic`."""
 
     deadline = math.inf
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """A trial, before the deadline."""
         if time.monotonic() >= self.deadline:
             return {"status": "STOPPED", "values": None}
         return super().populate_space(trial_id)
 
 
-class _Distinct(_Punctual):
+class _Distinct(Punctual):
     """Proposes no trial twice, and all before it stops.
 
     Of its own, Bayesian optimisation proposes the best point of a small space again and again, and random search gives
@@ -58,11 +59,11 @@ class RandomOracle(_Distinct, keras_tuner.oracles.RandomSearchOracle):
     """Random search over distinct points."""
 
 
-class HyperbandOracle(_Punctual, keras_tuner.oracles.HyperbandOracle):
+class HyperbandOracle(Punctual, keras_tuner.oracles.HyperbandOracle):
     """Hyperband."""
 
 
-class GridOracle(_Punctual, keras_tuner.oracles.GridSearchOracle):
+class GridOracle(Punctual, keras_tuner.oracles.GridSearchOracle):
     """All points in order."""
 
 
@@ -81,7 +82,7 @@ def oracle_of(
         epochs: epochs that Hyperband trains its survivors for.
         seed: a whole number of at least 0.
     """
-    # keras-tuner takes a seed of 0 for none. Failures are counted by `RankTuner`, which says what failed.
+    # keras-tuner takes a seed of 0 for none. Failures are counted by `TrialTuner`, which says what failed.
     settings = {"hyperparameters": space, "seed": seed + 1, "max_consecutive_failed_trials": 2**31}
     match tuner:
         case "bayesian":

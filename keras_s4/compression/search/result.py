@@ -13,13 +13,13 @@ from rich.table import Table
 
 from keras_s4 import plots
 from keras_s4.brief import Brief
+from keras_s4.compression.search.conducting import TRIALS
 from keras_s4.compression.search.trials import Trial, TrialFolder
 from keras_s4.files import json_bytes, write_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRIALS = "trials"
 FILES = ("search.json", "search.txt", "pareto.svg", "pareto.png")
 
 

@@ -21,8 +21,66 @@ SETTINGS = "settings.json"
 AGAIN = "Delete it: its trial is run again."
 
 
+class Record:
+    """Mixin of dataclasses: what searches know of a finished trial, whatever they tried.
+
+    Attributes:
+        epochs: of training in all; 0 if there was none.
+        metric: on the validation data after training; None if it was not trained or failed.
+        measures: what it takes, by name.
+        excess: how far it is over its budgets, as a fraction of each, summed.
+        seconds: that it took.
+        finished: when, in seconds since 1970.
+        error: what went wrong, or None.
+    """
+
+    epochs: int
+    metric: float | None
+    measures: Mapping[str, float]
+    excess: float
+    seconds: float
+    finished: float
+    error: str | None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it succeeded within all budgets."""
+        return self.error is None and self.excess == 0.0
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        raise NotImplementedError(f"{type(self).__name__} has no name.")
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        return {"name": self.name, "feasible": self.feasible, **dataclasses.asdict(self)}
+
+    def check_types(self) -> None:
+        """Refuses what a file of another kind, or a damaged one, holds.
+
+        Raises:
+            TypeError: says what.
+        """
+        if not isinstance(self.measures, dict):
+            raise TypeError("measures must be an object")
+        metric = [] if self.metric is None else [self.metric]
+        check_numbers(self.epochs, *metric, *self.measures.values(), self.excess, self.seconds, self.finished)
+
+
+def check_numbers(*values: Any) -> None:
+    """Refuses what is no number of JSON.
+
+    Raises:
+        TypeError: names it.
+    """
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{value!r} is no number")
+
+
 @dataclasses.dataclass(frozen=True)
-class Trial:
+class Trial(Record):
     """One choice of ranks and method, tried.
 
     Args:
@@ -47,25 +105,27 @@ class Trial:
     finished: float
     error: str | None = None
 
-    @property
-    def feasible(self) -> bool:
-        """Whether it succeeded within all budgets."""
-        return self.error is None and self.excess == 0.0
-
     @functools.cached_property
     def name(self) -> str:
         """What its files are called."""
         return trial_name(self.ranks, self.method, self.epochs)
 
-    def figures(self) -> dict[str, Any]:
-        """Everything, JSON-ready."""
-        return {"name": self.name, "feasible": self.feasible, **dataclasses.asdict(self)}
+    def check_types(self) -> None:
+        """See `Record`."""
+        super().check_types()
+        if not isinstance(self.ranks, dict) or not isinstance(self.method, str):
+            raise TypeError("ranks must be an object, and the method a text")
+        check_numbers(*self.ranks.values())
 
 
 def trial_name(ranks: Mapping[str, int], method: str, epochs: int) -> str:
     """A name for a choice, the same in every process."""
-    text = json.dumps([sorted(ranks.items()), method, epochs])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return name_of([sorted(ranks.items()), method, epochs])
+
+
+def name_of(choice: Any) -> str:
+    """A name for what JSON can say, the same in every process."""
+    return hashlib.sha256(json.dumps(choice).encode()).hexdigest()[:16]
 
 
 class TrialFolder:
@@ -75,10 +135,12 @@ class TrialFolder:
 
     Args:
         path: of the folder; created when the first file is written.
+        record: the class of its trials.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, record: type[Record] = Trial):
         self.path = Path(path)
+        self._record = record
 
     def open(self, settings: Mapping[str, Any]) -> None:
         """Notes what is searched, or makes sure that the folder's trials are of the same search.
@@ -107,21 +169,23 @@ class TrialFolder:
         """What was searched."""
         return read_object(self.path / SETTINGS, AGAIN)
 
-    def write(self, trial: Trial) -> None:
+    def write(self, trial: Record) -> None:
         """Writes the record of a trial, whole."""
         write_json(self.path / f"{trial.name}.json", dataclasses.asdict(trial))
 
-    def read(self, name: str) -> Trial | None:
+    def read(self, name: str) -> Record | None:
         """A trial by name, or None if it is not finished."""
         path = self.path / f"{name}.json"
         if not path.exists():
             return None
         try:
-            return _check_types(Trial(**read_object(path, AGAIN)))
+            trial = self._record(**read_object(path, AGAIN))
+            trial.check_types()
         except TypeError as error:
             raise damaged_file(path, error, AGAIN) from error
+        return trial
 
-    def all(self) -> list[Trial]:
+    def all(self) -> list[Record]:
         """All finished trials in the order in which they ended."""
         names = [path.stem for path in self.path.glob("*.json") if path.name != SETTINGS]
         return sorted((self.read(name) for name in names), key=lambda trial: (trial.finished, trial.name))
@@ -162,18 +226,3 @@ class TrialFolder:
         if not path.exists():
             raise ValueError(f"{path} is not there: the trial was not trained, or its model was removed.")
         return keras.saving.load_model(path)
-
-
-def _check_types(trial: Trial) -> Trial:
-    """A trial as it was read.
-
-    Raises:
-        TypeError: its file holds something else.
-    """
-    numbers = (trial.excess, trial.seconds, trial.finished, *([] if trial.metric is None else [trial.metric]))
-    if not isinstance(trial.ranks, dict) or not isinstance(trial.measures, dict) or not isinstance(trial.method, str):
-        raise TypeError("ranks and measures must be objects, and the method a text")
-    for value in (*numbers, *trial.measures.values(), *trial.ranks.values(), trial.epochs):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{value!r} is no number")
-    return trial

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
@@ -15,7 +15,7 @@ from keras_s4.compression.search.distribution import await_chief, role
 from keras_s4.compression.search.engine import FailedTrialError, FatalRuntimeError, keras_tuner
 from keras_s4.compression.search.hypermodel import RankHyperModel
 from keras_s4.compression.search.scoring import Measures, excess, measure_checked, score
-from keras_s4.compression.search.trials import Trial, TrialFolder, trial_name
+from keras_s4.compression.search.trials import Record, Trial, TrialFolder, trial_name
 
 # So many trials in a row may fail before the search does: an unlucky choice of ranks must not end it, a mistake must.
 MOST_FAILURES = 3
@@ -60,24 +60,17 @@ class Experiment:
         """
         ranks, method = self.space.read_ranks(hp)
         epochs, past_epochs = hp.values.get("tuner/epochs", self.epochs), hp.values.get("tuner/initial_epoch", 0)
-        finished = self.folder.read(trial_name(ranks, method, epochs))
-        if finished is not None and finished.error is None:
-            return finished
-        started = time.perf_counter()
 
-        def record(metric: float | None, measures: Measures, error: str | None = None) -> Trial:
-            over, seconds = excess(measures, self.budgets) if measures else 0.0, time.perf_counter() - started
-            trial = Trial(ranks, method, epochs, metric, measures, over, seconds, time.time(), error)
-            self.folder.write(trial)
-            return trial
+        def record(metric: float | None, measures: Measures, seconds: float, error: str | None = None) -> Trial:
+            over = excess(measures, self.budgets) if measures else 0.0
+            return Trial(ranks, method, epochs, metric, measures, over, seconds, time.time(), error)
 
-        try:
-            return record(*self._train_and_measure(ranks, method, epochs, past_epochs))
-        except OSError:
-            raise
-        except Exception as error:
-            record(None, {}, f"{type(error).__name__}: {error}")
-            raise
+        return run_once(
+            self.folder,
+            trial_name(ranks, method, epochs),
+            lambda: self._train_and_measure(ranks, method, epochs, past_epochs),
+            record,
+        )
 
     def _train_and_measure(
         self, ranks: dict[str, int], method: str, epochs: int, past_epochs: int
@@ -103,7 +96,47 @@ class Experiment:
         return self.space.reduce_model(ranks, method)
 
 
-class RankTuner(keras_tuner.Tuner):
+def run_once(
+    folder: TrialFolder,
+    name: str,
+    work: Callable[[], tuple[float | None, Measures]],
+    record: Callable[..., Record],
+) -> Record:
+    """The trial of a name: from the folder if it is there, otherwise run and written.
+
+    Args:
+        folder: of the search.
+        name: of the trial.
+        work: does it, and returns its metric, None if it was not trained, and what it takes.
+        record: makes its record of metric, measures, seconds and, if it failed, what went wrong.
+
+    Raises:
+        OSError: it cannot be written.
+        Exception: whatever went wrong in it, after that was recorded.
+    """
+    finished = folder.read(name)
+    if finished is not None and finished.error is None:
+        return finished
+    started = time.perf_counter()
+    try:
+        done = record(*work(), time.perf_counter() - started)
+    except OSError:
+        raise
+    except Exception as error:
+        folder.write(record(None, {}, time.perf_counter() - started, f"{type(error).__name__}: {error}"))
+        raise
+    folder.write(done)
+    return done
+
+
+class Experimenter(Protocol):
+    """Runs what an oracle proposes."""
+
+    def run(self, hp: keras_tuner.HyperParameters) -> Record:
+        """The trial of some hyperparameters, from its folder if it is there."""
+
+
+class TrialTuner(keras_tuner.Tuner):
     """Runs the trials that an oracle proposes, alone or as one of several workers.
 
     Of keras-tuner's own files nothing is ever read again. A search that was killed starts with a fresh oracle, to which
@@ -122,10 +155,10 @@ class RankTuner(keras_tuner.Tuner):
     def __init__(
         self,
         oracle: keras_tuner.Oracle,
-        experiment: Experiment,
+        experiment: Experimenter,
         direction: str,
         directory: str | Path,
-        on_trial: Callable[[Trial], Any] | None = None,
+        on_trial: Callable[[Record], Any] | None = None,
     ):
         self._experiment = experiment
         self._direction = direction
