@@ -51,6 +51,7 @@ _FUNCTIONS = {
     "reduce": "keras_s4.compression",
     "run": "keras_s4.job.pipeline",
     "search": "keras_s4.compression.search",
+    "search_architectures": "keras_s4.architecture_search",
     "spectrum": "keras_s4.compression",
 }
 

@@ -123,6 +123,40 @@ def pareto_front(
     return figure
 
 
+def fronts_of_kinds(
+    panels: Sequence[tuple[str, Sequence[Mapping[str, Any]], float | None]], metric: str, kinds: Sequence[str]
+) -> Figure:
+    """What a search over networks found: a metric against each cost, and the fronts that no other network beats.
+
+    Args:
+        panels: of each cost its label, the points, each with `cost`, `metric`, `kind` and `front`, and the budget or
+            None.
+        metric: label of the vertical axis.
+        kinds: of networks, each with a colour of its own.
+    """
+    colors = dict(zip(kinds, COLORS * len(kinds), strict=False))
+    with new_figure(3.6, max(WIDTH, 4.2 * len(panels))) as figure:
+        (row,) = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+        for axes, (cost, points, budget) in zip(row, panels, strict=True):
+            front = sorted((point for point in points if point["front"]), key=lambda point: point["cost"])
+            axes.step(*_columns(front, "cost", "metric"), where="post", color="black", alpha=0.35, label="front")
+            for kind in kinds:
+                for on_front, size, alpha in ((False, 5, 0.4), (True, 9, 1.0)):
+                    group = [point for point in points if point["kind"] == kind and point["front"] == on_front]
+                    label = show_as_text(kind) if on_front else None
+                    axes.plot(
+                        *_columns(group, "cost", "metric"), "o", color=colors[kind], markersize=size, alpha=alpha,
+                        label=label,
+                    )  # fmt: skip
+            if budget is not None:
+                axes.axvline(budget, color=RED, linestyle="--", label=f"budget: {budget:,.0f}")
+            axes.set(xlabel=show_as_text(cost), xscale="log")
+            axes.margins(x=0.06, y=0.1)
+        row[0].set_ylabel(show_as_text(metric))
+        row[0].legend(loc="best", fontsize=9)
+    return figure
+
+
 def draw(figure: Figure, kind: str = "svg") -> bytes:
     """Draws a figure into the content of a file; equal figures give equal files.
 

@@ -19,6 +19,7 @@ LONGEST_MODULE = 400
 FLOORS = (
     "cli",
     "job",
+    "architecture_search",
     "costs",
     "testing",
     "tflite",  # the names that it offers, loaded when they are first used
