@@ -17,9 +17,9 @@ from keras_s4.surgery.paths import layers_by_path
 from keras_s4.tflite.firmware import Converted
 from keras_s4.tflite.flatbuffer import States, check_states, to_tflite
 from keras_s4.tflite.lowering import ProgramBuilder, lower_call, plan_of_export
-from keras_s4.tflite.lowering.builder import Activations
+from keras_s4.tflite.lowering.builder import Activations, Weights
 from keras_s4.tflite.lowering.calibration import AMPLE_HEADROOM, HEADROOM, check_representative_inputs
-from keras_s4.tflite.lowering.formats import check_activations
+from keras_s4.tflite.lowering.formats import check_activations, check_packed, four_bit_layers
 from keras_s4.tflite.lowering.input_encoding import Source, encode, source_of, warnings_of
 from keras_s4.tflite.lowering.padded_inputs import PaddedInputs
 from keras_s4.tflite.lowering.representative import check_count, gather
@@ -43,6 +43,7 @@ def convert(
     states: States = "inputs",
     activations: Activations = "int8",
     steps: int | None = None,
+    weights: Weights | None = None,
 ) -> Converted:
     """Turns a trained model into an integer program, calibrated on data.
 
@@ -65,6 +66,10 @@ def convert(
             drop none. With more there are fewer operators a sample (15 to 25% less time on a computer), but the arena
             grows with the block; the numbers are the same.
             An output that is a sequence then has several values an invoke, one behind a pooling over time has the last.
+        weights: the type of the weights of products that read int8 (of `Dense`, `LowRankDense`, value and gate of
+            `S4Block`, convolutions): "int4", two to a byte, of all layers but the first and the last; or by the names
+            of layers, as in `{"block_1": "int4"}`, "int8" for the others. By default those that `quantize_aware` was
+            asked for, and int8 without it: train on 4 bits where they cost accuracy.
 
     Returns:
         The program, its `.tflite` and its manifest.
@@ -74,14 +79,16 @@ def convert(
             paths, texts, truth values, complex numbers.
         NotImplementedError: a layer that cannot be exported, by name, with the list of those that can.
         ValueError: unusable representative data, NaN in weights, an unstable pole, a model that is not built, another
-            word for `states`, another type or an unknown layer in `activations`, `steps` that are no multiple of the
-            period, or that do not divide the windows of an average over time.
+            word for `states`, another type or an unknown layer in `activations` or `weights`, 4-bit weights of a layer
+            that has no product of int8 with a matrix, other weights than those of a quantisation-aware training,
+            `steps` that are no multiple of the period, or that do not divide the windows of an average over time.
     """
     check_model(model, representative_data, "convert")
     length, steps = check_count(length, "length"), check_count(steps, "steps")
     check_states(states)
     graph = graph_of(model)
     check_activations(model, activations)
+    four_bits = four_bit_layers(model, weights)
     gathered, taken = gather(model, representative_data, "convert")
     data = check_representative_inputs(model, gathered)
     length = length if length is not None else model.inputs[0].shape[1]
@@ -94,7 +101,7 @@ def convert(
         real = np.sort(~real, axis=1) == 0
     samples = next(iter(data.values())).shape[1]
     plan = plan_of_export(model, length, padded is not None, samples)
-    builder = ProgramBuilder(length, _trained_ranges(model), activations, samples, real)
+    builder = ProgramBuilder(length, _trained_ranges(model), activations, samples, real, four_bits)
     if len(data) == 1:
         sources = [_read_input("input", graph, graph.inputs[0], *data.values(), activations, real)]
     else:
@@ -105,6 +112,7 @@ def convert(
     found = warnings_of(read, [signal for signal in sources if signal.tensor.type == "int16"], taken)
     results = plan.run(lambda call, inputs: lower_call(call, inputs, builder), sources)
     results = [builder.settle(result, "nothing") for result in results]
+    check_packed(model, weights, four_bits, builder.packed)
     if padded is not None:
         padded.check(given)
     steps = plan.period if steps is None else steps

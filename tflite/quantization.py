@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -15,32 +16,40 @@ from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.graph import Graph, graph_of
 from keras_s4.surgery.paths import layers_by_path
 from keras_s4.tflite.conversion import convert
+from keras_s4.tflite.lowering.builder import Weights
 from keras_s4.tflite.lowering.calibration import check_representative_inputs
 from keras_s4.tflite.lowering.representative import gather
+from keras_s4.tflite.lowering.rounding import REACHES
+from keras_s4.tflite.program import nibbles
 
 # A product of raw features whose weights are rounded must swing by so many times the error: 10 dB.
 LEAST_RATIO = 3.0
+Value = TypeVar("Value")
 
 
-def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = None) -> keras.Model:
+def quantize_aware(
+    model: keras.Model, data: np.ndarray, length: int | None = None, weights: Weights | None = None
+) -> keras.Model:
     """Return a copy of a trained model whose forward pass rounds as the exported program does; then `fit` it.
 
     The model is converted once for its ranges (`keras_s4.tflite.convert` with the same data). In the copy every layer
     with 8-bit values is replaced by its twin from `keras_s4.layers.quantized`: kernels and activations are rounded by
     tensorflow-model-optimization's quantizers, poles lie on the device's grid, gradients pass as if nothing were
-    rounded. `convert` knows the twins and keeps their ranges. Train with a small learning rate, some hundredths of the
-    first training's.
+    rounded. `convert` knows the twins and keeps their ranges, and their weights of 4 bits. Train with a small learning
+    rate, some hundredths of the first training's.
 
     Args:
         model: a built model, functional or sequential, of layers that can be exported. A compiled model gives a
             compiled one with a fresh optimizer.
         data: `[B, L, features]`, as for `convert`.
         length: steps of a window, as for `convert`.
+        weights: "int8", or "int4" of all products that can have them, or by layer, as for `convert`.
 
     Raises:
         NotImplementedError: a layer cannot be exported.
-        ValueError: what `convert` refuses, the model has been through this before, or raw features of different units
-            go into a Dense or LowRankDense layer, whose twin rounds all weights at one scale.
+        ValueError: what `convert` refuses, no dense layer has the 4-bit weights that are asked for, the model has been
+            through this before, or raw features of different units go into a Dense or LowRankDense layer, whose twin
+            rounds all weights at one scale.
         ImportError: tensorflow-model-optimization is not installed.
         RuntimeError: Keras runs on another backend than TensorFlow.
 
@@ -55,17 +64,23 @@ def quantize_aware(model: keras.Model, data: np.ndarray, length: int | None = No
     if taken:
         warnings.warn(taken, stacklevel=2)
     _check_raw_features(model, graph, list(check_representative_inputs(model, data).values()))
-    program = convert(model, data, length).program
+    program = convert(model, data, length, weights=weights).program
     ranges = {
         tensor.name: (float(tensor.scale), tensor.zero_point)
         for tensor in program.tensors()
         if tensor.type == "int8" and tensor.data is None
     }
+    packed = {tensor.name: float(tensor.scale) for tensor in program.tensors() if tensor.type == "int4"}
     twins = {
         path: twin
         for path, layer in layers_by_path(model).items()
-        if (twin := twin_of(layer, _ranges_of(path, ranges)))
+        if (twin := twin_of(layer, _points_of(path, ranges), _kernels_of(layer, _points_of(path, packed))))
     }
+    if packed and not any(twin.kernels for twin in twins.values()):
+        raise ValueError(
+            f"Received weights={weights!r}, but of the layers that would have 4-bit weights none is trained on its "
+            "grids: those are Dense, LowRankDense and what S4Block mixes with. Leave weights out."
+        )
     aware = clone(model, {}, replacements=twins)
     _merge_lora(model, aware)
     return aware
@@ -106,7 +121,21 @@ def _check_raw_features(model: keras.Model, graph: Graph, arrays: list[np.ndarra
                 )
 
 
-def _ranges_of(path: str, ranges: dict[str, tuple[float, int]]) -> dict[str, tuple[float, int]]:
-    """Those of a layer's tensors, by the ends of their names."""
+def _points_of(path: str, values: dict[str, Value]) -> dict[str, Value]:
+    """What is known of a layer's tensors, by the ends of their names."""
     prefix = f"{path}/"
-    return {name.removeprefix(prefix): value for name, value in ranges.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _kernels_of(layer: keras.layers.Layer, scales: dict[str, float]) -> dict[str, tuple[int, float]]:
+    """The integers of a dense layer's kernels of 4 bits: the largest, and the part of the kernel that they reach to."""
+    found = {}
+    for point, scale in scales.items() if isinstance(layer, (keras.layers.Dense, LowRankDense)) else ():
+        name = "kernel"
+        if isinstance(layer, LowRankDense):
+            name = "kernel_left" if point == "left/kernel" else "kernel_right"
+        weights = getattr(layer, name)
+        peak = np.abs(keras.ops.convert_to_numpy(weights).astype(np.float64)).max()
+        reach = nibbles.LARGEST * scale / max(peak, 1e-30)
+        found[point] = nibbles.LARGEST, min(REACHES, key=lambda known, reach=reach: abs(known - reach))
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from keras_s4.tflite.program.operations import (
@@ -59,7 +61,7 @@ class Builder:
 
     def constant(self, values: np.ndarray, type: str, scale: float | np.ndarray = 1.0) -> Tensor:
         """Integers of a type."""
-        values = np.asarray(values).astype(type)
+        values = np.asarray(values).astype("int8" if type == "int4" else type)
         return Tensor(self.name("constant"), values.shape, type, scale, data=values)
 
     def zero_point(self, type: str) -> int:
@@ -71,11 +73,15 @@ class Builder:
         self.operations.append(operation)
         return operation.result
 
-    def fully_connected(self, x: Tensor, size: int, zero_point: int | None = None) -> Tensor:
+    def fully_connected(
+        self, x: Tensor, size: int, zero_point: int | None = None, weights: Literal["int4", "int8"] = "int8"
+    ) -> Tensor:
         """A dense layer, at whose output random int8 or int16 inputs keep to a third of the range."""
-        weights = self.random.integers(-127, 128, (size, *x.shape))
+        largest = {"int4": 7, "int8": 127}[weights]
+        kernel = self.random.integers(-largest, largest + 1, (size, *x.shape))
         scale_weights = 2.0 ** self.random.uniform(-9, -6)
-        typical = x.scale * scale_weights * np.sqrt(x.shape[0]) * 74 * (74 if x.type == "int8" else 19000)
+        deviation = {"int4": 4.3, "int8": 74}[weights]
+        typical = x.scale * scale_weights * np.sqrt(x.shape[0]) * deviation * (74 if x.type == "int8" else 19000)
         scale = float(typical * 3 / (127 if x.type == "int8" else 32767))
         bias = self.random.normal(0, typical / (x.scale * scale_weights), size)
         bias = np.clip(bias, -(2**29), 2**29)
@@ -83,7 +89,7 @@ class Builder:
         return self.add(
             FullyConnected(
                 x,
-                self.constant(weights, "int8", float(scale_weights)),
+                self.constant(kernel, weights, float(scale_weights)),
                 self.constant(bias, "int32", float(x.scale * scale_weights)),
                 output,
             )

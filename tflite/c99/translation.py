@@ -164,10 +164,10 @@ class Translation:
         """The C expression of the array that holds a tensor; the definition of a constant is made on the way."""
         return self._pointer(tensor, f"{tensor.type}_t")
 
-    def share(self, name: str, values: np.ndarray, type: str, note: str = "") -> str:
+    def share(self, name: str, values: np.ndarray, type: str, note: str = "", like: Tensor | None = None) -> str:
         """An array that operations of several layers read, defined when the first one asks for it."""
         if name not in self._pointers:
-            self._pointers[name] = self.constants.array(name, values, type, note=note)
+            self._pointers[name] = self.constants.array(name, values, type, like, note)
         return self._pointers[name]
 
     def element(self, tensor: Tensor, index: str) -> Expression:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
+from keras_s4.tflite.flatbuffer.constants import constant_values, stored_bytes
 from keras_s4.tflite.flatbuffer.operators.costs import INVOKE, cost_of
 from keras_s4.tflite.flatbuffer.operators.operands import Call, Operand
 from keras_s4.tflite.flatbuffer.operators.options import Option
@@ -53,13 +51,13 @@ class TensorSummary:
     def operand(self) -> Operand:
         """As the rules of operators see it."""
         constant = self.constant_bytes and self.type != "resource"
-        values = np.frombuffer(self.data, np.dtype(self.type).newbyteorder("<")) if constant else None
+        values = constant_values(self.data, self.type, self.shape) if constant else None
         return Operand(self.shape, self.type, self.scales, self.zero_points, self.dimension, values)
 
     @property
     def bytes(self) -> int:
         """What the tensor's values take."""
-        return math.prod(self.shape) * _TYPE_SIZES[self.type]
+        return stored_bytes(self.shape, self.type, _TYPE_SIZES.get(self.type, 0))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import flatbuffers
 import numpy as np
 
+from keras_s4.tflite.flatbuffer.constants import constant_bytes, constant_values
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
 from keras_s4.tflite.flatbuffer.operators.options import FIELDS, NUMBERS, TEXT, Option, complete
 from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_BLOCK, TENSOR_TYPES, Operator, check_operator
@@ -101,7 +102,7 @@ class ModelWriter:
 
         Args:
             shape: the tensor's shape, the batch axis included.
-            type: "int8", "uint8", "int16", "int32", "int64", or "resource" for the handle of a variable.
+            type: "int4", "int8", "uint8", "int16", "int32", "int64", or "resource" for the handle of a variable.
             quantization: None for plain integers.
             data: a constant's integers; equal constants share one tensor.
             name: a name where a firmware's author reads it: of inputs and outputs.
@@ -112,7 +113,7 @@ class ModelWriter:
         if data is None:
             self.tensors.append(TensorRecord(tuple(shape), type, quantization, 0, name))
             return len(self.tensors) - 1
-        stored = np.ascontiguousarray(data, np.dtype(type).newbyteorder("<")).tobytes()
+        stored = constant_bytes(data, type)
         if stored not in self._buffers:
             self._buffers.append(stored)
         record = TensorRecord(tuple(shape), type, quantization, self._buffers.index(stored), name)
@@ -150,7 +151,7 @@ class ModelWriter:
 
     def _operand(self, record: TensorRecord) -> Operand:
         stored, given = self._buffers[record.buffer], record.quantization
-        data = np.frombuffer(stored, np.dtype(record.type).newbyteorder("<")) if record.buffer else None
+        data = constant_values(stored, record.type, record.shape) if record.buffer else None
         if given is None:
             return Operand(record.shape, record.type, data=data)
         zero_points = (given.zero_point,) * len(given.scales)
@@ -295,7 +296,7 @@ class _Serializer:
         custom_options = self.numbers(list(record.custom_options), "uint8") if record.custom_options else 0
 
         def fields(builder: flatbuffers.Builder):
-            builder.PrependUint32Slot(0, codes.index(record.operator), 0)
+            builder.PrependUint32Slot(0, [code.name for code in codes].index(record.operator.name), 0)
             builder.PrependUOffsetTRelativeSlot(1, inputs, 0)
             builder.PrependUOffsetTRelativeSlot(2, outputs, 0)
             builder.PrependUOffsetTRelativeSlot(4, options, 0)
@@ -329,7 +330,7 @@ class _Serializer:
         return self.table(5, fields)
 
     def model(self, records: list[SubgraphRecord]) -> bytes:
-        codes = list(dict.fromkeys(operator.operator for record in records for operator in record.operators))
+        codes = _codes_of(records)
         buffers = self.offsets([self.buffer(data) for data in self.buffers])
         subgraphs = self.offsets([self.subgraph(record, codes) for record in records])
         operator_codes = self.offsets([self.operator_code(operator) for operator in codes])
@@ -344,6 +345,15 @@ class _Serializer:
 
         self.builder.Finish(self.table(5, fields), IDENTIFIER)
         return _with_checksum(bytes(self.builder.Output()))
+
+
+def _codes_of(records: list[SubgraphRecord]) -> list[Operator]:
+    """The operators of a file, each once, of the highest version that one of its calls needs."""
+    latest: dict[str, Operator] = {}
+    for operator in (operator.operator for record in records for operator in record.operators):
+        if operator.name not in latest or latest[operator.name].version < operator.version:
+            latest[operator.name] = operator
+    return list(latest.values())
 
 
 def _with_checksum(data: bytes) -> bytes:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 import keras
 import numpy as np
 
+from keras_s4.layers.quantized import QuantizedLayer
 from keras_s4.padded_sequences import real_values
 from keras_s4.streaming.plan import Call
+from keras_s4.tflite.lowering.rounding import EIGHT_BITS, FOUR_BITS, KernelFormat
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import Takes, settle
+from keras_s4.tflite.program import fixed_point, nibbles
 from keras_s4.tflite.program.blocks import Latest
 from keras_s4.tflite.program.encoding import Encoding
 from keras_s4.tflite.program.operations import Operation
@@ -23,6 +26,8 @@ from keras_s4.tflite.program.tensors import Tensor
 
 Type = Literal["int8", "int16"]
 Activations = Type | Mapping[str, Type]
+WeightType = Literal["int4", "int8"]
+Weights = WeightType | Mapping[str, WeightType]
 
 
 class ProgramBuilder:
@@ -34,10 +39,12 @@ class ProgramBuilder:
         activations: the type of activations, "int8" or "int16"; or by the names of layers, "int8" for the others.
         samples: in each stream of the calibration data; needed where branches of different rates meet.
         real: bool `[B, samples]`, the first steps of each stream, which count; what follows is padding. None for all.
+        four_bits: paths of layers whose dense products have weights of 4 bits, where they read int8.
 
     Attributes:
         activations: the type for the layer that is being lowered.
         call: of that layer, in the plan of the stream.
+        packed: paths of layers that have weights of 4 bits so far.
         layers: class of each layer so far, by the path that the names of its tensors begin with.
     """
 
@@ -48,6 +55,7 @@ class ProgramBuilder:
         activations: Activations = "int8",
         samples: int | None = None,
         real: np.ndarray | None = None,
+        four_bits: Collection[str] = (),
     ):
         self.length = length
         self.samples = samples
@@ -55,6 +63,8 @@ class ProgramBuilder:
         self.ranges = ranges or {}
         self.activations: Type = activations if isinstance(activations, str) else "int8"
         self._types = {} if isinstance(activations, str) else activations
+        self._four_bits = frozenset(four_bits)
+        self.packed: set[str] = set()
         self._path = ""
         self.call: Call | None = None
         self.operations: list[Operation | Latest] = []
@@ -89,6 +99,26 @@ class ProgramBuilder:
             yield
         finally:
             self._path, self.activations, self.call = before
+
+    def kernel_format(
+        self, tensor: Tensor, layer: keras.layers.Layer | None = None, point: str = "kernel"
+    ) -> KernelFormat:
+        """How a kernel of the layer that is being lowered is rounded.
+
+        Args:
+            tensor: what it is multiplied with.
+            layer: a twin knows how its kernels were trained to be rounded.
+            point: which of its kernels.
+        """
+        path = self._path.removesuffix("/")
+        fits = tensor.type == "int8"
+        if isinstance(layer, QuantizedLayer):
+            largest, reach = layer.kernels.get(point, EIGHT_BITS[1:])
+            return KernelFormat("int4" if fits and largest == FOUR_BITS.largest else "int8", largest, reach)
+        if not fits or path not in self._four_bits:
+            return EIGHT_BITS
+        self.packed.add(path)
+        return FOUR_BITS
 
     def name_layer(self, layer: keras.layers.Layer) -> None:
         """Notes what layer the tensors that begin with its name come from."""
@@ -166,14 +196,16 @@ class ProgramBuilder:
         Raises:
             OverflowError: a number does not fit the type.
         """
-        limits = np.iinfo(type)
+        least, most = (-nibbles.LARGEST, nibbles.LARGEST) if type == "int4" else fixed_point.RANGES[type]
         rounded = np.rint(np.asarray(data, np.float64))
-        if rounded.size and (rounded.min() < limits.min or rounded.max() > limits.max):
+        if rounded.size and (rounded.min() < least or rounded.max() > most):
             raise OverflowError(
                 f"Constant {name!r} holds {rounded.min():g} to {rounded.max():g}, outside {type}; "
                 "the layer's weights or its input's range are too large for the integer program."
             )
-        return Tensor(self._unique(name), rounded.shape, type, scale, data=rounded.astype(type))
+        return Tensor(
+            self._unique(name), rounded.shape, type, scale, data=rounded.astype("int8" if type == "int4" else type)
+        )
 
     def state(self, name: str, shape: tuple[int, ...], scale: float, type: str = "int32") -> State:
         """A new state: zero at the start, the same scale before and after a step."""

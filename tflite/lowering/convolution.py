@@ -180,9 +180,10 @@ def _add_product(
     values = sum(lagged @ weights for lagged, weights in zip(taps.lagged(), kernel, strict=True)) + bias
     range_of = range_between(signal) if layer is None else _range_before(layer, window)
     flat = kernel.reshape(-1, kernel.shape[-1])
+    format = builder.kernel_format(window)
     # Features without an offset may be far from zero, and what their weights lose then is a constant.
-    inputs = np.concatenate(list(taps.lagged()), axis=-1) if encoded else None
-    return add_product_of(name, flat, bias, window, values, builder, range_of, inputs)
+    inputs = np.concatenate(list(taps.lagged()), axis=-1) if encoded or format.reach is None else None
+    return add_product_of(name, flat, bias, window, values, builder, range_of, inputs, format)
 
 
 def _add_depthwise(name: str, taps: _Taps, kernel: np.ndarray, bias: np.ndarray, builder: ProgramBuilder) -> Signal:

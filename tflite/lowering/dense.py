@@ -25,7 +25,7 @@ from keras_s4.tflite.lowering.calibration import (
     symmetric_int8_scale,
 )
 from keras_s4.tflite.lowering.registry import register
-from keras_s4.tflite.lowering.rounding import round_kernel
+from keras_s4.tflite.lowering.rounding import EIGHT_BITS, KernelFormat, choose_reach, round_kernel
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import absorbed
 from keras_s4.tflite.program import fixed_point
@@ -68,13 +68,25 @@ def add_dense(
     *left, kernel = finite_weights(layer, *names)
     for factor in left:
         nothing = np.zeros(factor.shape[1])
-        signal = add_product(f"{name}/left", factor, nothing, signal, builder, range_between(signal))
+        format = builder.kernel_format(signal.tensor, layer, "left/kernel")
+        signal = add_product(f"{name}/left", factor, nothing, signal, builder, range_between(signal), format=format)
+    format = builder.kernel_format(signal.tensor, layer, "kernel")
     bias = finite_weights(layer, "bias")[0] if layer.use_bias else np.zeros(kernel.shape[1])
     if wide:
         return add_product(
-            name, kernel, bias, signal, builder, lambda values: (max(_wide_scale(layer, values), coarser_than), 0)
+            name,
+            kernel,
+            bias,
+            signal,
+            builder,
+            lambda values: (max(_wide_scale(layer, values), coarser_than), 0),
+            format=format,
         )
-    return add_product(name, kernel, bias, signal, builder, lambda values: _range(layer, values, signal, shifts))
+
+    def range_of(values: np.ndarray) -> tuple[float, int]:
+        return _range(layer, values, signal, shifts)
+
+    return add_product(name, kernel, bias, signal, builder, range_of, format=format)
 
 
 def add_product(
@@ -85,16 +97,19 @@ def add_product(
     builder: ProgramBuilder,
     range_of: Callable[[np.ndarray], tuple[float, int]],
     on_data: bool = True,
+    format: KernelFormat | None = None,
 ) -> Signal:
     """One fully connected operation; `range_of` gives the scale and zero point of its result from the values.
 
     The kernel is rounded with regard to the signal's values, unless it was trained for plain rounding, or `on_data` is
-    False: in a loop, where the bias that makes up for rounding would keep a memory from decaying to nothing.
+    False: in a loop, where the bias that makes up for rounding would keep a memory from decaying to nothing. Its
+    integers have a `format`, by default that of the layer that is being lowered.
     """
-    kernel, bias, signal = absorbed(kernel, bias, signal, rounded=bool(builder.ranges))
+    format = format or builder.kernel_format(signal.tensor)
+    kernel, bias, signal = absorbed(kernel, bias, signal, rounded=format if builder.ranges else None)
     values = signal.values @ kernel + bias
     inputs = builder.observed(signal.values) if on_data and not builder.ranges else None
-    return add_product_of(name, kernel, bias, signal.tensor, values, builder, range_of, inputs)
+    return add_product_of(name, kernel, bias, signal.tensor, values, builder, range_of, inputs, format)
 
 
 def add_product_of(
@@ -106,10 +121,13 @@ def add_product_of(
     builder: ProgramBuilder,
     range_of: Callable[[np.ndarray], tuple[float, int]],
     inputs: np.ndarray | None = None,
+    format: KernelFormat = EIGHT_BITS,
 ) -> Signal:
     """`add_product` of a tensor whose values need not be known (`inputs`): those of the result are given."""
+    if format.reach is None and inputs is not None:
+        format = format._replace(reach=choose_reach(kernel, bias, inputs, format))
     # A kernel that is small beside the bias gives way, so that the bias fits 31 bits in units of their product.
-    weight_scale = max(np.abs(kernel).max() / 127.0, 1e-11, np.abs(bias).max() / (tensor.scale * 2.0**30))
+    weight_scale = max(format.scale(kernel), 1e-11, np.abs(bias).max() / (tensor.scale * 2.0**30))
     scale, zero_point = range_of(builder.observed(values))
     finest = tensor.scale * weight_scale * FINEST_OF_PRODUCTS
     if scale < finest:  # where calibration saw hardly more than zeros
@@ -118,10 +136,10 @@ def add_product_of(
     bias_scale = tensor.scale * weight_scale
     shape = (*tensor.shape[:-1], kernel.shape[1])
     output = builder.tensor(f"{name}/product", shape, tensor.type, scale, zero_point)
-    integers = kernel / weight_scale
+    integers = format.rounded(kernel, weight_scale)
     if inputs is not None:
-        integers, bias = round_kernel(kernel, bias, inputs, weight_scale)
-    weights = builder.constant(f"{name}/kernel", integers.T, "int8", weight_scale)
+        integers, bias = round_kernel(kernel, bias, inputs, weight_scale, format.largest)
+    weights = builder.constant(f"{name}/kernel", integers.T, format.type, weight_scale)
     offsets = builder.constant(f"{name}/bias", bias / bias_scale, "int32", bias_scale)
     builder.add(FullyConnected(tensor, weights, offsets, output))
     return Signal(output, values)

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from keras_s4.tflite.lowering.calibration import power_of_two_scale
+from keras_s4.tflite.lowering.rounding import KernelFormat
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.program.encoding import Encoding
 from keras_s4.tflite.program.operations import Affine, Operation
@@ -84,7 +85,7 @@ def units_of(real: np.ndarray) -> np.ndarray | None:
 
 
 def absorbed(
-    kernel: np.ndarray, bias: np.ndarray, signal: Signal, rounded: bool = False
+    kernel: np.ndarray, bias: np.ndarray, signal: Signal, rounded: KernelFormat | None = None
 ) -> tuple[np.ndarray, np.ndarray, Signal]:
     """A kernel `[.., F, units]` and its bias for the values of a signal in place of what they stand for.
 
@@ -92,7 +93,7 @@ def absorbed(
         kernel: it is summed over all but the last axis.
         bias: `[units]`.
         signal: `[.., F]`.
-        rounded: the kernel was trained to be rounded to 8 bits, and its product with the offsets is of the rounded one.
+        rounded: to what the kernel was trained to be rounded, where its product with the offsets is of the rounded one.
 
     Returns:
         kernel, bias, and the signal without its encoding.
@@ -101,9 +102,10 @@ def absorbed(
     if encoding is None:
         return kernel, bias, signal
     inside, unit = kernel * encoding.unit[:, None], encoding.unit[:, None]
-    if rounded:
-        step = max(np.abs(inside).max() / 127.0, 1e-11)
-        kernel = np.where(unit == 0.0, kernel, np.rint(inside / step) * step / np.where(unit == 0.0, 1.0, unit))
+    if rounded is not None:
+        step = max(rounded.scale(inside), 1e-11)
+        nearest = rounded.rounded(inside, step) * step
+        kernel = np.where(unit == 0.0, kernel, nearest / np.where(unit == 0.0, 1.0, unit))
     sums = kernel.reshape(-1, *kernel.shape[-2:]).sum(axis=0)
     return inside, bias + encoding.offset @ sums, dataclasses.replace(signal, encoding=None)
 

@@ -14,6 +14,8 @@ from keras_s4.initializers import draw, give
 
 INT8_LOWEST, INT8_HIGHEST = -128, 127
 BITS = 8
+# Of the integers that weights are rounded to.
+LARGEST_WEIGHT = 127
 
 
 class _Weights:
@@ -107,18 +109,39 @@ class Grid(_TfmotQuantizer):
 
 @keras.saving.register_keras_serializable(package="keras_s4")
 class KernelGrid(_TfmotQuantizer):
-    """Rounds a kernel to the exporter's 8-bit weights: integers from -127 to 127, the largest weight at an end.
+    """Rounds a kernel to the exporter's weights: integers of -127 to 127, or of -7 to 7.
 
     The range follows the kernel, in training and inference.
+
+    Args:
+        largest: of the integers: 127, or 7 for weights of 4 bits.
+        reach: part of the largest weight's magnitude that they reach to; what is larger is cut off there.
     """
+
+    def __init__(self, largest: int = LARGEST_WEIGHT, reach: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        if largest not in (7, LARGEST_WEIGHT) or not 0.0 < reach <= 1.0:
+            raise LayerError(
+                f"KernelGrid {self.name!r} got largest={largest} and reach={reach}; expected 7 or {LARGEST_WEIGHT}, "
+                "and a number above 0 and at most 1."
+            )
+        self.largest = int(largest)
+        self.reach = float(reach)
 
     def call(self, inputs):
         """The nearest values of the grid."""
+        if self.reach < 1.0:
+            end = self.reach * keras.ops.stop_gradient(keras.ops.max(keras.ops.abs(inputs)))
+            inputs = keras.ops.clip(inputs, -end, end)
         return self._quantize(inputs, training=True)
 
-    @staticmethod
-    def _quantizer(quantizers):
-        return quantizers.LastValueQuantizer(BITS, per_axis=False, symmetric=True, narrow_range=True)
+    def get_config(self):
+        """Every argument."""
+        return {**super().get_config(), "largest": self.largest, "reach": self.reach}
+
+    def _quantizer(self, quantizers):
+        bits = self.largest.bit_length() + 1
+        return quantizers.LastValueQuantizer(bits, per_axis=False, symmetric=True, narrow_range=True)
 
 
 def check_quantizers() -> None:

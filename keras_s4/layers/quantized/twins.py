@@ -16,11 +16,13 @@ from keras import ops
 from keras_s4.dss.modes import Modes
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
-from keras_s4.layers.quantized.grids import Grid, KernelGrid
+from keras_s4.layers.quantized.grids import LARGEST_WEIGHT, Grid, KernelGrid
 from keras_s4.layers.quantized.snapping import POLE_SCALE, snap
 from keras_s4.systems import DiagonalSystem
 
 Ranges = Mapping[str, tuple[float, int]]
+# The largest integer and the reach of a `KernelGrid`.
+Kernels = Mapping[str, tuple[int, float]]
 
 
 class QuantizedLayer:
@@ -28,10 +30,13 @@ class QuantizedLayer:
 
     Args:
         ranges: scale and zero point by point; what is not named is not rounded.
+        kernels: largest integer and reach of the kernels "kernel" and "left/kernel" (see `KernelGrid`) that do not have
+            8 bits.
     """
 
-    def __init__(self, *args, ranges: Ranges | None = None, **kwargs):
+    def __init__(self, *args, ranges: Ranges | None = None, kernels: Kernels | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        self.kernels = {point: (int(largest), float(reach)) for point, (largest, reach) in (kernels or {}).items()}
         self.ranges = {point: (float(scale), int(zero)) for point, (scale, zero) in (ranges or {}).items()}
         self.grids = {
             point: Grid(scale, zero_point, name=point.replace("/", "_"))
@@ -44,7 +49,15 @@ class QuantizedLayer:
 
     def get_config(self):
         """Every argument."""
-        return {**super().get_config(), "ranges": {point: list(value) for point, value in self.ranges.items()}}
+        told = {"ranges": self.ranges, "kernels": self.kernels}
+        return {
+            **super().get_config(),
+            **{name: {point: list(value) for point, value in values.items()} for name, values in told.items()},
+        }
+
+    def kernel_grid_of(self, point: str, name: str) -> KernelGrid:
+        """A new grid of a kernel."""
+        return KernelGrid(*self.kernels.get(point, (LARGEST_WEIGHT, 1.0)), name=name)
 
     def _build_grids(self) -> None:
         for grid in self.grids.values():
@@ -67,12 +80,12 @@ class QuantizedActivation(QuantizedLayer, keras.layers.Activation):
 
 @keras.saving.register_keras_serializable(package="keras_s4")
 class QuantizedDense(QuantizedLayer, keras.layers.Dense):
-    """A dense layer with an 8-bit kernel. Points: "product" (bias included), "rounded", "output"."""
+    """A dense layer with a kernel of 8 or 4 bits. Points: "product" (bias included), "rounded", "output"."""
 
     def build(self, input_shape):
         """Creates the kernel, the bias and the grids."""
         super().build(input_shape)
-        self.kernel_grid = KernelGrid(name="kernel_grid")
+        self.kernel_grid = self.kernel_grid_of("kernel", "kernel_grid")
         self.kernel_grid.build(self.kernel.shape)
         self._build_grids()
 
@@ -84,12 +97,16 @@ class QuantizedDense(QuantizedLayer, keras.layers.Dense):
 
 @keras.saving.register_keras_serializable(package="keras_s4")
 class QuantizedLowRankDense(QuantizedLayer, LowRankDense):
-    """A low-rank dense layer with 8-bit factors. Points: "left/product", "product" (bias included), "output"."""
+    """A low-rank dense layer with factors of 8 or 4 bits.
+
+    Points: "left/product", "product" (bias included), "rounded", "output".
+    """
 
     def build(self, input_shape):
         """Creates the factors, the bias and the grids."""
         super().build(input_shape)
-        self.left_grid, self.right_grid = KernelGrid(name="left_grid"), KernelGrid(name="right_grid")
+        self.left_grid = self.kernel_grid_of("left/kernel", "left_grid")
+        self.right_grid = self.kernel_grid_of("kernel", "right_grid")
         self.left_grid.build(self.kernel_left.shape)
         self.right_grid.build(self.kernel_right.shape)
         self._build_grids()
@@ -145,17 +162,18 @@ TWINS: dict[type, type] = {
 }
 
 
-def twin_of(layer: keras.layers.Layer, ranges: Ranges) -> keras.layers.Layer | None:
+def twin_of(layer: keras.layers.Layer, ranges: Ranges, kernels: Kernels | None = None) -> keras.layers.Layer | None:
     """A new layer that computes as the exported one does; None where nothing of it is 8-bit.
 
     Args:
         layer: the one to stand in for; LoRA weights are not taken over.
         ranges: scale and zero point by point, see `QuantizedLayer`.
+        kernels: largest integer and reach, see `QuantizedLayer`.
     """
     if type(layer) not in TWINS:
         return None
     config = {name: value for name, value in layer.get_config().items() if name not in ("lora_rank", "lora_alpha")}
-    return TWINS[type(layer)].from_config({**config, "ranges": dict(ranges)})
+    return TWINS[type(layer)].from_config({**config, "ranges": dict(ranges), "kernels": dict(kernels or {})})
 
 
 def _finish(layer, product):

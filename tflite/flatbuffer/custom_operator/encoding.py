@@ -35,7 +35,8 @@ from keras_s4.tflite.program.operations import (
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
-BYTES = {"int8": 1, "int16": 2, "int32": 4}
+# Weights of 4 bits are stored in 8.
+BYTES = {"int4": 1, "int8": 1, "int16": 2, "int32": 4}
 
 
 class Constants:
@@ -149,7 +150,7 @@ def _lookup(operation: Lookup, encoding: Encoding) -> Instruction:
 
 def _dense(operation: FullyConnected, encoding: Encoding) -> Instruction:
     weights = operation.weights.data
-    kernel = choose_kernel(operation)
+    kernel = choose_kernel(operation, packs=False)
     constants = encoding.constants.add(weights, "int8"), encoding.constants.add(whole_bias(operation), "int32")
     return Instruction(
         Code.DENSE,

@@ -91,7 +91,7 @@ def is_reduced(factor: float) -> bool:
 
 def largest_sum(terms: int, call: Call, bias: Operand | None = None) -> int:
     """The largest magnitude of an accumulator."""
-    bits = [{"int8": 7, "int16": 15}[operand.type] for operand in call.inputs[:2]]
+    bits = [{"int4": 3, "int8": 7, "int16": 15}[operand.type] for operand in call.inputs[:2]]
     return terms * 2 ** sum(bits) + max(map(abs, bias.values if bias else ()), default=0)
 
 

@@ -70,7 +70,11 @@ _TABLE = (
         9,
         8,
         7,
-        ((("int8", "int8", "int32"), "int8"), (("int16", "int8", "int64"), "int16")),
+        (
+            (("int8", "int8", "int32"), "int8"),
+            (("int16", "int8", "int64"), "int16"),
+            (("int8", "int4", "int32"), "int8"),
+        ),
         (),
         "AddFullyConnected",
     ),
@@ -152,7 +156,9 @@ CUSTOM_BLOCK = Operator("KERAS_S4_BLOCK", 32, 0, 1, ((("int32", "uint8"), "any")
 _INTEGERS = {"int8", "int16", "int32"}
 
 LARGEST_CONCATENATION = 10
-TENSOR_TYPES: dict[str, int] = {"int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9, "resource": 13}
+TENSOR_TYPES: dict[str, int] = {"int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9, "resource": 13, "int4": 17}
+# Types of inputs that a later version than that of the operator's row brought.
+_LATER = {("FULLY_CONNECTED", "int4"): 10}
 
 
 def check_operator(
@@ -179,7 +185,8 @@ def check_operator(
     if len(outputs) != most:
         raise ValueError(f"{name} was given {len(outputs)} outputs; expected {most}.")
     check_rules(Call(name, tuple(inputs), tuple(outputs), complete(name, options or {})))
-    return operator
+    later = [_LATER[name, operand.type] for operand in inputs if (name, operand.type) in _LATER]
+    return dataclasses.replace(operator, version=max(later)) if later else operator
 
 
 def check_types(name: str, inputs: tuple[str, ...], output: str, quantized: tuple[bool, ...]) -> Operator:

@@ -14,7 +14,7 @@ class FullyConnected(Operation):
 
     `accumulator = sum_i (q_in[i] - zero_point_in) * weights[o, i] + bias[o]`. `input` and `output` are both int8, or
     both int16 (then the accumulator has 64 bits and `requantize_reduced` rounds it); `weights` is int8 `[out, in]` with
-    one scale; `bias` is int32 `[out]` with scale `s_in * s_weights`.
+    one scale, or int4 where `input` is int8; `bias` is int32 `[out]` with scale `s_in * s_weights`.
     """
 
     input: Tensor = read()
