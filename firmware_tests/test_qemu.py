@@ -52,6 +52,14 @@ def test_saturates_as_the_emulator_does(core, random_program):
 
 
 @pytest.mark.parametrize("core", CORES)
+def test_unpacks_weights_of_4_bits(core):
+    """Of rows that fill words and that do not, and of more inputs than the fast kernel takes."""
+    program = single("fully_connected_int4", 1)
+    report = boot(build(program, CORES[core], "gcc", from_any_state(program)))
+    assert (report.status, report.wrong) == (0, 0)
+
+
+@pytest.mark.parametrize("core", CORES)
 def test_feeds_rounding_errors_back(core):
     """Channels of which all modes are fed back, or some, or none, at angles on both sides, from any state."""
     fed, decays = [], []

@@ -55,6 +55,13 @@ def test_saturates_as_the_emulator_does(core, image):
     assert_equal(run(built, vectors.inputs, vectors.starts, count=False), vectors)
 
 
+@pytest.mark.parametrize("core", NAMES)
+def test_clang_unpacks_weights_of_4_bits(core):
+    program = single("fully_connected_int4", 1)
+    vectors = from_any_state(program)
+    assert_equal(run(build(program, CORES[core]), vectors.inputs, vectors.starts, count=False), vectors)
+
+
 def test_clang_feeds_rounding_errors_back():
     program = single("diagonal_step_fed_back", 1, lowered=True)
     vectors = from_any_state(program)

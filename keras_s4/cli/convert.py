@@ -47,6 +47,14 @@ def convert(
             show_default=False,
         ),
     ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="int4: weights of 4 bits in all layers that can have them but the first and the last; or LAYER=int4,"
+            " as often as there are such layers. By default int8, or what the model was trained for.",
+            show_default=False,
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Samples that an invoke takes at once; by default as few as the model's strides allow."),
@@ -139,7 +147,7 @@ def convert(
             inputs,
             length,
             states,
-            _activations(activations),
+            _types("--activations", activations or ["int8"]),
             steps,
             dss,
             name,
@@ -148,21 +156,20 @@ def convert(
             analyse,
             verify,
             compared,
+            _types("--weights", weights) if weights else None,
         )
         request.run(out, c, json, boards, rate)
 
 
-def _activations(given: list[str] | None) -> str | dict[str, str]:
+def _types(option: str, given: list[str]) -> str | dict[str, str]:
     """What `convert` takes: one type, or types by layer.
 
     Raises:
         ValueError: types for all layers among types for one.
     """
-    pairs = [entry.rpartition("=") for entry in given or ["int8"]]
+    pairs = [entry.rpartition("=") for entry in given]
     if len(pairs) == 1 and not pairs[0][1]:
         return pairs[0][2]
     if not all(separator for _, separator, _ in pairs):
-        raise ValueError(
-            f"--activations got {', '.join(given)}; expected one type for all layers, or LAYER=TYPE each time."
-        )
+        raise ValueError(f"{option} got {', '.join(given)}; expected one type for all layers, or LAYER=TYPE each time.")
     return {layer: type for layer, _, type in pairs}

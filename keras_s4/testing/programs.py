@@ -49,8 +49,8 @@ def _fully_connected_int4(b: Builder, x8: Tensor, x16: Tensor) -> Program:
     """Rows that end inside a byte; more outputs than a group of four; too few; and too many inputs for words."""
     even = b.fully_connected(b.fully_connected(x8, 10, weights="int4"), 7, weights="int4")
     wide = b.fully_connected(x8, 140, weights="int4")
-    few = b.fully_connected(wide, 3, weights="int4")
-    return b.program(x8, even, b.fully_connected(b.fully_connected(wide, 126), 9, weights="int4"), few)
+    words = b.fully_connected(b.fully_connected(x8, 36, weights="int4"), 9, weights="int4")
+    return b.program(x8, even, words, b.fully_connected(wide, 3, weights="int4"))
 
 
 @_single

@@ -49,6 +49,7 @@ class Request:
         analyse: whether each layer is looked at first.
         verify: file of the data to compare on, or None.
         compared: its inputs `x` and targets `y`.
+        weights: one type, or types by layer; None for that of the model's training.
     """
 
     model: Path
@@ -64,6 +65,7 @@ class Request:
     analyse: bool
     verify: Path | None
     compared: Mapping[str, np.ndarray] | None
+    weights: str | Mapping[str, str] | None = None
 
     def run(
         self,
@@ -88,7 +90,9 @@ class Request:
         if self.compared:
             check_targets(original, **self.compared, task=None, who=f"{self.verify}:")
         inputs, compared = self.inputs, self.compared
-        converted = tflite.convert(original, inputs, self.length, self.states, self.activations, self.steps)
+        converted = tflite.convert(
+            original, inputs, self.length, self.states, self.activations, self.steps, self.weights
+        )
         analysis = tflite.analyse(converted, inputs, original) if self.analyse else None
         compare = self.analyse and self.activations == "int8"
         formats = tflite.compare_formats(original, inputs, self.length) if compare else None

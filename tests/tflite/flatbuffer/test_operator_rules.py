@@ -166,6 +166,13 @@ def computed(place: int):
     return changed(place, data=None)
 
 
+def rows_inside_a_byte(inputs, outputs, options):
+    """Seven weights of 4 bits a row."""
+    inputs[:] = [tensor((1, 7), "int8", 0.5), constant((5, 7), "int8", 0.25), constant((5,), "int32", 0.125)]
+    inputs[1] = dataclasses.replace(inputs[1], type="int4")
+    outputs[:] = [tensor((1, 5), "int8", 0.5)]
+
+
 SYMMETRIC = {"zero_points": (1,)}
 BROKEN = [
     ("CAST", changed(0, shape=(1, 1, 4)), "equal shape"),
@@ -191,6 +198,7 @@ BROKEN = [
     *[(name, with_options(activation=1), "activation") for name in ("ADD", "MUL", "FULLY_CONNECTED", "MAX_POOL_2D")],
     *[(name, all_shapes((1, 1, 1, 1, 4)), "four axes") for name in ("MAXIMUM", "MINIMUM")],
     ("FULLY_CONNECTED", changed(-1, shape=(1, 3, 5)), "an output with two axes"),
+    ("FULLY_CONNECTED", rows_inside_a_byte, "end with a byte"),
     ("FULLY_CONNECTED", changed(-1, shape=(3, 4)), "output for each row"),
     ("FULLY_CONNECTED", changed(0, shape=(1, 2, 8)), "rows of inputs"),
     ("FULLY_CONNECTED", computed(1), "constant weights"),

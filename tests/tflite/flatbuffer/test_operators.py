@@ -93,7 +93,10 @@ def test_runs(name, inputs, output):
             expected = table[x]
         case "FULLY_CONNECTED":
             weights, bias = np.eye(H), np.arange(H)
-            tensors += [(weights.shape, "int8", COARSE, weights), (bias.shape, inputs[2], Quantization((0.25,)), bias)]
+            tensors += [
+                (weights.shape, inputs[1], COARSE, weights),
+                (bias.shape, inputs[2], Quantization((0.25,)), bias),
+            ]
             scale = Quantization((0.25,))
             expected = fixed_point.saturate(x.astype(np.int64) + bias, output)
         case "DEPTHWISE_CONV_2D":

@@ -415,9 +415,9 @@ void s4_dense_int4(const s4_dense_packed *layer, const int8_t *input, int8_t *ou
         const sums total = dot_int4_any(sums_from(bias), input, weights, inputs);
 #endif
         int8_t some[ROWS];
-        const int whole = left >= (uint32_t)ROWS;
-        put_int8(total, layer->mantissa, layer->shift, layer->zero_point, whole ? output : some);
-        if (!whole) {
+        int8_t *to = left < (uint32_t)ROWS ? some : output;
+        put_int8(total, layer->mantissa, layer->shift, layer->zero_point, to);
+        if (left < (uint32_t)ROWS) {
             put_some(output, some, left);
             break;
         }

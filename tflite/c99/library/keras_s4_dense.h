@@ -25,8 +25,8 @@ void s4_dense_int8(const s4_dense *layer, const int8_t *input, int8_t *output);
 void s4_dense_int8_any(const s4_dense *layer, const int8_t *input, int8_t *output);
 
 /*
- * Weights of 4 bits, -7 to 7, eight to a word, the first in its lowest bits. The words of four outputs take turns: first
- * word of each, second word of each. Zeros stand for inputs that are missing to a word, and outputs to four.
+ * Weights of 4 bits, -7 to 7, eight to a word, the first in its lowest bits. The words of four outputs take turns: the
+ * first word of each, the second word of each. Zeros stand for inputs that are missing to a word, and outputs to four.
  */
 typedef struct {
     const uint32_t *weights;
