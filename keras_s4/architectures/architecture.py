@@ -28,6 +28,8 @@ class Architecture:
         downsample: in front of each block behind the first, averages of so many steps take their place; of "cnn" the
             stride of these convolutions.
         gate: of the S4 blocks, see `keras_s4.layers.S4Block`.
+        time_steps: the smallest and the largest time step that the channels of "dss" begin with: short ones remember
+            long. None for the layer's own, 1e-3 and 1e-1.
         pooling: over time, a key of `keras_s4.models.POOLINGS`.
         pooling_arguments: of that layer.
         dropout: while training; of S4 blocks in each, of the others in front of the head.
@@ -46,6 +48,7 @@ class Architecture:
     front: tuple[int, int] | None = None
     downsample: int = 1
     gate: str | None = "dense"
+    time_steps: tuple[float, float] | None = None
     pooling: str = "average"
     pooling_arguments: Mapping[str, Any] | None = None
     dropout: float = 0.1
@@ -64,12 +67,21 @@ class Architecture:
         if self.gate is not None:
             choice(self.gate, "Architecture got gate=", ("dense", "channel"))
         number(self.dropout, "Architecture got dropout=", 0.0, 1.0)
-        if self.front is not None:
-            try:
-                kernel, stride = self.front
-            except (TypeError, ValueError):
-                raise ValueError(f"Architecture got front={quote(self.front)}; expected (kernel, stride).") from None
-            object.__setattr__(self, "front", (int(kernel), int(stride)))
+        for name, kind, expected in (
+            ("front", int, "(kernel, stride)"),
+            ("time_steps", float, "(smallest, largest)"),
+        ):
+            self._read_pair(name, kind, expected)
+
+    def _read_pair(self, name: str, kind: type, expected: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        try:
+            first, second = map(kind, value)
+        except (TypeError, ValueError):
+            raise ValueError(f"Architecture got {name}={quote(value)}; expected {expected}.") from None
+        object.__setattr__(self, name, (first, second))
 
     @classmethod
     def of(cls, figures: Mapping[str, Any]) -> Architecture:
@@ -87,7 +99,8 @@ class Architecture:
 
     def figures(self) -> dict[str, Any]:
         """Everything, JSON-ready."""
-        return {**dataclasses.asdict(self), "front": list(self.front) if self.front else None}
+        pairs = {name: list(pair) for name in ("front", "time_steps") if (pair := getattr(self, name)) is not None}
+        return {**dataclasses.asdict(self), **pairs}
 
     def __str__(self) -> str:
         """What concerns its kind, on one line."""

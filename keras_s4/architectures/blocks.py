@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4 import layers
+from keras_s4 import initializers, layers
 from keras_s4.architectures.architecture import Architecture
 
 _RECURRENT = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
@@ -14,8 +14,9 @@ def add_s4_block(architecture: Architecture, index: int, hidden: keras.KerasTens
     """An S4 block, behind an average of steps where the stack runs slower than its input."""
     rank, gate = architecture.rank, architecture.gate
     hidden = _average_steps(architecture, index, hidden)
+    time_steps = architecture.time_steps and initializers.LogUniform(*architecture.time_steps)
     return layers.S4Block(
-        architecture.states,
+        layers.DSS(architecture.states, time_step_initializer=time_steps),
         activation=architecture.activation,
         dropout=architecture.dropout,
         value_rank=rank,

@@ -1,0 +1,148 @@
+"""Trainings of architectures on tasks, as the scripts in `scripts/reproduce/` compare them: one recipe for every kind.
+
+They run best on the JAX backend, which compiles a training step in seconds and runs recurrent layers some ten times
+faster than TensorFlow on a CPU: set KERAS_BACKEND before anything imports Keras.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_s4 import datasets, training
+from keras_s4.architectures import Architecture, build
+from keras_s4.datasets import Splits, Task
+
+BATCH = 32
+# Windows that a model is asked for at a time; a last batch of another size would be compiled for itself.
+AT_ONCE = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """A task as networks are compared on it.
+
+    Args:
+        task: of a fold, or always the same.
+        rate: samples a second that costs are told for; of pictures one a second.
+        folds: into which the recordings are split.
+        train, tested: how many windows are used at most, None for all.
+    """
+
+    task: Callable[[int], Task]
+    rate: float
+    folds: int = 1
+    train: int | None = None
+    tested: int | None = None
+
+    def of(self, seed: int) -> Task:
+        """The task that a training with this seed has: of several folds, one after the other."""
+        task = self.task(seed % self.folds)
+        if self.train is None and self.tested is None:
+            return task
+        return dataclasses.replace(task, read=lambda: self._shorten(task.read()))
+
+    def _shorten(self, splits: Splits) -> Splits:
+        found = []
+        for recordings, most in zip(splits, (self.train, self.tested, self.tested), strict=True):
+            order = np.random.default_rng(0).permutation(len(recordings))
+            found.append(recordings.take(np.sort(order[:most])))
+        return Splits(*found)
+
+
+CONTESTS = {
+    "smartwatch": Contest(lambda fold: datasets.smartwatch_task(fold, live=None), 50.0, folds=datasets.FOLDS),
+    "fashion-rows": Contest(lambda fold: datasets.fashion_mnist_task("rows"), 28.0, train=10_000, tested=2_000),
+    "fashion-pixels": Contest(lambda fold: datasets.fashion_mnist_task("pixels"), 784.0, train=8_000, tested=2_000),
+    "mnist-pixels": Contest(lambda fold: datasets.mnist_task("pixels"), 784.0),
+    "appliances": Contest(lambda fold: datasets.appliances_task(), 600.0),
+    "drums": Contest(lambda fold: datasets.drums_task(), 50.0),
+    "keywords": Contest(lambda fold: datasets.keywords_task(), 50.0),
+}
+
+
+class WholeBatches(keras.utils.PyDataset):
+    """The batches of an epoch but for a last one that is smaller, for which a training step would be compiled again.
+
+    Orders differ from epoch to epoch, so that no window is left out for good.
+    """
+
+    def __init__(self, batches: keras.utils.PyDataset, size: int):
+        super().__init__()
+        self._batches = batches
+        whole = len(batches[len(batches) - 1][0]) == size
+        self._count = len(batches) if whole else max(1, len(batches) - 1)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int):
+        return self._batches[index]
+
+    def on_epoch_end(self):
+        """Makes the next epoch another one."""
+        self._batches.on_epoch_end()
+
+
+def make_model(architecture: Architecture, task: Task, seed: int) -> keras.Model:
+    """An untrained network for a task."""
+    keras.utils.set_random_seed(seed)
+    return build(architecture, task.input_shape, len(task.outputs), head=task.head.task, normalization=normalizes(task))
+
+
+def normalizes(task: Task) -> bool:
+    """Whether the task's features are brought to a common unit, as the main job does."""
+    return bool(task.settings.get("normalize", True)) and task.rate is not None
+
+
+class Trainer:
+    """Trains networks of one architecture with one schedule; the training step is compiled once.
+
+    Args:
+        model: of the architecture; it is trained in place by `train`.
+        task: that it learns.
+        steps: gradient steps of a training, rounded to whole epochs.
+        arguments: of `keras_s4.compile_classifier`.
+    """
+
+    def __init__(self, model: keras.Model, task: Task, steps: int, **arguments: Any):
+        self.model = model
+        self._windows = len(WholeBatches(task.batches(BATCH, 0), BATCH))
+        self.epochs = max(1, round(steps / self._windows))
+        training.compile_for(task, model, self.epochs * self._windows, **arguments)
+        model.optimizer.build(model.trainable_variables)
+        self._fresh = [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
+
+    def train(self, task: Task, seed: int, weights: Sequence[np.ndarray] | None = None) -> keras.Model:
+        """The model after a training that begins with `weights`, or with its own, and a fresh optimizer."""
+        if weights is not None:
+            self.model.set_weights(weights)
+        for variable, value in zip(self.model.optimizer.variables, self._fresh, strict=True):
+            variable.assign(value)
+        keras.utils.set_random_seed(seed)
+        batches = WholeBatches(task.batches(BATCH, seed), BATCH)
+        self.model.fit(batches, epochs=self.epochs, verbose=0, shuffle=False)
+        return self.model
+
+
+def adapt(model: keras.Model, task: Task) -> None:
+    """Gives a model's normalisation the units of the training windows, where it has one."""
+    if normalizes(task):
+        training.normalize_to(model, *task.windows("train"))
+
+
+def accuracy(model: keras.Model, task: Task, split: str) -> float:
+    """Part of a split's windows whose class is right."""
+    x, y = task.windows(split)
+    return float(np.mean(outputs_of(model, x).argmax(axis=-1) == y))
+
+
+def outputs_of(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """A model's outputs, computed in batches of one size."""
+    missing = -len(x) % AT_ONCE
+    padded = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
+    return np.asarray(model.predict(padded, batch_size=AT_ONCE, verbose=0))[: len(x)]
