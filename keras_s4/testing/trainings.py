@@ -7,7 +7,7 @@ faster than TensorFlow on a CPU: set KERAS_BACKEND before anything imports Keras
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -31,6 +31,7 @@ class Contest:
         rate: samples a second that costs are told for; of pictures one a second.
         folds: into which the recordings are split.
         train, tested: how many windows are used at most, None for all.
+        augmentation: as `keras_s4.augmentation.from_dict` reads it, the same for every kind of network.
     """
 
     task: Callable[[int], Task]
@@ -38,10 +39,18 @@ class Contest:
     folds: int = 1
     train: int | None = None
     tested: int | None = None
+    augmentation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def of(self, seed: int) -> Task:
-        """The task that a training with this seed has: of several folds, one after the other."""
+    def of(self, seed: int, varied: bool = True) -> Task:
+        """The task that a training with this seed has: of several folds, one after the other.
+
+        Args:
+            seed: of the training.
+            varied: whether `augmentation` is used.
+        """
         task = self.task(seed % self.folds)
+        if varied and self.augmentation:
+            task = dataclasses.replace(task, augmentation=self.augmentation)
         if self.train is None and self.tested is None:
             return task
         return dataclasses.replace(task, read=lambda: self._shorten(task.read()))
@@ -54,14 +63,18 @@ class Contest:
         return Splits(*found)
 
 
+# Pixels are shifted by up to one row and a few columns, sounds by a few frames.
+_PIXELS = {"shift": 0.04}
 CONTESTS = {
     "smartwatch": Contest(lambda fold: datasets.smartwatch_task(fold, live=None), 50.0, folds=datasets.FOLDS),
     "fashion-rows": Contest(lambda fold: datasets.fashion_mnist_task("rows"), 28.0, train=10_000, tested=2_000),
-    "fashion-pixels": Contest(lambda fold: datasets.fashion_mnist_task("pixels"), 784.0, train=8_000, tested=2_000),
-    "mnist-pixels": Contest(lambda fold: datasets.mnist_task("pixels"), 784.0),
-    "appliances": Contest(lambda fold: datasets.appliances_task(), 600.0),
-    "drums": Contest(lambda fold: datasets.drums_task(), 50.0),
-    "keywords": Contest(lambda fold: datasets.keywords_task(), 50.0),
+    "fashion-pixels": Contest(
+        lambda fold: datasets.fashion_mnist_task("pixels"), 784.0, train=10_000, tested=2_000, augmentation=_PIXELS
+    ),
+    "mnist-pixels": Contest(lambda fold: datasets.mnist_task("pixels"), 784.0, augmentation=_PIXELS),
+    "appliances": Contest(lambda fold: datasets.appliances_task(), 600.0, augmentation={"gain": 1.3, "shift": 0.02}),
+    "drums": Contest(lambda fold: datasets.drums_task(), 50.0, augmentation={"shift": 0.06, "gain": 1.2}),
+    "keywords": Contest(lambda fold: datasets.keywords_task(), 50.0, augmentation={"shift": 0.06}),
 }
 
 
@@ -69,11 +82,17 @@ class WholeBatches(keras.utils.PyDataset):
     """The batches of an epoch but for a last one that is smaller, for which a training step would be compiled again.
 
     Orders differ from epoch to epoch, so that no window is left out for good.
+
+    Args:
+        batches: of a task.
+        size: B.
+        kept: takes batches by epoch and number, for other trainings that see the same; or None.
     """
 
-    def __init__(self, batches: keras.utils.PyDataset, size: int):
+    def __init__(self, batches: keras.utils.PyDataset, size: int, kept: dict | None = None):
         super().__init__()
         self._batches = batches
+        self._kept = kept
         whole = len(batches[len(batches) - 1][0]) == size
         self._count = len(batches) if whole else max(1, len(batches) - 1)
 
@@ -81,7 +100,12 @@ class WholeBatches(keras.utils.PyDataset):
         return self._count
 
     def __getitem__(self, index: int):
-        return self._batches[index]
+        if self._kept is None:
+            return self._batches[index]
+        key = self._batches.epoch, index
+        if key not in self._kept:
+            self._kept[key] = self._batches[index]
+        return self._kept[key]
 
     def on_epoch_end(self):
         """Makes the next epoch another one."""
@@ -117,14 +141,23 @@ class Trainer:
         model.optimizer.build(model.trainable_variables)
         self._fresh = [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
 
-    def train(self, task: Task, seed: int, weights: Sequence[np.ndarray] | None = None) -> keras.Model:
-        """The model after a training that begins with `weights`, or with its own, and a fresh optimizer."""
+    def train(
+        self, task: Task, seed: int, weights: Sequence[np.ndarray] | None = None, kept: dict | None = None
+    ) -> keras.Model:
+        """The model after a training that begins with `weights`, or with its own, and a fresh optimizer.
+
+        Args:
+            task: what it sees.
+            seed: of the order and of the dropout.
+            weights: to begin with.
+            kept: see `WholeBatches`.
+        """
         if weights is not None:
             self.model.set_weights(weights)
         for variable, value in zip(self.model.optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
         keras.utils.set_random_seed(seed)
-        batches = WholeBatches(task.batches(BATCH, seed), BATCH)
+        batches = WholeBatches(task.batches(BATCH, seed), BATCH, kept)
         self.model.fit(batches, epochs=self.epochs, verbose=0, shuffle=False)
         return self.model
 

@@ -104,8 +104,8 @@ ARMS: dict[str, Arm] = {
 }
 
 
-def train(arm: Arm, name: str, seeds: int, steps: int) -> list[dict[str, float]]:
-    """Validation accuracies of an arm on a task, one a seed, as fractions."""
+def train(arm: Arm, name: str, seeds: int, steps: int, kept: dict) -> list[dict[str, float]]:
+    """Validation accuracies of an arm on a task, one a seed, as fractions; `kept` holds what all arms see."""
     import keras
 
     from keras_s4 import ranks, reduce
@@ -114,7 +114,7 @@ def train(arm: Arm, name: str, seeds: int, steps: int) -> list[dict[str, float]]
 
     sizes = {"width": WIDTH, "blocks": BLOCKS, "states": STATES, "front": FRONTS[name], **arm.changes}
     architecture = Architecture("dss", **sizes)
-    tasks = [CONTESTS[name].of(seed) for seed in range(seeds)]
+    tasks = [CONTESTS[name].of(seed, varied=False) for seed in range(seeds)]
     starts = []
     for seed, task in enumerate(tasks):
         model = make_model(architecture, task, seed)
@@ -128,7 +128,8 @@ def train(arm: Arm, name: str, seeds: int, steps: int) -> list[dict[str, float]]
             shape = with_hankel_norm(shape, arm.hankel)
         trainer = Trainer(shape, tasks[0], round(stage.length * steps), learning_rate=stage.rate, **arm.compiling)
         for seed, task in enumerate(tasks):
-            trained = trainer.train(task, seed + 100 * number, starts[seed].get_weights())
+            order = seed + 100 * number
+            trained = trainer.train(task, order, starts[seed].get_weights(), kept.setdefault(order, {}))
             starts[seed].set_weights(trained.get_weights())
     return [{"validation": accuracy(model, task, "validation")} for model, task in zip(starts, tasks, strict=True)]
 
@@ -157,10 +158,10 @@ def train_task(name: str, cache: Path, seeds: int, steps: int) -> dict[str, list
     from keras_s4.testing.trainings import CONTESTS
 
     contest = CONTESTS[name]
-    found = {}
+    found, kept = {}, {}
     for label, arm in ARMS.items():
         path = cache / name / f"{label.replace(' ', '_')}-{seeds}-{steps}.json"
-        found[label] = {"runs": cache_json(path, lambda arm=arm: train(arm, name, seeds, steps))}
+        found[label] = {"runs": cache_json(path, lambda arm=arm: train(arm, name, seeds, steps, kept))}
         last = [stage.states for stage in arm.stages if stage.states is not None]
         sizes = {"width": WIDTH, "blocks": BLOCKS, "states": STATES, "front": FRONTS[name], **arm.changes}
         sizes |= {"states": last[-1]} if last else {}
