@@ -7,7 +7,10 @@ faster than TensorFlow on a CPU: set KERAS_BACKEND before anything imports Keras
 from __future__ import annotations
 
 import dataclasses
+import functools
+import pickle
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +19,7 @@ import numpy as np
 from keras_s4 import datasets, training
 from keras_s4.architectures import Architecture, build
 from keras_s4.datasets import Splits, Task
+from keras_s4.files import write_bytes
 
 BATCH = 32
 # Windows that a model is asked for at a time; a last batch of another size would be compiled for itself.
@@ -41,25 +45,12 @@ class Contest:
     tested: int | None = None
     augmentation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def of(self, seed: int, varied: bool = True) -> Task:
-        """The task that a training with this seed has: of several folds, one after the other.
-
-        Args:
-            seed: of the training.
-            varied: whether `augmentation` is used.
-        """
-        task = self.task(seed % self.folds)
-        if varied and self.augmentation:
-            task = dataclasses.replace(task, augmentation=self.augmentation)
-        if self.train is None and self.tested is None:
-            return task
-        return dataclasses.replace(task, read=lambda: self._shorten(task.read()))
-
-    def _shorten(self, splits: Splits) -> Splits:
+    def shorten(self, splits: Splits) -> Splits:
+        """The recordings that are used."""
         found = []
         for recordings, most in zip(splits, (self.train, self.tested, self.tested), strict=True):
-            order = np.random.default_rng(0).permutation(len(recordings))
-            found.append(recordings.take(np.sort(order[:most])))
+            order = np.random.default_rng(0).permutation(len(recordings))[:most]
+            found.append(recordings.take(np.sort(order)))
         return Splits(*found)
 
 
@@ -76,6 +67,39 @@ CONTESTS = {
     "drums": Contest(lambda fold: datasets.drums_task(), 50.0, augmentation={"shift": 0.06, "gain": 1.2}),
     "keywords": Contest(lambda fold: datasets.keywords_task(), 50.0, augmentation={"shift": 0.06}),
 }
+
+
+def task_of(name: str, seed: int, cache: Path | None = None, varied: bool = True) -> Task:
+    """The task that a training with this seed has: of several folds, one after the other.
+
+    Args:
+        name: a key of `CONTESTS`.
+        seed: of the training.
+        cache: folder that keeps recordings, some of which take a minute to make; or None.
+        varied: whether the augmentation of the contest is used.
+    """
+    contest = CONTESTS[name]
+    return _task_of(name, seed % contest.folds, cache, varied)
+
+
+@functools.cache
+def _task_of(name: str, fold: int, cache: Path | None, varied: bool) -> Task:
+    contest = CONTESTS[name]
+    task = contest.task(fold)
+    if varied and contest.augmentation:
+        task = dataclasses.replace(task, augmentation=contest.augmentation)
+
+    def read() -> Splits:
+        path = None if cache is None else cache / f"{name}-{fold}.pickle"
+        if path is not None and path.exists():
+            return pickle.loads(path.read_bytes())
+        splits = contest.shorten(Splits(*task.read()))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, pickle.dumps(splits))
+        return splits
+
+    return dataclasses.replace(task, read=read)
 
 
 class WholeBatches(keras.utils.PyDataset):

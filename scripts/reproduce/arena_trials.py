@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_s4.files import write_json
 from keras_s4.testing.experiment import cache_json
 
 KINDS = ("dss", "gru", "lstm", "rnn", "cnn", "tcn")
@@ -34,31 +35,31 @@ CALIBRATION = 200
 
 def compete(name: str, kind: str, cache: Path, trials: int, seeds: int, length: float) -> dict[str, Any]:
     """The trials of a kind, and for each budget the chosen one with all its seeds."""
-    steps = round(length * STEPS[name])
+    steps, kept = round(length * STEPS[name]), {}
     tried = []
     for budget, limits in BUDGETS[name].items():
-        proposals = cache_json(
-            cache / f"{budget}-{trials}.json", lambda limits=limits: propose(name, kind, limits, trials)
-        )
-        tried += [run_seed(name, proposal, 0, steps, cache) for proposal in proposals]
+        path = cache / f"{budget}-{trials}.json"
+        proposals = cache_json(path, lambda limits=limits: propose(name, kind, limits, trials, cache.parents[1]))
+        tried += [run_seeds(name, proposal, 1, steps, cache, kept)[0] for proposal in proposals]
     chosen = {}
     for budget, limits in BUDGETS[name].items():
         within = [trial for trial in tried if fits(trial["predicted"], limits)]
         if not within:
             continue
         best = max(within, key=lambda trial: trial["validation"])["architecture"]
-        runs = [run_seed(name, best, seed, steps, cache) for seed in range(seeds)]
-        cost = cache_json(cache / f"{digest(best)}-cost.json", lambda best=best: count_cost(name, best))
+        runs = run_seeds(name, best, seeds, steps, cache, kept)
+        path = cache / f"{digest(best)}-cost.json"
+        cost = cache_json(path, lambda best=best: count_cost(name, best, cache.parents[1]))
         chosen[budget] = {"architecture": best, "network": runs[0]["network"], "runs": runs, "cost": cost}
     return {"trials": tried, "chosen": chosen}
 
 
-def propose(name: str, kind: str, limits: tuple[float, ...], count: int) -> list[dict]:
+def propose(name: str, kind: str, limits: tuple[float, ...], count: int, cache: Path) -> list[dict]:
     """Architectures that fill a budget, drawn at random; the same for the same arguments."""
-    from keras_s4.testing.trainings import CONTESTS
+    from keras_s4.testing.trainings import task_of
 
     found = []
-    task = CONTESTS[name].of(0)
+    task = task_of(name, 0, cache)
     for architecture in draw_architectures(kind, sorted(KINDS).index(kind)):
         if architecture in found:
             continue
@@ -107,46 +108,65 @@ def digest(architecture: dict) -> str:
     return hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def run_seed(name: str, architecture: dict, seed: int, steps: int, cache: Path) -> dict[str, Any]:
-    """What a network reaches with a seed, from the cache where it is there."""
-    path = cache / f"{digest(architecture)}-{seed}-{steps}.json"
-    return cache_json(path, lambda: train_and_test(name, architecture, seed, steps))
+def run_seeds(name: str, architecture: dict, seeds: int, steps: int, cache: Path, kept: dict) -> list[dict[str, Any]]:
+    """What a network reaches with each seed; what the cache holds is not trained again."""
+    paths = [cache / f"{digest(architecture)}-{seed}-{steps}.json" for seed in range(seeds)]
+    missing = [seed for seed, path in enumerate(paths) if not path.exists()]
+    for seed, found in train_and_test(name, architecture, missing, steps, cache.parents[1], kept):
+        write_json(paths[seed], found)
+    return [json.loads(path.read_text()) for path in paths]
 
 
-def train_and_test(name: str, figures: dict, seed: int, steps: int) -> dict[str, Any]:
-    """Accuracies of a network on validation data, in Keras, and on test data, on the device, as fractions."""
-    from keras_s4 import tflite
+def train_and_test(
+    name: str, figures: dict, seeds: list[int], steps: int, data: Path, kept: dict
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Accuracies of a network on validation data, in Keras, and on test data, on the device, as fractions.
+
+    Its training step is compiled once; `kept` holds what trainings with a seed see.
+    """
     from keras_s4.architectures import Architecture
-    from keras_s4.testing.trainings import CONTESTS, Trainer, accuracy, adapt, make_model
+    from keras_s4.testing.trainings import Trainer, accuracy, adapt, make_model, task_of
 
-    architecture, task = Architecture.of(figures), CONTESTS[name].of(seed)
-    model = make_model(architecture, task, seed)
-    adapt(model, task)
-    Trainer(model, task, steps).train(task, seed)
-    found = {"validation": accuracy(model, task, "validation"), "test": accuracy(model, task, "test")}
+    architecture, trainer = Architecture.of(figures), None
+    for seed in seeds:
+        task = task_of(name, seed, data)
+        fresh = make_model(architecture, task, seed)
+        adapt(fresh, task)
+        trainer = trainer or Trainer(fresh, task, steps)
+        model = trainer.train(task, seed, fresh.get_weights(), kept.setdefault(seed, {}))
+        yield (
+            seed,
+            {
+                "network": str(architecture),
+                "architecture": figures,
+                "seed": seed,
+                "predicted": predict_cost(name, task, architecture),
+                "validation": accuracy(model, task, "validation"),
+                "test": accuracy(model, task, "test"),
+                "device_test": accuracy_on_device(model, task, seed),
+            },
+        )
+
+
+def accuracy_on_device(model, task, seed: int) -> float:
+    """Of the integers, on test data."""
+    from keras_s4 import tflite
+
     x, _ = task.windows("train")
     chosen = np.random.default_rng(seed).permutation(len(x))[:CALIBRATION]
     firmware = tflite.convert(model, x[np.sort(chosen)])
     x, y = task.windows("test")
-    device = np.asarray(firmware.predict(x, engine="c")).argmax(axis=-1)
-    return {
-        "network": str(architecture),
-        "architecture": figures,
-        "seed": seed,
-        "predicted": predict_cost(name, task, architecture),
-        **found,
-        "device_test": float(np.mean(device == y)),
-    }
+    return float(np.mean(np.asarray(firmware.predict(x, engine="c")).argmax(axis=-1) == y))
 
 
-def count_cost(name: str, figures: dict) -> dict[str, float]:
+def count_cost(name: str, figures: dict, data: Path) -> dict[str, float]:
     """What a network's C costs on a Cortex-M4, counted on an emulated one."""
     from keras_s4 import tflite
     from keras_s4.architectures import Architecture
     from keras_s4.costs.counted import measure_on_cortex_m
-    from keras_s4.testing.trainings import CONTESTS, adapt, make_model
+    from keras_s4.testing.trainings import CONTESTS, adapt, make_model, task_of
 
-    architecture, task = Architecture.of(figures), CONTESTS[name].of(0)
+    architecture, task = Architecture.of(figures), task_of(name, 0, data)
     model = make_model(architecture, task, 0)
     adapt(model, task)
     x, _ = task.windows("train")

@@ -104,17 +104,17 @@ ARMS: dict[str, Arm] = {
 }
 
 
-def train(arm: Arm, name: str, seeds: int, steps: int, kept: dict) -> list[dict[str, float]]:
+def train(arm: Arm, name: str, cache: Path, seeds: int, steps: int, kept: dict) -> list[dict[str, float]]:
     """Validation accuracies of an arm on a task, one a seed, as fractions; `kept` holds what all arms see."""
     import keras
 
     from keras_s4 import ranks, reduce
     from keras_s4.architectures import Architecture
-    from keras_s4.testing.trainings import CONTESTS, Trainer, accuracy, adapt, make_model
+    from keras_s4.testing.trainings import Trainer, accuracy, adapt, make_model, task_of
 
     sizes = {"width": WIDTH, "blocks": BLOCKS, "states": STATES, "front": FRONTS[name], **arm.changes}
     architecture = Architecture("dss", **sizes)
-    tasks = [CONTESTS[name].of(seed, varied=False) for seed in range(seeds)]
+    tasks = [task_of(name, seed, cache, varied=False) for seed in range(seeds)]
     starts = []
     for seed, task in enumerate(tasks):
         model = make_model(architecture, task, seed)
@@ -126,6 +126,7 @@ def train(arm: Arm, name: str, seeds: int, steps: int, kept: dict) -> list[dict[
         shape = keras.models.clone_model(starts[0])
         if number == 0 and arm.hankel:
             shape = with_hankel_norm(shape, arm.hankel)
+        shape.set_weights(starts[0].get_weights())
         trainer = Trainer(shape, tasks[0], round(stage.length * steps), learning_rate=stage.rate, **arm.compiling)
         for seed, task in enumerate(tasks):
             order = seed + 100 * number
@@ -155,19 +156,18 @@ def train_task(name: str, cache: Path, seeds: int, steps: int) -> dict[str, list
     """What every arm reaches on a task, and what it costs a second of signal."""
     from keras_s4.architectures import Architecture
     from keras_s4.costs import architecture_cost
-    from keras_s4.testing.trainings import CONTESTS
+    from keras_s4.testing.trainings import CONTESTS, task_of
 
-    contest = CONTESTS[name]
     found, kept = {}, {}
     for label, arm in ARMS.items():
         path = cache / name / f"{label.replace(' ', '_')}-{seeds}-{steps}.json"
-        found[label] = {"runs": cache_json(path, lambda arm=arm: train(arm, name, seeds, steps, kept))}
+        found[label] = {"runs": cache_json(path, lambda arm=arm: train(arm, name, cache, seeds, steps, kept))}
         last = [stage.states for stage in arm.stages if stage.states is not None]
         sizes = {"width": WIDTH, "blocks": BLOCKS, "states": STATES, "front": FRONTS[name], **arm.changes}
         sizes |= {"states": last[-1]} if last else {}
-        task = contest.of(0)
+        task = task_of(name, 0, cache, varied=False)
         cost = architecture_cost(Architecture("dss", **sizes), task.input_shape, len(task.outputs))
-        found[label]["instructions_a_second"] = contest.rate * cost.instructions
+        found[label]["instructions_a_second"] = CONTESTS[name].rate * cost.instructions
     return found
 
 
