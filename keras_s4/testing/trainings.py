@@ -50,7 +50,8 @@ class Contest:
         found = []
         for recordings, most in zip(splits, (self.train, self.tested, self.tested), strict=True):
             order = np.random.default_rng(0).permutation(len(recordings))[:most]
-            found.append(recordings.take(np.sort(order)))
+            # Pictures of different splits have equal numbers.
+            found.append(dataclasses.replace(recordings.take(np.sort(order)), sources=None))
         return Splits(*found)
 
 
