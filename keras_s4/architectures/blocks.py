@@ -64,4 +64,9 @@ def _average_steps(architecture: Architecture, index: int, hidden: keras.KerasTe
     steps = architecture.downsample
     if index == 0 or steps == 1:
         return hidden
+    if hidden.shape[1] is not None and hidden.shape[1] < steps:
+        raise ValueError(
+            f"{architecture} has {hidden.shape[1]} steps left in front of block {index + 1}, of which it averages "
+            f"{steps}. Choose a smaller stride of the front, a smaller downsample, or fewer blocks."
+        )
     return keras.layers.AveragePooling1D(steps, name=f"downsample_{index}")(hidden)

@@ -50,11 +50,6 @@ def build(
     add = _BLOCKS.get(architecture.kind, add_recurrent)
     for index in range(architecture.blocks):
         hidden = add(architecture, index, hidden)
-        if 0 in hidden.shape:
-            raise ValueError(
-                f"{who} got {architecture} for {input_shape[0]} steps: none is left behind block {index + 1}. "
-                "Choose a smaller stride or downsample."
-            )
     pooled = pooling_layer(who, architecture.pooling, architecture.pooling_arguments)(hidden)
     if architecture.kind != "dss" and architecture.dropout:
         pooled = keras.layers.Dropout(architecture.dropout, name="dropout")(pooled)
