@@ -21,8 +21,10 @@ class Settings:
         states: N, complex modes per channel of the full model.
         blocks: number of S4 blocks.
         fraction: part of the states that the reduced model keeps, above 0 and at most 1.
-        epochs: of the training of the full model.
+        epochs: of the training of the full model; short, since one long schedule behind the reduction is worth more
+            than two (scripts/reproduce/levers.py).
         retrain_epochs: of the training of the reduced model.
+        retrain_rate: its largest learning rate.
         aware_epochs: of the training on the device's grids; 0 for none.
         aware_rate: its largest learning rate.
         batch_size: windows a gradient step.
@@ -40,8 +42,9 @@ class Settings:
     states: int = _setting(32, "Memory of the full model: modes (complex states) per channel.")
     blocks: int = _setting(2, "Depth of the model: S4 blocks.")
     fraction: float = _setting(0.25, "Part of the states to keep, above 0 and at most 1.", None)
-    epochs: int = _setting(40, "Rounds of training of the full model.")
-    retrain_epochs: int = _setting(20, "Rounds of training of the reduced model.")
+    epochs: int = _setting(20, "Rounds of training of the full model.")
+    retrain_epochs: int = _setting(40, "Rounds of training of the reduced model.")
+    retrain_rate: float = _setting(1e-2, "Largest learning rate of that training.", None)
     aware_epochs: int = _setting(4, "Rounds of training on the device's grids; 0 for none.", 0)
     aware_rate: float = _setting(5e-4, "Largest learning rate of that training.", None)
     batch_size: int = _setting(32, "Windows a gradient step.")
@@ -56,7 +59,7 @@ class Settings:
                 raise ValueError(f"Settings got {field.name}={value!r}; expected a whole number of at least {least}.")
         if type(self.normalize) is not bool:
             raise ValueError(f"Settings got normalize={self.normalize!r}; expected True or False.")
-        for name in ("fraction", "aware_rate", "normal_part"):
+        for name in ("fraction", "retrain_rate", "aware_rate", "normal_part"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0.0 < value <= 1.0:
                 raise ValueError(f"Settings got {name}={value!r}; expected a number above 0 and at most 1.")

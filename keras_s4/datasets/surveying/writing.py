@@ -333,7 +333,7 @@ class Writer(Findings):
 
     def _training(self) -> Section:
         section = Section("training", ["What `keras-s4 run --help` lists: epochs, channels, states, blocks, seed, ..."])
-        section.say("epochs", 40, active=False)
+        section.say("epochs", 20, active=False)
         if self.front:
             section.say("front", self.front, "stride of a convolution in front: windows of so many steps take long")
         steps = [count for _, count in self.counts.values() if count]
