@@ -77,7 +77,7 @@ def test_impossible_architectures_are_refused(arguments, message):
 
 
 def test_more_downsampling_than_steps_is_refused():
-    with pytest.raises(ValueError, match="6 steps left in front of block 2|1 steps left in front of block 3"):
+    with pytest.raises(ValueError, match=r"6 steps left in front of block 2|1 steps left in front of block 3"):
         build(Architecture("dss", 4, 4, 2, front=(8, 8), downsample=4), SHAPE, 2)
 
 
