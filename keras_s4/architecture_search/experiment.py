@@ -20,6 +20,10 @@ from keras_s4.compression.search.engine import keras_tuner
 from keras_s4.compression.search.scoring import Measures, excess
 from keras_s4.compression.search.trials import TrialFolder
 from keras_s4.compression.search.tuner import run_once
+from keras_s4.compression.states import AUTO
+
+# Methods that look at what the states are excited by.
+MEASURING = ("input_weighted", AUTO)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Parents:
         folder: where they are kept.
         states: modes a channel that they have.
         epochs: of their training.
-        method: that reduces their states, a key of `keras_s4.reduction.METHODS`.
+        method: that reduces their states, see `keras_s4.reduce`.
     """
 
     folder: TrialFolder
@@ -118,4 +122,5 @@ class Experiment:
         model = parents.folder.load_model(trial.name)
         keras.utils.set_random_seed(self.trainer.seed)
         ranks = {name: network.states for name in parts_of(model, ("states",))}
-        return reduce(model, ranks, parents.method)
+        data = self.trainer.samples() if parents.method in MEASURING else None
+        return reduce(model, ranks, parents.method, data)

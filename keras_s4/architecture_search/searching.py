@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_s4 import reduction
 from keras_s4.architecture_search.examples import METRICS, Examples, examples_of
 from keras_s4.architecture_search.experiment import Experiment, Parents
 from keras_s4.architecture_search.prices import Measure, Prices, check_limits, cost_model
@@ -25,7 +24,9 @@ from keras_s4.compression.search import distribution
 from keras_s4.compression.search.conducting import TRIALS, begin, conduct
 from keras_s4.compression.search.scoring import Measures
 from keras_s4.compression.search.trials import TrialFolder
+from keras_s4.compression.states import AUTO
 from keras_s4.costs.model import coefficients
+from keras_s4.reduction import METHODS
 from keras_s4.training import LEARNING_RATE
 
 PARENTS, COSTS = "parents", "costs"
@@ -101,7 +102,7 @@ def search_architectures(
         start: "reduction" for networks of kind "dss" that are cut from a trained one of the same width, front and depth
             with 32 modes a channel, trained once for all that need it, and then trained on.
         parent_epochs: of the training of these; by default as many as `epochs`.
-        method: that reduces their states, a key of `keras_s4.reduction.METHODS`.
+        method: that reduces their states, a key of `keras_s4.reduction.METHODS`, or "auto"; see `keras_s4.reduce`.
         measure: a function from an `Architecture` to what it takes, numbers by name, in the place of the cost model.
         seed: of the proposals and of every training, at least 0.
         batch_size: windows a gradient step; a smaller last batch is left out.
@@ -128,7 +129,7 @@ def search_architectures(
     seed = whole_number(seed, "search_architectures got seed=", 0)
     choice(tuner, "search_architectures got tuner=", TUNERS)
     choice(start, "search_architectures got start=", STARTS)
-    choice(method, "search_architectures got method=", reduction.METHODS)
+    choice(method, "search_architectures got method=", (*METHODS, AUTO))
     _check_rates(time_limit, rate, learning_rate)
     parent_epochs = whole_number(epochs if parent_epochs is None else parent_epochs, "search_architectures got epochs=")
     deadline = time.monotonic() + (math.inf if time_limit is None else time_limit)

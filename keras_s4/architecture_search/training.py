@@ -15,6 +15,7 @@ from keras_s4.surgery.paths import layers_by_path
 from keras_s4.training import SeededEpochs, compile_for, normalize_to
 
 JUDGED = 128  # validation windows at a time
+SAMPLED = 8  # training batches that reductions measure on
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,6 +55,11 @@ class Trainer:
         batches = self._batches()
         seeded = SeededEpochs(batches, self.seed)
         model.fit(batches, initial_epoch=past, epochs=epochs, verbose=0, callbacks=[seeded])
+
+    def samples(self) -> np.ndarray:
+        """Some of the training windows, `[W, L, F]`."""
+        batches = self._batches()
+        return np.concatenate([batches[index][0] for index in range(min(len(batches), SAMPLED))])
 
     def judge(self, model: keras.Model) -> float:
         """The metric of a compiled network on the validation data."""

@@ -267,7 +267,7 @@ def test_a_training_that_is_stopped_and_gone_on_with_is_that_of_one_go(eager, tm
 
 
 def test_networks_are_cut_from_one_large_trained_one(eager, tmp_path):
-    found = small_training(tmp_path, tuner="random", epochs=1, start="reduction", parent_epochs=2)
+    found = small_training(tmp_path, tuner="random", epochs=1, start="reduction", parent_epochs=2, method="auto")
     assert {trial.network.states for trial in found.trials} == {2, 4}
     (parent,) = [ArchitectureTrial(**json.loads(path.read_text())) for path in (tmp_path / "parents").glob("*.json")]
     assert (parent.network.states, parent.epochs, parent.network.width) == (32, 2, 4)
@@ -283,5 +283,5 @@ def test_networks_are_cut_from_one_large_trained_one(eager, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "parents").iterdir()}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*is set aside.*")
-        small_training(tmp_path, tuner="random", epochs=1, start="reduction", parent_epochs=2)
+        small_training(tmp_path, tuner="random", epochs=1, start="reduction", parent_epochs=2, method="auto")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "parents").iterdir()} == before
