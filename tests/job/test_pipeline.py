@@ -6,7 +6,7 @@ import pytest
 from runs import SETTINGS, TASK, results
 from tasks import CLASSES, sines
 
-from keras_s4 import extras, training
+from keras_s4 import extras, reduce, training
 from keras_s4.job import pipeline, report
 from keras_s4.tflite import runtimes
 
@@ -130,6 +130,18 @@ def test_run_interrupted_in_two_stages_ends_with_the_same_result(finished, tmp_p
     for name in ("trained.keras", "retrained.keras", "aware.keras"):
         for once, continued in zip(weights(folder / name), weights(tmp_path / name), strict=True):
             np.testing.assert_array_equal(once, continued)
+
+
+def test_states_are_reduced_by_the_methods_of_least_error_on_training_windows(finished):
+    folder, _ = finished
+    spectra = json.loads((folder / "spectrum.json").read_text())
+    for part in spectra.values():
+        assert part["errors"][part["method"]] == min(part["errors"].values())
+    trained = keras.saving.load_model(folder / "trained.keras", compile=False)
+    x, _ = TASK.windows("train")
+    ranks, methods = ({name: part[key] for name, part in spectra.items()} for key in ("rank", "method"))
+    for once, again in zip(weights(folder / "reduced.keras"), reduce(trained, ranks, methods, x).weights, strict=True):
+        np.testing.assert_allclose(once, again, rtol=0, atol=1e-5 * np.abs(once).max())
 
 
 def test_computing_a_stage_again_renews_those_after_it(copied):
