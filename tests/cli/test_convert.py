@@ -168,6 +168,17 @@ def test_unknown_types_and_layers_are_refused(call, model_file, data_file, given
     assert message in " ".join(result.output.split())
 
 
+def test_weights_of_4_bits(call, model_file, data_file, tmp_path):
+    """Of all layers that can have them, and by layer; and what has none is refused."""
+    for given in ("int4", "block_1=int4"):
+        folder = tmp_path / given
+        result = call("convert", model_file, "--data", data_file, "--weights", given, "--c", folder)
+        assert result.exit_code == 0, result.output
+        assert (folder / "model.c").read_text().count("s4_dense_packed") == 2
+    result = call("convert", model_file, "--data", data_file, "--weights", "int4", "--weights", "block_1=int8")
+    assert (result.exit_code, "--weights got int4, block_1=int8" in result.output) == (1, True)
+
+
 def test_blocks_of_steps_and_states_inside(call, model_file, data_file, tmp_path):
     options = ("--steps", "4", "--states", "variables", "--json", tmp_path / "c.json", "--out", tmp_path / "fw")
     result = call("convert", model_file, "--data", data_file, "--analyse", *options)

@@ -35,6 +35,9 @@ from keras_s4.weights import finite_weights
 
 # The least scale of a result, in scales of its products: kernels multiply 64-bit sums by less than 2**7 only.
 FINEST_OF_PRODUCTS = 2.0**-6
+# With weights of 4 bits, whose products are coarse, in such scales: the fast kernel of C takes twice and more, and a
+# training may make weights larger. What is lost is nothing beside what the weights have lost.
+COARSE = 2.5
 
 
 @register(keras.layers.Dense, LowRankDense, takes="both")
@@ -132,6 +135,8 @@ def add_product_of(
     finest = tensor.scale * weight_scale * FINEST_OF_PRODUCTS
     if scale < finest:  # where calibration saw hardly more than zeros
         scale = 2.0 ** np.ceil(np.log2(finest))
+    if format.type == "int4":
+        scale = _coarse_scale(scale, COARSE * tensor.scale * weight_scale)
     weight_scale = fixed_point.agreeing_scale(weight_scale, tensor.scale, scale, tensor.type)
     bias_scale = tensor.scale * weight_scale
     shape = (*tensor.shape[:-1], kernel.shape[1])
@@ -143,6 +148,13 @@ def add_product_of(
     offsets = builder.constant(f"{name}/bias", bias / bias_scale, "int32", bias_scale)
     builder.add(FullyConnected(tensor, weights, offsets, output))
     return Signal(output, values)
+
+
+def _coarse_scale(scale: float, least: float) -> float:
+    """The scale or, if it is finer, the least one; of powers of two another."""
+    if scale >= least:
+        return scale
+    return 2.0 ** np.ceil(np.log2(least)) if np.frexp(scale)[0] == 0.5 else least
 
 
 def range_between(signal: Signal) -> Callable[[np.ndarray], tuple[float, int]]:
