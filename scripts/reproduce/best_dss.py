@@ -49,7 +49,7 @@ class Plan:
 
 
 PLANS = {
-    "smartwatch": Plan({"width": 32, "blocks": 2, "states": 8, "front": (4, 2)}, 2_400),
+    "smartwatch": Plan({"width": 32, "blocks": 2, "states": 8, "front": (4, 2)}, 1_600),
     "mnist-pixels": Plan({"width": 32, "blocks": 2, "states": 32, "front": (8, 4)}, 2_500, states=4, again=3_000),
     "keywords": Plan({"width": 24, "blocks": 2, "states": 4, "front": (4, 2)}, 4_000, rate=3e-2),
 }
