@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_s4.architecture_search.examples import Examples
 from keras_s4.architectures import Architecture, build
+from keras_s4.augmentation import WholeBatches
 from keras_s4.scoring.heads import REGRESSION, Head
 from keras_s4.scoring.scores import against_targets
 from keras_s4.surgery.paths import layers_by_path
@@ -71,39 +72,6 @@ class Trainer:
 
     def _batches(self) -> WholeBatches:
         return WholeBatches(self.examples.batches(self.batch_size, self.seed))
-
-
-class WholeBatches(keras.utils.PyDataset):
-    """Batches without the last one where it is smaller: a graph, and what XLA makes of it, is of one size.
-
-    In every epoch others are left out.
-
-    Args:
-        batches: with an attribute `epoch` that chooses their order.
-    """
-
-    def __init__(self, batches: keras.utils.PyDataset):
-        super().__init__()
-        self._batches = batches
-        count = len(batches)
-        sizes = [len(keras.tree.flatten(batches[index])[0]) for index in sorted({0, count - 1})]
-        self._count = count - 1 if sizes[-1] < sizes[0] else count
-
-    @property
-    def epoch(self) -> int:
-        """Chooses the order."""
-        return self._batches.epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._batches.epoch = epoch
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int):
-        """Batch `index` of this epoch."""
-        return self._batches[index]
 
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from keras_s4.augmentation.transforms import (
     random_rotations,
 )
 from keras_s4.augmentation.vectors import Vector
+from keras_s4.augmentation.whole_batches import WholeBatches
 
 __all__ = [
     "MIRROR",
@@ -37,6 +38,7 @@ __all__ = [
     "Transform",
     "Vector",
     "Warp",
+    "WholeBatches",
     "as_dict",
     "from_dict",
     "random_rotations",

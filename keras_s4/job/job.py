@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_s4.augmentation import WholeBatches
 from keras_s4.compression.fingerprints import differing, digest
 from keras_s4.datasets import Task
 from keras_s4.decisions import Decision
@@ -105,7 +106,7 @@ class Job:
     @functools.cached_property
     def epoch_windows(self) -> keras.utils.PyDataset:
         """What is trained on."""
-        return self.aim.batches(self.settings)
+        return WholeBatches(self.aim.batches(self.settings))
 
     @property
     def decision(self) -> Decision | None:

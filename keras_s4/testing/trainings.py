@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_s4 import datasets, training
 from keras_s4.architectures import Architecture, build
+from keras_s4.augmentation import WholeBatches
 from keras_s4.datasets import Splits, Task
 from keras_s4.files import write_bytes
 
@@ -103,38 +104,24 @@ def _task_of(name: str, fold: int, cache: Path | None, varied: bool) -> Task:
     return dataclasses.replace(task, read=read)
 
 
-class WholeBatches(keras.utils.PyDataset):
-    """The batches of an epoch but for a last one that is smaller, for which a training step would be compiled again.
-
-    Orders differ from epoch to epoch, so that no window is left out for good.
+class KeptBatches(WholeBatches):
+    """Whole batches that are made once, for other trainings that see the same.
 
     Args:
         batches: of a task.
-        size: B.
-        kept: takes batches by epoch and number, for other trainings that see the same; or None.
+        kept: takes them, by epoch and number.
     """
 
-    def __init__(self, batches: keras.utils.PyDataset, size: int, kept: dict | None = None):
-        super().__init__()
-        self._batches = batches
+    def __init__(self, batches: keras.utils.PyDataset, kept: dict):
+        super().__init__(batches)
         self._kept = kept
-        whole = len(batches[len(batches) - 1][0]) == size
-        self._count = len(batches) if whole else max(1, len(batches) - 1)
-
-    def __len__(self) -> int:
-        return self._count
 
     def __getitem__(self, index: int):
-        if self._kept is None:
-            return self._batches[index]
-        key = self._batches.epoch, index
+        """Batch `index` of this epoch."""
+        key = self.epoch, index
         if key not in self._kept:
-            self._kept[key] = self._batches[index]
+            self._kept[key] = super().__getitem__(index)
         return self._kept[key]
-
-    def on_epoch_end(self):
-        """Makes the next epoch another one."""
-        self._batches.on_epoch_end()
 
 
 def make_model(architecture: Architecture, task: Task, seed: int) -> keras.Model:
@@ -160,7 +147,7 @@ class Trainer:
 
     def __init__(self, model: keras.Model, task: Task, steps: int, **arguments: Any):
         self.model = model
-        self._windows = len(WholeBatches(task.batches(BATCH, 0), BATCH))
+        self._windows = len(WholeBatches(task.batches(BATCH, 0)))
         self.epochs = max(1, round(steps / self._windows))
         training.compile_for(task, model, self.epochs * self._windows, **arguments)
         model.optimizer.build(model.trainable_variables)
@@ -175,14 +162,15 @@ class Trainer:
             task: what it sees.
             seed: of the order and of the dropout.
             weights: to begin with.
-            kept: see `WholeBatches`.
+            kept: see `KeptBatches`.
         """
         if weights is not None:
             self.model.set_weights(weights)
         for variable, value in zip(self.model.optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
         keras.utils.set_random_seed(seed)
-        batches = WholeBatches(task.batches(BATCH, seed), BATCH, kept)
+        batches = task.batches(BATCH, seed)
+        batches = WholeBatches(batches) if kept is None else KeptBatches(batches, kept)
         self.model.fit(batches, epochs=self.epochs, verbose=0, shuffle=False)
         return self.model
 

@@ -39,6 +39,7 @@ class Plan:
         states: that the model is truncated to, and trained on with, for `again` steps; None for no truncation.
         again: see `states`.
         rate: the largest learning rate.
+        seeds: how many trainings; of the smartwatch one a fold.
     """
 
     sizes: Mapping[str, Any]
@@ -46,10 +47,11 @@ class Plan:
     states: int | None = None
     again: int = 0
     rate: float = 1e-2
+    seeds: int = 3
 
 
 PLANS = {
-    "smartwatch": Plan({"width": 32, "blocks": 2, "states": 8, "front": (4, 2)}, 1_600),
+    "smartwatch": Plan({"width": 32, "blocks": 2, "states": 8, "front": (4, 2)}, 1_600, seeds=5),
     "mnist-pixels": Plan({"width": 32, "blocks": 2, "states": 32, "front": (8, 4)}, 2_500, states=4, again=3_000),
     "keywords": Plan({"width": 24, "blocks": 2, "states": 4, "front": (4, 2)}, 4_000, rate=3e-2),
 }
@@ -127,15 +129,11 @@ def run_once(name: str, seed: int, cache: Path) -> dict[str, Any]:
 def compute(
     cache: Path,
     tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(PLANS),
-    seeds: Annotated[int, typer.Option(help="Of each task; of the smartwatch of each fold.", min=1)] = 3,
     jobs: Annotated[int, typer.Option(help="Trainings at a time, one core each.", min=1)] = 2,
 ) -> Measurement:
     """Every task with every seed."""
     cache = cache.resolve()
-    folds = {"smartwatch": 5}
-    work = {
-        f"{name} {seed}": (name, seed, cache) for name in tasks.split(",") for seed in range(seeds * folds.get(name, 1))
-    }
+    work = {f"{name} {seed}": (name, seed, cache) for name in tasks.split(",") for seed in range(PLANS[name].seeds)}
     runs = list(run_apart(run_once, work, jobs).values())
     plans = {name: dataclasses.asdict(plan) for name, plan in PLANS.items()}
     return Measurement(summarise(runs), {"plans": plans, "runs": runs})
