@@ -20,11 +20,34 @@ def estimate(
         int, typer.Option(min=1, help="Numbers of a sample: sensors, or their axes.", rich_help_panel=_MODEL)
     ] = 6,
     classes: Annotated[int, typer.Option(min=1, help="Or quantities: outputs.", rich_help_panel=_MODEL)] = 7,
-    channels: Annotated[int, typer.Option(min=1, help="Width of the blocks.", rich_help_panel=_MODEL)] = 32,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="dss|gru|lstm|rnn|cnn|tcn",
+            help="Of the network: S4 blocks (default), recurrent layers, separable or dilated convolutions.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    channels: Annotated[
+        int, typer.Option("--channels", "--width", min=1, help="Or units: width of a block.", rich_help_panel=_MODEL)
+    ] = 32,
     states: Annotated[
         int, typer.Option(min=1, help="Modes a channel, after the reduction.", rich_help_panel=_MODEL)
     ] = 8,
-    blocks: Annotated[int, typer.Option(min=1, help="S4 blocks.", rich_help_panel=_MODEL)] = 2,
+    blocks: Annotated[int, typer.Option(min=1, help="Or layers, one behind the other.", rich_help_panel=_MODEL)] = 2,
+    kernel: Annotated[
+        int | None, typer.Option(min=1, help="Taps of the convolutions of cnn and tcn.", rich_help_panel=_MODEL)
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Of the mixing matrices, or the recurrent one.", rich_help_panel=_MODEL)
+    ] = None,
+    gate: Annotated[
+        str | None, typer.Option(metavar="dense|channel|none", help="Of the S4 blocks.", rich_help_panel=_MODEL)
+    ] = None,
+    downsample: Annotated[
+        int | None,
+        typer.Option(min=1, help="In front of each further block, so many steps become one.", rich_help_panel=_MODEL),
+    ] = None,
     pooling: Annotated[
         str,
         typer.Option(
@@ -58,9 +81,10 @@ def estimate(
 ) -> None:
     """Estimate what a model takes on a board before it is trained: flash, RAM, time a step, load, energy.
 
-    For example: `keras-s4 estimate --channels 32 --states 8 --blocks 2 --rate 50 --board arduino-nano-33-ble`. A model
-    of these sizes with random weights is turned into integers and C: what it costs does not depend on its weights. For
-    a trained one see `keras-s4 convert --board`.
+    For example: `keras-s4 estimate --channels 32 --states 8 --blocks 2 --rate 50 --board arduino-nano-33-ble`, and
+    beside it `keras-s4 estimate --kind gru --width 32 --blocks 1 --front 7 2 --rate 50 --board arduino-nano-33-ble`. A
+    model of these sizes with random weights is turned into integers and C: what it costs does not depend on its
+    weights. For a trained one see `keras-s4 convert --board`.
     """
     with report_errors():
         files.check_places({}, {"--json": json})
@@ -82,4 +106,6 @@ def estimate(
             "activations": activations,
             "steps": window,
         }
-        start("estimate").run(sizes, names, rate, method, json)
+        choices = {"kind": kind, "kernel": kernel, "rank": rank, "gate": gate, "downsample": downsample}
+        chosen = {name: value for name, value in choices.items() if value is not None}
+        start("estimate").run(sizes, chosen, names, rate, method, json)

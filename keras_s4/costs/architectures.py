@@ -47,9 +47,8 @@ def architecture_cost(
         TypeError, ValueError, NotImplementedError: an architecture that cannot be built or exported for this shape, or
             an unknown core.
     """
-    described = json.dumps(architecture.figures(), sort_keys=True)
     shape = tuple(map(int, input_shape))
-    return _cost(described, shape, outputs, core, head, normalization, activations)
+    return _cost(_described(architecture), shape, outputs, core, head, normalization, activations)
 
 
 def model_cost(model: keras.Model, core: str = "m4", *, activations: str = "int8") -> StepCost:
@@ -66,6 +65,32 @@ def model_cost(model: keras.Model, core: str = "m4", *, activations: str = "int8
     return cost_model.predict(program_of(model, activations), core)
 
 
+def architecture_program(
+    architecture: Architecture,
+    input_shape: Sequence[int],
+    outputs: int,
+    *,
+    head: str = "classes",
+    normalization: bool = False,
+    activations: str = "int8",
+) -> Program:
+    """The program that a model of an architecture has, with random weights.
+
+    Args:
+        architecture, input_shape, outputs, head, normalization, activations: see `architecture_cost`.
+
+    Raises:
+        TypeError, ValueError, NotImplementedError: see `architecture_cost`.
+    """
+    shape = tuple(map(int, input_shape))
+    return _program(_described(architecture), shape, outputs, head, normalization, activations)
+
+
+def _described(architecture: Architecture) -> str:
+    """What can be a key, which an architecture with arguments of its pooling cannot."""
+    return json.dumps(architecture.figures(), sort_keys=True)
+
+
 @functools.lru_cache(_KEPT)
 def _cost(
     described: str,
@@ -76,16 +101,15 @@ def _cost(
     normalization: bool,
     activations: str,
 ) -> StepCost:
-    program = architecture_program(described, input_shape, outputs, head, normalization, activations)
-    return cost_model.predict(program, core)
+    return cost_model.predict(_program(described, input_shape, outputs, head, normalization, activations), core)
 
 
 @functools.lru_cache(8)
-def architecture_program(
+def _program(
     described: str, input_shape: tuple[int, ...], outputs: int, head: str, normalization: bool, activations: str
 ) -> Program:
-    """The program of an architecture whose figures are JSON."""
-    architecture = Architecture.of(json.loads(described))
     with own_weights():
-        model = build(architecture, input_shape, outputs, head=head, normalization=normalization)
-    return program_of(model, activations)
+        model = build(
+            Architecture.of(json.loads(described)), input_shape, outputs, head=head, normalization=normalization
+        )
+        return program_of(model, activations)

@@ -9,12 +9,11 @@ import tempfile
 from pathlib import Path
 
 from keras_s4.costs.ranges import Range
+from keras_s4.costs.steady import steady_vectors
 from keras_s4.costs.step_cost import SIMULATED, StepCost
-from keras_s4.testing.targets import avr, from_reset
+from keras_s4.testing.targets import avr
 from keras_s4.tflite.c99 import c_source
 from keras_s4.tflite.program.program import Program
-
-STEPS = 8
 
 
 def measure_on_avr(program: Program, sources: dict[str, str] | None = None) -> StepCost:
@@ -30,7 +29,7 @@ def measure_on_avr(program: Program, sources: dict[str, str] | None = None) -> S
     sources = c_source(program, avr.NAME) if sources is None else sources
     with tempfile.TemporaryDirectory() as folder:
         try:
-            report = avr.run_vectors(program, from_reset(program, 1, STEPS), Path(folder), sources)
+            report = avr.run_vectors(program, steady_vectors(program), Path(folder), sources)
         except RuntimeError as error:
             if "not within region" in str(error):
                 raise RuntimeError(f"the model does not fit the memory of the simulated {avr.CHIP}") from error

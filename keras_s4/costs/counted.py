@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_s4.costs.cycles import count_instructions, estimate_cycles
+from keras_s4.costs.steady import steady_vectors
 from keras_s4.costs.step_cost import COUNTED, StepCost
 from keras_s4.costs.timings import TIMINGS
-from keras_s4.testing.targets import CORES, Core, build, from_reset
+from keras_s4.testing.targets import CORES, Core, build
 from keras_s4.testing.targets.tracing import Trace, trace_on_qemu, trace_on_unicorn
 from keras_s4.tflite.program.program import Program
 
 COMPILERS = ("gcc", "zig")
-STEPS = 8
 
 
 def measure_on_cortex_m(
@@ -29,13 +29,21 @@ def measure_on_cortex_m(
         program: the integer program.
         core: a key of `TIMINGS`; what is compiled for the M0 runs on the M0+ as well.
         compiler: "gcc" or "zig"; by default the first that is installed.
-        inputs: for each input, integers `[B, L, ...]`, of which the first stream is run; random ones when omitted.
+        inputs: for each input, integers `[B, L, ...]`, of which the first stream is run from a reset; when omitted,
+            random ones that show the average of steps long after a reset (see `steady.py`).
 
     Raises:
         RuntimeError: no compiler, or no QEMU for a core that Unicorn does not have.
     """
+    return cost_of(trace_steps(program, core, compiler, inputs), core)
+
+
+def trace_steps(
+    program: Program, core: str, compiler: str | None = None, inputs: Sequence[np.ndarray] | None = None
+) -> Trace:
+    """The blocks that run in steps, for `cost_of`; see `measure_on_cortex_m`."""
     given = None if inputs is None else [array[:1] for array in inputs]
-    return cost_of(_first_trace(program, core, (compiler,) if compiler else COMPILERS, given), core)
+    return _first_trace(program, core, (compiler,) if compiler else COMPILERS, given)
 
 
 def cost_of(trace: Trace, core: str) -> StepCost:
@@ -76,6 +84,9 @@ def _first_trace(program: Program, core: str, compilers: Sequence[str], inputs: 
 
 def _trace(program: Program, target: Core, compiler: str, inputs: Sequence[np.ndarray] | None) -> Trace:
     if target.in_unicorn:
-        given = from_reset(program, 1, STEPS).inputs if inputs is None else inputs
-        return trace_on_unicorn(build(program, target, compiler), given)
-    return trace_on_qemu(build(program, target, compiler, from_reset(program, 1, STEPS)), STEPS)
+        if inputs is not None:
+            return trace_on_unicorn(build(program, target, compiler), inputs)
+        vectors = steady_vectors(program)
+        return trace_on_unicorn(build(program, target, compiler), vectors.inputs, vectors.starts)
+    vectors = steady_vectors(program)
+    return trace_on_qemu(build(program, target, compiler, vectors), vectors.inputs[0].shape[1])

@@ -34,7 +34,7 @@ def compute(cache: Path) -> Measurement:
     """Costs on cores and boards."""
     with tempfile.TemporaryDirectory() as kept:
         folder = Path(kept)
-        run_apart(export_sizes, {"sizes": (KNOWN, 0, folder)}, jobs=1)
+        run_apart(export_sizes, {"sizes": (KNOWN, folder)}, jobs=1)
         programs = {name: pickle.loads((folder / f"{name}.pickle").read_bytes()) for name in SHOWN}
     shown = {name: costs_of(program) for name, program in programs.items()}
     found = {"shown": shown, "boards": estimate_on_boards(programs["demo"])}

@@ -1,141 +1,254 @@
-"""The cost model that `keras-s4 estimate` uses where no compiler or emulator is installed, and its errors.
+"""The cost model that `keras-s4 estimate` and searches use, which needs no compiler, and how far it is from one.
 
-Coefficients are fitted to the counts of models of random sizes and of random architectures, on every core, and tried
-on models that they were not fitted to. `--rerun` writes keras_s4/costs/coefficients.json as well. A run over takes
-some twenty minutes on two cores, most of it making the models; an interrupted one continues with the same `--cache`.
+Coefficients are fitted to what is counted of networks of all kinds of `keras_s4.architectures`, of models that mix all
+layers, and of single operations cut out of these; then the model is tried on networks and mixed models that it was not
+fitted to. All of them run on a Cortex-M4; on the other cores a part of them does, and what these do not tell is taken
+from the Cortex-M4. Compilers are GCC for Arm and RISC-V and avr-gcc, as the record names them.
+
+`--rerun` writes keras_s4/costs/coefficients.json as well. A run over takes some twenty minutes on two cores; an
+interrupted one continues with the same `--cache`.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import pickle
-from collections import Counter
-from collections.abc import Mapping
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from costs_programs import CORES, FIGURES, costs_of, export_architectures, export_sizes
+from costs_programs import (
+    CORES,
+    FIGURES,
+    KERNELS,
+    bytes_of_kernels,
+    choose_programs,
+    cost_on,
+    export_kinds,
+    export_operations,
+    export_random,
+)
 from rich.table import Table
 
 from keras_s4.files import write_bytes
 from keras_s4.testing.experiment import Experiment, Figure, Measurement, cache_json
 from keras_s4.testing.processes import run_apart
 
+FIRST = "m4"  # the core that all programs run on
+LIMIT = 5  # percent
+# What users ask for, in the order of the tables.
+ASKED = ("instructions", "cycles", "code", "flash", "RAM")
+
 
 def compute(
     cache: Path,
-    sizes: Annotated[int, typer.Option(help="Models of random sizes to fit to.")] = 8,
-    architectures: Annotated[int, typer.Option(help="Models of random architectures to fit to.")] = 14,
-    held_out: Annotated[int, typer.Option(help="Of each kind, for the errors.")] = 6,
-    jobs: Annotated[int, typer.Option(help="Programs that are measured at once.")] = 2,
+    networks: Annotated[int, typer.Option(help="Of all kinds in turn, to fit to.")] = 60,
+    mixed: Annotated[int, typer.Option(help="Models that mix all layers, to fit to.")] = 10,
+    held_out: Annotated[int, typer.Option(help="Further networks, for the errors.")] = 14,
+    held_out_mixed: Annotated[int, typer.Option(help="Further mixed models, for the errors.")] = 6,
 ) -> Measurement:
     """The cost model and its errors."""
     from keras_s4.costs import model
 
-    # An interrupted run continues; one that comes to its end forgets, since the next measures the code as it is then.
     cache.mkdir(parents=True, exist_ok=True)
-    run_apart(export_sizes, {"sizes": ({}, sizes + held_out, cache)}, jobs=1)
-    run_apart(export_architectures, {"architectures": (architectures + held_out, cache)}, jobs=1)
-    paths = sorted(cache.glob("*.pickle"))
-    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        rows = dict(zip([path.stem for path in paths], pool.map(measure_once, paths), strict=True))
-    fitted = {
-        name: row
-        for name, row in rows.items()
-        if int(name.rpartition("_")[2]) < (sizes if name.startswith("size_") else architectures)
+    run_apart(export_kinds, {"networks": (0, networks + held_out, cache)}, jobs=1)
+    run_apart(export_random, {"mixed": (0, mixed + held_out_mixed, cache)}, jobs=1)
+    run_apart(export_operations, {"operations": (cache,)}, jobs=1)
+    first = {"random": mixed}  # of the others `networks`: which index is the first that is held out
+    names = sorted(path.stem for path in cache.glob("*.pickle"))
+    held = {
+        name for name in names if not name.startswith("operation_") and _index(name) >= first.get(_kind(name), networks)
     }
-    others = {name: row for name, row in rows.items() if name not in fitted}
-    table = fit_table(fitted)
-    errors = {core: errors_of(table["cores"][core], core, others) for core in table["cores"]}
+    rows = {FIRST: measured_rows(cache, FIRST, names)}
+    for core in (core for core in CORES if core != FIRST):
+        chosen = cache_json(cache / f"chosen.{core}.json", lambda core=core: choose_programs(rows[FIRST], held, core))
+        rows[core] = measured_rows(cache, core, chosen)
+    add_features(rows)
+    table = fit_table(
+        cache, {core: {n: row for n, row in found.items() if n not in held} for core, found in rows.items()}
+    )
+    write_bytes(model.TABLE, render_table(table).encode())
+    model.coefficients.cache_clear()
+    model.coefficients_of.cache_clear()
+    errors = {core: errors_of(core, {n: row for n, row in found.items() if n in held}) for core, found in rows.items()}
     for core, found in errors.items():
-        table["cores"][core]["errors"] = {kind: row["likely"] for kind, row in found.items()}
-    write_bytes(model.TABLE, (json.dumps(table, indent=1) + "\n").encode())
-    for path in paths:
-        path.unlink()
-        path.with_suffix(".json").unlink()
-    found = {"errors": errors, "fitted_to": len(fitted)}
-    return Measurement(figures_of_errors(errors), found)
+        table["cores"][core]["errors"] = {
+            words: _summary([row["cycles"] for name, row in found.items() if (_kind(name) == "random") == random])
+            for words, random in (("networks of six kinds", False), ("models that mix all layers", True))
+        }
+    write_bytes(model.TABLE, render_table(table).encode())
+    details = {
+        "errors": errors,
+        "fitted_to": {core: table["cores"][core]["fitted_to"] for core in CORES},
+        "compilers": {core: table["cores"][core]["compiler"] for core in CORES},
+    }
+    return Measurement(figures_of_errors(errors), details)
 
 
-def measure_once(path: Path) -> dict[str, Any]:
-    """What `measure` finds, or what an interrupted run has found."""
-    return cache_json(path.with_suffix(".json"), lambda: measure(path))
+def measured_rows(cache: Path, core: str, names: Iterable[str]) -> dict[str, Any]:
+    """What is counted of programs on a core, and the programs; none that it has no room for."""
+    found = {}
+    for name in names:
+        program = pickle.loads((cache / f"{name}.pickle").read_bytes())
+        cost = cache_json(cache / f"{name}.{core}.json", lambda program=program: cost_on(program, core))
+        if cost is not None:
+            found[name] = {"cost": cost, "steps": program.steps, "program": program}
+    return found
 
 
-def measure(path: Path) -> dict[str, Any]:
-    """What a program's step costs on every core that can be had, and what the cost model may know of it."""
+def add_features(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """What the cost model may know of the programs, to the rows of each core."""
     from keras_s4.costs.features import count_code, count_work, source_of
 
-    program = pickle.loads(path.read_bytes())
-    work, code = count_work(program), count_code(source_of(program))
-    return {"work": work, "code": code, "cores": costs_of(program), "steps": program.steps}
+    for name in sorted({name for found in rows.values() for name in found}):
+        have = {core: found[name] for core, found in rows.items() if name in found}
+        source = source_of(next(iter(have.values()))["program"])
+        for core, row in have.items():
+            row |= {"work": count_work(source, core), "code": count_code(source, core)}
 
 
-def fit_table(rows: Mapping[str, Any]) -> dict[str, Any]:
-    """The coefficients of all cores."""
+def fit_table(cache: Path, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The coefficients of all cores; what few programs do not tell is as on the first."""
     from keras_s4.costs import model
 
-    table: dict[str, Any] = {"fitted_to": len(rows), "cores": {}}
-    for core in CORES:
-        have = [row for row in rows.values() if core in row["cores"]]
-        work = [Counter(row["work"]) for row in have]
-        weights = {}
+    fitted: dict[str, dict[str, Any]] = {}
+    for core in (FIRST, *(core for core in CORES if core != FIRST)):
+        have = list(rows[core].values())
+        like = fitted.get(FIRST, {})
+        fitted[core] = {}
         for figure in FIGURES:
-            if have[0]["cores"][core][figure] is not None:
-                weights[figure] = model.fit(
-                    work, [row["cores"][core][figure] * row["steps"] for row in have], model.expected_work
+            if have[0]["cost"][figure] is not None:
+                values = [row["cost"][figure] * row["steps"] for row in have]
+                work = [Counter(row["work"]) for row in have]
+                fitted[core][figure] = model.fit_figure(
+                    work, values, model.guess_of_work, like=like.get("instructions")
                 )
-        code = [Counter(row["code"]) for row in have]
-        weights["code"] = model.fit(code, [row["cores"][core]["code_bytes"] for row in have], model.expected_code)
-        table["cores"][core] = {"compiler": have[0]["cores"][core]["compiler"], "coefficients": weights}
+        known = cache_json(cache / f"{KERNELS}.{core}.json", lambda core=core: bytes_of_kernels(cache, core))
+        code, values = [Counter(row["code"]) for row in have], [row["cost"]["code_bytes"] for row in have]
+        fitted[core]["code"] = model.fit_figure(code, values, model.guess_of_code, known, like.get("code"))
+    names = {
+        "work": sorted({name for found in fitted.values() for f in FIGURES if f in found for name in found[f].known}),
+        "code": sorted({name for found in fitted.values() for name in found["code"].known}),
+    }
+    names["words of work"] = sorted({word for name in names["work"] for word in model.words_of(name)})
+    names["words of code"] = sorted({word for name in names["code"] for word in model.words_of(name)})
+    table: dict[str, Any] = {"names": names, "cores": {}}
+    for core in CORES:
+        columns = {}
+        for figure, found in fitted[core].items():
+            kind = "code" if figure == "code" else "work"
+            columns[figure] = {
+                "known": [_short(found.known.get(name)) for name in names[kind]],
+                "words": [_short(found.words.get(word)) for word in names[f"words of {kind}"]],
+            }
+        compiler = next(iter(rows[core].values()))["cost"]["compiler"]
+        table["cores"][core] = {
+            "compiler": compiler,
+            "fitted_to": len(rows[core]),
+            "errors": {},
+            "coefficients": columns,
+        }
     return table
 
 
-def errors_of(entry: Mapping[str, Any], core: str, rows: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """Relative errors on models of known sizes and on random architectures: the median and the worst."""
+def render_table(table: Mapping[str, Any]) -> str:
+    """JSON with a line for each name and each list of numbers."""
+    text = json.dumps(table, indent=1)
+    return re.sub(r"\[\s+([-+.,\de\snul]+?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
+
+
+def errors_of(core: str, rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Relative errors, by the program's name and what is asked for."""
     from keras_s4.costs import model
 
     found = {}
-    for kind, starts in (("sizes", ("size_",)), ("architectures", ("architecture_",))):
-        have = [row for name, row in rows.items() if name.startswith(starts) and core in row["cores"]]
-        found[kind] = {}
-        for figure in ("likely", "code"):
-            weights = entry["coefficients"][figure]
-            errors = []
-            for row in have:
-                true = row["cores"][core]["code_bytes"] if figure == "code" else row["cores"][core][figure]
-                features = row["code"] if figure == "code" else row["work"]
-                steps = 1 if figure == "code" else row["steps"]
-                errors.append(abs(model.apply(weights, features) / steps / true - 1))
-            found[kind][figure] = [float(np.median(errors)), float(max(errors)), len(errors)] if errors else []
+    for name, row in rows.items():
+        told, cost = model.predict(row["program"], core), row["cost"]
+        pairs = {
+            "instructions": (told.instructions, cost["instructions"]),
+            "cycles": (told.likely_cycles, cost["likely"]),
+            "code": (told.code_bytes, cost["code_bytes"]),
+            "flash": (told.flash_bytes, cost["code_bytes"] + cost["constant_bytes"]),
+            "RAM": (told.ram_bytes, cost["ram_bytes"]),
+        }
+        found[name] = {what: guess / true - 1 for what, (guess, true) in pairs.items() if true}
     return found
 
 
 def figures_of_errors(errors: Mapping[str, Any]) -> list[Figure]:
-    """What is asked for."""
+    """What is asked for: on the first core for every kind, on the others for all networks."""
     figures = []
-    for kind, words, limit in (("sizes", "models of other sizes", 5), ("architectures", "other architectures", 15)):
-        for core, found in errors.items():
-            if found[kind]["likely"]:
-                name = f"{core.upper()}: median error of cycles, {words}"
-                figures.append(Figure(name, 100 * found[kind]["likely"][0], at_most=limit, unit="%"))
+    for kind, found in by_kind(errors[FIRST]).items():
+        for what in ("instructions", "cycles", "flash", "RAM"):
+            median, worst = _percent([row[what] for row in found])
+            figures.append(Figure(f"{FIRST.upper()}, {kind}: median error of {what}", median, at_most=LIMIT, unit="%"))
+            figures.append(Figure(f"{FIRST.upper()}, {kind}: worst error of {what}", worst, unit="%"))
+    for core in CORES:
+        found = [row for name, row in errors[core].items() if _kind(name) != "random"]
+        for what in ("cycles", "flash") if core != FIRST and found else ():
+            median, worst = _percent([row[what] for row in found])
+            figures.append(Figure(f"{core.upper()}, networks: median error of {what}", median, at_most=LIMIT, unit="%"))
+            figures.append(Figure(f"{core.upper()}, networks: worst error of {what}", worst, unit="%"))
     return figures
 
 
+def by_kind(errors: Mapping[str, Mapping[str, float]]) -> dict[str, list[Mapping[str, float]]]:
+    """Errors of programs of one kind together, under the name that the tables have for it."""
+    found = defaultdict(list)
+    for name, row in errors.items():
+        found["mixed layers" if _kind(name) == "random" else _kind(name).upper()].append(row)
+    return dict(sorted(found.items()))
+
+
 def tables(record: dict[str, Any]) -> list[Table]:
-    """Errors by core."""
-    table = Table(
-        "core", "sizes: median", "worst", "architectures: median", "worst", "code: median", "worst",
-        title=f"Errors of the cost model's likely cycles, and of its bytes of code, on models that are none of the "
-        f"{record['fitted_to']} it was fitted to",
-    )  # fmt: skip
+    """Errors by kind on the first core, and by core."""
+    heads = [head for what in ASKED for head in (f"{what}: median", "worst")]
+    title = f"Errors of the cost model on programs that it was not fitted to, {FIRST.upper()}, by kind (median, worst)"
+    kinds = Table("networks", "", *heads, title=title)
+    for kind, found in by_kind(record["errors"][FIRST]).items():
+        kinds.add_row(kind, str(len(found)), *_cells(found))
+    cores = Table(
+        "core", "fitted to", "tried on", *heads, "compiler", title="The same on every core, all kinds together"
+    )
     for core, errors in record["errors"].items():
-        rows = [errors["sizes"]["likely"], errors["architectures"]["likely"], errors["sizes"]["code"]]
-        table.add_row(core.upper(), *(f"{row[i]:.1%}" if row else "" for row in rows for i in (0, 1)))
-    return [table]
+        cells = _cells(list(errors.values()))
+        cores.add_row(core.upper(), str(record["fitted_to"][core]), str(len(errors)), *cells, record["compilers"][core])
+    return [kinds, cores]
+
+
+def _cells(found: list[Mapping[str, float]]) -> list[str]:
+    cells = []
+    for what in ASKED:
+        values = [row[what] for row in found if what in row]
+        cells += [f"{value:.1f}%" for value in _percent(values)] if values else ["", ""]
+    return cells
+
+
+def _percent(errors: list[float]) -> tuple[float, float]:
+    """The median and the worst, without signs."""
+    sizes = 100 * np.abs(errors)
+    return float(np.median(sizes)), float(np.max(sizes))
+
+
+def _summary(errors: list[float]) -> list[float]:
+    """For the table: the median, the worst, and of how many; empty of none."""
+    return [*(value / 100 for value in _percent(errors)), len(errors)] if errors else []
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _kind(name: str) -> str:
+    return name.rpartition("_")[0]
+
+
+def _index(name: str) -> int:
+    return int(name.rpartition("_")[2])
 
 
 EXPERIMENT = Experiment(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,83 +15,122 @@ from keras_s4.tflite.program.program import Program
 
 CORES = ("m0", "m0+", "m3", "m4", "m7", "m33", "m55", "avr", "rv32")
 FIGURES = ("instructions", "low", "high", "likely")
+POOLINGS = {
+    "average": None,
+    "max": None,
+    "last": None,
+    "recent": {"seconds": 2.0, "rate": 50.0},
+    "sliding": {"window": 8, "hop": 4},
+}
+_LONGEST = 32  # samples of a run: blocks that somebody would still call a step
+# Single operations with a part of a kernel, and with a form of statement.
+_OF_KERNEL, _OF_FORM = 3, 2
+# Programs for other cores than the first, to fit to and for the errors: of each kind, of those that mix all layers; and
+# instructions below which a kernel shows little.
+_OTHERS, _OTHERS_MIXED, _TINY = (2, 1), (4, 3), 150
+KERNELS, KERNEL = "kernels", ", kernel"
+_LIBRARY = ("memcpy", "memset")
 
 
 def costs_of(program: Program) -> dict[str, dict[str, Any]]:
     """What a step costs on every core that can be had, by core."""
+    found = {core: cost_on(program, core) for core in CORES}
+    return {core: cost for core, cost in found.items() if cost is not None}
+
+
+def cost_on(program: Program, core: str) -> dict[str, Any] | None:
+    """What a step costs on a core; None, with the reason on the console, where it cannot be had."""
     from keras_s4.costs import counted
     from keras_s4.costs.avr import measure_on_avr
     from keras_s4.costs.riscv import measure_on_riscv
 
     others = {"avr": measure_on_avr, "rv32": measure_on_riscv}
-    found = {}
-    for core in CORES:
-        measure = others.get(core, lambda program, core=core: counted.measure_on_cortex_m(program, core))
-        try:
-            cost = measure(program)
-        except (RuntimeError, NotImplementedError) as error:
-            print(f"{core}: {str(error).splitlines()[0]}", flush=True)
+    measure = others.get(core, lambda program: counted.measure_on_cortex_m(program, core))
+    try:
+        cost = measure(program)
+    except (RuntimeError, NotImplementedError) as error:
+        print(f"{core}: {str(error).splitlines()[0]}", flush=True)
+        return None
+    return {
+        "compiler": cost.compiler,
+        "method": cost.method,
+        "instructions": cost.instructions,
+        "low": cost.cycles.low,
+        "high": cost.cycles.high,
+        "likely": cost.likely_cycles,
+        "code_bytes": cost.code_bytes,
+        "constant_bytes": cost.constant_bytes,
+        "ram_bytes": cost.ram_bytes,
+        "stack_bytes": cost.stack_bytes,
+    }
+
+
+def bytes_of_kernels(folder: Path, core: str) -> dict[str, float]:
+    """Code of the kernels and of copies, by the names of `count_code`, from images of kept programs; none of an AVR."""
+    from keras_s4.costs.features import count_code, source_of
+    from keras_s4.testing.targets import CORES as TARGETS
+    from keras_s4.testing.targets import RISCV, build
+
+    target = {"avr": None, "rv32": RISCV}.get(core, TARGETS.get(core.removesuffix("+")))
+    found: dict[str, float] = {}
+    for path in sorted(folder.glob("*.pickle")) if target is not None else ():
+        program = pickle.loads(path.read_bytes())
+        named = {name for name in count_code(source_of(program), core) if name.endswith(KERNEL) or name in _LIBRARY}
+        if named <= found.keys():
             continue
-        found[core] = {
-            "compiler": cost.compiler,
-            "method": cost.method,
-            "instructions": cost.instructions,
-            "low": cost.cycles.low,
-            "high": cost.cycles.high,
-            "likely": cost.likely_cycles,
-            "code_bytes": cost.code_bytes,
-            "constant_bytes": cost.constant_bytes,
-            "ram_bytes": cost.ram_bytes,
-            "stack_bytes": cost.stack_bytes,
-        }
+        functions = build(program, target, "riscv" if core == "rv32" else "gcc").functions
+        sizes = {name if name in _LIBRARY else f"{name}{KERNEL}": symbol.size for name, symbol in functions.items()}
+        found |= {name: float(size) for name, size in sizes.items() if name in named}
     return found
 
 
-def export_sizes(known: Mapping[str, Mapping[str, Any]], count: int, folder: Path) -> None:
-    """Keeps programs of models of known and of random sizes, `NAME.pickle` and `size_INDEX.pickle`."""
-    import keras
-
+def export_sizes(known: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Keeps programs of models of known sizes, `NAME.pickle`."""
     from keras_s4.costs.untrained import Sizes, untrained_program
 
     for name, sizes in known.items():
         _keep(folder / f"{name}.pickle", lambda sizes=sizes: untrained_program(Sizes(**sizes)))
-    random = np.random.default_rng(0)
-    for index in range(count):
+
+
+def export_kinds(first: int, count: int, folder: Path) -> None:
+    """Keeps programs of random architectures of all kinds in turn, `KIND_INDEX.pickle`."""
+    import keras
+
+    from keras_s4.architectures import KINDS
+
+    for index in range(first, first + count):
         keras.backend.clear_session()
-        sizes = draw_sizes(random)
-        _keep(folder / f"size_{index}.pickle", lambda sizes=sizes: untrained_program(sizes))
+        kind = KINDS[index % len(KINDS)]
+        _keep(folder / f"{kind}_{index}.pickle", lambda index=index, kind=kind: draw_program(kind, index))
 
 
-def draw_sizes(random: np.random.Generator):
-    """Sizes as somebody might choose them."""
-    from keras_s4.costs.untrained import Sizes
+def draw_program(kind: str, seed: int) -> Program:
+    """An architecture as somebody, or a search, might choose it."""
+    from keras_s4.architectures import Architecture, build, spaces
+    from keras_s4.costs.untrained import own_weights, program_of
 
-    pooling = str(random.choice(["average", "max", "last", "recent", "sliding", "none"]))
-    arguments = {"recent": {"seconds": 2.0, "rate": 50.0}, "sliding": {"window": 8, "hop": 4}}
-    stride = int(random.choice([1, 1, 1, 2, 4]))
-    return Sizes(
-        features=int(random.integers(1, 13)),
-        outputs=int(random.integers(1, 13)),
-        channels=int(random.integers(2, 17)) * 4,
-        states=int(random.choice([1, 2, 3, 4, 6, 8, 12, 16, 24, 32])),
-        blocks=int(random.integers(1, 5)),
-        pooling=pooling,
-        pooling_arguments=arguments.get(pooling),
-        activation=str(random.choice(["gelu", "gelu", "relu", "tanh"])),
-        front=None if stride == 1 else (2 * stride, stride),
-        activations=str(random.choice(["int8", "int8", "int16"])),
-        steps=16,
-    )
+    random = np.random.default_rng(seed)
+    while True:
+        fields = {name: choices[int(random.integers(len(choices)))] for name, choices in spaces(kind).items()}
+        period = (fields["front"][1] if fields["front"] else 1) * fields["downsample"] ** (fields["blocks"] - 1)
+        if period <= _LONGEST and (fields.get("rank") or 0) <= fields["width"]:
+            break
+    pooling = str(random.choice(list(POOLINGS)))
+    architecture = Architecture(kind, pooling=pooling, pooling_arguments=POOLINGS[pooling], **fields)
+    features, outputs = int(random.choice([1, 2, 3, 6, 9, 13])), int(random.integers(2, 13))
+    with own_weights():
+        model = build(architecture, (int(random.choice([8, 12])) * _LONGEST, features), outputs)
+    return program_of(model, str(random.choice(["int8", "int8", "int8", "int16"])))
 
 
-def export_architectures(count: int, folder: Path) -> None:
-    """Keeps programs of random architectures, `architecture_SEED.pickle`, but for those that the C does not know."""
+def export_random(first: int, count: int, folder: Path) -> None:
+    """Keeps programs of models that mix all layers that there are, `random_SEED.pickle`."""
     import keras
 
     from keras_s4.testing.architectures import random_model
     from keras_s4.tflite import convert
 
-    for seed in range(count):
+    for seed in range(first, first + count):
         keras.backend.clear_session()
 
         def export(seed: int = seed) -> Program:
@@ -98,7 +138,99 @@ def export_architectures(count: int, folder: Path) -> None:
             data = drawn.data if len(drawn.data) > 1 else drawn.data[0]
             return convert(drawn.model, data, **drawn.format).program
 
-        _keep(folder / f"architecture_{seed}.pickle", export)
+        _keep(folder / f"random_{seed}.pickle", export)
+
+
+def export_operations(folder: Path) -> None:
+    """Keeps operations of the programs that are there, each as a program, `operation_INDEX.pickle`.
+
+    So many that every part of a kernel and every form of a statement is in some, in different sizes.
+    """
+    from keras_s4.costs.features import count_work, source_of
+    from keras_s4.testing.programs import SINGLE, single
+
+    finished = folder / "operations"
+    if finished.exists():
+        return
+    programs = [pickle.loads(path.read_bytes()) for path in sorted(folder.glob("*_*.pickle"))]
+    parts = (part for program in programs for part in operations_alone(program))
+    seen: Counter[str] = Counter()
+    kept = 0
+    for part in [*parts, *(single(name, lowered=True) for name in SINGLE)]:
+        source = source_of(part)
+        names = set(count_work(source, "m4")) | set(count_work(source, "m55"))
+        if any(seen[name] < (_OF_KERNEL if _is_kernel(name) else _OF_FORM) for name in names):
+            _keep(folder / f"operation_{kept}.pickle", lambda part=part: part)
+            seen.update(names)
+            kept += 1
+    write_bytes(finished, str(kept).encode())
+
+
+def choose_programs(rows: Mapping[str, Mapping[str, Any]], held: Collection[str], core: str) -> list[str]:
+    """Programs that another core than the first is measured with: small ones of all kinds, and kernels of its own.
+
+    Args:
+        rows: of the first core, by name, with its costs and the program.
+        held: names of those that are not fitted to.
+        core: another core.
+    """
+    from keras_s4.costs.features import count_work, source_of
+    from keras_s4.costs.kernels import DSP, form_on
+
+    sizes = {name: row["cost"]["instructions"] * row["steps"] for name, row in rows.items()}
+    ordered = sorted(rows, key=sizes.get)
+    chosen = []
+    for kind in sorted({name.rpartition("_")[0] for name in ordered} - {"operation"}):
+        of_kind = [name for name in ordered if name.rpartition("_")[0] == kind]
+        fitted, others = _OTHERS_MIXED if kind == "random" else _OTHERS
+        chosen += [name for name in of_kind if name not in held][1 : 1 + fitted]
+        chosen += [name for name in of_kind if name in held][1 : 1 + others]
+    seen: Counter[str] = Counter()
+    for name in ordered if form_on(core) != DSP else ():
+        if name.startswith("operation_") and sizes[name] > _TINY:
+            parts = {part for part in count_work(source_of(rows[name]["program"]), core) if _is_kernel(part)}
+            if any(seen[part] < _OF_FORM for part in parts):
+                seen.update(parts)
+                chosen.append(name)
+    return chosen
+
+
+def _is_kernel(name: str) -> bool:
+    return name.startswith("s4_") and ", " in name and "=" not in name
+
+
+def operations_alone(program: Program) -> Iterator[Program]:
+    """Programs of one operation each, with what C computes in the same loop; but for those that cannot stand alone."""
+    from keras_s4.tflite.c99.schedule import schedule
+
+    plan = schedule(program)
+    makers = {operation.result.name: operation for operation in plan.program.operations}
+    behind = {id(lookup) for lookup in plan.tabulated.values()}
+    for operation in plan.program.operations:
+        if id(operation) in behind or operation.result.name in plan.inlined:
+            continue
+        inlined = [makers[tensor.name] for tensor in operation.reads() if tensor.name in plan.inlined]
+        lookup = plan.tabulated.get(operation.result.name)
+        group = [*inlined, operation, *([lookup] if lookup else [])]
+        part = _program_of(program, group)
+        try:
+            part.check()
+        except ValueError:
+            continue
+        yield part
+
+
+def _program_of(program: Program, operations: list) -> Program:
+    written = {tensor.name for operation in operations for tensor in operation.writes()}
+    held = {operation.state.name for operation in operations if operation.holds_state and operation.state is not None}
+    read = {tensor.name: tensor for operation in operations for tensor in operation.reads() if tensor.data is None}
+    return Program(
+        name=program.name,
+        inputs=tuple(tensor for name, tensor in read.items() if name not in written | held),
+        outputs=(operations[-1].result,),
+        states=tuple(state for state in program.states if state.before.name in held),
+        operations=tuple(operations),
+    )
 
 
 def _keep(path: Path, make: Callable[[], Program]) -> None:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from keras_s4.costs import boards
+from keras_s4.architectures import KINDS, Architecture
+from keras_s4.costs import architecture_cost, boards
 
 SMALL = ("--channels", 8, "--states", 2, "--blocks", 1, "--features", 3, "--classes", 4, "--window", 16)
 
@@ -44,6 +45,32 @@ def test_poolings_that_must_be_told_how_long_they_remember(call, pooling, tmp_pa
     assert json.loads((tmp_path / "e.json").read_text())["boards"][0]["instructions"] > 100
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_of_all_kinds(call, kind, tmp_path):
+    sizes = ("--kind", kind, "--width", 8, "--blocks", 1, "--states", 2, "--features", 3, "--front", 4, 2)
+    options = ("--board", "teensy-4.1", "--method", "modelled", "--json", tmp_path / "e.json")
+    result = call("estimate", *sizes, *options)
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert found["sizes"]["kind"] == kind and found["sizes"]["channels"] == 8
+    architecture = Architecture(kind, width=8, blocks=1, states=2, front=(4, 2))
+    expected = architecture_cost(architecture, (64, 3), 7, "m7")
+    assert found["boards"][0]["instructions"] == expected.instructions
+    assert found["boards"][0]["flash_bytes"] == expected.flash_bytes
+
+
+def test_a_gate_a_rank_and_slower_blocks_make_a_network_cheaper(call, tmp_path):
+    found = []
+    for more in ((), ("--gate", "none"), ("--gate", "none", "--rank", 2), ("--gate", "none", "--downsample", 2)):
+        sizes = ("--kind", "dss", "--width", 12, "--states", 2, "--window", 16, *more)
+        options = ("--board", "teensy-4.1", "--method", "modelled", "--json", tmp_path / "e.json")
+        result = call("estimate", *sizes, *options)
+        assert result.exit_code == 0, result.output
+        found.append(json.loads((tmp_path / "e.json").read_text())["boards"][0]["instructions"])
+    whole, ungated, low_rank, slower = found
+    assert whole > ungated > low_rank and ungated > slower
+
+
 def test_a_converted_model_on_a_board(call, model_file, data_file, tmp_path):
     options = ("--board", "arduino-nano-33-ble", "--rate", 25, "--json", tmp_path / "c.json")
     result = call("convert", model_file, "--data", data_file, *options)
@@ -70,6 +97,9 @@ def test_boards_are_listed_with_their_sources(call, tmp_path):
         (["estimate", "--board", "teensy-4.1", "--rate", "0"], "expected steps a second, above 0"),
         (["estimate", "--board", "teensy-4.1", "--method", "fast"], "method='fast'; expected one of"),
         (["estimate", "--board", "teensy-4.1", "--pooling", "mean"], "pooling='mean'"),
+        (["estimate", "--board", "teensy-4.1", "--kind", "mlp"], "kind='mlp'; expected one of"),
+        (["estimate", "--board", "teensy-4.1", "--gate", "wide"], "gate='wide'; expected one of"),
+        (["estimate", "--board", "teensy-4.1", "--kind", "rnn", "--rank", "64"], "a rank is at most the width"),
     ],
 )
 def test_what_cannot_be_estimated_is_refused(call, arguments, message):

@@ -9,6 +9,7 @@ import pytest
 
 from keras_s4.architectures import KINDS, Architecture, build
 from keras_s4.costs import architecture_cost, model, model_cost
+from keras_s4.costs.untrained import own_weights
 from keras_s4.tflite import convert
 
 
@@ -16,12 +17,14 @@ from keras_s4.tflite import convert
 def test_costs_what_the_program_of_a_model_of_it_costs(kind):
     architecture = Architecture(kind, width=12, blocks=1, front=(4, 2))
     found = architecture_cost(architecture, (200, 3), 5)
-    built = build(architecture, (200, 3), 5)
+    with own_weights():
+        built = build(architecture, (200, 3), 5)
     program = convert(built, np.random.default_rng(1).normal(size=(3, 200, 3))).program
     expected = model.predict(program, "m4")
     assert found.samples == program.steps == 2
-    assert (found.ram_bytes, found.constant_bytes) == (expected.ram_bytes, expected.constant_bytes)
-    # Of other weights a few products take another kernel, and averages another way to divide.
+    assert found.ram_bytes == expected.ram_bytes
+    # Ranges of other data decide whether two tables are equal, and how some products are rescaled.
+    assert found.constant_bytes == pytest.approx(expected.constant_bytes, abs=256)
     assert found.instructions == pytest.approx(expected.instructions, rel=0.1)
     assert found.instructions_a_run == 2 * found.instructions
 
@@ -40,11 +43,11 @@ def test_is_quick_the_same_each_time_and_leaves_the_callers_random_numbers():
     first = architecture_cost(architecture, (8000, 1), 10)
     assert random.getstate() == state
     keras.utils.set_random_seed(5)
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert architecture_cost(architecture, (16_000, 1), 10) == first
-    middle = time.perf_counter()
+    middle = time.process_time()
     assert architecture_cost(architecture, [16_000, 1], 10) == first
-    assert middle - begun < 5 and time.perf_counter() - middle < 0.05
+    assert middle - begun < 5 and time.process_time() - middle < 0.05
 
 
 def test_every_core_of_the_cost_model_is_known_and_others_are_refused():

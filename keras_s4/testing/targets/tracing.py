@@ -46,12 +46,13 @@ class Trace:
         return b""
 
 
-def trace_on_unicorn(image: Image, inputs: Sequence[np.ndarray]) -> Trace:
+def trace_on_unicorn(image: Image, inputs: Sequence[np.ndarray], starts: Sequence[np.ndarray] | None = None) -> Trace:
     """Runs streams, one after the other.
 
     Args:
         image: for a core that Unicorn has, without vectors.
         inputs: for each input of the program, integers `[B, L, ...]`.
+        starts: for each state where the streams start, `[B, ...]`; a reset when omitted.
     """
     machine = Machine(image, aligned=False)
     blocks: Counter[tuple[int, int, int]] = Counter()
@@ -65,7 +66,7 @@ def trace_on_unicorn(image: Image, inputs: Sequence[np.ndarray]) -> Trace:
 
     batch, length = inputs[0].shape[:2]
     for stream in range(batch):
-        machine.reset(None)
+        machine.reset(None if starts is None else [start[stream] for start in starts])
         hook = machine.emulator.hook_add(unicorn.UC_HOOK_BLOCK, count)
         for step in range(length):
             machine.step([array[stream, step] for array in inputs])
