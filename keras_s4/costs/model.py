@@ -93,9 +93,11 @@ def predict(program: Program, core: str) -> StepCost:
 
     Raises:
         ValueError: the model has no such core.
+        NotImplementedError: the C calls a kernel that the model was not fitted to.
     """
     weights, source = coefficients_of(core), source_of(program)
     work = count_work(source, core)
+    _check_kernels(work)
     found = {figure: weights[figure].apply(work) / program.steps for figure in FIGURES if figure in weights}
     low, high = found.get("low", found["likely"]), found.get("high", found["likely"])
     constants, ram = count_bytes(source, core)
@@ -112,6 +114,21 @@ def predict(program: Program, core: str) -> StepCost:
         stack_bytes=None,
         samples=program.steps,
     )
+
+
+def _check_kernels(work: Mapping[str, float]) -> None:
+    """Refuse kernels that are younger than the coefficients, which would be told to cost nothing.
+
+    Raises:
+        NotImplementedError: see `predict`.
+    """
+    known = {name.removesuffix(", kernel") for name in coefficients()["names"]["code"]}
+    called = {name.partition(", ")[0] for name in work if name.endswith(", calls")}
+    if unknown := sorted(called - known):
+        raise NotImplementedError(
+            f"The cost model was not fitted to {', '.join(unknown)}. Count instead (method='counted'), or fit it anew: "
+            "scripts/bench/costs_model.py --rerun."
+        )
 
 
 def expected_error(core: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_s4 import tflite
-from keras_s4.costs import Board, boards, estimate, estimate_boards, estimates_table, model
+from keras_s4.costs import Board, boards, estimate, estimate_boards, estimates_table, features, model
 from keras_s4.costs.boards import FACTS, Source
 from keras_s4.costs.estimate import UNKNOWN, Estimate, notes
 from keras_s4.costs.ranges import Range
@@ -239,6 +239,13 @@ class TestCostModel:
         # Alone, both would be told to cost the same.
         assert found.known["w8[i] = s4_halve(w8[i], N)"] == pytest.approx(40, rel=0.05)
         assert found.known["w8[i] = s4_add(w8[i], N)"] == pytest.approx(20, rel=0.05)
+
+    def test_a_kernel_that_the_model_was_not_fitted_to_is_refused(self, program, monkeypatch):
+        source = features.source_of(program)
+        source["model.c"] = source["model.c"].replace(" s4_dense_", " s4_sparse_")
+        monkeypatch.setattr(model, "source_of", lambda program: source)
+        with pytest.raises(NotImplementedError, match="not fitted to s4_sparse_int"):
+            model.predict(program, "m4")
 
     def test_an_unknown_core_is_refused(self, program):
         with pytest.raises(ValueError, match="received core 'm99'; it knows m0"):
