@@ -6,7 +6,7 @@ Kinds: DSS, GRU, LSTM, SimpleRNN whose recurrent matrix may be of low rank, dept
 with strided fronts and lower rates inside to choose from (`keras_s4.architectures.spaces`).
 
 Every kind gets the same: the recipe of `compile_classifier`, augmentation, gradient steps, and number of trials, drawn
-at random from its space, so that each fills its budget by the cost model. A budget limits instructions a second of
+at random from its space as `search_architectures` draws them, so that each fills its budget by the cost model. A budget limits instructions a second of
 signal on a Cortex-M4, flash and RAM together. For each budget the trial with the best validation accuracy within it is
 trained with further seeds; reported is test accuracy of its integers. Instructions, flash and RAM of the chosen are
 counted on an emulated core.

@@ -28,8 +28,6 @@ STEPS = {
 _SLOW = {"small": (1e5, 8e3, 2e3), "medium": (3e5, 16e3, 4e3), "large": (1e6, 32e3, 8e3)}
 _FAST = {"small": (1e6, 8e3, 2e3), "medium": (3e6, 16e3, 4e3), "large": (1e7, 32e3, 8e3)}
 BUDGETS = {name: _FAST if name in ("fashion-pixels", "mnist-pixels", "appliances") else _SLOW for name in STEPS}
-LEAST_FILLED = 0.4
-DRAWS = 3_000
 CALIBRATION = 200
 
 
@@ -55,33 +53,26 @@ def compete(name: str, kind: str, cache: Path, trials: int, seeds: int, length: 
 
 
 def propose(name: str, kind: str, limits: tuple[float, ...], count: int, cache: Path) -> list[dict]:
-    """Architectures that fill a budget, drawn at random; the same for the same arguments."""
-    from keras_s4.testing.trainings import task_of
+    """Architectures that fill a budget, at random as `search_architectures` proposes them; always the same ones."""
+    from keras_s4.architecture_search.prices import Prices, cost_model
+    from keras_s4.architecture_search.space import Space, choices_of
+    from keras_s4.testing.trainings import CONTESTS, normalizes, task_of
 
-    found = []
-    task = task_of(name, 0, cache)
-    for architecture in draw_architectures(kind, sorted(KINDS).index(kind)):
-        if architecture in found:
-            continue
-        cost = predict_cost(name, task, architecture)
-        filled = max(value / limit for value, limit in zip(cost, limits, strict=True)) if cost else 0.0
-        if LEAST_FILLED <= filled <= 1.0:
-            found.append(architecture)
-        if len(found) == count:
+    task, random = task_of(name, 0, cache), np.random.default_rng(KINDS.index(kind))
+    measure = cost_model(
+        task.input_shape, len(task.outputs), task.head.task, normalizes(task), "m4", CONTESTS[name].rate
+    )
+    budgets = dict(zip(("instructions_a_second", "flash_bytes", "ram_bytes"), limits, strict=True))
+    choices = choices_of([kind], {kind: {"pooling": ("average",)}})[kind]
+    space, taken = Space(kind, choices, Prices(measure), budgets), set()
+    for _ in range(count):
+        point = {field: int(random.integers(len(values))) for field, values in choices.items()}
+        try:
+            _, network = space.nearest(point, 1.0, {str(json.loads(each)) for each in taken})
+        except LookupError:
             break
-    return [architecture.figures() for architecture in found]
-
-
-def draw_architectures(kind: str, seed: int) -> Iterator[Any]:
-    """Random points of a kind's space."""
-    from keras_s4.architectures import Architecture, spaces
-
-    random = np.random.default_rng(seed)
-    space = spaces(kind)
-    for _ in range(DRAWS):
-        values = {field: choices[random.integers(len(choices))] for field, choices in space.items()}
-        if (values.get("rank") or 0) <= values["width"]:
-            yield Architecture(kind, **values)
+        taken.add(json.dumps(network.figures()))
+    return [json.loads(each) for each in sorted(taken)]
 
 
 def predict_cost(name: str, task, architecture) -> tuple[float, ...] | None:
