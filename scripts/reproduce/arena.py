@@ -6,10 +6,10 @@ Kinds: DSS, GRU, LSTM, SimpleRNN whose recurrent matrix may be of low rank, dept
 with strided fronts and lower rates inside to choose from (`keras_s4.architectures.spaces`).
 
 Every kind gets the same: the recipe of `compile_classifier`, augmentation, gradient steps, and number of trials, drawn
-at random from its space as `search_architectures` draws them, so that each fills its budget by the cost model. A budget limits instructions a second of
-signal on a Cortex-M4, flash and RAM together. For each budget the trial with the best validation accuracy within it is
-trained with further seeds; reported is test accuracy of its integers. Instructions, flash and RAM of the chosen are
-counted on an emulated core.
+at random from its space as `search_architectures` draws them, so that each fills its budget by the cost model. A budget
+limits instructions a second of signal on a Cortex-M4, flash and RAM together. For each budget the trial with the best
+validation accuracy within it is trained with further seeds; reported is test accuracy of its integers. Instructions,
+flash and RAM of the chosen are counted on an emulated core.
 
 A kind is first, or within the spread of it, if its mean is not below the best one by more than two standard errors of
 the difference, paired by seed. A run over takes some hours of two cores, on JAX but for convolutional networks, which
@@ -25,7 +25,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from arena_trials import BUDGETS, KINDS, STEPS, compete
+from arena_trials import BUDGETS, KINDS, STEPS, compete, propose_all
 from rich.table import Table
 
 from keras_s4.files import write_bytes
@@ -37,10 +37,10 @@ LEAST_FIRST, LEAST_AHEAD = 5, 3
 BACKENDS = {"cnn": "tensorflow"}
 
 
-def run_kind(name: str, kind: str, cache: Path, trials: int, seeds: int, length: float) -> dict[str, Any]:
+def run_kind(name: str, kind: str, proposals: dict, cache: Path, seeds: int, length: float) -> dict[str, Any]:
     """What a kind reaches on a task; in a process of its own, which has the backend that runs the kind fastest."""
     os.environ["KERAS_BACKEND"] = BACKENDS.get(kind, "jax")
-    return compete(name, kind, cache / name / kind, trials, seeds, length)
+    return compete(name, kind, proposals, cache / name / kind, seeds, length)
 
 
 def compute(
@@ -52,10 +52,13 @@ def compute(
     jobs: Annotated[int, typer.Option(help="Kinds at a time, one core each.", min=1)] = 2,
 ) -> Measurement:
     """Every kind on every task."""
-    cache = cache.resolve()
-    work = {f"{name} {kind}": (name, kind, cache, trials, seeds, length) for name in tasks.split(",") for kind in KINDS}
+    cache, names = cache.resolve(), tasks.split(",")
+    proposals = run_apart(propose_all, {name: (name, cache, trials) for name in names}, jobs)
+    work = {
+        f"{name} {kind}": (name, kind, proposals[name][kind], cache, seeds, length) for name in names for kind in KINDS
+    }
     found = run_apart(run_kind, work, jobs)
-    results = {name: {kind: found[f"{name} {kind}"] for kind in KINDS} for name in tasks.split(",")}
+    results = {name: {kind: found[f"{name} {kind}"] for kind in KINDS} for name in names}
     settings = {"trials": trials, "seeds": seeds, "steps": {name: round(length * STEPS[name]) for name in results}}
     return Measurement(summarise(results), {"settings": settings, "budgets": BUDGETS, "tasks": results})
 

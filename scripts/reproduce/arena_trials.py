@@ -31,14 +31,25 @@ BUDGETS = {name: _FAST if name in ("fashion-pixels", "mnist-pixels", "appliances
 CALIBRATION = 200
 
 
-def compete(name: str, kind: str, cache: Path, trials: int, seeds: int, length: float) -> dict[str, Any]:
+def propose_all(name: str, cache: Path, trials: int) -> dict[str, dict[str, list]]:
+    """Networks by kind and budget, each with what the cost model says of it."""
+    path = cache / name / f"proposals-{trials}.json"
+
+    def compute() -> dict[str, dict[str, list]]:
+        return {
+            kind: {budget: propose(name, kind, limits, trials, cache) for budget, limits in BUDGETS[name].items()}
+            for kind in KINDS
+        }
+
+    return cache_json(path, compute)
+
+
+def compete(name: str, kind: str, proposals: dict[str, list], cache: Path, seeds: int, length: float) -> dict[str, Any]:
     """The trials of a kind, and for each budget the chosen one with all its seeds."""
     steps, kept = round(length * STEPS[name]), {}
     tried = []
-    for budget, limits in BUDGETS[name].items():
-        path = cache / f"{budget}-{trials}.json"
-        proposals = cache_json(path, lambda limits=limits: propose(name, kind, limits, trials, cache.parents[1]))
-        tried += [run_seeds(name, proposal, 1, steps, cache, kept)[0] for proposal in proposals]
+    for proposal in (each for of_budget in proposals.values() for each in of_budget):
+        tried.append(proposal | run_seeds(name, proposal["architecture"], 1, steps, cache, kept)[0])
     chosen = {}
     for budget, limits in BUDGETS[name].items():
         within = [trial for trial in tried if fits(trial["predicted"], limits)]
@@ -64,27 +75,18 @@ def propose(name: str, kind: str, limits: tuple[float, ...], count: int, cache: 
     )
     budgets = dict(zip(("instructions_a_second", "flash_bytes", "ram_bytes"), limits, strict=True))
     choices = choices_of([kind], {kind: {"pooling": ("average",)}})[kind]
-    space, taken = Space(kind, choices, Prices(measure), budgets), set()
+    prices = Prices(measure)
+    space, taken, found = Space(kind, choices, prices, budgets), set(), []
     for _ in range(count):
         point = {field: int(random.integers(len(values))) for field, values in choices.items()}
         try:
-            _, network = space.nearest(point, 1.0, {str(json.loads(each)) for each in taken})
+            _, network = space.nearest(point, 1.0, taken)
         except LookupError:
             break
-        taken.add(json.dumps(network.figures()))
-    return [json.loads(each) for each in sorted(taken)]
-
-
-def predict_cost(name: str, task, architecture) -> tuple[float, ...] | None:
-    """Instructions a second, flash and RAM by the cost model; None where the task is too short for the architecture."""
-    from keras_s4.costs import architecture_cost
-    from keras_s4.testing.trainings import CONTESTS, normalizes
-
-    try:
-        cost = architecture_cost(architecture, task.input_shape, len(task.outputs), normalization=normalizes(task))
-    except (ValueError, NotImplementedError):
-        return None
-    return CONTESTS[name].rate * cost.instructions, cost.flash_bytes, cost.ram_bytes
+        taken.add(str(network.figures()))
+        predicted = prices.of(network)
+        found.append({"architecture": network.figures(), "predicted": [predicted[key] for key in budgets]})
+    return found
 
 
 def fits(cost: list[float], limits: tuple[float, ...]) -> bool:
@@ -131,7 +133,6 @@ def train_and_test(
                 "network": str(architecture),
                 "architecture": figures,
                 "seed": seed,
-                "predicted": predict_cost(name, task, architecture),
                 "validation": accuracy(model, task, "validation"),
                 "test": accuracy(model, task, "test"),
                 "device_test": accuracy_on_device(model, task, seed),
