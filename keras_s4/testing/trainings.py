@@ -37,6 +37,7 @@ class Contest:
         folds: into which the recordings are split.
         train, tested: how many windows are used at most, None for all.
         augmentation: as `keras_s4.augmentation.from_dict` reads it, the same for every kind of network.
+        length: steps that recordings of mixed lengths are cut to; shorter ones end in zeros. None for those of one.
     """
 
     task: Callable[[int], Task]
@@ -45,6 +46,7 @@ class Contest:
     train: int | None = None
     tested: int | None = None
     augmentation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    length: int | None = None
 
     def shorten(self, splits: Splits) -> Splits:
         """The recordings that are used."""
@@ -52,8 +54,15 @@ class Contest:
         for recordings, most in zip(splits, (self.train, self.tested, self.tested), strict=True):
             order = np.random.default_rng(0).permutation(len(recordings))[:most]
             # Pictures of different splits have equal numbers.
-            found.append(dataclasses.replace(recordings.take(np.sort(order)), sources=None))
+            taken = dataclasses.replace(recordings.take(np.sort(order)), sources=None)
+            if self.length is not None:
+                taken = dataclasses.replace(taken, signals=[_at_length(each, self.length) for each in taken.signals])
+            found.append(taken)
         return Splits(*found)
+
+
+def _at_length(signal: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(signal[:length], [(0, max(0, length - len(signal))), (0, 0)])
 
 
 # Pixels are shifted by up to one row and a few columns, sounds by a few frames.
@@ -65,7 +74,9 @@ CONTESTS = {
         lambda fold: datasets.fashion_mnist_task("pixels"), 784.0, train=10_000, tested=2_000, augmentation=_PIXELS
     ),
     "mnist-pixels": Contest(lambda fold: datasets.mnist_task("pixels"), 784.0, augmentation=_PIXELS),
-    "appliances": Contest(lambda fold: datasets.appliances_task(), 600.0, augmentation={"gain": 1.3, "shift": 0.02}),
+    "appliances": Contest(
+        lambda fold: datasets.appliances_task(), 600.0, augmentation={"gain": 1.3, "shift": 0.02}, length=448
+    ),
     "drums": Contest(lambda fold: datasets.drums_task(), 50.0, augmentation={"shift": 0.06, "gain": 1.2}),
     "keywords": Contest(lambda fold: datasets.keywords_task(), 50.0, augmentation={"shift": 0.06}),
 }
@@ -90,6 +101,8 @@ def _task_of(name: str, fold: int, cache: Path | None, varied: bool) -> Task:
     task = contest.task(fold)
     if varied and contest.augmentation:
         task = dataclasses.replace(task, augmentation=contest.augmentation)
+    if contest.length is not None:
+        task = dataclasses.replace(task, length=contest.length, hop=contest.length, mixed_lengths=False)
 
     def read() -> Splits:
         path = None if cache is None else cache / f"{name}-{fold}.pickle"
