@@ -37,10 +37,15 @@ LEAST_FIRST, LEAST_AHEAD = 5, 3
 BACKENDS = {"cnn": "tensorflow"}
 
 
-def run_kind(name: str, kind: str, proposals: dict, cache: Path, seeds: int, length: float) -> dict[str, Any]:
-    """What a kind reaches on a task; in a process of its own, which has the backend that runs the kind fastest."""
-    os.environ["KERAS_BACKEND"] = BACKENDS.get(kind, "jax")
-    return compete(name, kind, proposals, cache / name / kind, seeds, length)
+def run_kinds(name: str, backend: str, proposals: dict, cache: Path, seeds: int, length: float) -> dict[str, Any]:
+    """What the kinds of a backend reach on a task; in a process of their own."""
+    os.environ["KERAS_BACKEND"] = backend
+    kept: dict = {}
+    return {
+        kind: compete(name, proposals[kind], cache / name / kind, seeds, length, kept)
+        for kind in KINDS
+        if BACKENDS.get(kind, "jax") == backend
+    }
 
 
 def compute(
@@ -49,16 +54,21 @@ def compute(
     trials: Annotated[int, typer.Option(help="Networks of each kind that are tried for each budget.", min=1)] = 2,
     seeds: Annotated[int, typer.Option(help="Trainings of each chosen network.", min=2)] = 3,
     length: Annotated[float, typer.Option(help="Of the trainings, as a multiple of those of the script.")] = 1.0,
-    jobs: Annotated[int, typer.Option(help="Kinds at a time, one core each.", min=1)] = 2,
+    jobs: Annotated[int, typer.Option(help="Processes at a time, one core each.", min=1)] = 2,
 ) -> Measurement:
     """Every kind on every task."""
     cache, names = cache.resolve(), tasks.split(",")
     proposals = run_apart(propose_all, {name: (name, cache, trials) for name in names}, jobs)
     work = {
-        f"{name} {kind}": (name, kind, proposals[name][kind], cache, seeds, length) for name in names for kind in KINDS
+        f"{name} {backend}": (name, backend, proposals[name], cache, seeds, length)
+        for name in names
+        for backend in ("jax", "tensorflow")
     }
-    found = run_apart(run_kind, work, jobs)
-    results = {name: {kind: found[f"{name} {kind}"] for kind in KINDS} for name in names}
+    found = run_apart(run_kinds, work, jobs)
+    results = {}
+    for name in names:
+        kinds = found[f"{name} jax"] | found[f"{name} tensorflow"]
+        results[name] = {kind: kinds[kind] for kind in KINDS}
     settings = {"trials": trials, "seeds": seeds, "steps": {name: round(length * STEPS[name]) for name in results}}
     return Measurement(summarise(results), {"settings": settings, "budgets": BUDGETS, "tasks": results})
 

@@ -44,9 +44,11 @@ def propose_all(name: str, cache: Path, trials: int) -> dict[str, dict[str, list
     return cache_json(path, compute)
 
 
-def compete(name: str, kind: str, proposals: dict[str, list], cache: Path, seeds: int, length: float) -> dict[str, Any]:
-    """The trials of a kind, and for each budget the chosen one with all its seeds."""
-    steps, kept = round(length * STEPS[name]), {}
+def compete(
+    name: str, proposals: dict[str, list], cache: Path, seeds: int, length: float, kept: dict
+) -> dict[str, Any]:
+    """The trials of a kind, and for each budget the chosen one with all its seeds; `kept` is for all kinds of a task."""
+    steps = round(length * STEPS[name])
     tried = []
     for proposal in (each for of_budget in proposals.values() for each in of_budget):
         tried.append(proposal | run_seeds(name, proposal["architecture"], 1, steps, cache, kept)[0])
