@@ -47,7 +47,7 @@ def propose_all(name: str, cache: Path, trials: int) -> dict[str, dict[str, list
 def compete(
     name: str, proposals: dict[str, list], cache: Path, seeds: int, length: float, kept: dict
 ) -> dict[str, Any]:
-    """The trials of a kind, and for each budget the chosen one with all its seeds; `kept` is for all kinds of a task."""
+    """The trials of a kind, and for each budget the chosen one with all its seeds; `kept` is shared by kinds."""
     steps = round(length * STEPS[name])
     tried = []
     for proposal in (each for of_budget in proposals.values() for each in of_budget):
