@@ -184,7 +184,9 @@ class Trainer:
         keras.utils.set_random_seed(seed)
         batches = task.batches(BATCH, seed)
         batches = WholeBatches(batches) if kept is None else KeptBatches(batches, kept)
-        self.model.fit(batches, epochs=self.epochs, verbose=0, shuffle=False)
+        self.model.fit(
+            batches, epochs=self.epochs, verbose=0, shuffle=False, callbacks=[training.SeededEpochs(batches, seed)]
+        )
         return self.model
 
 
