@@ -25,7 +25,8 @@ def test_costs_what_the_program_of_a_model_of_it_costs(kind):
     assert found.ram_bytes == expected.ram_bytes
     # Ranges of other data decide whether two tables are equal, and how some products are rescaled.
     assert found.constant_bytes == pytest.approx(expected.constant_bytes, abs=256)
-    assert found.instructions == pytest.approx(expected.instructions, rel=0.1)
+    # In this small RNN they decide as well which of two kernels one of its products takes, the fast or the general one.
+    assert found.instructions == pytest.approx(expected.instructions, rel=0.35 if kind == "rnn" else 0.1)
     assert found.instructions_a_run == 2 * found.instructions
 
 

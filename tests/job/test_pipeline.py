@@ -114,15 +114,15 @@ def weights(path):
 
 def test_run_interrupted_in_two_stages_ends_with_the_same_result(finished, tmp_path):
     folder, summary = finished
-    places = {"train": 5, "verify": 1}
+    places = {"train": 3, "verify": 1}
     seen = {stage: {} for stage in places}
     for stage, place in places.items():
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(TASK, tmp_path, SETTINGS, interrupt_at(stage, place, seen[stage]))
         assert not (tmp_path / pipeline.STAGES[stage].results[-1]).exists()
-    # Two epochs of 3 batches; interrupted in the second, the training goes on at its beginning.
-    assert seen["train"] == {"train": [0, 0, *range(1, 6)]}
-    assert seen["verify"]["train"] == [0, 0, *range(4, 7), 1]
+    # Two epochs of 2 whole batches; interrupted in the second, the training goes on at its beginning.
+    assert seen["train"] == {"train": [0, 0, *range(1, 4)]}
+    assert seen["verify"]["train"] == [0, 0, *range(3, 5), 1]
     again = pipeline.run(TASK, tmp_path, SETTINGS)
     for name in ("table", "details", "tradeoff", "ranks"):
         assert again[name] == summary[name]
