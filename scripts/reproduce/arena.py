@@ -11,6 +11,9 @@ limits instructions a second of signal on a Cortex-M4, flash and RAM together. F
 validation accuracy within it is trained with further seeds; reported is test accuracy of its integers. Instructions,
 flash and RAM of the chosen are counted on an emulated core.
 
+The committed record is of one trial for each budget and of half the steps (`--trials 1 --length 0.5`): 200 to 300, a
+tenth of what the networks of `best_dss.py` have, which favours kinds that learn fast. It tells who is ahead early.
+
 A kind is first, or within the spread of it, if its mean is not below the best one by more than two standard errors of
 the difference, paired by seed. A run over takes some hours of two cores, on JAX but for convolutional networks, which
 TensorFlow runs faster on a CPU; an interrupted one continues.
