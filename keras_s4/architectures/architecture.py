@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_s4.checks import choice, number, quote, whole_number
+from keras_s4.encoders import Front
 
 KINDS = ("dss", "gru", "lstm", "rnn", "cnn", "tcn")
 _SIZES = ("width", "blocks", "states", "kernel", "downsample")
@@ -67,21 +68,11 @@ class Architecture:
         if self.gate is not None:
             choice(self.gate, "Architecture got gate=", ("dense", "channel"))
         number(self.dropout, "Architecture got dropout=", 0.0, 1.0)
-        for name, kind, expected in (
-            ("front", int, "(kernel, stride)"),
-            ("time_steps", float, "(smallest, largest)"),
-        ):
-            self._read_pair(name, kind, expected)
-
-    def _read_pair(self, name: str, kind: type, expected: str) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        try:
-            first, second = map(kind, value)
-        except (TypeError, ValueError):
-            raise ValueError(f"Architecture got {name}={quote(value)}; expected {expected}.") from None
-        object.__setattr__(self, name, (first, second))
+        if self.front is not None:
+            front = Front.of(self.front, "Architecture")
+            object.__setattr__(self, "front", (int(front.kernel), int(front.stride)))
+        if self.time_steps is not None:
+            object.__setattr__(self, "time_steps", _read_time_steps(self.time_steps))
 
     @classmethod
     def of(cls, figures: Mapping[str, Any]) -> Architecture:
@@ -118,3 +109,13 @@ class Architecture:
         if self.downsample > 1:
             parts.append(f"downsample {self.downsample}")
         return ", ".join(parts)
+
+
+def _read_time_steps(value: Any) -> tuple[float, float]:
+    try:
+        smallest, largest = map(float, value)
+    except (TypeError, ValueError):
+        smallest = largest = 0.0
+    if not 0.0 < smallest <= largest:
+        raise ValueError(f"Architecture got time_steps={quote(value)}; expected (smallest, largest), both above 0.")
+    return smallest, largest

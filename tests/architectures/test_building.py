@@ -68,6 +68,9 @@ def test_all_that_is_to_choose_from_can_be_built(kind):
         ({"width": 0}, "width"),
         ({"width": 4, "rank": 5}, "at most the width"),
         ({"front": 3}, "front"),
+        ({"front": (7.5, 2)}, "kernel=7.5"),
+        ({"kind": "cnn", "front": (2, 4)}, "would never be read"),
+        ({"time_steps": (0.1, 0.01)}, "time_steps"),
         ({"gate": "glu"}, "gate"),
     ],
 )
