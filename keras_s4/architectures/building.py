@@ -6,14 +6,12 @@ from typing import Any
 
 import keras
 
-from keras_s4.architectures.architecture import KINDS, Architecture
+from keras_s4.architectures.architecture import Architecture
 from keras_s4.architectures.blocks import add_dilated, add_recurrent, add_s4_block, add_separable, rectify
 from keras_s4.checks import choice, whole_number
 from keras_s4.encoders import output_units, read_samples, wants_normalization
 from keras_s4.models import pooling_layer
 from keras_s4.scoring.heads import BINARY, CLASSES, MULTI_LABEL, REGRESSION, TASKS
-
-__all__ = ["KINDS", "build"]
 
 _BLOCKS = {"dss": add_s4_block, "cnn": add_separable, "tcn": add_dilated}
 _ACTIVATIONS = {CLASSES: "softmax", BINARY: "sigmoid", MULTI_LABEL: "sigmoid", REGRESSION: None}

@@ -144,7 +144,7 @@ def make_model(architecture: Architecture, task: Task, seed: int) -> keras.Model
 
 
 def normalizes(task: Task) -> bool:
-    """Whether the task's features are brought to a common unit, as the main job does."""
+    """Whether features are brought to mean 0 and deviation 1, as the task asks; pictures, from 0 to 1, are not."""
     return bool(task.settings.get("normalize", True)) and task.rate is not None
 
 
