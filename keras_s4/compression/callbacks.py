@@ -17,16 +17,18 @@ SCHEDULES = ("linear", "geometric")
 
 
 class GrowingWeight(keras.callbacks.Callback):
-    """Lets the weight of regularisers grow over the epochs, from `start` in the first to `end`.
+    """Lets the weight of regularisers grow over the epochs, from `start` to `end`.
 
     A model first learns what it is for, and then to do it with less. The weight is logged as `penalty_weight`.
+    `GrowingWeight(0.0, 1e-4, epochs=111, after=10)` is what Maison et al. let grow from epoch 10 to epoch 120.
 
     Args:
-        start: weight in the first epoch; positive if the schedule is geometric.
-        end: weight from epoch number `epochs` on.
-        epochs: number of epochs from the first to the one that has the weight `end`, both included.
+        start: weight until it begins to grow; positive if the schedule is geometric.
+        end: weight when it has grown.
+        epochs: number of epochs from the last that has the weight `start` to the first that has `end`, both included.
         schedule: "linear", or "geometric": every epoch multiplies the weight by the same factor.
         regularizers: the `NuclearNorm`s and `HankelNorm`s whose weights grow. By default all of the model.
+        after: epochs with the weight `start` that go before these.
 
     Raises:
         ValueError: an argument out of range; when training starts, a model without such regularisers.
@@ -41,6 +43,7 @@ class GrowingWeight(keras.callbacks.Callback):
         epochs: int,
         schedule: str = "linear",
         regularizers: Iterable[WeightedRegularizer] | None = None,
+        after: int = 0,
     ):
         super().__init__()
         lowest = "above 0" if schedule == "geometric" else "of at least 0"
@@ -52,11 +55,13 @@ class GrowingWeight(keras.callbacks.Callback):
         if schedule not in SCHEDULES:
             raise ValueError(f"GrowingWeight got schedule={schedule!r}; expected one of {', '.join(SCHEDULES)}.")
         self.start, self.end, self.epochs, self.schedule = float(start), float(end), epochs, schedule
+        self.after = whole_number(after, "GrowingWeight got after=", least=0)
         self.regularizers = None if regularizers is None else list(regularizers)
 
     def weight(self, epoch: int) -> float:
         """The weight in an epoch, counted from 0."""
-        part = 1.0 if self.epochs == 1 else min(epoch / (self.epochs - 1), 1.0)
+        grown = epoch - self.after
+        part = float(grown >= 0) if self.epochs == 1 else min(max(grown, 0) / (self.epochs - 1), 1.0)
         if self.schedule == "geometric":
             return self.start ** (1.0 - part) * self.end**part
         return self.start * (1.0 - part) + self.end * part
@@ -72,13 +77,8 @@ class GrowingWeight(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Sets the weight of the epoch."""
-        weight = self.weight(epoch)
-        if all(regularizer.weight == weight for regularizer in self._regularizers):
-            return
         for regularizer in self._regularizers:
-            regularizer.weight = weight
-        if keras.backend.backend() == "jax":
-            compile_again(self.model)  # variables that are not the model's are constants of the compiled step
+            regularizer.weight = self.weight(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         """Logs the weight of the epoch."""
@@ -93,8 +93,9 @@ class HardLowRank(keras.callbacks.Callback):
     training can turn the subspace that is kept. They keep their shape, and the optimizer its state; afterwards
     `keras_s4.reduce(model, callback.ranks)` makes them small.
 
-    Validation sees the matrices before the projection at the end of its epoch. Callbacks that save the model see them
-    after it if they come later in the list.
+    The projection is the last of its epoch that changes a weight, and comes before the validation: what is validated,
+    and saved by callbacks as the best, has the low ranks. (Callbacks that save after an epoch without validation see
+    the projected matrices if they come later in the list.)
 
     Args:
         ranks: the rank of every matrix by its name, as in `weight_matrices(model)`; or one rank, or one fraction of the
@@ -123,6 +124,7 @@ class HardLowRank(keras.callbacks.Callback):
                 )
         self._wanted = dict(ranks) if isinstance(ranks, Mapping) else ranks
         self.every = every
+        self._due = False
         self.ranks: dict[str, int] = {}
 
     def on_train_begin(self, logs=None):
@@ -138,10 +140,17 @@ class HardLowRank(keras.callbacks.Callback):
             self.ranks = {name: rank for name, rank in ranks.items() if rank < largest[name]}
         self._matrices = {name: matrices[name] for name in self.ranks}
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remembers whether it is the turn of this epoch."""
+        self._due = (epoch + 1) % self.every == 0
+
+    def on_test_begin(self, logs=None):
+        """Projects before the validation of an epoch whose turn it is."""
+        self._project_if_due()
+
     def on_epoch_end(self, epoch, logs=None):
-        """Projects, if it is the turn of this epoch."""
-        if (epoch + 1) % self.every == 0:
-            self.project()
+        """Projects, if it is the turn of this epoch and nothing was validated."""
+        self._project_if_due()
 
     def on_train_end(self, logs=None):
         """Projects what training has left."""
@@ -153,6 +162,11 @@ class HardLowRank(keras.callbacks.Callback):
             left, values, right = np.linalg.svd(_matrix_of(weight), full_matrices=False)
             rank = self.ranks[name]
             weight.assign(((left[:, :rank] * values[:rank]) @ right[:rank]).reshape(weight.shape))
+
+    def _project_if_due(self) -> None:
+        if self._due:
+            self.project()
+        self._due = False
 
     def _rank_of(self, name: str, rank: int | float, matrices: dict[str, keras.Variable]) -> int:
         if name not in matrices:

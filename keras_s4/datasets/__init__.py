@@ -7,6 +7,7 @@ from keras_s4.datasets.digits import DIGITS, mnist, mnist_task
 from keras_s4.datasets.drums import DRUMS, drum_recordings, drums, drums_task
 from keras_s4.datasets.images import FASHION_MNIST_CLASSES, fashion_mnist, fashion_mnist_task
 from keras_s4.datasets.live import Live
+from keras_s4.datasets.modulations import MODULATIONS, modulations, modulations_task
 from keras_s4.datasets.shoulder_exercises import (
     FOLDS,
     SMARTWATCH_CLASSES,
@@ -32,6 +33,7 @@ __all__ = [
     "FOLDS",
     "KEYWORDS",
     "KEYWORD_RATE",
+    "MODULATIONS",
     "SMARTWATCH_CLASSES",
     "SMARTWATCH_RATE",
     "Labelled",
@@ -52,6 +54,8 @@ __all__ = [
     "keywords_task",
     "mnist",
     "mnist_task",
+    "modulations",
+    "modulations_task",
     "read_task",
     "smartwatch",
     "smartwatch_recordings",

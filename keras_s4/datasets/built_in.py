@@ -9,6 +9,7 @@ from keras_s4.datasets.appliances import appliances_task
 from keras_s4.datasets.digits import mnist_task
 from keras_s4.datasets.drums import drums_task
 from keras_s4.datasets.images import fashion_mnist_task
+from keras_s4.datasets.modulations import modulations_task
 from keras_s4.datasets.shoulder_exercises import smartwatch_task
 from keras_s4.datasets.speech import keywords_task
 from keras_s4.datasets.speech_commands import speech_commands_task
@@ -23,5 +24,6 @@ BUILT_IN: dict[str, Callable[..., Task]] = {
     "appliances": appliances_task,
     "drums": drums_task,
     "mnist-pixels": functools.partial(mnist_task, "pixels"),
+    "modulations": lambda: modulations_task(),
     "speech-commands": speech_commands_task,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_s4.dss.modes import Modes
@@ -32,7 +33,7 @@ class WeightedRegularizer(keras.Regularizer):
 
     @property
     def weight(self) -> float:
-        """Factor of the penalty. On JAX a change takes effect when the training step is next traced."""
+        """Factor of the penalty; a change takes effect with the next training step."""
         return self._weight
 
     @weight.setter
@@ -45,7 +46,14 @@ class WeightedRegularizer(keras.Regularizer):
         return {"weight": self.weight}
 
     def _weighted(self, penalty):
-        return ops.cast(self._variable, penalty.dtype) * penalty
+        weight = self._ask_for_weight() if keras.backend.backend() == "jax" else self._variable
+        return ops.cast(weight, penalty.dtype) * penalty
+
+    def _ask_for_weight(self):
+        """The weight at the time of the step. On JAX variables that are not the model's are constants of its code."""
+        import jax
+
+        return jax.pure_callback(lambda: np.float32(self._weight), jax.ShapeDtypeStruct((), np.float32))
 
     def _checked(self, weight) -> float:
         if not isinstance(weight, numbers.Real) or not 0.0 <= weight < float("inf"):

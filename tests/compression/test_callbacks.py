@@ -1,5 +1,6 @@
 """Growing weights and hard low rank in plain `fit`."""
 
+import backends
 import keras
 import numpy as np
 import pytest
@@ -55,6 +56,13 @@ class TestGrowingWeight:
 
     def test_one_epoch_has_the_end(self):
         assert GrowingWeight(1.0, 2.0, epochs=1).weight(0) == 2.0
+        assert [GrowingWeight(1.0, 2.0, epochs=1, after=1).weight(epoch) for epoch in range(3)] == [1.0, 2.0, 2.0]
+
+    def test_the_schedule_of_the_paper(self):
+        """lambda * clip((epoch - a) / (b - a), 0, 1), with a = 10 and b = 120."""
+        growing = GrowingWeight(0.0, 1e-4, epochs=111, after=10)
+        found = [growing.weight(epoch) for epoch in range(150)]
+        np.testing.assert_allclose(found, 1e-4 * np.clip((np.arange(150) - 10) / 110, 0.0, 1.0), atol=1e-18)
 
     def test_only_the_given_regularizers_grow(self, recurrent_model):
         head = recurrent_model.get_layer("head").kernel_regularizer
@@ -69,6 +77,7 @@ class TestGrowingWeight:
             ({"start": 0.0, "schedule": "geometric"}, "start=0.0; expected a finite number above 0"),
             ({"end": float("inf")}, "end=inf"),
             ({"epochs": 0}, "epochs=0; expected a whole number"),
+            ({"after": -1}, "after=-1; expected a whole number of at least 0"),
             ({"schedule": "cosine"}, "schedule='cosine'; expected one of linear, geometric"),
         ],
     )
@@ -80,6 +89,22 @@ class TestGrowingWeight:
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_regularizer="l2")])
         with pytest.raises(ValueError, match="found no NuclearNorm or HankelNorm"):
             fit(model, GrowingWeight(0.0, 1.0, epochs=2), epochs=1)
+
+
+def check_validated_ranks():
+    """With a growing nuclear norm, and a callback before the projection that keeps what it was told of."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, kernel_regularizer=NuclearNorm(0.0))])
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(16, 6)), random.normal(size=(16, 5))
+    kept = []
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: kept.append((logs, model.get_weights())))
+    model.compile(keras.optimizers.Adam(0.05), "mse", metrics=["mse"])
+    callbacks = [keep, GrowingWeight(0.0, 0.1, epochs=3, after=1), HardLowRank(2, every=2)]
+    model.fit(x, y, epochs=5, validation_data=(x, y), callbacks=callbacks, verbose=0)
+    assert [np.linalg.matrix_rank(weights[0], tol=1e-5) for _, weights in kept] == [5, 2, 5, 2, 5]
+    for logs, (kernel, bias) in kept:
+        assert abs(logs["val_mse"] - np.mean((x @ kernel + bias - y) ** 2)) < 1e-5
 
 
 class TestHardLowRank:
@@ -119,6 +144,12 @@ class TestHardLowRank:
         fit(recurrent_model, HardLowRank(1, every=2), watch, epochs=5)
         assert [ranks["gru/recurrent_kernel"] for ranks in seen] == [6, 1, 6, 1, 6]
         assert set(ranks_of(recurrent_model).values()) == {1}
+
+    def test_what_is_validated_and_kept_has_the_ranks(self):
+        check_validated_ranks()
+
+    def test_what_is_validated_and_kept_has_the_ranks_on_jax(self, request):
+        backends.backend_process(request.config, "jax").evaluate(check_validated_ranks)
 
     def test_one_rank_leaves_smaller_matrices_alone(self, recurrent_model):
         low_rank = HardLowRank(4)

@@ -9,7 +9,7 @@ import keras_s4
 from keras_s4 import models
 from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
 from keras_s4.compression.state_truncation import TruncateStates, with_own_poles
-from keras_s4.regularizers import HankelNorm
+from keras_s4.regularizers import HankelNorm, NuclearNorm
 from keras_s4.surgery.cloning import dss_layers
 
 
@@ -117,6 +117,33 @@ def test_models_without_states_are_refused():
 
 def test_everything_works_on_jax(request):
     backends.backend_process(request.config, "jax").evaluate(check_on_jax)
+
+
+def test_a_growing_weight_is_no_reason_to_compile_again_on_jax(request):
+    backends.backend_process(request.config, "jax").evaluate(check_compiled_once)
+
+
+def check_compiled_once():
+    """In the process with JAX; nothing moves, so that the loss is the error and the weight times the nuclear norm."""
+    traced = []
+
+    class Watched(NuclearNorm):
+        def __call__(self, kernel):
+            traced.append(None)
+            return super().__call__(kernel)
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, kernel_regularizer=Watched(1.0))])
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=["mse"], jit_compile=True)
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(len(traced)))
+    counts, data = [], (np.ones((8, 3)), np.ones((8, 4)))
+    growing = GrowingWeight(0.0, 2.0, epochs=3, after=1)
+    history = model.fit(*data, epochs=5, callbacks=[growing, watch], validation_data=data, verbose=0).history
+    norm = np.linalg.svd(model.layers[0].kernel, compute_uv=False).sum()
+    for kind in ("", "val_"):
+        added = np.subtract(history[f"{kind}loss"], history[f"{kind}mse"])
+        np.testing.assert_allclose(added, np.array([0.0, 0.0, 1.0, 2.0, 2.0]) * norm, rtol=1e-4, atol=1e-5)
+    assert len(set(counts)) == 1, counts
 
 
 def check_on_jax():
