@@ -17,6 +17,7 @@ _MODULES = {
         "compression",
         "datasets",
         "decisions",
+        "importers",
         "initializers",
         "layers",
         "models",

@@ -14,6 +14,7 @@ EXTRAS = {
     "sound": ("soundfile",),
     "data": ("pandas", "pyarrow", "seglearn"),
     "web": ("ziglang",),
+    "orbax": ("tensorstore",),
     "jax": ("jax",),
 }
 

@@ -11,7 +11,7 @@ import importlib.abc
 import sys
 from collections.abc import Callable
 
-MODULES_WITH_CLASSES = ("layers", "optimizers", "regularizers", "training")
+MODULES_WITH_CLASSES = ("layers", "optimizers", "regularizers", "training", "importers.activations")
 
 
 def register_keras_objects() -> None:

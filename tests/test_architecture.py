@@ -38,7 +38,7 @@ FLOORS = (
     "architectures",
     "scoring",
     "surgery",
-    "distribution models regularizers",
+    "distribution importers models regularizers",
     "augmentation encoders optimizers",
     "layers",
     "initializers",

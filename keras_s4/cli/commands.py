@@ -11,6 +11,7 @@ from keras_s4.cli.console import DEBUG, allow_any_encoding, flush_output
 from keras_s4.cli.convert import convert
 from keras_s4.cli.demo import demo
 from keras_s4.cli.estimate import estimate
+from keras_s4.cli.import_checkpoint import import_checkpoint
 from keras_s4.cli.new import new
 from keras_s4.cli.reduce import reduce
 from keras_s4.cli.run import run as run_task
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for command in (new, run_task, train, demo, spectrum, reduce, tune, convert, estimate):
     app.command(command.__name__)(command)
+app.command("import")(import_checkpoint)  # a word of Python
 
 
 def run() -> None:

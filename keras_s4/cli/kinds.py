@@ -36,7 +36,7 @@ def _kind_of_zip(path: Path) -> str:
     if names and all(name.endswith(".npy") for name in names):
         return NPZ
     if any(name.endswith("data.pkl") for name in names):
-        return "a PyTorch model"
+        return "a PyTorch model, which `keras-s4 import` takes over"
     return f"a zip archive with {', '.join(names[:3]) or 'nothing'}{' ...' if len(names) > 3 else ''} in it"
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "train", "demo", "spectrum", "reduce", "tune", "convert")
+COMMANDS = ("run", "train", "demo", "spectrum", "reduce", "tune", "convert", "import")
 CODE = """
 import sys
 from typer.testing import CliRunner
