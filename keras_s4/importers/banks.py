@@ -6,6 +6,7 @@ input gain `(p - 1) / lambda` of the continuous pole lambda, and w the weight.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ MOVED_TO = -1e-4
 UNSTABLE = ("refuse", "clip")
 # A pole nearer to the real axis is real: eigenvalues of a matrix come with rounding errors.
 REAL = 1e-9
+# Steps over which kernels in single and double precision are compared, and what they may differ by.
+HORIZON, ROUNDING = 1024, 1e-6
+# Of the kernel of a system that is made diagonal, relative: where residues are fitted, and what is refused.
+EXACT, NEARLY_EXACT = 1e-10, 1e-7
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,19 @@ class DiscreteBank:
     bidirectional: bool = False
     discretization = "zoh"
 
+    @functools.cached_property
+    def needs_double_precision(self) -> bool:
+        """Whether poles and residues in single precision give another kernel, as where large residues cancel."""
+        system = self.system
+        rounded = DiagonalSystem(
+            np.exp(_single(np.log(np.where(system.poles == 0.0, 1e-6, system.poles)))),
+            _single(system.residues),
+            system.feedthrough,
+        )
+        exact = system.impulse_response(HORIZON)
+        error = np.abs(rounded.impulse_response(HORIZON) - exact).max(axis=1)
+        return bool((error > ROUNDING * np.abs(exact).max(axis=1)).any())
+
     @property
     def channels(self) -> int:
         """Inputs, and outputs."""
@@ -84,6 +102,23 @@ class DiscreteBank:
 
 
 Bank = ContinuousBank | DiscreteBank
+
+
+def within_a_turn(poles: np.ndarray, time_steps: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Poles that turn by at most half a turn a step, with weights that give the same kernel by zero-order hold.
+
+    Published poles turn by dozens of radians a step where time steps are large, and single precision then loses the
+    angle after some thousand steps.
+
+    Args:
+        poles: continuous, `[R, N]`.
+        time_steps: `[R]`.
+        weights: `[R, N]`.
+    """
+    angles = poles.imag * time_steps[:, None]
+    turned = poles - 2j * np.pi * np.round(angles / (2.0 * np.pi)) / time_steps[:, None]
+    turned = np.where(np.abs(angles) > np.pi, turned, poles)
+    return turned, weights * turned / poles
 
 
 def stable(poles: np.ndarray, name: str, unstable: str, notes: list[str], why: str = "") -> np.ndarray:
@@ -144,16 +179,52 @@ def diagonalized(A: np.ndarray, B: np.ndarray, C: np.ndarray, D: np.ndarray, nam
 
 def _diagonal(A: np.ndarray, B: np.ndarray, C: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Poles of the upper half plane and their residues, `k[t] = 2 Re sum r p^t`."""
+    kernel = _kernel(A, B, C)
+    poles, residues = _modes(A, B, C, name)
+    if not _error(kernel, poles, residues) <= EXACT:  # eigenvectors that are nearly parallel, as those of HiPPO
+        residues = _fitted(kernel, poles)
+    if not _error(kernel, poles, residues) <= NEARLY_EXACT:
+        raise CheckpointError(f"{name}: its state matrix cannot be made diagonal.")
+    return poles, residues
+
+
+def _modes(A: np.ndarray, B: np.ndarray, C: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Poles and residues by eigenvectors."""
     poles, vectors = np.linalg.eig(A)
-    residues = 0.5 * (C @ vectors) * np.linalg.solve(vectors, B)
-    error = np.abs(vectors @ (poles[:, None] * np.linalg.inv(vectors)) - A).max() / max(np.abs(A).max(), 1e-300)
-    if error > 1e-7:
-        raise CheckpointError(f"{name}: its state matrix cannot be made diagonal (error {error:.1e}).")
     if (np.abs(poles) >= 1.0).any():
         raise CheckpointError(
             f"{name}: an eigenvalue of its state matrix has the radius {np.abs(poles).max():.9f}; expected less than 1."
         )
-    return _paired(poles, residues)
+    try:
+        residues = 0.5 * (C @ vectors) * np.linalg.solve(vectors, B)
+    except np.linalg.LinAlgError:
+        residues = np.zeros_like(poles)
+    return _paired(poles.astype(np.complex128), residues.astype(np.complex128))
+
+
+def _kernel(A: np.ndarray, B: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """`Re C A^t B`, with `A^t = A^r A^(R q)`."""
+    chunk = round(np.sqrt(HORIZON))
+    leap = np.linalg.matrix_power(A, chunk)
+    rows, columns = [C], [B]
+    for _ in range(chunk - 1):
+        rows.append(rows[-1] @ A)
+        columns.append(leap @ columns[-1])
+    return (np.array(columns) @ np.array(rows).T).real.ravel()
+
+
+def _fitted(kernel: np.ndarray, poles: np.ndarray) -> np.ndarray:
+    """Residues with which these poles come closest to a kernel."""
+    powers = 2.0 * poles ** np.arange(len(kernel))[:, None]
+    parts, *_ = np.linalg.lstsq(np.concatenate([powers.real, -powers.imag], axis=1), kernel, rcond=1e-15)
+    residues = parts[: len(poles)] + 1j * parts[len(poles) :]
+    return np.where(poles.imag == 0.0, residues.real, residues)
+
+
+def _error(kernel: np.ndarray, poles: np.ndarray, residues: np.ndarray) -> float:
+    """Of the kernel of poles and residues, relative to the largest sample."""
+    system = DiagonalSystem(poles[None], residues[None], np.zeros(1))
+    return np.abs(system.impulse_response(len(kernel))[0] - kernel).max() / max(np.abs(kernel).max(), 1e-300)
 
 
 def _paired(poles: np.ndarray, residues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,3 +240,8 @@ def _paired(poles: np.ndarray, residues: np.ndarray) -> tuple[np.ndarray, np.nda
             found.append((pole, residue))
     merged = np.array(found, dtype=np.complex128).reshape(-1, 2)
     return merged[:, 0], merged[:, 1]
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    """Complex numbers rounded to single precision."""
+    return values.astype(np.complex64).astype(np.complex128)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_s4.importers.activations import gelu_tanh
-from keras_s4.importers.banks import ContinuousBank
+from keras_s4.importers.banks import DiscreteBank, within_a_turn
+from keras_s4.importers.checkpoint import CheckpointError
 from keras_s4.importers.network import Network, Node
 from keras_s4.layers import DSS, GLU, LastStep
 
@@ -113,22 +114,29 @@ def _embedding(node: Node, inputs: list) -> tuple[Any, list[Settle]]:
 
 def _bank(node: Node, inputs: list) -> tuple[Any, list[Settle]]:
     bank = node.values["bank"]
+    double = isinstance(bank, DiscreteBank) and bank.needs_double_precision
     layer = DSS(
         bank.state_size,
         per_channel_poles=True,
         discretization=bank.discretization,
         bidirectional=bank.bidirectional,
         name=node.name,
+        dtype="float64" if double else None,
     )
 
     def settle():
         layer.log_time_step.assign(np.log(bank.time_steps))
-        if not isinstance(bank, ContinuousBank):
+        if isinstance(bank, DiscreteBank):
+            if double and keras.backend.standardize_dtype(layer.residues.dtype) != "float64":
+                raise CheckpointError(f"{node.name} needs double precision, which this backend has switched off.")
             layer.set_system(bank.system)
             return
-        layer.log_decay.assign(np.log(-bank.poles.real))
-        layer.frequency.assign(bank.poles.imag)
-        layer.residues.assign(np.stack([bank.weights.real, bank.weights.imag], axis=-1))
+        poles, weights = bank.poles, bank.weights
+        if bank.discretization == "zoh":
+            poles, weights = within_a_turn(poles, bank.time_steps, weights)
+        layer.log_decay.assign(np.log(-poles.real))
+        layer.frequency.assign(poles.imag)
+        layer.residues.assign(np.stack([weights.real, weights.imag], axis=-1))
         layer.feedthrough.assign(bank.feedthrough)
 
     return layer(inputs[0]), [settle]

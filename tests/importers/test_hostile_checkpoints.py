@@ -74,6 +74,14 @@ def test_pickles_of_other_instructions_are_refused(tmp_path, content):
         readers.read(with_pickle(tmp_path / "odd.pt", content))
 
 
+def test_numbers_of_numpy_beside_the_weights_do_no_harm(tmp_path):
+    """As a best accuracy is stored; also with the weights of another storage around."""
+    for protocol in (2, 4):
+        content = pickle.dumps({"best": np.float64(0.9), "curve": np.arange(3.0)}, protocol)
+        with pytest.raises(CheckpointError, match="holds no arrays"):
+            readers.read(with_pickle(tmp_path / "a.pt", content))
+
+
 def test_a_pickled_model_is_refused_with_the_way_out():
     with pytest.raises(CheckpointError, match=r"torch\.nn\.modules\.linear\.Linear.*state_dict"):
         readers.read(CHECKPOINTS / "whole_object.pt")
@@ -272,3 +280,33 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, name):
 def test_folders_that_are_no_checkpoint_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no Orbax"):
         readers.read(tmp_path)
+
+
+def test_a_folder_of_several_steps_asks_for_one(tmp_path):
+    for step in ("9", "10"):
+        (tmp_path / step).mkdir()
+    with pytest.raises(CheckpointError, match=r"steps 9, 10\. Give one: .*10"):
+        readers.read(tmp_path)
+
+
+def test_orbax_folders_with_paths_out_are_refused(tmp_path):
+    pytest.importorskip("tensorstore")
+    entry = {"key_metadata": [{"key": "../../etc"}], "value_metadata": {}}
+    (tmp_path / "_METADATA").write_text(json.dumps({"tree_metadata": {"a": entry}}))
+    with pytest.raises(CheckpointError, match="out of its folder"):
+        readers.read(tmp_path)
+    (tmp_path / "_METADATA").write_text("[")
+    with pytest.raises(CheckpointError, match="damaged"):
+        readers.read(tmp_path)
+
+
+def test_orbax_folders_of_older_versions_are_read(tmp_path):
+    """Arrays in folders beside a file of their names."""
+    tensorstore = pytest.importorskip("tensorstore")
+    kernel = np.arange(6.0, dtype="float32").reshape(2, 3)
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{tmp_path}/params.dense.kernel/"}}
+    tensorstore.open(spec, create=True, dtype="float32", shape=kernel.shape).result().write(kernel).result()
+    text = b"PLACEHOLDER://params.dense.kernel"
+    packed = b"\x81\xa6params\x81\xa5dense\x81\xa6kernel\xd9" + bytes([len(text)]) + text
+    (tmp_path / "checkpoint").write_bytes(packed)
+    np.testing.assert_array_equal(readers.read(tmp_path).arrays["dense.kernel"], kernel)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from keras_s4.importers import readers
-from keras_s4.importers.banks import ContinuousBank, DiscreteBank, diagonalized
+from keras_s4.importers.banks import ContinuousBank, DiscreteBank, diagonalized, within_a_turn
 from keras_s4.importers.blueprint import draw
 from keras_s4.importers.checkpoint import Checkpoint, CheckpointError
 from keras_s4.importers.modules.layers import plain_weights
+from keras_s4.systems import DiagonalSystem
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 OPTIONS = json.loads((CHECKPOINTS / "pytorch.json").read_text()) | json.loads((CHECKPOINTS / "flax.json").read_text())
@@ -217,6 +218,38 @@ def test_a_dense_system_made_diagonal_has_the_same_response():
         diagonalized(np.array([[[0.5, 1.0], [0.0, 0.5]]]) + 0j, np.ones((1, 2)), np.ones((1, 2)), np.zeros(1), "it")
     with pytest.raises(CheckpointError, match="radius"):
         diagonalized(np.array([[[1.5]]]) + 0j, np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), "it")
+
+
+def test_the_hippo_matrix_is_made_diagonal_although_its_eigenvectors_are_nearly_parallel():
+    """HiPPO-LegS (arXiv 2008.07669) as single precision stores it; residues in the thousands cancel."""
+    size, steps = 64, 200
+    n = np.arange(size)
+    root = np.sqrt(2.0 * n + 1.0)
+    hippo = -np.where(n[:, None] > n, root[:, None] * root, 0.0) - np.diag(n + 1.0)
+    hippo = (hippo * (1.0 + 6e-8 * random.normal(size=hippo.shape))) + 6e-8 * random.normal(size=hippo.shape)
+    half = 0.5 * 0.02
+    inverse = np.linalg.inv(np.eye(size) - half * hippo)
+    A, B, C = inverse @ (np.eye(size) + half * hippo), inverse @ (2 * half * root), random.normal(size=size)
+    expected, state = [], B
+    for _ in range(steps):
+        expected.append(C @ state)
+        state = A @ state
+    system = diagonalized(A[None] + 0j, B[None] + 0j, C[None] + 0j, np.zeros(1), "it")
+    error = np.abs(system.impulse_response(steps)[0] - expected).max() / np.abs(expected).max()
+    assert error < 1e-7
+    assert np.abs(system.residues).max() > 1e3
+    assert DiscreteBank(system, np.ones(1)).needs_double_precision
+    plain = DiagonalSystem(np.array([[0.9, 0.5j]]), np.ones((1, 2)), np.zeros(1))
+    assert not DiscreteBank(plain, np.ones(1)).needs_double_precision
+
+
+def test_poles_that_turn_many_times_a_step_have_a_twin_that_does_not():
+    poles = -random.random((2, 3)) + 1j * np.array([10.0, 700.0, 5000.0])
+    steps, weights = np.array([0.1, 0.003]), random.normal(size=(2, 3)) + 1j
+    turned, scaled = within_a_turn(poles, steps, weights)
+    assert (np.abs(turned.imag * steps[:, None]) <= np.pi + 1e-9).all()
+    banks = [ContinuousBank(p, steps, w, np.zeros(2)) for p, w in ((poles, weights), (turned, scaled))]
+    np.testing.assert_allclose(kernel_of(banks[1], 50), kernel_of(banks[0], 50), atol=1e-10)
 
 
 def test_weights_are_made_of_norms_and_directions():

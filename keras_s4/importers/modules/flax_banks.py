@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.importers.answers import Answers
-from keras_s4.importers.banks import Bank, ContinuousBank, DiscreteBank, diagonalized, stable, upper
+from keras_s4.importers.banks import Bank, ContinuousBank, diagonalized, stable, upper
 from keras_s4.importers.checkpoint import CheckpointError
-from keras_s4.importers.modules.kernels import SOFTMAX_NOTE, reciprocal
+from keras_s4.importers.modules.kernels import SOFTMAX_NOTE, made_diagonal, reciprocal
 from keras_s4.importers.modules.module import Scope
 
 LARGEST_REAL_PART = -1e-4
@@ -65,8 +65,7 @@ def annotated_s4(scope: Scope, answers: Answers) -> Bank:
     # What is stored is conj(C) (1 - A^L).
     outputs = np.einsum("hn,hnm->hm", C.conj(), np.linalg.pinv(rest))
     system = diagonalized(discrete, inputs, outputs, scope.take("D", 1, channels)[0], scope.path)
-    answers.note(f"{scope.path}: the low-rank part was made diagonal, {system.state_size} modes")
-    return DiscreteBank(system, 2.0 * half)
+    return made_diagonal(system, 2.0 * half, False, scope.path, answers)
 
 
 def s5(scope: Scope, answers: Answers) -> Bank:

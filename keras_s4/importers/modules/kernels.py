@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from keras_s4.importers.answers import Answers
+from keras_s4.importers.banks import DiscreteBank
 from keras_s4.importers.checkpoint import CheckpointError
+from keras_s4.systems import DiagonalSystem
 
 # Of the published softmax and its twins: what bounds a reciprocal.
 EPSILON = 1e-7
@@ -68,3 +71,17 @@ def feedthrough_of(given: np.ndarray | None, channels: int, rows: int) -> np.nda
 def is_bidirectional(feedthrough: np.ndarray | None, heads: int) -> bool:
     """Kernels of both directions are twice as many as the rows of D."""
     return feedthrough is not None and heads == 2 * (feedthrough.shape[0] if feedthrough.ndim > 1 else 1)
+
+
+def made_diagonal(
+    system: DiagonalSystem, time_steps: np.ndarray, bidirectional: bool, name: str, answers: Answers
+) -> DiscreteBank:
+    """The bank of a system whose low-rank part was made diagonal, and what is to be said of it."""
+    bank = DiscreteBank(system, time_steps, bidirectional)
+    answers.note(f"{name}: the low-rank part was made diagonal, {system.state_size} modes")
+    if bank.needs_double_precision:
+        answers.note(
+            f"{name}: residues of up to {np.abs(system.residues).max():.0f} cancel, so the layer computes in double "
+            "precision; reduce the model before you convert it"
+        )
+    return bank

@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.importers.answers import Answers
-from keras_s4.importers.banks import Bank, ContinuousBank, DiscreteBank, diagonalized, stable, upper
+from keras_s4.importers.banks import Bank, ContinuousBank, diagonalized, stable, upper
 from keras_s4.importers.checkpoint import CheckpointError
 from keras_s4.importers.modules.kernels import (
     SOFTMAX_NOTE,
     TRANSFORMS,
     feedthrough_of,
     is_bidirectional,
+    made_diagonal,
     positive,
     softmax_weights,
 )
@@ -108,9 +109,8 @@ def _low_rank(scope, A, B, C, time_steps, tiles, feedthrough, answers) -> Bank:
     given = feedthrough_of(feedthrough, channels, heads * channels)
     tiled = (np.tile(discrete, (heads, 1, 1)), np.tile(inputs, (heads, 1)), C.reshape(-1, 2 * size))
     system = diagonalized(*tiled, given, scope.path)
-    answers.note(f"{scope.path}: the low-rank part was made diagonal, {system.state_size} modes")
     steps = np.tile(time_steps.mean(axis=1), heads)
-    return DiscreteBank(system, steps, is_bidirectional(feedthrough, heads))
+    return made_diagonal(system, steps, is_bidirectional(feedthrough, heads), scope.path, answers)
 
 
 def _kernel_length(scope: Scope, answers: Answers) -> int:

@@ -28,7 +28,7 @@ class Name(NamedTuple):
 
 
 class Plain(dict):
-    """What a class of settings becomes: its values by name."""
+    """What stands for an object of a class that is not needed: its values by name, if it has any."""
 
 
 class _Mark:
@@ -198,8 +198,8 @@ class _Machine:
 
     def _build(self, _) -> None:
         state = self.stack.pop()
-        if isinstance(self.stack[-1], Plain) and isinstance(state, dict):
-            self.stack[-1].update(state)
+        if isinstance(self.stack[-1], Plain):
+            self.stack[-1].update(state if isinstance(state, dict) else {})
         elif not isinstance(self.stack[-1], dict):  # a state dictionary's `_metadata` is not needed
             raise TypeError("attributes are set of something else than a dictionary")
 

@@ -43,6 +43,13 @@ _SETTINGS = (
     Name("lightning_fabric.utilities.data", "AttributeDict"),
     Name("lightning.fabric.utilities.data", "AttributeDict"),
 )
+# Numbers of numpy, such as a best accuracy; no weight is one, and so nobody needs their values.
+_NUMPY = (
+    Name("numpy", "dtype"),
+    Name("numpy", "ndarray"),
+    Name("_codecs", "encode"),
+    *(Name(f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+)
 
 
 class _Storage(NamedTuple):
@@ -109,7 +116,7 @@ class _Reader:
             Name("torch", "Size"): lambda *values: tuple(*values),
             Name("torch", "device"): lambda *values: ":".join(map(str, values)),
             Name("pathlib", "PosixPath"): lambda *parts: "/".join(map(str, parts)),
-            **{name: lambda *_: Plain() for name in _SETTINGS},
+            **{name: lambda *_: Plain() for name in (*_SETTINGS, *_NUMPY)},
         }
 
     def _find(self, identifier: Any) -> _Storage:
