@@ -73,7 +73,7 @@ def _bias(scope: Scope, outputs: int) -> np.ndarray | None:
 def _dense(scope: Scope, name: str, kernel: np.ndarray) -> Module:
     inputs, outputs = kernel.shape
     bias = _bias(scope, outputs)
-    title = f"Linear, {inputs} to {outputs}"
+    title = f"Linear, {inputs} to {outputs}" + ", without bias" * (bias is None)
     path = scope.path or "dense"
     return Module(
         scope.path, title, "linear", inputs, lambda net, place, _: net.dense(path, place, kernel, bias), outputs
@@ -100,7 +100,8 @@ def _convolution(scope: Scope, name: str, kernel: np.ndarray) -> Module:
         net.expect(place, inputs * values["groups"], path)
         return net.add("convolution", path, place, outputs, kernel=kernel, bias=bias, **values)
 
-    return Module(scope.path, f"Conv1d, {inputs} to {outputs}, {taps} taps", "convolution", inputs, build, outputs)
+    title = f"Conv1d, {inputs} to {outputs}, {taps} taps" + ", without bias" * (bias is None)
+    return Module(scope.path, title, "convolution", inputs, build, outputs)
 
 
 def _count(path: str, key: str, value: str) -> int | str:
@@ -200,7 +201,7 @@ def _cell(scope: Scope, end: str, gates: int, units: int, width: int) -> dict[st
     inputs = scope.take(f"weight_ih_{end}", gates * units, width)
     recurrent = scope.take(f"weight_hh_{end}", gates * units, units)
     offsets = [np.zeros(gates * units)] * 2
-    if scope.has(f"bias_ih_{end}") or scope.has(f"bias_hh_{end}"):
+    if any(name.startswith(scope.whole("bias_")) for name in scope.arrays):
         offsets = [scope.take(f"bias_{part}_{end}", gates * units) for part in ("ih", "hh")]
     if gates == 3:  # reset, update, new; Keras has the update first
         order = np.r_[units : 2 * units, :units, 2 * units : 3 * units]

@@ -111,9 +111,9 @@ def _behind(scope: Scope, title: str, width: int, channels: int, answers: Answer
             f"{scope.whole(name)!r} has the shape {list(weight.shape)}; expected {channels} or {2 * channels} rows and "
             f"{width} columns."
         )
-    bias = scope.first(name.replace("weight", "bias"))
-    offset = None if bias is None else scope.take(bias).reshape(-1)
-    if offset is not None and len(offset) != weight.shape[0]:
+    bias = (name or "output_linear.0.weight").replace("weight", "bias")
+    offset = scope.take(bias).reshape(-1)
+    if len(offset) != weight.shape[0]:
         raise CheckpointError(f"{scope.whole(bias)!r} has {len(offset)} numbers; expected {weight.shape[0]}.")
     last = "glu"
     if weight.shape[0] == channels:
