@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_s4.brief import Brief
+from keras_s4.orthonormal import blocks, one_minus_squared_radius, orthonormal_basis, pairwise_factors
 
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
@@ -133,12 +134,14 @@ class DiagonalSystem(Brief):
         Args:
             omega: [F], the same for every channel, or [H, F]; radians per step.
         """
-        z = np.exp(1j * np.atleast_1d(np.asarray(omega, dtype=np.float64)))
-        response = np.zeros((self.channels, z.shape[-1]), dtype=np.complex128)
-        for n in range(self.state_size):
-            pole, residue = self.poles[:, n, None], self.residues[:, n, None]
-            response += residue * _reciprocal(z - pole)
-            response += residue.conj() * _reciprocal(z - pole.conj())
+        omega = np.atleast_1d(np.asarray(omega, dtype=np.float64))
+        omega = np.broadcast_to(omega, (self.channels, omega.shape[-1]))
+        z = np.exp(1j * omega)
+        response = np.empty(omega.shape, dtype=np.complex128)
+        for rows in blocks(self.channels, self.state_size * omega.shape[1]):
+            for columns in blocks(omega.shape[1], self.state_size):
+                some = z[rows, columns]
+                response[rows, columns] = _strictly_proper(self.poles[rows], self.residues[rows], some)
         return response * z + self.feedthrough[:, None]
 
     def simulate(self, u: np.ndarray, state: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -170,21 +173,18 @@ class DiagonalSystem(Brief):
     def h2_norm(self) -> np.ndarray:
         """Return the H2 norm [H], the Euclidean norm of the impulse response.
 
-        The impulse response is expanded in an orthonormal basis (:func:`orthonormal_step`) and the norm read off the
+        The impulse response is expanded in an orthonormal basis (:func:`orthonormal_basis`) and the norm read off the
         coefficients: a sum of squares, so that the norm of a small error system does not drown in cancellation as
         it does in the double sum over pairs of poles. The feedthrough is a pole at 0.
         """
         poles = np.concatenate([self.poles, np.zeros((self.channels, 1))], axis=1)
         residues = np.concatenate([self.residues, self.feedthrough[:, None] / 2.0], axis=1)
-        radius_gap = one_minus_squared_radius(poles)
-        blaschke = np.ones_like(poles)
-        squares = np.zeros(self.channels)
-        for n in range(poles.shape[1]):
-            columns, factor = orthonormal_step(poles, poles[:, n], radius_gap[:, n])
-            coefficients = 2.0 * np.einsum("hn,khn->kh", residues * blaschke, columns).real
-            squares += (coefficients**2).sum(axis=0)
-            blaschke *= factor
-        return np.sqrt(squares)
+        gap = one_minus_squared_radius(poles)
+        norms = np.empty(self.channels)
+        for block in blocks(self.channels, poles.shape[1] ** 2):
+            basis, _ = orthonormal_basis(poles[block], pairwise_factors(poles[block], poles[block], gap[block]))
+            norms[block] = np.linalg.norm(2.0 * (residues[block, None, :] @ basis).real[:, 0], axis=1)
+        return norms
 
     def hinf_norm(self) -> np.ndarray:
         """Return the Hinf norm [H], the largest gain over all frequencies.
@@ -239,53 +239,34 @@ class DiagonalSystem(Brief):
         return np.maximum(gain_inner, gain_outer).max(axis=1)
 
 
-def one_minus_squared_radius(poles: np.ndarray) -> np.ndarray:
-    """Return ``1 - |poles|**2`` to full relative accuracy, also where the radius is within rounding of 1.
+def _strictly_proper(poles: np.ndarray, residues: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return ``sum_n r / (z - p) + conj(r) / (z - conj(p))`` [H, F] at points z [H, F] of the unit circle.
 
-    The squares are taken with their rounding errors (Dekker's product, Knuth's sum).
+    Both terms together are ``2 (a (z - Re p) - b Im p) / ((z - p)(z - conj(p)))`` with ``r = a + b i``, where each
+    number is a product of accurate differences. Real arithmetic, in place, since this takes most of the time of checks.
     """
-    (x, x_error), (y, y_error) = _exact_square(poles.real), _exact_square(poles.imag)
-    first, first_error = _exact_sum(1.0, -np.maximum(x, y))
-    second, second_error = _exact_sum(first, -np.minimum(x, y))
-    return second + (second_error + first_error - x_error - y_error)
-
-
-def orthonormal_step(poles: np.ndarray, pivot: np.ndarray, pivot_gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Evaluate, at every pole, the next two functions of a real orthonormal basis of H2 and its Blaschke factor.
-
-    For a complex pivot p, with ``d(x) = (1 - x p)(1 - x conj(p))``, the functions are
-    ``sqrt((1 - |p|**2)/2) |1 - p| (1 + x) / d(x)`` and ``sqrt((1 - |p|**2)/2) |1 + p| (1 - x) / d(x)`` (Kautz) and the
-    factor ``(x - p)(x - conj(p)) / d(x)``; for a real one ``sqrt(1 - p**2) / (1 - x p)``, zero, and
-    ``(x - p) / (1 - x p)``. Each value is a product of accurate differences: no cancellation.
-
-    Args:
-        poles: [H, N] complex, where to evaluate.
-        pivot: [H] complex, the pole (for its conjugate, too) that the step eliminates.
-        pivot_gap: [H], ``1 - |pivot|**2`` as :func:`one_minus_squared_radius` gives it.
-
-    Returns:
-        Function values [2, H, N] and Blaschke factors [H, N].
-
-    References:
-        Ninness and Gustafsson, A unifying construction of orthonormal bases for system identification, IEEE
-        Transactions on Automatic Control 42(4), 1997.
-    """
-    pivot, gap = pivot[:, None], pivot_gap[:, None]
-    real = pivot.imag == 0.0
-    difference = poles - pivot
-    # 1 - x conj(p) and 1 - x p. Neither term is larger than twice the sum, so the sum is accurate.
-    reciprocal = _reciprocal(gap - difference * pivot.conj())
-    mirrored_difference = poles - pivot.conj()
-    mirrored = np.where(real, 1.0, _reciprocal(gap - mirrored_difference * pivot))
-    both = reciprocal * mirrored
-    first = np.where(real, np.sqrt(gap), np.sqrt(gap / 2.0) * np.abs(1.0 - pivot) * (1.0 + poles))
-    second = np.where(real, 0.0, np.sqrt(gap / 2.0) * np.abs(1.0 + pivot) * (1.0 - poles))
-    return np.stack([first * both, second * both]), difference * np.where(real, 1.0, mirrored_difference) * both
-
-
-def _reciprocal(x: np.ndarray) -> np.ndarray:
-    """Return 1/x of complex numbers of ordinary size, three times faster than numpy's guarded division."""
-    return x.conj() * (1.0 / (x.real**2 + x.imag**2))
+    cosine, sine = z.real[:, None, :], z.imag[:, None, :]
+    imaginary = poles.imag[..., None]
+    x = cosine - poles.real[..., None]
+    real_part = (sine - imaginary) * (sine + imaginary)
+    imaginary_part = x * sine
+    imaginary_part *= 2.0
+    np.subtract(x * x, real_part, out=real_part)
+    scale = real_part * real_part
+    scale += imaginary_part * imaginary_part
+    np.divide(1.0, scale, out=scale)
+    real_part *= scale  # of the reciprocal from here on, whose imaginary part has the other sign
+    imaginary_part *= scale
+    weights = 2.0 * np.stack([residues.real, residues.imag * poles.imag], axis=1)
+    (plain_real, plain_imaginary) = weights @ real_part, weights @ imaginary_part
+    real_part *= x
+    imaginary_part *= x
+    both = weights[:, :1] @ real_part, weights[:, :1] @ imaginary_part
+    sine = sine[:, 0]
+    response = np.empty(z.shape, dtype=np.complex128)
+    response.real = both[0][:, 0] + sine * plain_imaginary[:, 0] - plain_real[:, 1]
+    response.imag = sine * plain_real[:, 0] - both[1][:, 0] + plain_imaginary[:, 1]
+    return response
 
 
 def _powers(base: np.ndarray, count: int) -> np.ndarray:
@@ -297,22 +278,6 @@ def _powers(base: np.ndarray, count: int) -> np.ndarray:
         table[..., filled : filled + fresh] = table[..., :fresh] * square[..., None]
         filled, square = filled + fresh, square * square
     return table
-
-
-def _exact_square(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return x*x rounded and the rounding error, for |x| far from overflow."""
-    square = x * x
-    scaled = 134217729.0 * x
-    high = scaled - (scaled - x)
-    low = x - high
-    return square, ((high * high - square) + 2.0 * high * low) + low * low
-
-
-def _exact_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a + b rounded and the rounding error."""
-    total = a + b
-    other = total - a
-    return total, (a - (total - other)) + (b - other)
 
 
 def _spread_duplicates(row: np.ndarray) -> None:

@@ -45,15 +45,17 @@ FLOORS = (
     "dss",
     "reduction",
     "systems",
+    "orthonormal",
     "decisions",
     "recordings saved_folder",
     "checks samples padded_sequences files plots weights registration",
     "activation_names backends brief classes errors extras precision",
 )
 # Rooms that know of control theory or integers alone: what they may import of ours, besides themselves.
-PLAIN = {"brief", "checks", "errors", "files", "padded_sequences", "samples", "systems"}
+PLAIN = {"brief", "checks", "errors", "files", "padded_sequences", "samples", "orthonormal", "systems"}
 WITHOUT_KERAS = {
     "systems": set(),
+    "orthonormal": set(),
     "reduction": set(),
     "decisions": {"recordings"},
     "tflite.program": set(),

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_s4.brief import Brief
-from keras_s4.systems import DiagonalSystem, one_minus_squared_radius, orthonormal_step
+from keras_s4.orthonormal import blocks, one_minus_squared_radius, orthonormal_basis, pairwise_factors
+from keras_s4.systems import DiagonalSystem
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -124,7 +125,7 @@ def gramian_factors(system: DiagonalSystem) -> GramianFactors:
     """Factor the Gramians of the conjugate-closed system by pivoted Cholesky of their Cauchy structure.
 
     Eliminating pole k turns the generator into ``g[i] (p[i] - p[k]) / (1 - p[i] conj(p[k]))``; column k is the
-    generator times an orthonormal rational function (:func:`keras_s4.systems.orthonormal_step`). A pole and its
+    generator times an orthonormal rational function (:func:`keras_s4.orthonormal.orthonormal_basis`). A pole and its
     conjugate are eliminated together, which keeps the columns real states. Differences of stored numbers are exact to
     rounding, so that all factors keep their relative accuracy, however close the poles are (no logarithms of poles
     are needed); the generator of an exactly repeated pole becomes exactly zero. The cost is O(N**2) a channel.
@@ -136,25 +137,35 @@ def gramian_factors(system: DiagonalSystem) -> GramianFactors:
     """
     phases, weights, scale = _balanced_weights(system)
     gap = one_minus_squared_radius(system.poles)
-    generator = weights.astype(np.complex128)
-    rows = np.empty((system.channels, system.state_size, 2 * system.state_size), dtype=np.complex128)
+    rows = np.empty((*system.poles.shape, 2 * system.state_size), dtype=np.complex128)
     pivots = np.empty_like(system.poles)
-    channel = np.arange(system.channels)
-    for step in range(system.state_size):
-        # The trace of the pivot block: of the complex 2 x 2 one, or the diagonal element of a real pole.
-        k = np.argmax(scale**2 * np.abs(generator) ** 2 / gap, axis=1)
-        pivots[:, step] = system.poles[channel, k]
-        columns, factor = orthonormal_step(system.poles, pivots[:, step], gap[channel, k])
-        rows[:, :, 2 * step] = generator * columns[0]
-        rows[:, :, 2 * step + 1] = generator * columns[1]
-        generator *= factor
+    for block in blocks(system.channels, system.state_size**2):
+        factors = pairwise_factors(system.poles[block], system.poles[block], gap[block])
+        factors = factors.ordered(_pivot_order((scale * weights)[block] ** 2 / gap[block], factors.blaschke))
+        rows[block], pivots[block] = orthonormal_basis(system.poles[block], factors)[0], factors.pivots
+    rows *= weights[..., None]
     return GramianFactors(rows, phases, weights, scale, pivots)
+
+
+def _pivot_order(traces: np.ndarray, blaschke: np.ndarray) -> np.ndarray:
+    """Return the order [H, N] in which entries are eliminated: each time the one with the largest pivot block.
+
+    Args:
+        traces: [H, N], of the complex 2 x 2 pivot blocks, or the diagonal elements of real poles.
+        blaschke: [H, N, N] complex, what eliminating the last index multiplies the generators by.
+    """
+    channel, order = np.arange(len(traces)), np.empty(traces.shape, dtype=int)
+    squares = np.ascontiguousarray((blaschke.real**2 + blaschke.imag**2).transpose(2, 0, 1))
+    for step in range(traces.shape[1]):
+        order[:, step] = k = traces.argmax(axis=1)
+        traces = traces * squares[k, channel]
+    return order
 
 
 def _all_pass_sections(pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the state-space matrices of the all-pass sections with these poles [H, N] and their conjugates.
 
-    Their states are the functions of :func:`keras_s4.systems.orthonormal_step`; a real pole has one, and a zero one.
+    Their states are the functions of :func:`keras_s4.orthonormal.orthonormal_basis`; a real pole has one, and a zero.
 
     Returns:
         A [H, N, 2, 2], B [H, N, 2], C [H, N, 2] and D [H, N].

@@ -7,12 +7,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from keras_s4.orthonormal import blocks, one_minus_squared_radius, orthonormal_basis, pairwise_factors
 from keras_s4.reduction.balanced import balanced_truncation
 from keras_s4.reduction.gramians import gramian_factors
 from keras_s4.reduction.modal import modal_truncation
 from keras_s4.reduction.realization import solved
 from keras_s4.reduction.result import Reduction
-from keras_s4.systems import DiagonalSystem, one_minus_squared_radius, orthonormal_step
+from keras_s4.systems import DiagonalSystem
 
 # Distances of poles are meant as a pole sees them: a Moebius map of the unit disc puts it at 0 and the circle at 1.
 _LONGEST_STEP = 0.5
@@ -38,8 +39,9 @@ class _Target:
     Attributes:
         poles: [G, N] complex.
         residues: [G, N] complex.
-        rows: [G, N, 2N] complex, values of an orthonormal basis of H2 at the poles, scaled by row.
-        outputs: [G, N] complex, undoes that scale: ``Re(outputs @ rows)`` are the coefficients of the channel in that
+        rows: [G, 2N, 2N], values of an orthonormal basis of H2 at the poles, scaled by row: their real parts and,
+            below, their negated imaginary parts.
+        outputs: [G, N] complex, undoes that scale: ``Re(outputs @ values)`` are the coefficients of the channel in that
             basis, and its H2 norm is theirs.
     """
 
@@ -51,11 +53,13 @@ class _Target:
     @classmethod
     def of(cls, system: DiagonalSystem) -> _Target:
         factors = gramian_factors(system)
-        return cls(system.poles, system.residues, factors.rows, factors.scale**2 * factors.weights * factors.phases)
+        rows = np.concatenate([factors.rows.real, -factors.rows.imag], axis=1)
+        return cls(system.poles, system.residues, rows, factors.scale**2 * factors.weights * factors.phases)
 
     def norm(self, blaschke: np.ndarray | float = 1.0) -> np.ndarray:
         """Return the H2 norm [G] with every residue multiplied by `blaschke` [G, N]: a sum of squares."""
-        return np.linalg.norm(np.einsum("gn,gnm->gm", self.outputs * blaschke, self.rows).real, axis=1)
+        outputs = self.outputs * blaschke
+        return np.linalg.norm(np.concatenate([outputs.real, outputs.imag], axis=1)[:, None] @ self.rows, axis=(1, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,14 +179,17 @@ def _optimised(target: _Target, poles: np.ndarray, used: np.ndarray, iterations:
     """Minimise the error from the given poles [G, R], of which `used` [G, R] count, by damped Newton steps."""
     fit = _projected(target, poles, used)
     damping = np.full(poles.shape[0], _FIRST_DAMPING)
+    held, original = np.arange(poles.shape[0]), target
     for _ in range(iterations):
         pending = np.flatnonzero((fit.misfit > tolerance) & (damping < _LARGEST_DAMPING))
         if not pending.size:
             break
+        if pending.size < held.size:
+            held, original = pending, _selected(target, pending)
         now = _selected(fit, pending)
         real = now.poles.imag == 0.0
         moved = _off_the_axis(_moved(now.poles, _newton_step(now, damping[pending])), now.poles)
-        trial = _projected(_selected(target, pending), np.where(real, moved.real, moved), used[pending])
+        trial = _projected(original, np.where(real, moved.real, moved), used[pending])
         better = trial.error < now.error
         _replace(fit, pending, trial, better)
         damping[pending] = np.maximum(damping[pending] * np.where(better, 0.2, 5.0), _SMALLEST_DAMPING)
@@ -226,20 +233,16 @@ def _coefficients(
         Its coefficients [G, 2R], the values [G, 2R, R] of the basis at the given poles, and the values [G, N] of the
         Blaschke product at the poles of the target.
     """
-    groups, rank = poles.shape
-    states = target.poles.shape[1]
-    points = np.concatenate([target.poles, poles], axis=1)
-    blaschke = np.ones_like(points)
-    coefficients = np.empty((groups, 2 * rank))
-    basis = np.empty((groups, 2 * rank, rank), dtype=np.complex128)
-    for j in range(rank):
-        columns, factor = orthonormal_step(points, poles[:, j], gap[:, j])
-        columns *= blaschke * used[:, j, None]
-        blaschke *= np.where(used[:, j, None], factor, 1.0)
-        both = slice(2 * j, 2 * j + 2)
-        coefficients[:, both] = 2.0 * np.einsum("gn,kgn->gk", target.residues, columns[:, :, :states]).real
-        basis[:, both] = columns[:, :, states:].transpose(1, 0, 2)
-    return coefficients, basis, blaschke[:, :states]
+    states, rank = target.poles.shape[1], poles.shape[1]
+    coefficients, basis = np.empty((len(poles), 2 * rank)), np.empty((len(poles), 2 * rank, rank), np.complex128)
+    blaschke = np.empty_like(target.poles)
+    for block in blocks(len(poles), (states + rank) * rank):
+        points = np.concatenate([target.poles[block], poles[block]], axis=1)
+        factors = pairwise_factors(points, poles[block], gap[block], used[block])
+        values, passed = orthonormal_basis(points, factors)
+        coefficients[block] = 2.0 * (target.residues[block, None, :] @ values[:, :states]).real[:, 0]
+        basis[block], blaschke[block] = values[:, states:].transpose(0, 2, 1), passed[:, :states]
+    return coefficients, basis, blaschke
 
 
 def _misfit_function(

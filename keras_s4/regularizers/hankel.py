@@ -41,7 +41,8 @@ def hankel_matrices(modes: Modes) -> Tensor:
 def _orthonormal_functions(log_poles: ComplexPair) -> ComplexPair:
     """Values `[H, N, 2 N]` at the poles of the Kautz functions that belong to the poles, held fixed.
 
-    See `keras_s4.systems.orthonormal_step`. A real pole counts twice, which makes the range larger and nothing else.
+    See `keras_s4.orthonormal.orthonormal_basis`. A real pole counts twice, which makes the range larger and
+    nothing else.
     """
     # Less one: slow poles crowd around 1, where single precision does not tell them apart.
     shifted = pairs.expm1(log_poles)

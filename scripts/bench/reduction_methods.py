@@ -13,6 +13,8 @@ from keras_s4.testing.experiment import Figure
 # Inputs with less power at high frequencies, such as the signals of sensors have.
 LOW_PASS = 1.0 / (1.0 + (np.linspace(0.0, np.pi, 257) / 0.3) ** 2)
 OPTIONS = {"finite_horizon": {"horizon": 500}, "input_weighted": {"power_spectrum": LOW_PASS}}
+# State size and rank of layers that h2 is timed on; the default size at a quarter and a half, and 64 states.
+LAYERS = ((32, 8), (32, 16), (64, 8))
 LARGEST_STATE_SIZE, LARGEST_RANK = 64, 16
 
 
@@ -65,8 +67,8 @@ def measure_speed(seed: int, progress: Progress) -> tuple[list[Figure], dict]:
     """Time every method on a Skew-HiPPO layer of 256 channels and 64 states, on one core."""
     rng = np.random.default_rng(seed)
     system = skew_hippo_layer(rng, 10.0 ** rng.uniform(-3.0, -1.0, 256), 64)
-    runs = [("balanced", rank) for rank in (16, 32, 48)] + [(name, 8) for name in METHODS]
-    task = progress.add_task("speed, 256 channels x 64 states", total=len(runs))
+    runs = [("balanced", rank) for rank in (16, 32, 48, 56, 63)] + [(name, 8) for name in METHODS]
+    task = progress.add_task("speed, 256 channels x 64 states", total=len(runs) + len(LAYERS))
     seconds = {}
     for name, rank in runs:
         # Processor time: with one thread it is the wall time of an idle core.
@@ -74,8 +76,19 @@ def measure_speed(seed: int, progress: Progress) -> tuple[list[Figure], dict]:
         reduce_by(name, system, rank)
         seconds[f"{name}, rank {rank}"] = time.process_time() - start
         progress.advance(task)
+    for state_size, rank in LAYERS:
+        layer = skew_hippo_layer(rng, 10.0 ** rng.uniform(-3.0, -1.0, 144), state_size)
+        start = time.process_time()
+        reduce_by("h2", layer, rank)
+        seconds[f"h2, 144 channels x {state_size} states, rank {rank}"] = time.process_time() - start
+        progress.advance(task)
     slowest = max(value for name, value in seconds.items() if name.startswith("balanced"))
     figures = [Figure("256 channels x 64 states, balanced, slowest rank", slowest, at_most=5.0, unit=" s")]
+    figures += [
+        Figure(f"h2, 144 channels x {size} states, rank {rank}", seconds[name], at_most=2.0, unit=" s")
+        for size, rank in LAYERS
+        for name in [f"h2, 144 channels x {size} states, rank {rank}"]
+    ]
     figures += [
         Figure(f"256 channels x 64 states, {name}, rank 8", seconds[f"{name}, rank 8"], unit=" s")
         for name in METHODS
