@@ -6,7 +6,7 @@ import keras
 import pytest
 from keras import layers, ops
 
-from keras_s4.layers import DSS, LastStep, S4Block
+from keras_s4.layers import DSS, LastStep, LowRankGRU, S4Block
 from keras_s4.streaming import STEP_MODE, StreamingModel
 from keras_s4.streaming.plan import plan_of
 from keras_s4.tflite.lowering.registry import EXPORT
@@ -16,6 +16,7 @@ CANNOT = {STEP_MODE: "cannot run step by step", EXPORT: "cannot be exported"}
 # layers on [B, 12, 4], what the message says
 LAYERS = [
     (lambda: layers.Bidirectional(layers.GRU(3)), r"\(Bidirectional\).*from their end.*forward layer alone"),
+    (lambda: layers.Bidirectional(LowRankGRU(3, 2, 2), name="both"), r"'both' \(Bidirectional\).*from their end"),
     (
         lambda: layers.Lambda(lambda x: x),
         r"\(Lambda\).*which steps its function looks at.*register what it",
