@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import keras
 import numpy as np
 import scipy.fft
 from keras import ops
@@ -42,7 +43,24 @@ def causal_convolution(inputs: Tensor, kernel: Tensor, future_kernel: Tensor | N
         future = transform.forward(delayed)
         response = pairs.add(response, (future[0], -future[1]))
     spectrum = transform.forward(ops.transpose(inputs, (0, 2, 1)))
+    if keras.backend.backend() == "jax":
+        response = tuple(_repeat(part, inputs.shape[0]) for part in response)
     return ops.transpose(transform.inverse_real(pairs.multiply(spectrum, response)), (0, 2, 1))
+
+
+def _repeat(values: Tensor, count: int | None) -> Tensor:
+    """`[H, M]` for each of `count` sequences, `[B, H, M]`, as broadcasting does.
+
+    The gradient of what is broadcast is a sum over the first axis, which XLA of JAX takes several times as long for on a
+    CPU as for all the rest of the gradient. The gradient of doublings is a tree of sums of halves.
+    """
+    values = values[None]
+    if count is None:
+        return values
+    while 2 * values.shape[0] <= count:
+        values = ops.concatenate([values, values], axis=0)
+    missing = count - values.shape[0]
+    return ops.concatenate([values, values[:missing]], axis=0) if missing else values
 
 
 class _Transform:

@@ -1,5 +1,6 @@
 """Convolution by FFT against numpy's sums."""
 
+import backends
 import numpy as np
 import pytest
 from keras import ops
@@ -91,3 +92,22 @@ def test_gradients_are_the_correlations():
             expected_kernel[:, t - s] += (inputs[:, s] * weights[:, t]).sum(axis=0)
     np.testing.assert_allclose(of_inputs, expected_inputs, rtol=0, atol=1e-11)
     np.testing.assert_allclose(of_kernel, expected_kernel, rtol=0, atol=1e-11)
+
+
+def check_gradients_on_jax():
+    import jax
+
+    for batch in (1, 3, 4, 7):
+        random = np.random.default_rng(batch)
+        inputs, cotangents = random.normal(size=(2, batch, 9, 2)).astype("float32")
+        kernel = random.normal(size=(2, 9)).astype("float32")
+        _, pull_back = jax.vjp(causal_convolution, inputs, kernel)
+        _, found = pull_back(cotangents)
+        expected = np.zeros((2, 9))
+        for lag in range(9):
+            expected[:, lag] = (inputs[:, : 9 - lag] * cotangents[:, lag:]).sum(axis=(0, 1))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_the_gradient_of_a_kernel_sums_over_sequences_on_jax(request):
+    backends.backend_process(request.config, "jax").evaluate(check_gradients_on_jax)
