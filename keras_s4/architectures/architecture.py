@@ -104,6 +104,8 @@ class Architecture:
             parts.append(f"rank {self.rank}")
         if self.kind == "dss" and self.gate != "dense":
             parts.append(f"gate {self.gate}")
+        if self.kind == "dss" and self.time_steps is not None:
+            parts.append(f"time steps {self.time_steps[0]:g} to {self.time_steps[1]:g}")
         if self.front is not None:
             parts.append(f"front {self.front[0]}/{self.front[1]}")
         if self.downsample > 1:

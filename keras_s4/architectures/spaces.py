@@ -18,6 +18,7 @@ _SPACES: dict[str, dict[str, tuple]] = {
         "states": (2, 4, 8, 16, 32),
         "rank": (None, 4, 8),
         "gate": ("dense", "channel", None),
+        "time_steps": (None, (1e-2, 1.0)),
     },
     "gru": {"width": _WIDTHS, "blocks": (1, 2)},
     "lstm": {"width": _WIDTHS, "blocks": (1, 2)},

@@ -56,7 +56,7 @@ def run_kinds(name: str, backend: str, proposals: dict, cache: Path, seeds: int,
 def compute(
     cache: Path,
     tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(STEPS),
-    trials: Annotated[int, typer.Option(help="Networks of each kind that are tried for each budget.", min=1)] = 2,
+    trials: Annotated[int, typer.Option(help="Networks of each kind that are tried for each budget.", min=1)] = 3,
     seeds: Annotated[int, typer.Option(help="Trainings of each chosen network.", min=2)] = 3,
     length: Annotated[float, typer.Option(help="Of the trainings, as a multiple of those of the script.")] = 1.0,
     jobs: Annotated[int, typer.Option(help="Processes at a time, one core each.", min=1)] = 2,

@@ -14,16 +14,19 @@ from keras_s4.files import write_json
 from keras_s4.testing.experiment import cache_json
 
 KINDS = ("dss", "gru", "lstm", "rnn", "cnn", "tcn")
-# Gradient steps of a training.
+# Gradient steps of a training of a chosen network; those that choose it take a fifth of them.
 STEPS = {
-    "smartwatch": 400,
-    "fashion-rows": 600,
-    "fashion-pixels": 600,
-    "mnist-pixels": 600,
-    "appliances": 400,
-    "drums": 400,
-    "keywords": 600,
+    "smartwatch": 1_000,
+    "fashion-rows": 1_500,
+    "fashion-pixels": 1_500,
+    "mnist-pixels": 1_500,
+    "appliances": 1_000,
+    "drums": 1_000,
+    "keywords": 1_500,
 }
+CHOOSING = 0.2
+# Learning rates, one of which a trial draws; kinds differ in what they bear.
+RATES = (1e-2, 3e-2)
 # Instructions a second of signal on a Cortex-M4, bytes of flash for code and constants, bytes of RAM.
 _SLOW = {"small": (1e5, 8e3, 2e3), "medium": (3e5, 16e3, 4e3), "large": (1e6, 32e3, 8e3)}
 _FAST = {"small": (1e6, 8e3, 2e3), "medium": (3e6, 16e3, 4e3), "large": (1e7, 32e3, 8e3)}
@@ -51,17 +54,18 @@ def compete(
     steps = round(length * STEPS[name])
     tried = []
     for proposal in (each for of_budget in proposals.values() for each in of_budget):
-        tried.append(proposal | run_seeds(name, proposal["architecture"], 1, steps, cache, kept)[0])
+        tried.append(proposal | run_seeds(name, proposal, 1, round(CHOOSING * steps), cache, kept)[0])
     chosen = {}
     for budget, limits in BUDGETS[name].items():
         within = [trial for trial in tried if fits(trial["predicted"], limits)]
         if not within:
             continue
-        best = max(within, key=lambda trial: trial["validation"])["architecture"]
+        best = max(within, key=lambda trial: trial["validation"])
         runs = run_seeds(name, best, seeds, steps, cache, kept)
-        path = cache / f"{digest(best)}-cost.json"
-        cost = cache_json(path, lambda best=best: count_cost(name, best, cache.parents[1]))
-        chosen[budget] = {"architecture": best, "network": runs[0]["network"], "runs": runs, "cost": cost}
+        architecture = best["architecture"]
+        path = cache / f"{digest(architecture)}-cost.json"
+        cost = cache_json(path, lambda figures=architecture: count_cost(name, figures, cache.parents[1]))
+        chosen[budget] = {"architecture": architecture, "network": runs[0]["network"], "runs": runs, "cost": cost}
     return {"trials": tried, "chosen": chosen}
 
 
@@ -81,13 +85,15 @@ def propose(name: str, kind: str, limits: tuple[float, ...], count: int, cache: 
     space, taken, found = Space(kind, choices, prices, budgets), set(), []
     for _ in range(count):
         point = {field: int(random.integers(len(values))) for field, values in choices.items()}
+        rate = RATES[random.integers(len(RATES))]
         try:
             _, network = space.nearest(point, 1.0, taken)
         except LookupError:
             break
         taken.add(str(network.figures()))
         predicted = prices.of(network)
-        found.append({"architecture": network.figures(), "predicted": [predicted[key] for key in budgets]})
+        predicted = [predicted[key] for key in budgets]
+        found.append({"architecture": network.figures(), "rate": rate, "predicted": predicted})
     return found
 
 
@@ -103,17 +109,18 @@ def digest(architecture: dict) -> str:
     return hashlib.sha256(json.dumps(architecture, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def run_seeds(name: str, architecture: dict, seeds: int, steps: int, cache: Path, kept: dict) -> list[dict[str, Any]]:
-    """What a network reaches with each seed; what the cache holds is not trained again."""
-    paths = [cache / f"{digest(architecture)}-{seed}-{steps}.json" for seed in range(seeds)]
+def run_seeds(name: str, trial: dict, seeds: int, steps: int, cache: Path, kept: dict) -> list[dict[str, Any]]:
+    """What the network of a trial reaches with each seed; what the cache holds is not trained again."""
+    stem = f"{digest(trial['architecture'])}-{trial['rate']:g}"
+    paths = [cache / f"{stem}-{seed}-{steps}.json" for seed in range(seeds)]
     missing = [seed for seed, path in enumerate(paths) if not path.exists()]
-    for seed, found in train_and_test(name, architecture, missing, steps, cache.parents[1], kept):
+    for seed, found in train_and_test(name, trial, missing, steps, cache.parents[1], kept):
         write_json(paths[seed], found)
     return [json.loads(path.read_text()) for path in paths]
 
 
 def train_and_test(
-    name: str, figures: dict, seeds: list[int], steps: int, data: Path, kept: dict
+    name: str, trial: dict, seeds: list[int], steps: int, data: Path, kept: dict
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Accuracies of a network on validation data, in Keras, and on test data, on the device, as fractions.
 
@@ -122,18 +129,19 @@ def train_and_test(
     from keras_s4.architectures import Architecture
     from keras_s4.testing.trainings import Trainer, accuracy, adapt, make_model, task_of
 
-    architecture, trainer = Architecture.of(figures), None
+    architecture, trainer = Architecture.of(trial["architecture"]), None
     for seed in seeds:
         task = task_of(name, seed, data)
         fresh = make_model(architecture, task, seed)
         adapt(fresh, task)
-        trainer = trainer or Trainer(fresh, task, steps)
+        trainer = trainer or Trainer(fresh, task, steps, learning_rate=trial["rate"])
         model = trainer.train(task, seed, fresh.get_weights(), kept.setdefault(seed, {}))
         yield (
             seed,
             {
                 "network": str(architecture),
-                "architecture": figures,
+                "architecture": trial["architecture"],
+                "rate": trial["rate"],
                 "seed": seed,
                 "validation": accuracy(model, task, "validation"),
                 "test": accuracy(model, task, "test"),
