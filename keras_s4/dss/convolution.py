@@ -51,8 +51,8 @@ def causal_convolution(inputs: Tensor, kernel: Tensor, future_kernel: Tensor | N
 def _repeat(values: Tensor, count: int | None) -> Tensor:
     """`[H, M]` for each of `count` sequences, `[B, H, M]`, as broadcasting does.
 
-    The gradient of what is broadcast is a sum over the first axis, which XLA of JAX takes several times as long for on a
-    CPU as for all the rest of the gradient. The gradient of doublings is a tree of sums of halves.
+    The gradient of what is broadcast is a sum over the first axis, for which XLA of JAX takes longer on a CPU than for
+    all the rest of the gradient. The gradient of doublings is a tree of sums of halves.
     """
     values = values[None]
     if count is None:
