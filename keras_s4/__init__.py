@@ -39,6 +39,7 @@ _MODULES = {
 _FUNCTIONS = {
     "at_length": "keras_s4.surgery.lengths",
     "at_rate": "keras_s4.resampling",
+    "average_models": "keras_s4.surgery.averaging",
     "compile_binary": "keras_s4.training",
     "compile_classifier": "keras_s4.training",
     "compile_for": "keras_s4.training",

@@ -30,6 +30,8 @@ from keras_s4.testing.experiment import Experiment, Figure, Measurement, cache_j
 from keras_s4.testing.processes import run_apart
 
 CALIBRATION = 256
+# Between the members of a model.
+SEEDS_APART = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Plan:
         states: that the model is truncated to, and trained on with, for `again` steps; None for no truncation.
         again: see `states`.
         rate: the largest learning rate.
-        seeds: how many trainings; of the smartwatch one a fold.
+        seeds: how many models; on the smartwatch of each fold in turn.
+        members: trainings that a model averages.
     """
 
     sizes: Mapping[str, Any]
@@ -51,10 +54,17 @@ class Plan:
     again: int = 0
     rate: float = 1e-2
     seeds: int = 3
+    members: int = 1
 
 
 PLANS = {
-    "smartwatch": Plan({"width": 32, "blocks": 2, "states": 8, "front": (4, 2)}, 1_600, seeds=5),
+    "smartwatch": Plan(
+        {"width": 32, "blocks": 2, "states": 8, "front": (8, 4), "time_steps": (1e-2, 1.0)},
+        3_000,
+        rate=3e-2,
+        seeds=15,
+        members=3,
+    ),
     "mnist-pixels": Plan({"width": 32, "blocks": 2, "states": 32, "front": (8, 4)}, 2_500, states=4, again=3_000),
     "keywords": Plan({"width": 24, "blocks": 2, "states": 4, "front": (4, 2)}, 4_000, rate=3e-2),
 }
@@ -84,18 +94,34 @@ def task_for(name: str, seed: int, cache: Path):
 
 def train_model(name: str, seed: int, cache: Path):
     """A trained model and its task."""
+    from keras_s4 import average_models
+    from keras_s4.surgery.cloning import clone
+
+    plan, task = PLANS[name], task_for(name, seed, cache)
+    trainers: dict = {}
+    members = []
+    for number in range(plan.members):
+        member = train_member(plan, task, seed + SEEDS_APART * number, trainers)
+        members.append(member if plan.members == 1 else clone(member, {}))
+    return (members[0] if plan.members == 1 else average_models(members)), task
+
+
+def train_member(plan: Plan, task, seed: int, trainers: dict):
+    """A trained model, until the next one; `trainers` keeps what is compiled."""
     from keras_s4 import ranks, reduce
     from keras_s4.architectures import Architecture
     from keras_s4.testing.trainings import Trainer, adapt, make_model
 
-    plan, task = PLANS[name], task_for(name, seed, cache)
     model = make_model(Architecture("dss", **plan.sizes), task, seed)
     adapt(model, task)
-    model = Trainer(model, task, plan.steps, learning_rate=plan.rate).train(task, seed)
+    weights = model.get_weights()
+    if "first" not in trainers:
+        trainers["first"] = Trainer(model, task, plan.steps, learning_rate=plan.rate)
+    model = trainers["first"].train(task, seed, weights)
     if plan.states is not None:
         model = reduce(model, ranks.uniform(model, plan.states))
         model = Trainer(model, task, plan.again, learning_rate=plan.rate).train(task, seed + 100)
-    return model, task
+    return model
 
 
 def run(name: str, seed: int, cache: Path) -> dict[str, Any]:
