@@ -27,8 +27,9 @@ _LIBRARIES = ("keras", "keras_s4")
 
 
 def known_class(layer: keras.layers.Layer, known: Container[type]) -> type | None:
-    """The nearest of a layer's class and its bases that is among some classes, or None."""
-    return next((kind for kind in type(layer).__mro__ if kind in known), None)
+    """The nearest of a layer's class and its bases that is among some classes, or None; see `Block.handled_as`."""
+    kinds = layer.handled_as() if hasattr(layer, "handled_as") else type(layer).__mro__
+    return next((kind for kind in kinds if kind in known), None)
 
 
 def own_methods(layer: keras.layers.Layer, known: Container[type]) -> list[str]:

@@ -43,6 +43,7 @@ def classifier(
     mask_zero: bool = True,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    block: Mapping[str, Any] | None = None,
     multi_label: bool = False,
     front: FrontArgument = None,
     normalization: NormalizationArgument = False,
@@ -68,6 +69,7 @@ def classifier(
         mask_value: steps whose samples all have this value are padding and do not count, as in `keras.layers.Masking`.
         dss: further arguments of every block's `DSS` layer, for example
             `{"kernel": "softmax", "bidirectional": True}`.
+        block: further arguments of every `S4Block`, for example `{"normalization": "layer", "post_norm": True}`.
         multi_label: each class is there or not, whatever the others are: sigmoid.
         front: for signals of thousands of steps a strided convolution in front of the encoder, `(kernel, stride)`, or a
             dict of `kernel`, `stride`, `channels`, `activation` ("relu") and `padding` ("causal"). All behind it runs
@@ -97,6 +99,7 @@ def classifier(
         activation,
         dropout,
         dss,
+        block,
         front,
         normalization,
         mask_value,
@@ -122,6 +125,7 @@ def regressor(
     pooling_arguments: Mapping[str, Any] | None = None,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    block: Mapping[str, Any] | None = None,
     front: FrontArgument = None,
     normalization: NormalizationArgument = False,
     name: str = "regressor",
@@ -148,7 +152,7 @@ def regressor(
     choice(pooling, f"{maker} got pooling=", POOLINGS)
     _refuse_maximum_of_padding(maker, pooling, mask_value is not None)
     inputs, hidden = _body(
-        maker, input_shape, channels, states, blocks, activation, dropout, dss, front, normalization, mask_value
+        maker, input_shape, channels, states, blocks, activation, dropout, dss, block, front, normalization, mask_value
     )
     pooled = pooling_layer(maker, pooling, pooling_arguments)(hidden)
     quantities = keras.layers.Dense(outputs, name="head")(pooled)
@@ -171,6 +175,7 @@ def sequence_to_sequence(
     mask_zero: bool = True,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    block: Mapping[str, Any] | None = None,
     front: FrontArgument = None,
     normalization: NormalizationArgument = False,
     quantities: bool = False,
@@ -207,6 +212,7 @@ def sequence_to_sequence(
         activation,
         dropout,
         dss,
+        block,
         front,
         normalization,
         mask_value,
@@ -232,6 +238,7 @@ def forecaster(
     every_step: bool = False,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    block: Mapping[str, Any] | None = None,
     front: FrontArgument = None,
     normalization: NormalizationArgument = False,
     name: str = "forecaster",
@@ -264,7 +271,7 @@ def forecaster(
             "in the loss; use mask_value=None and give `fit` a sample_weight that is 0 at these steps."
         )
     inputs, hidden = _body(
-        maker, input_shape, channels, states, blocks, activation, dropout, dss, front, normalization, mask_value
+        maker, input_shape, channels, states, blocks, activation, dropout, dss, block, front, normalization, mask_value
     )
     features = features if features is not None else inputs.shape[-1]
     horizon, features = _sizes(maker, horizon=horizon, features=features)
@@ -287,6 +294,7 @@ def _body(
     activation,
     dropout,
     dss,
+    block,
     front,
     normalization,
     mask_value=None,
@@ -306,6 +314,12 @@ def _body(
             f"{maker} got dss={quote(dss)}; expected a dict of arguments of DSS other than state_size, which is "
             "`states`."
         )
+    own = {"dss", "activation", "dropout", "name"}
+    if block is not None and (not isinstance(block, Mapping) or own & {*block}):
+        raise ValueError(
+            f"{maker} got block={quote(block)}; expected a dict of arguments of S4Block other than "
+            f"{', '.join(sorted(own))}."
+        )
     if vocabulary is None:
         inputs, hidden = encode_samples(maker, input_shape, channels, mask_value, front, normalization)
     else:
@@ -315,7 +329,8 @@ def _body(
     for index in range(blocks):
         # Each with a layer of its own, since initial values are drawn where a layer is made.
         layer = DSS(states, **dss) if dss else states
-        hidden = S4Block(layer, activation=activation, dropout=dropout, name=f"block_{index + 1}")(hidden)
+        made = S4Block(layer, activation=activation, dropout=dropout, **(block or {}), name=f"block_{index + 1}")
+        hidden = made(hidden)
     return inputs, hidden
 
 

@@ -48,6 +48,13 @@ def test_arguments_reach_the_blocks():
     assert model.output_shape == (None, 2)
 
 
+@pytest.mark.parametrize("maker", OUTPUTS)
+def test_every_model_has_blocks_of_another_form(maker):
+    form = {"normalization": "rms", "post_norm": True, "gate": None}
+    block = small(maker, 2, block=form).get_layer("block_1")
+    assert form == {name: block.get_config()[name] for name in form}
+
+
 def test_the_classifier_learns_compiled(trained):
     _, history = trained
     assert history["accuracy"][-1] > 0.9
@@ -328,6 +335,7 @@ def test_refused_input_shape(maker, shape):
         ),
         (classifier, {"dss": {"state_size": 3}}, "expected a dict of arguments of DSS other than state_size"),
         (classifier, {"dss": "softmax"}, "dss='softmax'; expected a dict of arguments of DSS"),
+        (classifier, {"block": {"dropout": 0.1}}, "expected a dict of arguments of S4Block other than"),
         (forecaster, {"features": 0}, "features=0; expected a whole number"),
         (forecaster, {"every_step": True, "mask_value": 0.0}, "forecasts from padded steps would count"),
     ],

@@ -51,6 +51,13 @@ class Block(keras.layers.Layer):
             "are connected."
         )
 
+    def handled_as(self) -> tuple[type, ...]:
+        """The classes as one of which it is streamed, exported and analysed, the nearest first.
+
+        A class that is known as a whole leaves itself out for forms that are to be known by their sublayers.
+        """
+        return type(self).__mro__
+
     def __setattr__(self, name, value):
         if isinstance(value, keras.layers.Layer):
             value = self._sublayer(name, value)

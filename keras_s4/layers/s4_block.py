@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.checks import choice
+from keras_s4.checks import choice, is_truth_value, number, quote
 from keras_s4.errors import LayerError
 from keras_s4.layers.block import Block
 from keras_s4.layers.dss import DSS
@@ -18,22 +18,30 @@ class S4Block(Block):
     """`x + dropout(value(z) * sigmoid(gate(z)))` with `z = activation(DSS(normalization(x)))`.
 
     The normalisation comes first, so that the residual path stays free. Batch normalisation is a fixed gain and offset
-    per channel once trained, which costs a device two operations.
+    per channel once trained, which costs a device two operations. The other forms are those that published models have;
+    they cost a device more, since their layers are exported one by one.
 
     Args:
         dss: N, complex modes per channel of the DSS layer, or a `DSS` layer whose configuration the block takes over.
         activation: between the DSS layer and the gated mixing of channels.
-        dropout: fraction of channels that are zeroed, for a whole sequence at a time.
+        dropout: fraction of what is added to x that is zeroed in training.
         momentum: the momentum of the batch normalisation's moving averages.
         value_rank: the rank of the matrix of `value`, from 1 to H (see `LowRankDense`); None keeps it whole.
         gate_rank: the rank of the matrix of `gate`.
-        gate: "dense", a matrix as that of `value`; "channel", a batch normalisation, so that each channel opens its own
-            gate and a step has one matrix less; or None, `x + dropout(value(z))`.
+        gate: "dense", a matrix as that of `value`, which makes both a gated linear unit (GLU); "channel", a batch
+            normalisation, so that each channel opens its own gate and a step has one matrix less; or None,
+            `x + dropout(value(z))`.
+        mix: "dense", the matrix of `value`; or None, where z itself is gated and added.
+        normalization: "batch", "layer", "rms" (the root mean square of the channels of a step), or None.
+        post_norm: whether the sum is normalised, in place of x: `normalization(x + ...)`.
+        epsilon: added to the variance by the normalisation; None for the default of Keras' layer. PyTorch has 1e-5.
+        dropout_of: "channel", whole channels of a sequence, or "element", each value alone.
 
     Raises:
-        ValueError: another gate, or a rank that it cannot have.
+        ValueError: another gate, mix, normalization or dropout_of, a post_norm without a normalisation, or a rank that
+            it cannot have.
 
-    Input and output: `[B, L, H]`. Masked steps do not count in the normalisation, and are zeros to the DSS layer.
+    Input and output: `[B, L, H]`. Masked steps do not count in a batch normalisation, and are zeros to the DSS layer.
     """
 
     def __init__(
@@ -45,19 +53,19 @@ class S4Block(Block):
         value_rank: int | None = None,
         gate_rank: int | None = None,
         gate: str | None = "dense",
+        mix: str | None = "dense",
+        normalization: str | None = "batch",
+        post_norm: bool = False,
+        epsilon: float | None = None,
+        dropout_of: str = "channel",
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if gate is not None:
-            choice(gate, f"S4Block {self.name!r} got gate=", ("dense", "channel"))
-        self.gate_kind = gate
+        self._read_form(gate, mix, normalization, post_norm, epsilon, dropout_of)
         self.value_rank = check_rank(self, "value_rank", value_rank, optional=True)
         self.gate_rank = check_rank(self, "gate_rank", gate_rank, optional=True)
-        if gate != "dense" and gate_rank is not None:
-            raise LayerError(
-                f"S4Block {self.name!r} got gate={gate!r} and gate_rank={gate_rank}; only the matrix of "
-                'gate="dense" has a rank.'
-            )
+        self._refuse_rank_of_nothing("gate_rank", gate_rank, "gate", gate)
+        self._refuse_rank_of_nothing("value_rank", value_rank, "mix", mix)
         self.dropout_rate = dropout
         self.momentum = momentum
         if isinstance(dss, DSS):
@@ -68,11 +76,11 @@ class S4Block(Block):
             raise LayerError(
                 f"S4Block {self.name!r} got a DSS layer with return_state=True; the block returns outputs."
             )
-        self.normalization = keras.layers.BatchNormalization(
-            momentum=momentum, name="normalization", dtype=self.dtype_policy
-        )
+        if normalization is not None:
+            self.normalization = self._normalization()
         self.activation = keras.layers.Activation(activation, name="activation", dtype=self.dtype_policy)
-        self.dropout = keras.layers.SpatialDropout1D(dropout, name="dropout", dtype=self.dtype_policy)
+        dropout_layer = keras.layers.SpatialDropout1D if dropout_of == "channel" else keras.layers.Dropout
+        self.dropout = dropout_layer(dropout, name="dropout", dtype=self.dtype_policy)
         if gate == "channel":
             self.gate = keras.layers.BatchNormalization(momentum=momentum, name="gate", dtype=self.dtype_policy)
             self.opening = keras.layers.Activation("sigmoid", name="opening", dtype=self.dtype_policy)
@@ -80,32 +88,45 @@ class S4Block(Block):
             self.product = keras.layers.Multiply(name="product", dtype=self.dtype_policy)
         self.residual = keras.layers.Add(name="residual", dtype=self.dtype_policy)
 
+    def handled_as(self) -> tuple[type, ...]:
+        """The form with batch normalisation in front and a matrix is known as a whole, the others by their layers."""
+        kinds = type(self).__mro__
+        if self.normalization_kind == "batch" and not self.post_norm and self.mix_kind is not None:
+            return kinds
+        return kinds[kinds.index(Block) :]
+
     def connect(self, call, inputs):
         """`[B, L, H]` to `[B, L, H]`."""
-        hidden = call(self.activation, call(self.dss, call(self.normalization, inputs)))
-        mixed = call(self.value, hidden)
+        hidden = inputs
+        if self.normalization_kind is not None and not self.post_norm:
+            hidden = call(self.normalization, inputs)
+        hidden = call(self.activation, call(self.dss, hidden))
+        mixed = hidden if self.mix_kind is None else call(self.value, hidden)
         if self.gate_kind is not None:
             gate = call(self.gate, hidden)
             mixed = call(self.product, mixed, call(self.opening, gate) if self.gate_kind == "channel" else gate)
-        return call(self.residual, inputs, call(self.dropout, mixed))
+        outputs = call(self.residual, inputs, call(self.dropout, mixed))
+        return call(self.normalization, outputs) if self.post_norm else outputs
 
     def build(self, input_shape):
         """Creates the sublayers' weights for `[B, L, H]` inputs."""
         channels = input_shape[-1]
-        if not hasattr(self, "value"):  # Keras tries again where a model that builds its layers in its call is refused
+        # Keras tries again where a model that builds its layers in its call is refused.
+        if self.mix_kind is not None and not hasattr(self, "value"):
             self.value = self._dense("value", channels, self.value_rank)
-            if self.gate_kind == "dense":
-                self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
-        self.value_rank = getattr(self.value, "rank", None)
+        if self.gate_kind == "dense" and not hasattr(self, "gate"):
+            self.gate = self._dense("gate", channels, self.gate_rank, activation="sigmoid")
+        self.value_rank = getattr(self.value, "rank", None) if self.mix_kind is not None else None
         self.gate_rank = getattr(self.gate, "rank", None) if self.gate_kind == "dense" else None
         super().build(input_shape)
 
     def mix(self, hidden):
         """Gated mixing of channels, `[..., H]` to `[..., H]`: what comes behind the activation."""
+        mixed = hidden if self.mix_kind is None else self.value(hidden)
         if self.gate_kind is None:
-            return self.value(hidden)
+            return mixed
         gate = self.gate(hidden)
-        return self.value(hidden) * (self.opening(gate) if self.gate_kind == "channel" else gate)
+        return mixed * (self.opening(gate) if self.gate_kind == "channel" else gate)
 
     def reset_state(self) -> None:
         """Sets the state that a stateful DSS layer carries to zero."""
@@ -126,12 +147,53 @@ class S4Block(Block):
             "value_rank": self.value_rank,
             "gate_rank": self.gate_rank,
             "gate": self.gate_kind,
+            "mix": self.mix_kind,
+            "normalization": self.normalization_kind,
+            "post_norm": self.post_norm,
+            "epsilon": self.epsilon,
+            "dropout_of": self.dropout_of,
         }
 
     @classmethod
     def from_config(cls, config):
         """The block with a DSS layer of its own."""
         return cls(**{**config, "dss": DSS.from_config(config["dss"])})
+
+    def _read_form(self, gate, mix, normalization, post_norm, epsilon, dropout_of) -> None:
+        who = f"S4Block {self.name!r} got"
+        if gate is not None:
+            choice(gate, f"{who} gate=", ("dense", "channel"))
+        if mix is not None:
+            choice(mix, f"{who} mix=", ("dense",))
+        if normalization is not None:
+            choice(normalization, f"{who} normalization=", ("batch", "layer", "rms"))
+        choice(dropout_of, f"{who} dropout_of=", ("channel", "element"))
+        if not is_truth_value(post_norm):
+            raise LayerError(f"{who} post_norm={quote(post_norm)}; expected True or False.")
+        if post_norm and normalization is None:
+            raise LayerError(
+                f'{who} post_norm=True and normalization=None; expected "batch", "layer" or "rms" with it.'
+            )
+        self.gate_kind, self.mix_kind, self.normalization_kind = gate, mix, normalization
+        self.post_norm, self.dropout_of = bool(post_norm), dropout_of
+        self.epsilon = None if epsilon is None else number(epsilon, f"{who} epsilon=", 0.0)
+
+    def _refuse_rank_of_nothing(self, name: str, rank: int | None, owner: str, kind: str | None) -> None:
+        if rank is not None and kind != "dense":
+            raise LayerError(
+                f"S4Block {self.name!r} got {owner}={kind!r} and {name}={rank}; only the matrix of "
+                f'{owner}="dense" has a rank.'
+            )
+
+    def _normalization(self) -> keras.layers.Layer:
+        arguments = {"name": "normalization", "dtype": self.dtype_policy}
+        if self.epsilon is not None:
+            arguments["epsilon"] = self.epsilon
+        if self.normalization_kind == "batch":
+            return keras.layers.BatchNormalization(momentum=self.momentum, **arguments)
+        if self.normalization_kind == "layer":
+            return keras.layers.LayerNormalization(**arguments)
+        return keras.layers.RMSNormalization(**arguments)
 
     def _dense(self, name: str, units: int, rank: int | None, activation=None) -> keras.layers.Layer:
         arguments = {"activation": activation, "name": name, "dtype": self.dtype_policy}

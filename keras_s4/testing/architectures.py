@@ -142,10 +142,20 @@ class Architect:
             lambda: self.dss(),
             lambda: layers.S4Block(self.dss(), activation=self.activation()),
             lambda: layers.S4Block(self.dss(), value_rank=ranks[0], gate_rank=ranks[1]),
+            lambda: layers.S4Block(self.dss(), **self.form()),
             lambda: self.recurrent(channels, return_sequences=True),
             lambda: self.recurrent(channels, return_sequences=True),
         )
         return self.choice(drawings)()
+
+    def form(self) -> dict:
+        """Of an S4 block, other than the usual one."""
+        return {
+            "normalization": self.choice(("batch", "layer", "rms")),
+            "post_norm": self.choice((False, True)),
+            "gate": self.choice(("dense", "channel", None)),
+            "mix": self.choice(("dense", None)),
+        }
 
     def stride(self, sequence: Sequence) -> int:
         """Of a layer that may drop steps: what is left is a whole number of values, and not too few."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conformance import LayerConformance, shake
 
+from keras_s4 import reduce, tflite
 from keras_s4.layers import DSS, S4Block
 
 
@@ -21,7 +22,14 @@ class TestConformance(LayerConformance):
         "value_rank": 2,
         "gate_rank": 1,
     }
-    unusual_alone: ClassVar = {"gate": "channel"}
+    unusual_alone: ClassVar = {
+        "gate": "channel",
+        "mix": None,
+        "normalization": "layer",
+        "post_norm": True,
+        "epsilon": 1e-5,
+        "dropout_of": "element",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,91 @@ def test_formula_with_one_matrix(gate, inputs):
         value = value / (1 + np.exp(-opening))
     expected = inputs + value
     np.testing.assert_allclose(block(inputs), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+FORMS = [
+    {"normalization": "layer", "epsilon": 1e-5, "gate": None},
+    {"normalization": "layer", "post_norm": True},
+    {"normalization": "rms", "gate": "channel"},
+    {"normalization": None, "gate": None, "mix": None},
+    {"normalization": "batch", "post_norm": True, "mix": None},
+]
+
+
+def normalize(layer, values):
+    """In numpy, by the layer's published formula."""
+    values = np.asarray(values, float)
+    if isinstance(layer, keras.layers.BatchNormalization):
+        mean, variance = np.asarray(layer.moving_mean, float), np.asarray(layer.moving_variance, float)
+        gain, offset = np.asarray(layer.gamma, float), np.asarray(layer.beta, float)
+    elif isinstance(layer, keras.layers.LayerNormalization):
+        mean, variance = values.mean(-1, keepdims=True), values.var(-1, keepdims=True)
+        gain, offset = np.asarray(layer.gamma, float), np.asarray(layer.beta, float)
+    else:
+        mean, variance = 0.0, np.square(values).mean(-1, keepdims=True)
+        gain, offset = np.asarray(layer.scale, float), 0.0
+    return (values - mean) / np.sqrt(variance + layer.epsilon) * gain + offset
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_published_forms(form, inputs):
+    block = S4Block(5, **form)
+    block.build((None, 20, 4))
+    shake(block)
+    hidden = inputs
+    if block.normalization_kind and not block.post_norm:
+        hidden = normalize(block.normalization, inputs)
+    hidden = np.asarray(keras.activations.gelu(block.dss(hidden.astype("float32"))), float)
+    mixed = hidden
+    if block.mix_kind:
+        mixed = hidden @ np.asarray(block.value.kernel, float) + np.asarray(block.value.bias, float)
+    if block.gate_kind == "dense":
+        gate = hidden @ np.asarray(block.gate.kernel, float) + np.asarray(block.gate.bias, float)
+        mixed = mixed / (1 + np.exp(-gate))
+    elif block.gate_kind == "channel":
+        mixed = mixed / (1 + np.exp(-normalize(block.gate, hidden)))
+    expected = inputs + mixed
+    expected = normalize(block.normalization, expected) if block.post_norm else expected
+    np.testing.assert_allclose(block(inputs), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_published_forms_stream_reduce_and_export(form, inputs):
+    source = keras.Input((20, 4))
+    hidden = S4Block(5, **form, name="block_1")(source)
+    hidden = S4Block(5, **form, name="block_2")(hidden)
+    model = keras.Model(source, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(hidden)))
+    shake(model)
+    smaller = reduce(model, 3)
+    assert smaller.get_layer("block_1").dss.state_size == 3
+    found = tflite.convert(smaller, inputs).verify(smaller, inputs)
+    assert found.bit_exact
+    assert found.streamed_deviation < 1e-4
+    assert min(found.snr["c"], found.snr["tflm"]) > 20.0
+
+
+def test_dropout_of_elements(inputs):
+    block = S4Block(5, dropout=0.5, dropout_of="element")
+    block.build((None, 20, 4))
+    shake(block)
+    dropped = np.asarray(block(inputs, training=True)) == inputs
+    assert 0.3 < dropped.mean() < 0.7
+    assert not np.all(dropped == dropped[:, :1])
+
+
+def test_refused_forms():
+    for arguments, message in (
+        ({"gate": "glu"}, "gate='glu'"),
+        ({"mix": "grouped"}, "mix='grouped'"),
+        ({"normalization": "group"}, "normalization='group'"),
+        ({"normalization": None, "post_norm": True}, "post_norm=True and normalization=None"),
+        ({"post_norm": "yes"}, "post_norm='yes'; expected True or False"),
+        ({"mix": None, "value_rank": 2}, "mix=None and value_rank=2"),
+        ({"dropout_of": "step"}, "dropout_of='step'"),
+        ({"epsilon": -1.0}, "epsilon=-1.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            S4Block(5, **arguments)
 
 
 def test_without_a_value_the_residual_path_is_free(block, inputs):
