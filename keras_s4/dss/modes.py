@@ -74,3 +74,8 @@ class Modes:
         state = pairs.add(decayed, pairs.scale(self.gains, sample[:, :, None]))
         outputs = ops.sum(pairs.multiply(self.weights, state)[0], axis=-1) + self.feedthrough * sample
         return outputs, ops.stack(state, axis=-1)
+
+
+def by_mode(time_steps: Tensor) -> Tensor:
+    """Time steps of channels `[H]` as `[H, 1]`; those of modes `[H, N]` as they are."""
+    return time_steps[:, None] if len(time_steps.shape) == 1 else time_steps

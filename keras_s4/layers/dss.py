@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,7 +12,7 @@ from keras_s4 import initializers
 from keras_s4.dss import complex_pairs as pairs
 from keras_s4.dss import discretization, masks
 from keras_s4.dss.discretization import METHODS
-from keras_s4.dss.modes import Modes
+from keras_s4.dss.modes import Modes, by_mode
 from keras_s4.errors import LayerError
 from keras_s4.layers import dss_checks
 from keras_s4.layers.dss_checks import KERNELS
@@ -21,7 +23,14 @@ from keras_s4.weights import finite_weights
 
 __all__ = ["DSS", "KERNELS"]
 
-DYNAMICS = ("log_decay", "real_part", "frequency", "log_time_step", "log_frequency_time_step")
+# Weights by what `frozen` calls them.
+GROUPS = {
+    "poles": ("log_decay", "real_part", "frequency"),
+    "time_steps": ("log_time_step", "log_frequency_time_step"),
+    "residues": ("residues",),
+    "feedthrough": ("feedthrough",),
+}
+DYNAMICS = (*GROUPS["poles"], *GROUPS["time_steps"])
 # The largest real part of a pole of the `clip` kernel.
 LARGEST_REAL_PART = -1e-4
 # A pole nearer to the real axis than float32 can tell is real: sin(float32(pi)) is -8.7e-8.
@@ -47,6 +56,7 @@ class DSS(keras.layers.Layer):
         per_channel_poles: every channel has poles of its own (as after reduction); otherwise all channels share
             N poles and differ by their time steps and residues.
         separate_time_steps: decays and frequencies have a time step each; otherwise they share one.
+        mode_time_steps: every mode of a channel has a time step of its own; otherwise a channel has one.
         discretization: "zoh" (zero-order hold) or "bilinear".
         bidirectional: a second bank of systems looks at the inputs after the current one, the nearest first. Weights
             then have 2 H rows, the second half for the future. Such a layer cannot run step by step.
@@ -63,6 +73,7 @@ class DSS(keras.layers.Layer):
         feedthrough_initializer: gives the feedthrough `[H]`. Default normal with deviation 1.
         state_regularizer: adds a penalty on the states to the loss: `keras_s4.regularizers.HankelNorm(1e-3)` makes the
             layer compressible.
+        frozen: what is not trained: some of "poles", "time_steps", "residues" and "feedthrough".
 
     Input and output: `[B, L, H]`. Masked steps count as zeros.
     """
@@ -73,6 +84,7 @@ class DSS(keras.layers.Layer):
         kernel: str = "exp",
         per_channel_poles: bool = False,
         separate_time_steps: bool = False,
+        mode_time_steps: bool = False,
         discretization: str = "zoh",
         bidirectional: bool = False,
         training_length: int | None = None,
@@ -84,6 +96,7 @@ class DSS(keras.layers.Layer):
         residue_initializer=None,
         feedthrough_initializer=None,
         state_regularizer: StateRegularizer | None = None,
+        frozen: Sequence[str] = (),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -92,6 +105,7 @@ class DSS(keras.layers.Layer):
         self.kernel_type = kernel
         self.per_channel_poles = per_channel_poles
         self.separate_time_steps = separate_time_steps
+        self.mode_time_steps = mode_time_steps
         self.discretization = discretization
         self.bidirectional = bidirectional
         self.training_length = training_length
@@ -99,6 +113,7 @@ class DSS(keras.layers.Layer):
         self.return_state = return_state
         self.stateful = stateful
         self.state_regularizer = keras.regularizers.get(state_regularizer)
+        self.frozen = dss_checks.read_frozen(self, frozen, GROUPS)
         dss_checks.check_arguments(self)
         # Made here and not as default arguments, which all layers would share, seeds included.
         get = keras.initializers.get
@@ -115,20 +130,26 @@ class DSS(keras.layers.Layer):
             self.training_length = dss_checks.training_length(self, inputs_shape)
         rows = self.channels * (2 if self.bidirectional else 1)
         shape = (rows, self.state_size) if self.per_channel_poles else (self.state_size,)
+        steps = (rows, self.state_size) if self.mode_time_steps else (rows,)
         poles = initializers.draw_poles(self.pole_initializer, shape, self.state_dtype, self.name)
         weights = {
             "real_part": (shape, initializers.give(poles.real)),
             "log_decay": (shape, initializers.give(np.log(-poles.real))),
             "frequency": (shape, initializers.give(poles.imag)),
-            "log_time_step": ((rows,), self.time_step_initializer),
+            "log_time_step": (steps, self.time_step_initializer),
             "residues": ((rows, self.state_size, 2), self.residue_initializer),
             "feedthrough": ((rows,), self.feedthrough_initializer),
-            "log_frequency_time_step": ((rows,), self.time_step_initializer),
+            "log_frequency_time_step": (steps, self.time_step_initializer),
         }
         for name in self._weight_names():
             shape, initializer = weights[name]
             weight = self.add_weight(
-                name=name, shape=shape, initializer=initializer, dtype=self.state_dtype, autocast=False
+                name=name,
+                shape=shape,
+                initializer=initializer,
+                dtype=self.state_dtype,
+                autocast=False,
+                trainable=not any(name in GROUPS[group] for group in self.frozen),
             )
             # Read by `keras_s4.optimizers.slow_poles`.
             weight.is_dynamics = name in DYNAMICS
@@ -200,8 +221,8 @@ class DSS(keras.layers.Layer):
     def modes(self) -> Modes:
         """The discretised layer in tensors, as it is trained; `system` is its frozen value."""
         poles = (self._real_parts(), ops.convert_to_tensor(self.frequency))
-        decay_step = ops.exp(self.log_time_step)[:, None]
-        frequency_step = ops.exp(self.log_frequency_time_step)[:, None] if self.separate_time_steps else decay_step
+        decay_step = ops.exp(by_mode(self.log_time_step))
+        frequency_step = ops.exp(by_mode(self.log_frequency_time_step)) if self.separate_time_steps else decay_step
         exponents = (poles[0] * decay_step, poles[1] * frequency_step)
         log_poles, gains = discretization.modes(
             self.discretization, poles, exponents, self.rate, self._normalizer_length
@@ -307,6 +328,7 @@ class DSS(keras.layers.Layer):
             "kernel": self.kernel_type,
             "per_channel_poles": self.per_channel_poles,
             "separate_time_steps": self.separate_time_steps,
+            "mode_time_steps": self.mode_time_steps,
             "discretization": self.discretization,
             "bidirectional": self.bidirectional,
             "training_length": self.training_length,
@@ -318,6 +340,7 @@ class DSS(keras.layers.Layer):
             "residue_initializer": serialize(self.residue_initializer),
             "feedthrough_initializer": serialize(self.feedthrough_initializer),
             "state_regularizer": keras.regularizers.serialize(self.state_regularizer),
+            "frozen": list(self.frozen),
         }
 
     def _weight_names(self) -> tuple[str, ...]:
@@ -342,13 +365,13 @@ class DSS(keras.layers.Layer):
         return -ops.exp(self.log_decay)
 
     def _continuous(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """Continuous poles, and the time steps `[H, 1]` of decays and of frequencies, in float64."""
+        """Continuous poles, and the time steps `[H, 1]` or `[H, N]` of decays and of frequencies, in float64."""
         self._check_built()
         decay, frequency, log_time_step = finite_weights(self, *self._weight_names()[:3])
         real = np.minimum(decay, LARGEST_REAL_PART) if self.kernel_type == "clip" else -np.exp(decay)
-        steps = [np.exp(log_time_step)[:, None]] * 2
+        steps = [np.exp(by_mode(log_time_step))] * 2
         if self.separate_time_steps:
-            steps[1] = np.exp(finite_weights(self, "log_frequency_time_step")[0])[:, None]
+            steps[1] = np.exp(by_mode(finite_weights(self, "log_frequency_time_step")[0]))
         return real + 1j * frequency, tuple(steps)
 
     def _discrete(self, continuous: np.ndarray, time_steps: tuple) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import keras
 import numpy as np
 
@@ -11,7 +13,7 @@ from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
 
 KERNELS = ("exp", "softmax", "clip")
-FLAGS = ("per_channel_poles", "separate_time_steps", "bidirectional", "return_state", "stateful")
+FLAGS = ("per_channel_poles", "separate_time_steps", "mode_time_steps", "bidirectional", "return_state", "stateful")
 
 
 def check_arguments(layer: keras.layers.Layer) -> None:
@@ -42,6 +44,19 @@ def check_arguments(layer: keras.layers.Layer) -> None:
             raise LayerError(f"DSS {layer.name!r} got {name}={quote(value)}; expected {expected}.")
     if layer.return_state or layer.stateful:
         layer.check_causal("return or carry a state")
+
+
+def read_frozen(layer: keras.layers.Layer, frozen: Sequence[str], groups: Iterable[str]) -> tuple[str, ...]:
+    """The groups of weights that are not trained.
+
+    Raises:
+        ValueError: another word, or no sequence of words.
+    """
+    if isinstance(frozen, str) or not isinstance(frozen, Sequence) or any(word not in groups for word in frozen):
+        raise LayerError(
+            f"DSS {layer.name!r} got frozen={quote(frozen)}; expected a list of some of {', '.join(groups)}."
+        )
+    return tuple(frozen)
 
 
 def check_input_shape(layer: keras.layers.Layer, shape: tuple) -> None:

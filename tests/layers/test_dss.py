@@ -10,9 +10,11 @@ from conformance import LayerConformance
 from dss_layers import CHANNELS, STATES, built, mixed_system, shaken
 from keras import ops
 
+from keras_s4 import reduce
 from keras_s4.initializers import LogUniform
 from keras_s4.layers import DSS
 from keras_s4.layers.dss import KERNELS
+from keras_s4.reduction import balanced_truncation
 from keras_s4.regularizers import HankelNorm
 
 
@@ -28,13 +30,14 @@ def run_steps(layer, inputs):
 class TestConformance(LayerConformance):
     layer_class = DSS
     # Neither goes with `bidirectional`.
-    unusual_alone: ClassVar = {"return_state": True, "stateful": True}
+    unusual_alone: ClassVar = {"return_state": True, "stateful": True, "frozen": ["poles", "time_steps"]}
     arguments: ClassVar = {"state_size": STATES}
     unusual_arguments: ClassVar = {
         "state_size": 3,
         "kernel": "softmax",
         "per_channel_poles": True,
         "separate_time_steps": True,
+        "mode_time_steps": True,
         "discretization": "bilinear",
         "bidirectional": True,
         "training_length": 17,
@@ -55,6 +58,7 @@ KINDS = [
     for method in ("zoh", "bilinear")
     for separate, sign in ((False, ""), (True, "-separate"))
 ]
+KINDS.append(pytest.param({"kernel": "exp", "discretization": "zoh", "mode_time_steps": True}, id="exp-zoh-modes"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,6 +184,24 @@ def test_poles_and_time_steps_are_marked(kernel):
     marked = [weight.name for weight in layer.weights if weight.is_dynamics]
     decay = "real_part" if kernel == "clip" else "log_decay"
     assert marked == [decay, "frequency", "log_time_step", "log_frequency_time_step"]
+
+
+def test_what_is_frozen_is_not_trained():
+    layer = built(frozen=["poles", "residues"])
+    assert [weight.name for weight in layer.non_trainable_weights] == ["log_decay", "frequency", "residues"]
+    assert [weight.name for weight in layer.trainable_weights] == ["log_time_step", "feedthrough"]
+    for frozen in ("poles", ["pole"], 3):
+        with pytest.raises(ValueError, match="expected a list of some of poles, time_steps, residues, feedthrough"):
+            DSS(2, frozen=frozen)
+
+
+def test_a_layer_with_time_steps_of_modes_is_reduced():
+    inputs = keras.Input((40, CHANNELS))
+    model = keras.Model(inputs, DSS(6, mode_time_steps=True, name="dss")(inputs))
+    layer = reduce(model, 3).get_layer("dss")
+    assert layer.log_time_step.shape == (CHANNELS, 3)
+    expected = balanced_truncation(model.get_layer("dss").system(), 3).system.impulse_response(40)
+    np.testing.assert_allclose(layer.system().impulse_response(40), expected, rtol=0, atol=1e-5)
 
 
 def test_both_parts_of_a_pole_come_from_one_draw():
