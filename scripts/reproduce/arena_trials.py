@@ -18,7 +18,7 @@ KINDS = ("dss", "gru", "lstm", "rnn", "cnn", "tcn")
 STEPS = {
     "smartwatch": 1_000,
     "fashion-rows": 1_500,
-    "fashion-pixels": 1_500,
+    "fashion-pixels": 900,
     "mnist-pixels": 1_500,
     "appliances": 1_000,
     "drums": 1_000,

@@ -376,6 +376,20 @@ class TestCompiledStep:
         np.testing.assert_allclose(np.concatenate(outputs, axis=1), expected, rtol=0, atol=1e-5)
         assert not traces, "the second chunk of one length compiled anew"
 
+    @pytest.mark.parametrize("layer", [S4Block(2), keras.layers.Conv1D(4, 3, strides=2, padding="causal")])
+    def test_steps_in_a_loop(self, layer):
+        model = keras.Sequential([keras.Input((12, 3)), keras.layers.Dense(4), layer, keras.layers.GRU(2)])
+        stream = StreamingModel(shake(model))
+        inputs = signal(2, 12, 3)
+        expected, _ = run_steps(stream, inputs)
+        steps, states, outputs = stream.compiled_steps(), stream.initial_state(2), []
+        for start, end in ((0, 5), (5, 6), (6, 12)):
+            output, states = steps(inputs[:, start:end], states)
+            outputs.append(np.asarray(output))
+        np.testing.assert_allclose(np.concatenate(outputs, axis=1), expected, rtol=0, atol=1e-5)
+        with pytest.raises(ValueError, match=r"Got samples of shape \(2, 12, 4\); expected \[B, T, 3\]"):
+            stream.steps(signal(2, 12, 4), states)
+
     def test_it_follows_the_weights(self, traces):
         stream = StreamingModel(self.model())
         step = stream.compiled_step()
