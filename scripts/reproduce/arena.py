@@ -6,15 +6,15 @@ Kinds: DSS, GRU, LSTM, SimpleRNN whose recurrent matrix may be of low rank, dept
 with strided fronts and lower rates inside to choose from (`keras_s4.architectures.spaces`).
 
 Every kind gets the same: the recipe of `compile_classifier`, augmentation, gradient steps, and number of trials, drawn
-at random from its space as `search_architectures` draws them, so that each fills its budget by the cost model. A budget
-limits instructions a second of signal on a Cortex-M4, flash and RAM together. For each budget the trial with the best
-validation accuracy within it is trained with further seeds; reported is test accuracy of its integers. Instructions,
-flash and RAM of the chosen are counted on an emulated core.
+at random from its space as `search_architectures` draws them, so that each fills its budget by the cost model; and a
+learning rate, 1e-2 or 3e-2, drawn with it. A budget limits instructions a second of signal on a Cortex-M4, flash and
+RAM together. Trials are short, 180 to 300 steps. For each budget the trial with the best validation accuracy within it
+is trained anew for five times as long, with three seeds; reported is test accuracy of its integers. Instructions, flash
+and RAM of the chosen are counted on an emulated core.
 
-The committed record is of one trial for each budget and of half the steps (`--trials 1 --length 0.5`): 200 to 300, a
-tenth of what the networks of `best_dss.py` have, which favours kinds that learn fast. It tells who is ahead early.
-Three seeds spread by up to 17 points on the smartwatch, where each has other people, and by 10 on drums: a kind that is
-within the spread of the first one there has not shown much.
+What this leaves open: three trials a budget (nine for the largest) search little of any space; the best trainings of
+`best_dss.py` are two to three times as long. Three seeds spread by up to 17 points on the smartwatch, where each has
+other people, and by 10 on drums: a kind that is within the spread of the first one there has not shown much.
 
 A kind is first, or within the spread of it, if its mean is not below the best one by more than two standard errors of
 the difference, paired by seed. A run over takes some hours of two cores, on JAX but for convolutional networks, which
