@@ -30,23 +30,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from picture_models import (
-    BLOCKS,
-    CHANNELS,
-    LEARNING_RATE,
-    RETRAIN_LEARNING_RATE,
-    STATES,
-    STEPS,
-    TITLES,
-    PictureModels,
-)
 from rich.table import Table
 from scipy import stats
 
 from keras_s4.testing.experiment import Experiment, Figure, Measurement, seeds_by_task
 from keras_s4.testing.processes import run_apart
 
-KEPT = (4, 2)
+STATES, KEPT = 32, (4, 2)
 # Lengths of the trainings of further originals, as parts of the full one and at most an epoch, and their seeds.
 FRACTIONS = (1 / 8, 1 / 4, 1 / 3)
 FURTHER_SEEDS = (100, 101)
@@ -63,44 +53,45 @@ RIVALS = (
 SECOND_TRAINING = "what a second training without truncation gives the original"
 
 
-class Runs(PictureModels):
-    """The runs of one task."""
+class Runs:
+    """The runs of one task, by its `PictureModels`."""
+
+    def __init__(self, models):
+        self.models = models
 
     def run(self, seed: int) -> dict[str, Any]:
         """Test accuracies of one seed, as fractions."""
-        found = {"seed": seed, **self.reduce_and_retrain(seed, self.steps, KEPT)}
-        found["large_long"] = self.from_hippo("large_long", STATES, 2 * self.steps, seed)
-        found["large_on"] = self.accuracy(f"large_on-{seed}", lambda: self.retrain(STATES, seed, self.original(seed)))
+        models, steps = self.models, self.models.steps
+        found = {"seed": seed, **self.reduce_and_retrain(seed, steps, KEPT)}
+        found["large_long"] = self.from_hippo("large_long", STATES, 2 * steps, seed)
+        found["large_on"] = models.accuracy(
+            f"large_on-{seed}", lambda: models.retrain(STATES, seed, models.original(seed))
+        )
         for kept in KEPT:
-            found[f"small_short_{kept}"] = self.from_hippo("small_short", kept, self.steps, seed)
-            found[f"small_long_{kept}"] = self.from_hippo("small_long", kept, 2 * self.steps, seed)
+            found[f"small_short_{kept}"] = self.from_hippo("small_short", kept, steps, seed)
+            found[f"small_long_{kept}"] = self.from_hippo("small_long", kept, 2 * steps, seed)
         return found
 
     def from_hippo(self, arm: str, states: int, steps: int, seed: int) -> float:
         """Of a model trained from Skew-HiPPO."""
-        return self.accuracy(
-            f"{arm}-{states}-{seed}", lambda: self.train(states, steps, LEARNING_RATE, seed, self.fresh(states, seed))
-        )
-
-    def retrain(self, states: int, seed: int, start):
-        """A model after the second training."""
-        return self.train(states, self.steps, RETRAIN_LEARNING_RATE, seed + 1000, start)
+        return self.models.accuracy(f"{arm}-{states}-{seed}", lambda: self.models.train_fresh(states, steps, seed))
 
     def reduce_and_retrain(self, seed: int, steps: int, kept: tuple[int, ...]) -> dict[str, Any]:
         """Of an original, and by the states that are kept after the truncation and after the retraining."""
         from keras_s4 import reduce
 
-        original = self.accuracy(f"original-{seed}-{steps}", lambda: self.original(seed, steps))
+        models = self.models
+        original = models.accuracy(f"original-{seed}-{steps}", lambda: models.original(seed, steps))
         found: dict[str, Any] = {"steps": steps, "original": original}
         for rank in kept:
 
             def truncate(rank=rank):
-                return reduce(self.original(seed, steps), rank)
+                return reduce(models.original(seed, steps), rank)
 
             stem = f"{rank}-{seed}-{steps}"
-            found[f"truncated_{rank}"] = self.accuracy(f"truncated-{stem}", truncate)
-            found[f"ours_{rank}"] = self.accuracy(
-                f"ours-{stem}", lambda rank=rank, cut=truncate: self.retrain(rank, seed, cut())
+            found[f"truncated_{rank}"] = models.accuracy(f"truncated-{stem}", truncate)
+            found[f"ours_{rank}"] = models.accuracy(
+                f"ours-{stem}", lambda rank=rank, cut=truncate: models.retrain(rank, seed, cut())
             )
         return found
 
@@ -108,16 +99,15 @@ class Runs(PictureModels):
 def run_task(name: str, seeds: int, cache: Path, backend: str) -> dict[str, Any]:
     """All runs of a task."""
     os.environ["KERAS_BACKEND"] = backend
-    runs = Runs(name, cache)
+    from keras_s4.testing.picture_models import PictureModels
+
+    models = PictureModels(name, cache, STATES)
+    runs = Runs(models)
     first = [runs.run(seed) for seed in range(seeds)]
-    lengths = [round(runs.steps * fraction) for fraction in FRACTIONS]
+    lengths = [round(models.steps * fraction) for fraction in FRACTIONS]
     further = [runs.reduce_and_retrain(seed, steps, KEPT[:1]) for steps in lengths for seed in FURTHER_SEEDS]
-    return {
-        "title": TITLES[name],
-        "runs": first,
-        "originals": [*first, *further],
-        "parameters": runs.parameters(STATES, *KEPT),
-    }
+    parameters = models.parameters(STATES, *KEPT)
+    return {"title": models.title, "runs": first, "originals": [*first, *further], "parameters": parameters}
 
 
 def values_of(result: dict, arm: str, kept: int) -> np.ndarray:
@@ -237,8 +227,7 @@ def compute(
     seeds, cache = seeds_by_task(tasks), cache.resolve()
     work = {name: (name, count, cache, backend) for name, count in seeds.items()}
     results = run_apart(run_task, work, jobs)
-    settings = {"states": STATES, "kept": KEPT, "seeds": seeds, "steps": {name: STEPS[name] for name in seeds}}
-    settings |= {"channels": CHANNELS, "blocks": BLOCKS, "backend": backend}
+    settings = {"states": STATES, "kept": KEPT, "seeds": seeds, "backend": backend}
     compared = {name: comparisons(result) for name, result in results.items()}
     return Measurement(summarise(results), {"settings": settings, "tasks": results, "comparisons": compared})
 

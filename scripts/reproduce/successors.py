@@ -28,12 +28,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from picture_models import LEARNING_RATE, RETRAIN_LEARNING_RATE, STATES, STEPS, TITLES, PictureModels
 from rich.table import Table
 
 from keras_s4.testing.experiment import Experiment, Figure, Measurement, seeds_by_task
 from keras_s4.testing.processes import run_apart
 
+STATES = 32
 HANKEL = 1e-2
 PICTURES = 200
 # Claim, its arms in the order of the table; the first is the original as it is, the last one ours.
@@ -55,23 +55,29 @@ PUBLISHED = {
 }
 
 
-class Successors(PictureModels):
-    """The runs of one task."""
+class Successors:
+    """The runs of one task, by its `PictureModels`."""
+
+    def __init__(self, models):
+        self.models = models
 
     def run(self, seed: int) -> dict[str, Any]:
         """Test accuracies of one seed by arm, as fractions."""
-        found = {"original": self.accuracy(f"original-{seed}-{self.steps}", lambda: self.original(seed))}
+        models = self.models
+        found = {"original": models.accuracy(f"original-{seed}-{models.steps}", lambda: models.original(seed))}
         makers = {**self._cuts(seed), **self._trainings(seed), **self._by_layer(seed)}
-        return found | {arm: self.accuracy(f"{arm}-{seed}", make) for arm, make in makers.items()} | {"seed": seed}
+        return found | {arm: models.accuracy(f"{arm}-{seed}", make) for arm, make in makers.items()} | {"seed": seed}
 
     def pictures(self) -> np.ndarray:
         """Of the training, on which errors are measured."""
-        return self.task.windows("train")[0][:PICTURES]
+        return self.models.task.windows("train")[0][:PICTURES]
 
     def _cut(self, seed: int, rank: int, method: str):
         from keras_s4 import reduce
 
-        return reduce(self.original(seed), rank, method=method, data=self.pictures() if method == "auto" else None)
+        return reduce(
+            self.models.original(seed), rank, method=method, data=self.pictures() if method == "auto" else None
+        )
 
     def _cuts(self, seed: int) -> dict[str, Any]:
         makers = {}
@@ -79,9 +85,7 @@ class Successors(PictureModels):
             for method in methods:
                 makers[f"{method}_{rank}"] = lambda rank=rank, method=method: self._cut(seed, rank, method)
         for method in ("balanced", "h2", "auto"):
-            makers[f"{method}_1_again"] = lambda method=method: self.train(
-                1, self.steps, RETRAIN_LEARNING_RATE, seed + 1000, self._cut(seed, 1, method)
-            )
+            makers[f"{method}_1_again"] = lambda method=method: self.models.retrain(1, seed, self._cut(seed, 1, method))
         return makers
 
     def _trainings(self, seed: int) -> dict[str, Any]:
@@ -90,39 +94,39 @@ class Successors(PictureModels):
         return {
             "hankel_3": lambda: reduce(self._with_hankel(seed), 3),
             "early_4": lambda: self._truncated_early(seed),
-            "hippo_4": lambda: self.train(4, self.steps, LEARNING_RATE, seed, self.fresh(4, seed)),
+            "hippo_4": lambda: self.models.train_fresh(4, self.models.steps, seed),
         }
 
     def _with_hankel(self, seed: int):
         from keras_s4.regularizers import HankelNorm
 
-        penalty = {"state_regularizer": HankelNorm(HANKEL, normalized=True)}
-        return self.train(STATES, self.steps, LEARNING_RATE, seed, self.fresh(STATES, seed, **penalty), **penalty)
+        penalty = HankelNorm(HANKEL, normalized=True)
+        return self.models.train_fresh(STATES, self.models.steps, seed, state_regularizer=penalty)
 
     def _truncated_early(self, seed: int):
         from keras_s4 import reduce
 
-        early = self.steps // 4
-        start = self.train(STATES, early, LEARNING_RATE, seed, self.fresh(STATES, seed))
-        return self.train(4, self.steps - early, LEARNING_RATE, seed + 1000, reduce(start, 4))
+        models, early = self.models, self.models.steps // 4
+        start = models.train_fresh(STATES, early, seed)
+        return models.train(4, models.steps - early, models.rate, seed + 1000, reduce(start, 4))
 
     def _by_layer(self, seed: int) -> dict[str, Any]:
         from keras_s4 import ranks, reduce
 
         def uniform(share: float):
-            model = self.original(seed)
+            model = self.models.original(seed)
             return reduce(model, ranks.uniform(model, fraction=share))
 
         def last():
-            model = self.original(seed)
+            model = self.models.original(seed)
             return reduce(model, ranks.scores(model, 1 / 3), method="modal")
 
         def layers():
-            model = self.original(seed)
+            model = self.models.original(seed)
             return reduce(model, ranks.least_error(model, self.pictures(), ram=_bytes(model, 0.4), of="bound"))
 
         def ours(share: float):
-            model, data = self.original(seed), self.pictures()
+            model, data = self.models.original(seed), self.pictures()
             chosen = ranks.least_error(model, data, ram=_bytes(model, share), method="auto")
             return reduce(model, chosen, method="auto", data=data)
 
@@ -148,8 +152,11 @@ def _bytes(model, share: float) -> int:
 def run_task(name: str, seeds: int, cache: Path, backend: str) -> dict[str, Any]:
     """All runs of a task."""
     os.environ["KERAS_BACKEND"] = backend
-    models = Successors(name, cache)
-    return {"title": TITLES[name], "runs": [models.run(seed) for seed in range(seeds)]}
+    from keras_s4.testing.picture_models import PictureModels
+
+    models = PictureModels(name, cache, STATES)
+    runs = Successors(models)
+    return {"title": models.title, "runs": [runs.run(seed) for seed in range(seeds)]}
 
 
 def summarise(tasks: dict[str, Any]) -> list[Figure]:
@@ -191,7 +198,7 @@ def compute(
     seeds, cache = seeds_by_task(tasks), cache.resolve()
     work = {name: (name, count, cache, backend) for name, count in seeds.items()}
     results = run_apart(run_task, work, jobs)
-    settings = {"states": STATES, "seeds": seeds, "steps": {name: STEPS[name] for name in seeds}, "backend": backend}
+    settings = {"states": STATES, "seeds": seeds, "backend": backend}
     return Measurement(summarise(results), {"settings": settings, "tasks": results})
 
 

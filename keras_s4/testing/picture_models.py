@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
+from keras_s4 import models
+from keras_s4.datasets import Splits
 from keras_s4.files import write_model
 from keras_s4.testing.experiment import cache_json
+from keras_s4.testing.trainings import BATCH, Trainer, accuracy, task_of
 
-CHANNELS, BLOCKS, STATES = 16, 2, 32
-LEARNING_RATE, RETRAIN_LEARNING_RATE = 1e-2, 5e-3
+CHANNELS, BLOCKS = 16, 2
 TITLES = {
     "mnist-pixels": "MNIST by pixel",
     "fashion-pixels": "Fashion-MNIST by pixel",
@@ -27,28 +30,31 @@ class PictureModels:
     """The models of one task; what was finished before is not computed again.
 
     Args:
-        name: of the task.
+        name: of the task, a key of `TITLES`.
         cache: folder for pictures, models and accuracies.
+        states: modes a channel of the large model.
+
+    Attributes:
+        rate, retrain_rate: learning rates of a training and of a retraining.
+        steps: gradient steps of each.
+        title: of the task.
     """
 
-    def __init__(self, name: str, cache: Path):
-        from keras_s4.testing.trainings import task_of
+    rate, retrain_rate = 1e-2, 5e-3
 
-        self.name, self.cache, self.steps = name, cache / name, STEPS[name]
+    def __init__(self, name: str, cache: Path, states: int):
+        self.cache, self.states = cache / name, states
+        self.steps, self.title = STEPS[name], TITLES[name]
         self.task = task_of(name, 0, cache, varied=False)
         self._trainers: dict = {}
 
     def original(self, seed: int, steps: int | None = None):
         """The large model after its first training, trained once and read from its file from then on."""
         steps = steps or self.steps
-        return self.kept(
-            f"original-{seed}-{steps}", lambda: self.train(STATES, steps, LEARNING_RATE, seed, self.fresh(STATES, seed))
-        )
+        return self.kept(f"original-{seed}-{steps}", lambda: self.train_fresh(self.states, steps, seed))
 
     def kept(self, name: str, make: Callable[[], Any]):
         """What `make` returns, from its file where there is one."""
-        import keras
-
         path = self.cache / f"{name}.keras"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,10 +63,6 @@ class PictureModels:
 
     def fresh(self, states: int, seed: int, **dss: Any):
         """An untrained model; `dss` are further arguments of its DSS layers."""
-        import keras
-
-        from keras_s4 import models
-
         keras.utils.set_random_seed(seed)
         # Poles for every channel, as in the reduced models: equal sizes have equal numbers of parameters.
         return models.classifier(
@@ -73,10 +75,16 @@ class PictureModels:
             dss={"per_channel_poles": True, **dss},
         )
 
+    def train_fresh(self, states: int, steps: int, seed: int, **dss: Any):
+        """A model trained from Skew-HiPPO."""
+        return self.train(states, steps, self.rate, seed, self.fresh(states, seed, **dss), **dss)
+
+    def retrain(self, states: int, seed: int, start):
+        """A model after the second training."""
+        return self.train(states, self.steps, self.retrain_rate, seed + 1000, start)
+
     def train(self, states: int, steps: int, rate: float, seed: int, start, **dss: Any):
         """A model after a training, until the next one; the step of each size and schedule is compiled once."""
-        from keras_s4.testing.trainings import Trainer
-
         task, key = self._task_for(steps), (states, steps, rate, *dss)
         if key not in self._trainers:
             model = self.fresh(states, 0, **dss)
@@ -85,9 +93,6 @@ class PictureModels:
 
     def _task_for(self, steps: int):
         """The task, with as many pictures as a training of less than an epoch sees."""
-        from keras_s4.datasets import Splits
-        from keras_s4.testing.trainings import BATCH
-
         train, *others = self.task.splits
         if steps * BATCH >= len(train):
             return self.task
@@ -100,6 +105,4 @@ class PictureModels:
 
     def accuracy(self, name: str, make: Callable[[], Any]) -> float:
         """The test accuracy of what `make` returns, from a file where there is one."""
-        from keras_s4.testing.trainings import accuracy
-
         return cache_json(self.cache / f"{name}.json", lambda: accuracy(make(), self.task, "test"))
