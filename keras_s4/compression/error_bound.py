@@ -18,10 +18,20 @@ from keras_s4.activation_names import activation_name
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model, choice
 from keras_s4.classes import known_class, own_methods
-from keras_s4.compression.error_rules import RULES, SIGMOID_SLOPE, Deviation, over_time, refusal
+from keras_s4.compression.calibrated_error import MARGIN, Comparison, ProbableBound, check_enough, norm_and_mean
+from keras_s4.compression.error_rules import (
+    RULES,
+    SIGMOID_SLOPE,
+    Deviation,
+    affine_of,
+    gain_and_offset,
+    over_time,
+    refusal,
+)
 from keras_s4.compression.matrices import matrices_of
 from keras_s4.layers import DSS, LowRankConv1D, LowRankDense
 from keras_s4.samples import real_array
+from keras_s4.scoring.outputs import last_activations
 from keras_s4.surgery.graph import GRAPHS, graph_of, walk
 from keras_s4.surgery.layer_inputs import check_data, windows_of
 from keras_s4.surgery.layer_state import quantization_of
@@ -45,6 +55,7 @@ AT_MOST_ONE = ("tanh", "softsign", "sigmoid", "hard_sigmoid")
 # Of one probability, by the Euclidean norm of all logits: the gradient is p (e - p), longest at p = 1/2.
 SOFTMAX_SLOPE = math.sqrt(2.0) / 4.0
 LOCAL_ERRORS = ("gain", "data")
+CERTAIN, PROBABLE = "certain", "probable"
 # Equal systems differ by less.
 ROUNDING = 1e-12
 
@@ -58,17 +69,30 @@ class ErrorBound(Brief):
             behind it, both as the largest part of the layer's output that any sequence sees.
         bound: `[B, F]` for each output of the model; of sequences the Euclidean norm over time.
         measured: `[B, F]` the same norms of the difference, measured.
+        kind: `[B]`, what the bound of each sequence is: "certain", or "probable" where it holds with `confidence`.
+        confidence: probability with which a "probable" bound holds for a sequence of the same source; else 1.
+        assumptions: what the bounds hold for, in words.
     """
 
     layers: dict[str, tuple[float, float]]
     bound: np.ndarray
     measured: np.ndarray
+    kind: np.ndarray
+    confidence: float = 1.0
+    assumptions: str = "These sequences, whatever they are."
+
+    @property
+    def violated(self) -> np.ndarray:
+        """`[B]` bool: sequences whose measured error is above its bound, by more than rounding in float32."""
+        return (self.measured > self.bound * (1.0 + 1e-4) + 1e-5).any(axis=1)
 
     def figures(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
             "bound": float(self.bound.max()),
             "measured": float(self.measured.max()),
+            "probable": int((self.kind == PROBABLE).sum()),
+            "confidence": self.confidence,
             "layers": {name: {"own": own, "bound": bound} for name, (own, bound) in self.layers.items()},
         }
 
@@ -80,7 +104,10 @@ class ErrorBound(Brief):
         for name, (own, bound) in self.layers.items():
             table.add_row(name, f"{own:.3g}", f"{bound:.3g}", "")
         table.add_section()
-        table.add_row("outputs (absolute)", "", f"{self.bound.max():.3g}", f"{self.measured.max():.3g}")
+        for kind in np.unique(self.kind):
+            bound, measured = (array[self.kind == kind].max() for array in (self.bound, self.measured))
+            text = f"{kind}, {self.confidence:.1%}" if kind == PROBABLE else kind
+            table.add_row(f"outputs (absolute; {text})", "", f"{bound:.3g}", f"{measured:.3g}")
         return table
 
     def __str__(self) -> str:
@@ -89,7 +116,13 @@ class ErrorBound(Brief):
         return text.getvalue()
 
 
-def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, local: str = "gain") -> ErrorBound:
+def error_bound(
+    model: keras.Model,
+    reduced: keras.Model,
+    data: np.ndarray,
+    local: str = "gain",
+    calibration: np.ndarray | None = None,
+) -> ErrorBound:
     """Bounds the difference of the outputs of a model and of a reduced copy of it, layer by layer.
 
     Where the layer G was replaced by G', the difference of their outputs is `(G' - G) u + G' e` for an input u of the
@@ -98,6 +131,11 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
     signals, such as that of an S4 block, the model's own values on the data stand for one factor, so that the bound
     holds for these data. It grows with the depth, since every layer counts with its largest gain.
 
+    Such a bound is certain, and on trained models far above what any data reach. With `calibration` it is probable
+    instead: own errors hang on the spectra of the signals that the layers get, and what becomes of them is measured on
+    the calibration. Sequences beyond it keep their certain bound; `kind` tells which. A probable bound does not hold
+    against inputs that are looked for to break it.
+
     Args:
         model: the trained model.
         reduced: its copy by `keras_s4.reduce`, with the same layers by name.
@@ -105,21 +143,24 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
         local: a layer's own error: "gain" bounds it by the Hinf norm of the difference of the systems (of matrices: by
             the norms of the difference) times the size of the input, whatever its form; "data" computes it from the
             input itself, which is a tighter bound.
+        calibration: inputs like those of `data`, but others, at least 40; with `local="data"` only. Where people or
+            devices differ, take other ones for the calibration than for data.
 
     Raises:
         TypeError: no model; data that holds no real numbers.
         ValueError: an unknown `local`, data without sequences, of another shape or with NaN, several inputs or
-            outputs, or a layer without a rule; the message has the list.
+            outputs, or a layer without a rule; the message has the list. Too few calibration sequences.
 
     Source: the idea of a bound for the whole model from those of its layers is that of arXiv 2510.14542; the gains are
-    the usual ones of control theory (small-gain estimates).
+    the usual ones of control theory (small-gain estimates). Probable bounds: Vovk, Gammerman and Shafer, Algorithmic
+    learning in a random world, 2005.
     """
     check_model(model, data, "error_bound")
     check_model(reduced, None, "error_bound(model, reduced, data)")
     choice(local, "error_bound got local=", LOCAL_ERRORS)
-    data = real_array(data, "error_bound got data")
-    if not data.size:
-        raise ValueError("error_bound got no sequence; give it some inputs of the model, such as validation data.")
+    if calibration is not None and local != "data":
+        raise ValueError(f"error_bound got calibration with local={local!r}; it needs local='data'.")
+    data = _checked(data, "data")
     graph = graph_of(model)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise ValueError(
@@ -128,11 +169,50 @@ def error_bound(model: keras.Model, reduced: keras.Model, data: np.ndarray, loca
         )
     check_rules(model)
     check_data(model, data)
+    if calibration is None:
+        return _certain(model, reduced, data, local)[0]
+    calibration = _checked(calibration, "calibration")
+    check_data(model, calibration)
+    check_enough(calibration)
+    found, asked = _certain(model, reduced, data, local)
+    _, known = _certain(model, reduced, calibration, local)
+    return _probable(found, asked, known, next(iter(last_activations(model).values())))
+
+
+def _checked(data: Any, name: str) -> np.ndarray:
+    data = real_array(data, f"error_bound got {name}")
+    if not data.size:
+        raise ValueError("error_bound got no sequence; give it some inputs of the model, such as validation data.")
+    return data
+
+
+def _certain(model: keras.Model, reduced: keras.Model, data: np.ndarray, local: str) -> tuple[ErrorBound, Comparison]:
+    """The certain bound, and what both models do; own errors where they are computed from the data."""
     propagation = _Propagation(reduced, local)
     start = Deviation(data.astype(np.float64), np.zeros((len(data), data.shape[-1])))
     (end,) = walk(model, propagation.behind, [start])
-    difference = reduced.predict(data, verbose=0) - model.predict(data, verbose=0)
-    return ErrorBound(propagation.layers, end.error, over_time(difference.astype(np.float64)))
+    outputs = tuple(each.predict(data, verbose=0).astype(np.float64) for each in (model, reduced))
+    measured = over_time(outputs[1] - outputs[0])
+    found = ErrorBound(propagation.layers, end.error, measured, np.full(len(data), CERTAIN))
+    return found, Comparison.of(propagation.own, data, outputs=outputs, measured=measured)
+
+
+def _probable(found: ErrorBound, asked: Comparison, known: Comparison, activation: str | None) -> ErrorBound:
+    """Bounds that are probable for the sequences that are like the known ones."""
+    probable = ProbableBound(known, activation)
+    meets, count = probable.meets(asked), len(known.peak)
+    exceeded = 1.0 / (count + 1.0)
+    return dataclasses.replace(
+        found,
+        bound=np.where(meets[:, None], np.minimum(probable.of(asked), found.bound), found.bound),
+        kind=np.where(meets, PROBABLE, CERTAIN),
+        confidence=1.0 - exceeded,
+        assumptions=(
+            f"Probable bounds: a sequence drawn like the {count} of the calibration is above its bound with a "
+            f"probability of some {exceeded:.2g} without the margin, a factor of {MARGIN:g}; how much rarer with it is "
+            "not known. Certain ones: these sequences, whatever they are."
+        ),
+    )
 
 
 def check_rules(model: keras.Model) -> None:
@@ -191,6 +271,7 @@ class _Propagation:
         self.reduced = layers_by_path(reduced)
         self.local = local
         self.layers: dict[str, tuple[float, float]] = {}
+        self.own: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def behind(self, path: str, layer: keras.layers.Layer, inputs: list[Deviation]) -> Deviation:
         """The signal behind a layer of the model."""
@@ -206,28 +287,28 @@ class _Propagation:
         system, small = layer.system(), reduced.system()
         difference = small - system
         length = signal.values.shape[1]
+        values = _filter(system.impulse_response(length), signal.values)
         if self.local == "gain":
             own = difference.hinf_norm() * signal.norms
         else:
-            own = over_time(_filter(difference.impulse_response(length), signal.values))
-        values = _filter(system.impulse_response(length), signal.values)
+            own = self._noted(name, _filter(difference.impulse_response(length), signal.values), values)
         return self._note_error(name, values, own, small.hinf_norm() * signal.error)
 
     def _dense(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
-        (kernel, bias), (small, small_bias) = _affine(layer), _affine(reduced)
+        (kernel, bias), (small, small_bias) = affine_of(layer), affine_of(reduced)
         steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
-        own = np.sqrt(steps) * np.abs(small_bias - bias)
+        own, values = np.sqrt(steps) * np.abs(small_bias - bias), signal.values @ kernel + bias
         if self.local == "gain":
             own = own + signal.norms @ np.abs(small - kernel)
         else:
-            own = own + over_time(signal.values @ (small - kernel))
-        behind = self._note_error(name, signal.values @ kernel + bias, own, signal.error @ np.abs(small))
+            own = own + self._noted(name, signal.values @ (small - kernel), values)
+        behind = self._note_error(name, values, own, signal.error @ np.abs(small))
         return _activate(name, layer.activation, behind)
 
     def _normalization(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         if layer.axis % signal.values.ndim != signal.values.ndim - 1:
             raise refusal(layer, "it does not work along the features")
-        (gain, offset), (small, small_offset) = _gain_and_offset(layer), _gain_and_offset(reduced)
+        (gain, offset), (small, small_offset) = gain_and_offset(layer), gain_and_offset(reduced)
         steps = signal.values.shape[1] if signal.values.ndim == 3 else 1
         own = np.abs(small - gain) * signal.norms + np.sqrt(steps) * np.abs(small_offset - offset)
         return Deviation(signal.values * gain + offset, own + np.abs(small) * signal.error)
@@ -253,13 +334,20 @@ class _Propagation:
         def gains(matrix):
             return np.abs(matrix).reshape(-1, signal.values.shape[-1], matrix.shape[-1]).sum(axis=0)
 
-        own = math.sqrt(windows.shape[1]) * np.abs(small_bias - bias)
+        own, values = math.sqrt(windows.shape[1]) * np.abs(small_bias - bias), windows @ kernel + bias
         if self.local == "gain":
             own = own + signal.norms @ gains(small - kernel)
         else:
-            own = own + over_time(windows @ (small - kernel))
-        behind = self._note_error(name, windows @ kernel + bias, own, signal.error @ gains(small))
+            own = own + self._noted(name, windows @ (small - kernel), values)
+        behind = self._note_error(name, values, own, signal.error @ gains(small))
         return _activate(name, layer.activation, behind)
+
+    def _noted(self, name: str, own: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """The norms over time of an own error, which is noted down with the size of the layer's output."""
+        size = np.linalg.norm(values.reshape(len(values), -1), axis=1)
+        errors = norm_and_mean(own)
+        self.own[name] = np.where(errors[:, :1] > ROUNDING * size[:, None], errors, 0.0), size
+        return over_time(own)
 
     def _note_error(self, name: str, values: np.ndarray, own: np.ndarray, passed: np.ndarray) -> Deviation:
         """The signal behind a layer that may have been reduced; noted down if it was."""
@@ -296,19 +384,6 @@ def _activate(name: str, activation: Callable, signal: Deviation) -> Deviation:
             f"{', '.join(SLOPES)}."
         )
     return Deviation(values, SLOPES[kind] * signal.error, 1.0 if kind in AT_MOST_ONE else math.inf)
-
-
-def _affine(layer) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel `[F, units]` and bias `[units]` of a dense layer, factored or not."""
-    kernel = layer.matrices()["kernel"] if isinstance(layer, LowRankDense) else np.asarray(layer.kernel, np.float64)
-    return kernel, np.asarray(layer.bias, np.float64) if layer.use_bias else np.zeros(kernel.shape[1])
-
-
-def _gain_and_offset(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """What a batch normalisation does outside of training, channel by channel."""
-    mean, variance = (np.asarray(weight, np.float64) for weight in (layer.moving_mean, layer.moving_variance))
-    gain = (np.asarray(layer.gamma, np.float64) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
-    return gain, (np.asarray(layer.beta, np.float64) if layer.center else 0.0) - gain * mean
 
 
 def _filter(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_s4.layers import GLU, LastStep, RecentAverage, SlidingAverage, Standardization
+from keras_s4.layers import GLU, LastStep, LowRankDense, RecentAverage, SlidingAverage, Standardization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,19 @@ def over_time(values: np.ndarray) -> np.ndarray:
 def refusal(layer: keras.layers.Layer, reason: str) -> ValueError:
     """The error for a layer whose configuration, or place, has no bound."""
     return ValueError(f"error_bound cannot bound what {type(layer).__name__} {layer.name!r} does: {reason}.")
+
+
+def affine_of(layer) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel `[F, units]` and bias `[units]` of a dense layer, factored or not."""
+    kernel = layer.matrices()["kernel"] if isinstance(layer, LowRankDense) else np.asarray(layer.kernel, np.float64)
+    return kernel, np.asarray(layer.bias, np.float64) if layer.use_bias else np.zeros(kernel.shape[1])
+
+
+def gain_and_offset(layer: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch normalisation does outside of training, channel by channel."""
+    mean, variance = (np.asarray(weight, np.float64) for weight in (layer.moving_mean, layer.moving_variance))
+    gain = (np.asarray(layer.gamma, np.float64) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
+    return gain, (np.asarray(layer.beta, np.float64) if layer.center else 0.0) - gain * mean
 
 
 def _pass_on(layer, signal: Deviation) -> Deviation:
