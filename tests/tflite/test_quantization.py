@@ -61,6 +61,25 @@ def test_twins_compute_what_the_device_computes(trained, data):
     assert error < 0.4 * np.sqrt(np.mean((trained.predict(x, verbose=0) - device) ** 2))
 
 
+@pytest.mark.parametrize(
+    "form",
+    [{"normalization": "layer", "post_norm": True}, {"normalization": "rms", "gate": "channel"}, {"mix": None}],
+    ids=str,
+)
+def test_blocks_of_other_forms_are_trained_on_the_grids_of_the_device(form, data):
+    x = data[0]
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((40, 3))
+    hidden = keras_s4.layers.S4Block(4, **form, name="block")(keras.layers.Dense(6, name="encoder")(inputs))
+    hidden = keras.layers.GlobalAveragePooling1D(name="pool")(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax", name="head")(hidden))
+    twin = quantize_aware(model, x)
+    assert isinstance(layers_by_path(twin)["block/dss"], SnappedDSS)
+    device = outputs_of_the_device(convert(twin, x), x)
+    errors = [np.sqrt(np.mean((each.predict(x, verbose=0) - device) ** 2)) for each in (twin, model)]
+    assert errors[0] < 0.7 * errors[1]
+
+
 def test_device_computes_what_was_trained(aware, exported, data):
     x = data[0]
     simulated, device = aware.predict(x, verbose=0), outputs_of_the_device(exported, x)
