@@ -6,12 +6,16 @@ import copy
 import functools
 import numbers
 import re
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 
 
-def slow_poles(optimizer: keras.optimizers.Optimizer | str, pole_rate: float = 0.1) -> keras.optimizers.Optimizer:
+def slow_poles(
+    optimizer: keras.optimizers.Optimizer | str, pole_rate: float = 0.1, rates: Mapping[str, float] | None = None
+) -> keras.optimizers.Optimizer:
     """Lets an optimizer train poles and time steps at a smaller learning rate and without weight decay.
 
     A small change of a pole changes the whole impulse response, so S4 models train best with poles and time steps at a
@@ -28,16 +32,19 @@ def slow_poles(optimizer: keras.optimizers.Optimizer | str, pole_rate: float = 0
             is changed in place.
         pole_rate: the learning rate of poles and time steps as a fraction, 0 to 1, of the optimizer's at each step.
             0 freezes them; 1 only frees them of weight decay.
+        rates: such fractions of groups of weights, by regular expressions that are found in the weights' paths, such as
+            `{"log_time_step": 0.0, "block_1/.*/residues": 0.5}`. The first that is found counts, before `pole_rate`.
 
     Returns:
         The optimizer, now also an instance of `SlowPoles`.
 
     Raises:
         ValueError: no optimizer; one that leaves the steps to others (`LossScaleOptimizer`, `MultiOptimizer`); one
-            that is built, already slow, or was told what not to decay; or a rate outside 0 to 1.
+            that is built, already slow, or was told what not to decay; a rate outside 0 to 1; or no regular expression.
     """
-    if not isinstance(pole_rate, numbers.Real) or not 0 <= pole_rate <= 1:
+    if not _is_rate(pole_rate):
         raise ValueError(f"slow_poles got pole_rate={pole_rate!r}; expected a number from 0 to 1.")
+    rates = _read_rates(rates)
     if not isinstance(optimizer, str | keras.optimizers.Optimizer):
         raise ValueError(
             f"slow_poles got {optimizer!r}; expected a Keras optimizer or the name of one, for example "
@@ -48,6 +55,7 @@ def slow_poles(optimizer: keras.optimizers.Optimizer | str, pole_rate: float = 0
     # In place: a copy made from the configuration would lose whatever the configuration does not tell.
     optimizer.__class__ = _slow_class(type(optimizer))
     optimizer.pole_rate = float(pole_rate)
+    optimizer.rates = rates
     return optimizer
 
 
@@ -60,30 +68,35 @@ class SlowPoles:
 
     Attributes:
         optimizer_class: the class of the optimizer without slow poles.
-        pole_rate: see `slow_poles`.
+        pole_rate, rates: see `slow_poles`.
         undecayed_names: see `exclude_from_weight_decay`.
     """
 
     optimizer_class: type[keras.optimizers.Optimizer]
     pole_rate: float
+    rates: Mapping[str, float] = types.MappingProxyType({})
     undecayed_names: tuple[str, ...] = ()
     # Identities, because Keras takes every variable that an attribute of an optimizer holds for one of its own.
     _undecayed: frozenset[int] = frozenset()
     _dynamics: frozenset[int] = frozenset()
+    _slowed: Mapping[int, float] = types.MappingProxyType({})
 
     def build(self, variables):
         """Creates the optimizer's variables, and finds the poles and time steps among the model's."""
         if not self.built:
             self._dynamics = _identities(variable for variable in variables if getattr(variable, "is_dynamics", False))
             super().exclude_from_weight_decay([variable for variable in variables if self._is_undecayed(variable)])
+            slowed = {each: self._rate_of(variable) for variable in variables for each in _identities([variable])}
+            self._slowed = types.MappingProxyType({each: rate for each, rate in slowed.items() if rate != 1.0})
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """Moves one variable; poles and time steps by a smaller learning rate."""
-        if id(variable) in self._dynamics:
-            if self.pole_rate == 0:  # some optimizers divide by the learning rate
-                return
-            learning_rate = keras.ops.multiply(learning_rate, self.pole_rate)
+        """Moves one variable; poles and time steps, and what `rates` names, by a smaller learning rate."""
+        rate = self._slowed.get(id(variable), 1.0)
+        if rate == 0:  # some optimizers divide by the learning rate
+            return
+        if rate != 1.0:
+            learning_rate = keras.ops.multiply(learning_rate, rate)
         super().update_step(gradient, variable, learning_rate)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
@@ -91,11 +104,12 @@ class SlowPoles:
         if keras.backend.backend() != "torch":
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
-        pairs = list(zip(grads, trainable_variables, strict=True))
-        for slow, rate in ((False, learning_rate), (True, learning_rate * self.pole_rate)):
-            group = [pair for pair in pairs if (id(pair[1]) in self._dynamics) == slow]
-            if group and not (slow and self.pole_rate == 0):
-                super()._backend_update_step(*map(list, zip(*group, strict=True)), rate)
+        groups: dict[float, list] = {}
+        for pair in zip(grads, trainable_variables, strict=True):
+            groups.setdefault(self._slowed.get(id(pair[1]), 1.0), []).append(pair)
+        for rate, group in groups.items():
+            if rate != 0:
+                super()._backend_update_step(*map(list, zip(*group, strict=True)), learning_rate * rate)
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
         """Frees other variables than poles and time steps of weight decay; replaces what an earlier call said.
@@ -128,6 +142,7 @@ class SlowPoles:
                 "registered_name": None if public else keras.saving.get_registered_name(plain),
             },
             "pole_rate": self.pole_rate,
+            "rates": dict(self.rates),
             "undecayed_names": list(self.undecayed_names),
         }
 
@@ -136,14 +151,35 @@ class SlowPoles:
         """The slow optimizer of the class that the configuration tells, whichever class this is called on."""
         # Copied, because optimizers change the configuration that they are made from.
         plain = keras.saving.deserialize_keras_object(copy.deepcopy(config["optimizer"]), custom_objects=custom_objects)
-        optimizer = slow_poles(plain, config["pole_rate"])
+        optimizer = slow_poles(plain, config["pole_rate"], config.get("rates"))
         optimizer.exclude_from_weight_decay(var_names=config["undecayed_names"])
         return optimizer
+
+    def _rate_of(self, variable) -> float:
+        found = (rate for pattern, rate in self.rates.items() if re.search(pattern, variable.path))
+        return next(found, self.pole_rate if _identities([variable]) & self._dynamics else 1.0)
 
     def _is_undecayed(self, variable):
         return bool(_identities([variable]) & (self._dynamics | self._undecayed)) or any(
             re.search(name, variable.name) for name in self.undecayed_names
         )
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and 0 <= value <= 1
+
+
+def _read_rates(rates: Mapping[str, float] | None) -> Mapping[str, float]:
+    if rates is not None and not isinstance(rates, Mapping):
+        raise ValueError(f'slow_poles got rates={rates!r}; expected a dict such as {{"log_time_step": 0.1}}.')
+    for pattern, rate in (rates or {}).items():
+        if not _is_rate(rate):
+            raise ValueError(f"slow_poles got rates with {pattern!r}: {rate!r}; expected a number from 0 to 1.")
+        try:
+            re.compile(pattern)
+        except (TypeError, re.error) as error:
+            raise ValueError(f"slow_poles got rates with {pattern!r}, no regular expression: {error}.") from error
+    return types.MappingProxyType({pattern: float(rate) for pattern, rate in (rates or {}).items()})
 
 
 def _check_fitness(optimizer: keras.optimizers.Optimizer) -> None:

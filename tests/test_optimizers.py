@@ -121,6 +121,40 @@ def test_rate_zero_freezes(case):
     assert np.any(after[1] != before[1])
 
 
+def test_groups_move_at_rates_of_their_own():
+    """Plain gradient descent moves a weight by the rate times its gradient."""
+    rates = {"log_time_step": 0.0, "dss/residues": 0.25, "log_": 0.5}
+    moved = {}
+    for name, given in (("all", {}), ("groups", rates)):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((9, 2)), DSS(3, name="dss")])
+        optimizer = slow_poles(keras.optimizers.SGD(0.1), 1.0, given)
+        model.compile(optimizer, "mse")
+        before = {weight.name: np.array(weight) for weight in model.weights}
+        inputs = np.random.default_rng(0).normal(size=(4, 9, 2))
+        model.train_on_batch(inputs, np.ones((4, 9, 2)))
+        moved[name] = {weight.name: np.array(weight) - before[weight.name] for weight in model.weights}
+    expected = {"log_time_step": 0.0, "residues": 0.25, "log_decay": 0.5, "frequency": 1.0, "feedthrough": 1.0}
+    for name, rate in expected.items():
+        assert np.abs(moved["all"][name]).max() > 0
+        np.testing.assert_allclose(moved["groups"][name], rate * moved["all"][name], rtol=1e-4, atol=1e-7)
+    copy = type(optimizer).from_config(json.loads(json.dumps(optimizer.get_config())))
+    assert dict(copy.rates) == rates
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        ([0.5], "expected a dict such as"),
+        ({"dss": 2.0}, "'dss': 2.0; expected a number from 0 to 1"),
+        ({"(": 0.5}, "no regular expression"),
+    ],
+)
+def test_refused_rates_of_groups(rates, message):
+    with pytest.raises(ValueError, match=message):
+        slow_poles("adam", rates=rates)
+
+
 def test_the_global_norm_is_that_of_all_gradients():
     pole, kernel, gradients = variables()
     start = [keras.ops.convert_to_numpy(variable) for variable in (pole, kernel)]
