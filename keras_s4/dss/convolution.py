@@ -55,7 +55,7 @@ def _repeat(values: Tensor, count: int | None) -> Tensor:
     all the rest of the gradient. The gradient of doublings is a tree of sums of halves.
     """
     values = values[None]
-    if count is None:
+    if not isinstance(count, int):  # none, or a symbol, while a model is traced for any number of sequences
         return values
     while 2 * values.shape[0] <= count:
         values = ops.concatenate([values, values], axis=0)

@@ -247,7 +247,7 @@ def small_training(folder, **arguments):
     spaces = {
         "dss": {
             "width": (4,), "blocks": (1,), "states": (2, 4), "rank": (None,), "gate": (None,), "front": (None,),
-            "downsample": (1,), "pooling": ("average",), "dropout": (0.2,),
+            "downsample": (1,), "time_steps": (None,), "pooling": ("average",), "dropout": (0.2,),
         }
     }  # fmt: skip
     usual = {"validation_data": windows(8, 1), "kinds": ("dss",), "spaces": spaces, "trials": 2, "metric": "loss"}
