@@ -9,7 +9,7 @@ import keras
 from keras_s4.activation_names import activation_name
 from keras_s4.checks import quote
 from keras_s4.surgery.cloning import clone
-from keras_s4.surgery.graph import is_graph
+from keras_s4.surgery.graph import graph_of, is_graph
 
 LINEAR = "linear"
 # Layers that end with their activation, which those with gates do not.
@@ -38,7 +38,8 @@ def average_models(models: Sequence[keras.Model], name: str = "average") -> kera
     inputs = keras.Input(models[0].input_shape[1:], dtype=models[0].inputs[0].dtype, name="samples")
     outputs, activation = [], _last_activation(models[0])
     for number, model in enumerate(models):
-        changes = {} if activation == LINEAR else {_last_layer(model).name: {"activation": LINEAR}}
+        last = _ending_layer(model)
+        changes = {} if last is None or activation == LINEAR else {last.name: {"activation": LINEAR}}
         member = clone(model, changes)
         member.name = f"member_{number}"
         outputs.append(member(inputs))
@@ -48,15 +49,18 @@ def average_models(models: Sequence[keras.Model], name: str = "average") -> kera
     return keras.Model(inputs, mean, name=name)
 
 
-def _last_layer(model: keras.Model) -> keras.layers.Layer:
-    """The layer whose output is the model's."""
-    return next((layer for layer in model.layers if layer.output is model.output), model.layers[-1])
+def _ending_layer(model: keras.Model) -> keras.layers.Layer | None:
+    """The layer that gives the model's output and ends with an activation; None where it is called elsewhere, too."""
+    graph = graph_of(model)
+    last = next((node.layer for node in graph.nodes if node.output == graph.outputs[0]), None)
+    once = sum(node.layer is last for node in graph.nodes) == 1
+    return last if once and isinstance(last, _ENDING) else None
 
 
 def _last_activation(model: keras.Model) -> str:
-    """The name of what the last layer ends with, where it can be told to end without."""
-    layer = _last_layer(model)
-    return activation_name(layer.activation) if isinstance(layer, _ENDING) else LINEAR
+    """The name of what the model ends with, where it can be told to end without."""
+    layer = _ending_layer(model)
+    return LINEAR if layer is None else activation_name(layer.activation)
 
 
 def _check(models: list) -> None:

@@ -60,6 +60,17 @@ def test_quantities_and_layers_that_only_activate_are_averaged_as_they_are(seque
         np.testing.assert_allclose(average_models(pair).predict(sequences, verbose=0), expected, atol=1e-6)
 
 
+def test_a_last_layer_that_is_called_elsewhere_too_keeps_its_activation(sequences):
+    def with_shared_head():
+        inputs = keras.Input((40, 2))
+        head = keras.layers.Dense(2, activation="softmax")
+        return keras.Model(inputs, head(keras.layers.GlobalAveragePooling1D()(head(inputs))))
+
+    pair = [with_shared_head() for _ in range(2)]
+    expected = np.mean([model.predict(sequences, verbose=0) for model in pair], axis=0)
+    np.testing.assert_allclose(average_models(pair).predict(sequences, verbose=0), expected, atol=1e-6)
+
+
 def test_it_is_saved_streamed_reduced_and_exported(three, sequences, tmp_path):
     average = average_models(three)
     average.save(tmp_path / "average.keras")
