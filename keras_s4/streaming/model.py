@@ -122,18 +122,7 @@ class StreamingModel(keras.Model):
         return self._as_given(outputs), states
 
     def steps(self, samples: Any, states: dict[str, State]) -> tuple[Any, dict[str, State]]:
-        """The next T steps of every stream, one after the other: `step` in a loop.
-
-        Args:
-            samples: `[B, T, ...]`; of several inputs a list or dict of them.
-            states: from `initial_state`, or the last step or chunk.
-
-        Returns:
-            the outputs after each step, `[B, T, ...]`, and the next states.
-
-        Raises:
-            ValueError: the samples have another shape, or other inputs are given than the model has.
-        """
+        """The next T steps of every stream by `step` in a loop; arguments, results and refusals as of `chunk`."""
         outputs, states = self._network.loop(self._checked(samples, ("B", "T")), states)
         return self._as_given(outputs), states
 
@@ -160,7 +149,7 @@ class StreamingModel(keras.Model):
     def compiled_steps(self, jit_compile: bool = True) -> Callable:
         """`steps` as one compiled function, like `compiled_step`; other numbers of steps are compiled anew.
 
-        A call costs as much as some hundred steps of a small model: for one stream give it as many as may come late.
+        A call costs much more than a step of a small model: for one stream give it as many as may come late.
         """
         return self._compiled(self.steps, jit_compile)
 

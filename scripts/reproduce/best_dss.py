@@ -6,16 +6,16 @@
 - MNIST by pixel: 10,000 digits in a split of our own; trained with 32 modes a channel, truncated to 4 and trained on.
 - Synthetic keywords: unseen voices.
 
-The smartwatch's network was chosen on validation people, all five folds, 3,000 steps at the rate and with the time
-steps that `levers.py` favours: one behind a stride of 2 had 89.3% with two blocks and 89.1% with three; behind a stride
-of 4 single trainings of the first three folds had 87.4%, averages of three 88.6% (behind 2: 87.4%, one training).
-Digits and keywords were set by hand after a few single trainings, whose test accuracies were seen as well: keywords
-with 24 channels and 8 modes had 96.6% on validation voices, 16 channels 96.4%; half of the modes, the rate of
+The smartwatch's network was chosen on validation people, 3,000 steps at the rate and with the time steps that
+`levers.py` favours: one behind a stride of 2 had 89.3% with two blocks and 89.1% with three (five folds); behind a
+stride of 4 single trainings of the first three folds had 87.4%, averages of three 88.6% (behind 2: 87.4%, one
+training). Digits and keywords were set by hand after a few single trainings, whose test accuracies were seen as well:
+keywords with 24 channels and 8 modes had 96.6% on validation voices, 16 channels 96.4%; half of the modes, the rate of
 `levers.py` and more steps were taken untried. No script repeats these choices.
 
 Accuracies are those of the integers (the C99, which the emulator and TensorFlow Lite Micro equal) on test data; weights
-and activations have 8 bits. Instructions are counted on an emulated Cortex-M4. A run over takes about half an hour of
-two cores on the JAX backend, which this script chooses; an interrupted one continues.
+and activations have 8 bits. Instructions are counted on an emulated Cortex-M4. A run over takes about an hour of two
+cores on the JAX backend, which this script chooses; an interrupted one continues.
 """
 
 from __future__ import annotations
