@@ -6,7 +6,7 @@ import pytest
 from conformance import shake
 from keras import ops
 from registries import restored
-from streams import assert_streams, signal
+from streams import assert_streams, by_steps, signal
 
 from keras_s4 import streaming
 from keras_s4.layers import DSS, S4Block
@@ -20,16 +20,6 @@ def sequence_to_sequence(length, channels=4, states=4, blocks=6):
     for _ in range(blocks):
         hidden = S4Block(states, dropout=0.1)(hidden)
     return keras.Model(inputs, keras.layers.Dense(3)(hidden))
-
-
-def run_steps(model, inputs, states=None):
-    """Outputs `[B, L, ...]` of a loop in Python, and the last states."""
-    states = model.initial_state(len(inputs)) if states is None else states
-    outputs = []
-    for t in range(inputs.shape[1]):
-        output, states = model.step(inputs[:, t], states)
-        outputs.append(np.asarray(output))
-    return np.stack(outputs, axis=1), states
 
 
 class DifferenceStreamer(streaming.Streamer):
@@ -69,17 +59,17 @@ def test_six_blocks_are_exact_at_every_step():
 
 def test_a_loop_of_steps_equals_predict(small):
     inputs = signal(2, 12, 3)
-    outputs, _ = run_steps(small, inputs)
+    outputs, _ = by_steps(small, inputs)
     np.testing.assert_allclose(outputs, small.predict(inputs, verbose=0), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("cuts", [(6,), (1, 2, 11), tuple(range(1, 12))])
 def test_a_stream_in_chunks_gives_equal_outputs(small, cuts):
     inputs = signal(2, 12, 3)
-    whole, _ = run_steps(small, inputs)
+    whole, _ = by_steps(small, inputs)
     states, parts = small.initial_state(2), []
     for chunk in np.split(inputs, cuts, axis=1):
-        outputs, states = run_steps(small, chunk, states)
+        outputs, states = by_steps(small, chunk, states)
         states = keras.tree.map_structure(np.asarray, states)  # a state can be stored
         parts.append(outputs)
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
@@ -87,17 +77,17 @@ def test_a_stream_in_chunks_gives_equal_outputs(small, cuts):
 
 def test_the_initial_state_starts_anew(small):
     inputs = signal(2, 12, 3)
-    first, states = run_steps(small, inputs)
-    continued, _ = run_steps(small, inputs, states)
-    again, _ = run_steps(small, inputs, small.initial_state(2))
+    first, states = by_steps(small, inputs)
+    continued, _ = by_steps(small, inputs, states)
+    again, _ = by_steps(small, inputs, small.initial_state(2))
     np.testing.assert_array_equal(again, first)
     assert np.abs(continued - first).max() > 1e-3
 
 
 def test_streams_of_a_batch_do_not_mix(small):
     inputs = signal(2, 5, 3)
-    both, _ = run_steps(small, inputs)
-    alone, _ = run_steps(small, inputs[1:])
+    both, _ = by_steps(small, inputs)
+    alone, _ = by_steps(small, inputs[1:])
     np.testing.assert_allclose(both[1:], alone, rtol=0, atol=1e-6)
 
 
@@ -106,7 +96,7 @@ def test_streaming_follows_the_weights_of_the_model(small):
     stream = StreamingModel(model)
     model.set_weights(small.model.get_weights())
     inputs = signal(1, 4, 3)
-    np.testing.assert_array_equal(run_steps(stream, inputs)[0], run_steps(small, inputs)[0])
+    np.testing.assert_array_equal(by_steps(stream, inputs)[0], by_steps(small, inputs)[0])
     assert len(stream.weights) == len(model.weights)
 
 
@@ -115,7 +105,7 @@ def test_a_model_without_states():
     inputs = signal(2, 7, 3)
     stream = StreamingModel(model)
     np.testing.assert_allclose(stream(inputs), model(inputs), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(run_steps(stream, inputs)[0], model(inputs), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(by_steps(stream, inputs)[0], model(inputs), rtol=0, atol=1e-6)
 
 
 def test_plain_layers_around_a_dss_layer():
@@ -131,7 +121,7 @@ def test_plain_layers_around_a_dss_layer():
         ]
     )
     inputs = signal(2, 9, 3)
-    outputs, _ = run_steps(StreamingModel(shake(model)), inputs)
+    outputs, _ = by_steps(StreamingModel(shake(model)), inputs)
     np.testing.assert_allclose(outputs[:, -1], model(inputs), rtol=0, atol=1e-5)
 
 
@@ -145,11 +135,11 @@ class TestPooling:
 
     def test_given_length(self):
         inputs = np.arange(1.0, 5.0, dtype="float32").reshape(1, 4, 1)
-        outputs, _ = run_steps(StreamingModel(self.pool(None), length=4), inputs)
+        outputs, _ = by_steps(StreamingModel(self.pool(None), length=4), inputs)
         np.testing.assert_array_equal(outputs[0, :, 0], [0.25, 0.75, 1.5, 2.5])
 
     def test_given_length_wins(self):
-        outputs, _ = run_steps(StreamingModel(self.pool(4), length=8), np.ones((1, 8, 1), "float32"))
+        outputs, _ = by_steps(StreamingModel(self.pool(4), length=8), np.ones((1, 8, 1), "float32"))
         np.testing.assert_array_equal(outputs[0, :, 0], np.arange(1, 9) / 8)
 
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -178,7 +168,7 @@ def test_save_and_load(small, tmp_path):
     small.save(tmp_path / "stream.keras")
     loaded = keras.models.load_model(tmp_path / "stream.keras")
     assert loaded.length == 12
-    np.testing.assert_array_equal(run_steps(loaded, inputs)[0], run_steps(small, inputs)[0])
+    np.testing.assert_array_equal(by_steps(loaded, inputs)[0], by_steps(small, inputs)[0])
 
 
 def test_config_round_trip(small):
@@ -291,7 +281,7 @@ class TestRegistration:
 
         model = keras.Sequential([keras.Input((6, 2)), MyDense(3)])
         inputs = signal(2, 6, 2)
-        np.testing.assert_allclose(run_steps(StreamingModel(model), inputs)[0], model(inputs), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(by_steps(StreamingModel(model), inputs)[0], model(inputs), rtol=0, atol=1e-6)
 
 
 class TestChunks:
@@ -310,103 +300,7 @@ class TestChunks:
     def test_the_state_after_a_chunk_is_that_after_its_steps(self, small):
         inputs = signal(2, 12, 3)
         _, by_chunk = small.chunk(inputs, small.initial_state(2))
-        _, by_steps = run_steps(small, inputs)
+        _, by_step = by_steps(small, inputs)
         keras.tree.map_structure(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()), by_chunk, by_steps
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()), by_chunk, by_step
         )
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Counted(keras.layers.Layer):
-    """The identity."""
-
-    def call(self, inputs):
-        return inputs
-
-
-class TestCompiledStep:
-    @pytest.fixture
-    def traces(self, registry):
-        """A list that grows by one each time a `Counted` layer runs in Python."""
-        calls = []
-
-        @streaming.register(Counted)
-        class _Counted(streaming.Streamer):
-            def step(self, inputs, state):
-                calls.append(inputs[0].shape)
-                return inputs[0], ()
-
-        return calls
-
-    def model(self):
-        return shake(
-            keras.Sequential([keras.Input((12, 3)), Counted(), S4Block(2), keras.layers.AveragePooling1D(2), DSS(2)])
-        )
-
-    @pytest.mark.parametrize("jit_compile", [False, True])
-    def test_it_equals_the_step_and_is_traced_once_a_batch_size(self, traces, jit_compile):
-        stream = StreamingModel(self.model())
-        inputs = signal(2, 12, 3)
-        expected, _ = run_steps(stream, inputs)
-        step = stream.compiled_step(jit_compile=jit_compile)
-        traces.clear()
-        outputs, states = [], stream.initial_state(2)
-        for t in range(12):
-            # Whatever arrays come: of double precision, lists, tensors; and states that were stored in between.
-            samples = [inputs[:, t], inputs[:, t].astype("float64"), inputs[:, t].tolist()][t % 3]
-            output, states = step(samples, states)
-            states = keras.tree.map_structure(np.asarray, states) if t % 2 else states
-            outputs.append(np.asarray(output))
-        np.testing.assert_allclose(np.stack(outputs, axis=1), expected, rtol=0, atol=1e-5)
-        assert len(traces) == 1
-        step(inputs[:1, 0], stream.initial_state(1))
-        assert len(traces) == 2
-
-    def test_chunks(self, traces):
-        model = keras.Sequential([keras.Input((12, 3)), Counted(), S4Block(2), keras.layers.GRU(2)])
-        stream = StreamingModel(shake(model))
-        inputs = signal(2, 12, 3)
-        expected, _ = run_steps(stream, inputs)
-        chunk, states, outputs = stream.compiled_chunk(), stream.initial_state(2), []
-        for start in (0, 4, 8):
-            output, states = chunk(inputs[:, start : start + 4], states)
-            outputs.append(np.asarray(output))
-            if start == 0:
-                traces.clear()
-        np.testing.assert_allclose(np.concatenate(outputs, axis=1), expected, rtol=0, atol=1e-5)
-        assert not traces, "the second chunk of one length compiled anew"
-
-    @pytest.mark.parametrize("layer", [S4Block(2), keras.layers.Conv1D(4, 3, strides=2, padding="causal")])
-    def test_steps_in_a_loop(self, layer):
-        model = keras.Sequential([keras.Input((12, 3)), keras.layers.Dense(4), layer, keras.layers.GRU(2)])
-        stream = StreamingModel(shake(model))
-        inputs = signal(2, 12, 3)
-        expected, _ = run_steps(stream, inputs)
-        steps, states, outputs = stream.compiled_steps(), stream.initial_state(2), []
-        for start, end in ((0, 5), (5, 6), (6, 12)):
-            output, states = steps(inputs[:, start:end], states)
-            outputs.append(np.asarray(output))
-        np.testing.assert_allclose(np.concatenate(outputs, axis=1), expected, rtol=0, atol=1e-5)
-        with pytest.raises(ValueError, match=r"Got samples of shape \(2, 12, 4\); expected \[B, T, 3\]"):
-            stream.steps(signal(2, 12, 4), states)
-
-    def test_it_follows_the_weights(self, traces):
-        stream = StreamingModel(self.model())
-        step = stream.compiled_step()
-        inputs = signal(1, 12, 3)
-        step(inputs[:, 0], stream.initial_state(1))
-        stream.model.set_weights(shake(self.model(), seed=5).get_weights())
-        states, other = stream.initial_state(1), stream.initial_state(1)
-        traces.clear()
-        for t in range(12):
-            output, states = step(inputs[:, t], states)
-        assert not traces
-        for t in range(12):
-            expected, other = stream.step(inputs[:, t], other)
-        np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
-
-    def test_tokens(self):
-        model = keras.Sequential([keras.Input((5,), dtype="int32"), keras.layers.Embedding(4, 2), keras.layers.GRU(2)])
-        stream = StreamingModel(model)
-        output, _ = stream.compiled_step()([3, 1], stream.initial_state(2))
-        np.testing.assert_allclose(output, stream.step(np.array([3, 1]), stream.initial_state(2))[0], rtol=0, atol=1e-6)
