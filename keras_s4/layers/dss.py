@@ -247,7 +247,7 @@ class DSS(keras.layers.Layer):
         if not self.stateful:
             raise LayerError(f"DSS {self.name!r} carries no state; create it with stateful=True.")
         self._check_built()
-        self.carried_state.assign(ops.zeros_like(self.carried_state))
+        self.carried_state.assign(ops.zeros(self.carried_state.shape, self.state_dtype))
 
     def check_causal(self, purpose: str) -> None:
         """Refuses what needs a causal layer.

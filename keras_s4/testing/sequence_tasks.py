@@ -150,7 +150,7 @@ class Trainer:
             start = self._build()
         self.holding(start)
         for variable in self.model.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
         self.rate.begin(steps, learning_rate)
         x, y = self.recipe.batches(seed, steps)
         self.model.fit(x, y, batch_size=self.recipe.batch_size, shuffle=False, verbose=0, callbacks=[self.rate])

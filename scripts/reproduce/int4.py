@@ -65,7 +65,7 @@ class AwareTrainer:
 
         self.model.set_weights(self.start)
         for variable in self.model.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
         def falling(batch, logs=None):
             self.model.optimizer.learning_rate = rate * 0.5 * (1.0 + np.cos(np.pi * batch / steps))

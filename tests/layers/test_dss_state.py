@@ -1,5 +1,6 @@
 """States of DSS layers, given, returned and carried; and masks, which say where a sequence ends."""
 
+import backends
 import keras
 import numpy as np
 import pytest
@@ -8,6 +9,20 @@ from dss_layers import CHANNELS, STATES, built, shaken
 from keras import ops
 
 from keras_s4.layers import DSS
+
+
+def check_stateful():
+    """Of either backend, in the process that has it."""
+    layer = DSS(STATES, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(2, 20, CHANNELS)), layer])
+    inputs = np.random.default_rng(0).normal(size=(2, 60, CHANNELS)).astype("float32")
+    stateless = built()
+    stateless.set_weights(layer.get_weights()[:-1])
+    expected = np.asarray(stateless(inputs))
+    for _ in range(2):
+        pieces = [model.predict(piece, batch_size=2, verbose=0) for piece in np.split(inputs, 3, axis=1)]
+        np.testing.assert_allclose(np.concatenate(pieces, axis=1), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        layer.reset_state()
 
 
 class TestState:
@@ -41,18 +56,10 @@ class TestState:
         np.testing.assert_allclose(np.sum(gradient * change), moved, rtol=1e-9)  # outputs are linear in the state
 
     def test_a_stateful_layer_goes_on_where_the_last_batch_ended(self):
-        layer = DSS(STATES, stateful=True)
-        model = keras.Sequential([keras.Input(batch_shape=(2, 20, CHANNELS)), layer])
-        inputs = np.random.default_rng(0).normal(size=(2, 60, CHANNELS)).astype("float32")
-        stateless = built()
-        stateless.set_weights(layer.get_weights()[:-1])
-        expected = np.asarray(stateless(inputs))
-        for _ in range(2):
-            pieces = [model.predict(piece, batch_size=2, verbose=0) for piece in np.split(inputs, 3, axis=1)]
-            np.testing.assert_allclose(
-                np.concatenate(pieces, axis=1), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
-            )
-            layer.reset_state()
+        check_stateful()
+
+    def test_a_stateful_layer_does_so_on_jax(self, request):
+        backends.backend_process(request.config, "jax").evaluate(check_stateful)
 
     def test_a_stateful_layer_needs_the_batch_size(self):
         with pytest.raises(ValueError, match=r"must know the batch size.*batch_shape"):
