@@ -68,6 +68,14 @@ def test_clang_feeds_rounding_errors_back():
     assert_equal(run(build(program, CORES["m4"]), vectors.inputs, vectors.starts, count=False), vectors)
 
 
+@pytest.mark.parametrize("core", NAMES)
+@pytest.mark.parametrize("program", ["modal_step", "modal_step_fed_back"])
+def test_banks_of_modes(core, program):
+    program = single(program, 1)
+    for vectors in (from_any_state(program), from_reset(program, streams=2, steps=10)):
+        assert_equal(run(build(program, CORES[core]), vectors.inputs, vectors.starts, count=False), vectors)
+
+
 def test_steps_without_outputs_keep_the_states(image):
     built = image("m4", "random")
     vectors = from_reset(built.program, 2, 9)

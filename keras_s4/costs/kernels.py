@@ -172,6 +172,11 @@ def _helium_modes(wide: Sequence[bool], fed: Sequence[bool]) -> dict[str, int]:
     }
 
 
+def _modal(layers: Layers, layer: str, given: Sequence[str], form: str) -> dict[str, float]:
+    modes, fed = (layers.numbers[layer][name] for name in ("modes", "fed_back"))
+    return {"modes": modes - fed, "modes fed back": fed}
+
+
 def _read_out(layers: Layers, layer: str, given: Sequence[str], form: str) -> dict[str, float]:
     channels = layers.numbers[layer]["channels"]
     return {"fours": -(-channels // 4)} if form == HELIUM else {"channels": channels}
@@ -196,6 +201,8 @@ _COUNTS: dict[str, Callable[[Layers, str, Sequence[str], str], dict[str, float]]
     "s4_diagonal_step": _diagonal,
     "s4_diagonal_step_clamped": _diagonal,
     "s4_diagonal_step_fed_back": _diagonal,
+    "s4_modal_step": _modal,
+    "s4_modal_step_clamped": _modal,
     "s4_read_out_int8": _read_out,
     "s4_read_out_int16": _read_out,
     "s4_sigmoid": _values,

@@ -17,6 +17,7 @@ from keras_s4.tflite.program.operations import (
     FullyConnected,
     Interpolate,
     Lookup,
+    ModalStep,
     Multiply,
     Normalize,
     Operation,
@@ -156,6 +157,32 @@ class Builder:
                 output,
                 2**30 if feedback else 0,
                 fed,
+            )
+        )
+
+    def modal_step(self, u: Tensor, real_poles: bool = False, limit: int = 0, feedback: int = 0) -> Tensor:
+        """A step of a bank of modes, half as many as `u` has numbers; poles as those of `diagonal_step`."""
+        modes = u.shape[-1] // 2
+        radius = self.random.uniform(0.9, 0.999, modes)
+        angle = self.random.uniform(0, np.pi if limit else 2, modes)
+        delta = radius * np.exp(0j if real_poles else 1j * angle) - 1
+        room = (2.0**34 if limit else 2.0**29) * (1 - radius) / 2**15
+        gain = self.random.uniform(-1, 1, (2, modes)) * np.minimum(room, 2.0**13)
+        scale_state, scale_hidden = 2.0**-30, 2.0**-15
+        state, after = (Tensor(self.name("state"), (2, modes), "int32", scale_state) for _ in range(2))
+        self.states.append(State(state, after))
+        return self.add(
+            ModalStep(
+                u,
+                state,
+                after,
+                self.constant(np.round(delta.real * 2**15), "int32", 2.0**-15),
+                self.constant(np.round(delta.imag * 2**15), "int32", 2.0**-15),
+                self.constant(np.round(gain), "int32", scale_state / u.scale),
+                Tensor(self.name("hidden"), (2, modes), "int16", scale_hidden),
+                self.activation(2 * modes, "int16", scale_hidden),
+                limit,
+                feedback,
             )
         )
 

@@ -79,6 +79,20 @@ def _diagonal_step_real_poles(b: Builder, x8: Tensor, x16: Tensor) -> Program:
 
 
 @_single
+def _modal_step(b: Builder, x8: Tensor, x16: Tensor) -> Program:
+    """Between two products, as lowerings make it; the other has real poles."""
+    real = b.modal_step(b.fully_connected(x16, 6), real_poles=True)
+    return b.program(x16, b.fully_connected(b.modal_step(b.fully_connected(x16, 10)), 4), real)
+
+
+@_single
+def _modal_step_fed_back(b: Builder, x8: Tensor, x16: Tensor) -> Program:
+    """States that are clamped; feedback of some modes, of none and of all."""
+    u = b.fully_connected(x16, 14)
+    return b.program(x16, *(b.modal_step(u, limit=2**30, feedback=count) for count in (3, 0, 7)))
+
+
+@_single
 def _lookup(b: Builder, x8: Tensor, x16: Tensor) -> Program:
     return b.program(x8, b.lookup(x8))
 

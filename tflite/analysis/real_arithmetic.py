@@ -12,7 +12,7 @@ import numpy as np
 import scipy.signal
 import scipy.special
 
-from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
+from keras_s4.tflite.analysis.realised import mode_arrays, pole_array, realised_kernel
 from keras_s4.tflite.program.operations import (
     Accumulate,
     Add,
@@ -26,6 +26,7 @@ from keras_s4.tflite.program.operations import (
     Lookup,
     Maximum,
     Minimum,
+    ModalStep,
     Multiply,
     Normalize,
     Operation,
@@ -133,6 +134,25 @@ def _rounding_of_states(step: DiagonalStep, shape: tuple[int, ...], rounding: Ro
         error = rounding.draw_noise(shape) + 1j * rounding.draw_noise(shape)
         total += (weights[:, mode].conj() * convolve(response, error)).real
     return total
+
+
+@real(ModalStep)
+def modal_step(step: ModalStep, values: Values, rounding: Rounding) -> None:
+    """The recurrence of each mode. What rounding adds comes again from the state, unless it is fed back."""
+    modes = step.decay.shape[0]
+    u, unit = values[step.input.name], step.input.scale
+    gains, poles = step.input_gain.data * step.state.scale, pole_array(step)
+    driven = (u[..., :modes] * gains[0] + 1j * u[..., modes:] * gains[1]) / unit
+    noisy = rounding.is_rounded(step.output)
+    result = np.empty((*driven.shape, 2))
+    for mode, pole in enumerate(poles):
+        state = scipy.signal.lfilter([1.0], [1.0, -pole], driven[..., mode], axis=1)
+        if noisy and np.any(gains[:, mode]):  # a state that stays at zero is rounded without error
+            error = rounding.draw_noise(state.shape) + 1j * rounding.draw_noise(state.shape)
+            again = 0.0 if mode >= modes - step.feedback else pole - 1.0
+            state = state + step.output.scale * scipy.signal.lfilter([1.0, again - pole], [1.0, -pole], error, axis=1)
+        result[..., mode, :] = np.stack([state.real, state.imag], axis=-1)
+    values[step.output.name] = np.concatenate([result[..., 0], result[..., 1]], axis=-1)
 
 
 @real(Lookup)

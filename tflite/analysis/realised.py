@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.systems import DiagonalSystem
-from keras_s4.tflite.program.operations import DiagonalStep
+from keras_s4.tflite.program.operations import DiagonalStep, ModalStep
 
 
 def mode_arrays(step: DiagonalStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -15,11 +15,16 @@ def mode_arrays(step: DiagonalStep) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         poles; input gains, in units of the state for one unit of the input; readout weights W, with which a state x
         contributes `Re(conj(W) x)`, in real units for one unit of the rounded state.
     """
-    poles = 1.0 + (step.decay.data + 1j * step.rotation.data) * step.decay.scale
+    poles = pole_array(step)
     gains = step.input_gain.data[0] + 1j * step.input_gain.data[1]
     scales = np.asarray(step.readout.scale) * step.hidden.scale
     weights = (step.readout.data[0] + 1j * step.readout.data[1]) * scales
     return poles.T, gains.T.astype(np.complex128), weights.T
+
+
+def pole_array(step: DiagonalStep | ModalStep) -> np.ndarray:
+    """The poles that the integers of a step stand for, in the shape of its decay."""
+    return 1.0 + (step.decay.data + 1j * step.rotation.data) * step.decay.scale
 
 
 def realised_kernel(step: DiagonalStep, length: int) -> np.ndarray:

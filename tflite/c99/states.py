@@ -1,4 +1,4 @@
-"""Diagonal steps of DSS layers, and running sums."""
+"""Steps of diagonal state spaces in delta form, and running sums."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from keras_s4.tflite.program.diagonal_kernel import (
     LAST,
     LAST_PLAIN,
     Form,
+    check_modal_step,
     check_supported,
     form_of,
     largest_sum,
     mode_marks,
 )
 from keras_s4.tflite.program.fixed_point import Multiplier
-from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
+from keras_s4.tflite.program.operations import Accumulate, DiagonalStep, ModalStep
 from keras_s4.tflite.program.tensors import Tensor
 
 FUNCTIONS = {
@@ -117,6 +118,27 @@ def _read_out_by_loop(operation: DiagonalStep, sums: str, source: Translation) -
             source.assign(output, index, source.rescale(total, operation.accumulator_scale, output, largest))
 
     return append
+
+
+@translates(ModalStep, does="a step of its modes")
+def translate_modal_step(operation: ModalStep, source: Translation) -> None:
+    """The real parts of all modes, then the imaginary parts, of states as of what is read and written."""
+    check_modal_step(operation)
+    x, output, (_, modes) = operation.input, operation.output, operation.state.shape
+    rows = [*operation.input_gain.data, operation.decay.data, operation.rotation.data]
+    name, constants = short_name(output.name), source.constants
+    values = np.stack(rows, axis=-1)
+    layer = constants.struct(
+        "s4_modal",
+        output.name,
+        constants=constants.array(f"{name} modes", values, "int32_t", note="gains, decay and rotation"),
+        modes=f"{modes}U",
+        fed_back=f"{operation.feedback}U",
+    )
+    function = "s4_modal_step_clamped" if operation.limit else "s4_modal_step"
+    with source.loop("row", operation.rows) as row:
+        ends = (address_of(source.pointer(end), (row, 2 * modes)) for end in (x, output))
+        source.call("modal", function, layer, source.pointer(operation.state), *ends)
 
 
 @translates(Accumulate, does="running sum")

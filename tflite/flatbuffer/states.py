@@ -1,4 +1,4 @@
-"""Diagonal steps of DSS layers, and running sums."""
+"""Steps of diagonal state spaces in delta form, and running sums."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_s4.tflite.flatbuffer.expansion import Expansion, expands, quantization_of
 from keras_s4.tflite.flatbuffer.writer import Quantization
-from keras_s4.tflite.program.operations import Accumulate, DiagonalStep
+from keras_s4.tflite.program.operations import Accumulate, DiagonalStep, ModalStep
 
 
 @expands(DiagonalStep)
@@ -22,8 +22,7 @@ def expand_diagonal_step(operation: DiagonalStep, file: Expansion) -> None:
     bias = file.new_constant(np.zeros(channels), (channels,), "int64")
     partials = []
     for position, row in enumerate(inputs):
-        hidden = file.writer.tensor(shape, "int16", quantization_of(step.hidden))
-        file.writer.operator("QUANTIZE", [file.copy(state, Quantization((float(step.state.scale),)))], hidden)
+        hidden = _round_state(step, state, file)
         partial = file.writer.tensor((1, 1, 1, channels), "int16", quantization_of(step.partial))
         partials.append(file.writer.operator("DEPTHWISE_CONV_2D", [hidden, readout, bias], partial, **strides))
         last = position == len(inputs) - 1
@@ -62,6 +61,28 @@ def _add_readout(step: DiagonalStep, file: Expansion) -> tuple[int, dict[str, in
     return index, {"stride_h": 2} if real else {}
 
 
+@expands(ModalStep)
+def expand_modal_step(operation: ModalStep, file: Expansion) -> None:
+    """Of a block, the state takes one step after the other."""
+    step, size = operation, math.prod(operation.state.shape)
+    u, state = file.widen(step.input), file.index[step.state.name]
+    inputs = _split_rows(u, size, file) if len(step.input.shape) > 1 else [u]
+    rows = []
+    for position, row in enumerate(inputs):
+        shape = file.shape_of(state)
+        hidden = _round_state(step, state, file)
+        last = position == len(inputs) - 1
+        into = file.declare(step.next_state, shape) if last else None
+        state = _add_next_state(step, file.reshape(row, shape), state, hidden, into, file)
+        rows.append(_round_state(step, state, file))
+    joined = [file.reshape(row, (1, size)) for row in rows[:-1]]
+    if not joined:
+        file.reshape(rows[0], (1, size), file.declare(step.output))
+        return
+    joined = file.concatenate([*joined, file.reshape(rows[-1], (1, size))], 1)
+    file.reshape(joined, (1, *step.output.shape), file.declare(step.output))
+
+
 @expands(Accumulate)
 def expand_accumulate(operation: Accumulate, file: Expansion) -> None:
     """The rows of a block are added to each other by halves."""
@@ -98,28 +119,37 @@ def _add_rows(index: int, file: Expansion) -> int:
     return file.combine("ADD", total, part(count - 1, count)) if count % 2 else total
 
 
-def _add_next_state(step: DiagonalStep, u: int, state: int, hidden: int, into: int | None, file: Expansion) -> int:
+def _round_state(step: DiagonalStep | ModalStep, state: int, file: Expansion) -> int:
+    """The rounded state, int16 in the state's shape."""
+    hidden = file.writer.tensor(file.shape_of(state), "int16", quantization_of(step.hidden))
+    return file.writer.operator("QUANTIZE", [file.copy(state, Quantization((float(step.state.scale),)))], hidden)
+
+
+def _add_next_state(
+    step: DiagonalStep | ModalStep, u: int, state: int, hidden: int, into: int | None, file: Expansion
+) -> int:
     """Add the three terms to the state, in the emulator's order, with as few int32 arrays alive as possible."""
-    shape, rotation = (1, *step.state.shape), step.rotation.data
+    shape, rotation = file.shape_of(state), step.rotation.data
+    both = _shape_for_both_parts(step, shape)
     turns, clamps = bool(np.any(rotation)), bool(step.limit)
     before = state
     if np.any(step.input_gain.data):
         state = file.combine("ADD", state, file.combine("MUL", u, file.new_constant(step.input_gain.data, shape)))
     wide = file.cast(hidden, file.new_integers(shape))
-    decayed = file.combine("MUL", wide, file.new_constant(step.decay.data, (1, 1, *step.decay.shape)))
+    decayed = file.combine("MUL", wide, file.new_constant(step.decay.data, both))
     state = file.combine("ADD", state, decayed, None if turns or clamps else into)
     if turns:
         signed = file.new_constant(np.stack([-rotation, rotation]), shape)
-        turned = file.combine("MUL", _swap_rows(hidden, file), signed)
+        turned = file.combine("MUL", _swap_rows(step, hidden, file), signed)
         state = file.combine("ADD", state, turned, None if clamps else into)
-    if step.feedback is not None:
+    if any(np.any(half) for half in step.halves()):
         state = file.combine("ADD", state, _turn_residue(step, before, hidden, wide, file))
     return _clamp(state, step.limit, into, file) if clamps else state
 
 
-def _turn_residue(step: DiagonalStep, state: int, hidden: int, wide: int, file: Expansion) -> int:
+def _turn_residue(step: DiagonalStep | ModalStep, state: int, hidden: int, wide: int, file: Expansion) -> int:
     """Twice what the rounding of the state left out, turned by the halves of the poles."""
-    shape = (1, *step.state.shape)
+    shape = file.shape_of(state)
 
     def rounded(total: int, units: float) -> int:
         tagged = file.copy(total, Quantization((float(step.state.scale),)))
@@ -129,9 +159,9 @@ def _turn_residue(step: DiagonalStep, state: int, hidden: int, wide: int, file: 
     residue = rounded(file.combine("ADD", state, file.multiply_by(wide, -(2**15))), 1.0)
     half_decay, half_rotation = step.halves()
     error = file.cast(residue, file.new_integers(shape))
-    decayed = file.combine("MUL", error, file.new_constant(half_decay, (1, 1, *step.decay.shape)))
+    decayed = file.combine("MUL", error, file.new_constant(half_decay, _shape_for_both_parts(step, shape)))
     signed = file.new_constant(np.stack([-half_rotation, half_rotation]), shape)
-    turned = file.combine("ADD", decayed, file.combine("MUL", _swap_rows(residue, file), signed))
+    turned = file.combine("ADD", decayed, file.combine("MUL", _swap_rows(step, residue, file), signed))
     half = file.cast(rounded(turned, 2.0**15), file.new_integers(shape))
     return file.combine("ADD", half, half)
 
@@ -142,8 +172,15 @@ def _clamp(index: int, limit: int, into: int | None, file: Expansion) -> int:
     return file.combine("MAXIMUM", below, file.new_constant(np.array([-limit]), (1,)), into)
 
 
-def _swap_rows(hidden: int, file: Expansion) -> int:
-    """The two rows of the hidden state swapped, then widened to int32: in this order it takes less memory."""
-    record, axis = file.writer.tensors[hidden], file.new_constant(np.array([1]), (1,))
+def _shape_for_both_parts(step: DiagonalStep | ModalStep, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of constants that the real and the imaginary part of a state of this shape share."""
+    return (1,) * (len(shape) - len(step.decay.shape)) + step.decay.shape
+
+
+def _swap_rows(step: DiagonalStep | ModalStep, hidden: int, file: Expansion) -> int:
+    """The two parts of the hidden state swapped, then widened to int32: in this order it takes less memory."""
+    record = file.writer.tensors[hidden]
+    parts = len(record.shape) - len(step.decay.shape) - 1
+    axis = file.new_constant(np.array([parts]), (1,))
     swapped = file.writer.tensor(record.shape, record.type, record.quantization)
     return file.cast(file.writer.operator("REVERSE_V2", [hidden, axis], swapped), file.new_integers(record.shape))

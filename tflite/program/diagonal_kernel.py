@@ -1,4 +1,4 @@
-"""What the C kernel of diagonal steps takes, which generated C and the custom operator of the `.tflite` both call."""
+"""What the C kernels of steps in delta form take, which generated C and the custom operator of the `.tflite` call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_s4.tflite.program import fixed_point
 from keras_s4.tflite.program.fixed_point import Multiplier
-from keras_s4.tflite.program.operations import DiagonalStep
+from keras_s4.tflite.program.operations import DiagonalStep, ModalStep
+from keras_s4.tflite.program.tensors import Tensor
 
 # Where the kernels' files lie.
 LIBRARY = Path(__file__).parents[1] / "c99" / "library"
@@ -17,6 +18,8 @@ STATE_LIMIT = 2**30
 # Marks of a mode, as S4_MODE in C has them above the readout: what ends with it, the modes before one that takes longer
 # or the channel; and whether its rounding errors are fed back.
 LAST_PLAIN, LAST, FED_BACK = 1, 3, 2**14
+_OUTSIDE = "poles outside the unit circle"
+_OTHER_UNITS, _OTHER_LIMIT = "a hidden state of other units than 2**15 of the state's", "another limit than 2**30"
 
 
 def check_supported(operation: DiagonalStep) -> None:
@@ -29,19 +32,42 @@ def check_supported(operation: DiagonalStep) -> None:
     decay, rotation = operation.decay.data, operation.rotation.data
     reasons = {
         "readouts of imaginary parts": np.any(operation.readout.data[1]),
-        "a hidden state of other units than 2**15 of the state's": fixed_point.rescale_multiplier(
-            state.scale, hidden.scale
-        )
-        != Multiplier(1 << 30, -14),
+        _OTHER_UNITS: _has_other_units(state, hidden),
         f"sums of {state.shape[1]} modes beyond 32 bits": largest_sum(operation) >= 2**31,
-        "poles outside the unit circle": np.any(np.abs(rotation) >= 2**15) or np.any((decay > 0) | (decay < -(2**16))),
+        _OUTSIDE: _is_outside(decay, rotation),
         "modes without feedback behind some with it": np.any(np.diff(_fed_back(operation).astype(int), axis=0) < 0),
-        "another limit than 2**30": operation.limit not in (0, STATE_LIMIT),
+        _OTHER_LIMIT: operation.limit not in (0, STATE_LIMIT),
     }
     if found := [reason for reason, holds in reasons.items() if holds]:
         raise NotImplementedError(
             f"The C kernels of DSS layers do not know {', '.join(found)} ({operation.output.name!r}); use the .tflite."
         )
+
+
+def check_modal_step(operation: ModalStep) -> None:
+    """Refuse what the kernel leaves out, and lowerings do not make.
+
+    Raises:
+        NotImplementedError: a step in a form that the kernel leaves out.
+    """
+    reasons = {
+        _OTHER_UNITS: _has_other_units(operation.state, operation.hidden),
+        _OUTSIDE: _is_outside(operation.decay.data, operation.rotation.data),
+        _OTHER_LIMIT: operation.limit not in (0, STATE_LIMIT),
+    }
+    if found := [reason for reason, holds in reasons.items() if holds]:
+        raise NotImplementedError(
+            f"The C kernel of banks of modes does not know {', '.join(found)} ({operation.output.name!r}); use the "
+            ".tflite."
+        )
+
+
+def _has_other_units(state: Tensor, hidden: Tensor) -> bool:
+    return fixed_point.rescale_multiplier(state.scale, hidden.scale) != Multiplier(1 << 30, -14)
+
+
+def _is_outside(decay: np.ndarray, rotation: np.ndarray) -> bool:
+    return bool(np.any(np.abs(rotation) >= 2**15) or np.any((decay > 0) | (decay < -(2**16))))
 
 
 class Form(enum.IntEnum):

@@ -8,10 +8,11 @@ import numpy as np
 
 from keras_s4.testing.targets.toolchains import C
 from keras_s4.tflite.application.golden import golden_vectors
-from keras_s4.tflite.c99.interface import interface_of, states_in_modes
+from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.c99.layout import StateLayout
 from keras_s4.tflite.c99.rendering import render
 from keras_s4.tflite.emulator import Emulator
+from keras_s4.tflite.program.operations import DiagonalStep, ModalStep
 from keras_s4.tflite.program.program import Program
 
 
@@ -40,12 +41,12 @@ def from_reset(program: Program, streams: int = 2, steps: int = 20) -> Vectors:
 
 
 def from_any_state(program: Program, streams: int = 12, steps: int = 2) -> Vectors:
-    """Random full-range inputs, and states of DSS layers anywhere in 32 bits: at the ends of the range where they
+    """Random full-range inputs, and states of modes anywhere in 32 bits: at the ends of the range where they
     saturate, at the boundaries of rounding, and in between.
     """
     random = np.random.default_rng(1)
     inputs = golden_vectors(program, streams, steps).inputs
-    in_modes = states_in_modes(program)
+    in_modes = {op.state.name for op in program.operations if isinstance(op, (DiagonalStep, ModalStep))}
     edges = np.array([-(2**31), 2**31 - 1, -(2**30), 2**30 - 1, 0, -1, 16383, 16384, -16383, -16384, -16385])
     starts = []
     for tensor in (state.before for state in program.states):

@@ -8,7 +8,7 @@ import pytest
 from keras_s4.testing.programs import SINGLE, Builder, model, random_inputs, single
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.operations import Accumulate, Affine, DiagonalStep, SlidingSum
+from keras_s4.tflite.program.operations import Accumulate, Affine, DiagonalStep, ModalStep, SlidingSum
 from keras_s4.tflite.program.program import Program, State
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -142,6 +142,74 @@ class TestDiagonalStep:
         x = stream(program, length=1)
         partial = Emulator(program).trace(x, record=[step.partial.name]).tensors[step.partial.name]
         assert not partial.any()
+
+
+class TestModalStep:
+    @pytest.mark.parametrize("name", ["modal_step", "modal_step_fed_back"])
+    def test_state_in_unbounded_integers(self, name):
+        program = single(name, seed=2)
+        step = operation_of(program, ModalStep)
+        x = stream(program, batch=1, length=60)
+        names = [tensor.name for tensor in (step.input, step.hidden, step.next_state, step.output)]
+        trace = Emulator(program).trace(x, record=names).tensors
+        inputs, hidden, after, output = (trace[name][0].astype(object) for name in names)
+        decay, rotation = step.decay.data.astype(object), step.rotation.data.astype(object)
+        modes = len(decay)
+        fed = np.arange(modes) >= modes - step.feedback
+        state = np.zeros(step.state.shape, object)
+        for index, (u, (re, im)) in enumerate(zip(inputs, hidden, strict=True)):
+            r_re, r_im = np.clip(state - 2**15 * hidden[index], -(2**15), 2**15 - 1) * fed
+            turned = np.stack(
+                [(decay >> 1) * r_re - (rotation >> 1) * r_im, (decay >> 1) * r_im + (rotation >> 1) * r_re]
+            )
+            gain = step.input_gain.data.astype(object) * u.reshape(2, modes)
+            state = state + gain + np.stack([decay * re - rotation * im, decay * im + rotation * re])
+            state = state + 2 * rounded(turned)
+            if step.limit:
+                state = np.clip(state, -step.limit, step.limit - 1)
+            np.testing.assert_array_equal(after[index], state)
+            np.testing.assert_array_equal(output[index].reshape(2, modes), rounded(state))
+
+    def test_reads_the_new_state(self):
+        """Each step's output is what the next step calls the hidden state."""
+        program = single("modal_step")
+        step = operation_of(program, ModalStep)
+        trace = Emulator(program).trace(stream(program), record=[step.hidden.name, step.output.name]).tensors
+        hidden, output = trace[step.hidden.name], trace[step.output.name]
+        assert output[:, 0].any() and not hidden[:, 0].any()
+        np.testing.assert_array_equal(hidden[:, 1:].reshape(output[:, 1:].shape), output[:, :-1])
+
+    def test_a_mode_that_is_fed_back_falls_silent(self):
+        """Radius 0.9999 at a third of a turn: without feedback it rings on."""
+        left = {}
+        for feedback in (0, 1):
+            program = Program("mode", *mode_of(0.9999 * np.exp(2.1j), feedback))
+            start = [np.full((1, 2, 1), 2**27, np.int32)]
+            outputs = Emulator(program).trace(np.zeros((1, 100_000, 2), np.int16), states=start).outputs[0]
+            left[feedback] = np.abs(outputs[0, -100:]).max()
+        assert left[1] <= 1 < 20 < left[0]
+
+
+def rounded(state: np.ndarray) -> np.ndarray:
+    """Exact integers by 2**-15: ties upwards at the first bit, then away from zero, and saturated."""
+    half = [int(value) + 1 >> 1 for value in state.ravel()]
+    away = [(1 if value >= 0 else -1) * ((2 * abs(value) + 2**14) // 2**15) for value in half]
+    return np.clip(np.array(away, object), -(2**15), 2**15 - 1).reshape(state.shape)
+
+
+def mode_of(pole: complex, feedback: int):
+    """Inputs, outputs, states and operations of a program of one mode."""
+
+    def constant(name, *values, scale=2.0**-15):
+        values = np.array(values, np.int32)
+        return Tensor(name, values.shape, "int32", scale, data=values)
+
+    u, y = (Tensor(name, (2,), "int16", 2.0**-15) for name in "uy")
+    before, after = (Tensor(name, (2, 1), "int32", 2.0**-30) for name in ("before", "after"))
+    delta = np.rint((pole - 1) * 2**15)
+    constants = constant("decay", delta.real), constant("rotation", delta.imag), constant("gain", [1], [1])
+    hidden = Tensor("hidden", (2, 1), "int16", 2.0**-15)
+    return (u,), (y,), (State(before, after),), (ModalStep(u, before, after, *constants, hidden, y, 2**30, feedback),)
 
 
 class TestStreams:

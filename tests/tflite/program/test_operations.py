@@ -79,6 +79,7 @@ class TestFacts:
         assert macs["affine_int8"] == [size, size]
         modes, channels = PROGRAMS["diagonal_step"].operations[0].decay.shape
         assert macs["diagonal_step"] == [8 * modes * channels + channels]
+        assert macs["modal_step"] == [channels * 6, 6 * 3, 10 * channels, 6 * 5, 10 * 4]
         rows, size = PROGRAMS["normalize"].operations[-1].output.shape
         assert macs["normalize"][-1] == 2 * rows * size + rows * 1
         assert macs["concatenate"][0] == 0

@@ -25,7 +25,7 @@ from keras_s4.tflite.program.operations.interpolate import Interpolate
 from keras_s4.tflite.program.operations.normalize import Normalize
 from keras_s4.tflite.program.operations.operation import Operation
 from keras_s4.tflite.program.operations.shapes import Concatenate, Embed, Reshape, Slice
-from keras_s4.tflite.program.operations.states import Accumulate, DiagonalStep
+from keras_s4.tflite.program.operations.states import Accumulate, DiagonalStep, ModalStep
 from keras_s4.tflite.program.operations.windows import DepthwiseProduct, Window, WindowMaximum
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Lookup",
     "Maximum",
     "Minimum",
+    "ModalStep",
     "Multiply",
     "Normalize",
     "Operation",

@@ -1,4 +1,4 @@
-"""Diagonal steps of DSS layers, and running sums."""
+"""Steps of diagonal state spaces in delta form, and running sums."""
 
 from __future__ import annotations
 
@@ -80,20 +80,91 @@ class DiagonalStep(Operation):
         Raises:
             ValueError: there is no limit, or the hidden state has other units than 2**15 of the state's.
         """
-        if self.feedback is not None and not (self.limit and self.hidden.scale == 2**15 * self.state.scale):
-            raise ValueError(
-                f"{self.next_state.name!r} feeds rounding errors back, at a limit of {self.limit} and with a hidden "
-                f"state of {self.hidden.scale / self.state.scale:g} of its units; that wants a limit, and 2**15 units."
-            )
+        _check_feedback(self, self.feedback is not None)
 
     def halves(self) -> tuple[np.ndarray, np.ndarray]:
         """What errors are fed back by: half of `decay` and of `rotation`, rounded down, 0 of other modes; int32."""
-        fed = np.zeros(self.decay.shape, bool) if self.feedback is None else self.feedback
-        return tuple(np.where(fed, tensor.data.astype(np.int32) >> 1, 0) for tensor in (self.decay, self.rotation))
+        return _halves(self, np.zeros(self.decay.shape, bool) if self.feedback is None else self.feedback)
 
     def multiply_accumulates(self) -> int:
         """A mode costs eight: four for the pole, two for the input, two for the readout."""
         return self.rows * (8 * self.decay.data.size + self.feedthrough.data.size)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModalStep(Operation):
+    """One step of a bank of modes in delta form, each with a drive of its own; the state is `[2, N]` (real, imaginary).
+
+    What reads several inputs into the modes, and what is read out of them, are products with matrices before and behind
+    it. In a block of R steps `input` and `output` have a leading axis of R, and the steps follow each other: `state` is
+    the one before the first of them, `next_state` the one after the last.
+
+    ::
+
+        h       = requantize(state, s_state / s_output)                      int16, s_output / s_state is 2**15
+        next_re = clamp(state_re + input_gain_re * u_re + decay * h_re - rotation * h_im)
+        next_im = clamp(state_im + input_gain_im * u_im + decay * h_im + rotation * h_re)
+        q_out   = requantize(next, s_state / s_output)                       [re, im]
+
+    The last `feedback` modes have besides, before they are clamped, what rounding took from them, so that they do not
+    ring on when their input has ended::
+
+        r        = saturated(state - 2**15 * h)                                   int16
+        next_re += 2 * requantize((decay >> 1) * r_re - (rotation >> 1) * r_im, 2**-15)
+        next_im += 2 * requantize((decay >> 1) * r_im + (rotation >> 1) * r_re, 2**-15)
+
+    `decay + i rotation` is `pole - 1` on a grid of 2**-15.
+
+    Args:
+        input: u, real parts and then imaginary parts, int16 `[2 * N]`.
+        state: the state before the step, int32 `[2, N]`.
+        next_state: the state after the step, int32, same shape and scale.
+        decay: int32 `[N]`, scale 2**-15.
+        rotation: int32 `[N]`, scale 2**-15.
+        input_gain: int32 `[2, N]`, scale `s_state / s_input`.
+        hidden: the rounded state before the step, int16 `[2, N]`, of the output's scale.
+        output: the rounded state after the step, real parts and then imaginary parts, int16 `[2 * N]`.
+        limit: `clamp` keeps the next state from `-limit` to `limit - 1`; 0 where no input can bring it there, and
+            nothing is clamped. At a `limit` of `s_output / s_state * 2**15`, where h saturates too, the sums before it
+            stay below 1.5 times the limit and the input's term: a stable pole turns the state, but does not stretch it.
+        feedback: of how many of the last modes rounding errors are fed back, and then `limit` is not 0.
+    """
+
+    input: Tensor = read()
+    state: Tensor = read()
+    next_state: Tensor = written()
+    decay: Tensor = read()
+    rotation: Tensor = read()
+    input_gain: Tensor = read()
+    hidden: Tensor = internal()
+    output: Tensor = written(rounded=True)
+    limit: int = 0
+    feedback: int = 0
+
+    holds_state = True
+
+    def check(self) -> None:
+        """Refuse feedback of errors that may have more than 16 bits, or of more modes than there are.
+
+        Raises:
+            ValueError: there is no limit, the hidden state has other units than 2**15 of the state's, or `feedback` is
+                no number of modes.
+        """
+        if not 0 <= self.feedback <= self.decay.shape[0]:
+            raise ValueError(
+                f"{self.next_state.name!r} feeds the errors of {self.feedback} modes back, and has "
+                f"{self.decay.shape[0]}; give a number of modes, 0 for none."
+            )
+        _check_feedback(self, self.feedback > 0)
+
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """What errors are fed back by: half of `decay` and of `rotation`, rounded down, 0 of other modes; int32."""
+        modes = self.decay.shape[0]
+        return _halves(self, np.arange(modes) >= modes - self.feedback)
+
+    def multiply_accumulates(self) -> int:
+        """A mode costs six: four for the pole, two for the input."""
+        return self.rows * 6 * self.decay.data.size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,3 +197,21 @@ class Accumulate(Operation):
                 f"{self.next_state.name!r} is limited to {self.limit:,}, and a run adds up to {added:,}, which may "
                 "leave 32 bits; use shorter windows, or blocks of fewer steps."
             )
+
+
+def _check_feedback(step: DiagonalStep | ModalStep, feeds: bool) -> None:
+    """Refuse feedback of errors that may have more than 16 bits.
+
+    Raises:
+        ValueError: there is some without a limit, or with a hidden state of other units than 2**15 of the state's.
+    """
+    if feeds and not (step.limit and step.hidden.scale == 2**15 * step.state.scale):
+        raise ValueError(
+            f"{step.next_state.name!r} feeds rounding errors back, at a limit of {step.limit} and with a hidden "
+            f"state of {step.hidden.scale / step.state.scale:g} of its units; that wants a limit, and 2**15 units."
+        )
+
+
+def _halves(step: DiagonalStep | ModalStep, fed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half of `decay` and of `rotation`, rounded down, of the modes that are fed back; 0 of others."""
+    return tuple(np.where(fed, tensor.data.astype(np.int32) >> 1, 0) for tensor in (step.decay, step.rotation))
