@@ -31,13 +31,18 @@ def reduce(
     kind: options.Kinds = None,
     method: options.Methods = options.Method.BALANCED,
     data: options.Data = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="An .npz file with inputs `x` of other people or days than --data: the bound is probable."),
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw spectra and ranks into this file (.svg, .png).")] = None,
     json: options.Json = None,
 ) -> None:
     """Make a trained model smaller. Choose ranks by exactly one rule, or by budgets (one or several).
 
     The result is the start of a new training. With --data the table tells how far the outputs of the reduced model are
-    from those of the model on them, and how far they could be at most. Give it data that stand for those to come, but
+    from those of the model on them, and how far they could be at most: for certain, which is far off, or probably, with
+    --calibration. Give it data that stand for those to come, but
     not those of the test: with --method auto and --least-error they decide.
     """
     budgets = {"flash": flash, "ram": ram, "multiply_accumulates": macs}
@@ -46,13 +51,15 @@ def reduce(
         chosen = _one_rule(rules, budgets)
         if least_error:
             chosen = _by_error(*chosen, data)
+        if calibration is not None and data is None:
+            raise ValueError("reduce got --calibration without --data; give it the inputs x that are asked about.")
         files.check_model_name(out)
         written = {"the reduced model": out, "--figure": figure, "--json": json}
-        files.check_places({"the model": model, "--data": data}, written)
+        files.check_places({"the model": model, "--data": data, "--calibration": calibration}, written)
         if figure is not None:
             load("figures").check_figure_name(figure)
-        inputs = None if data is None else files.load_arrays(data, "x")["x"]
-        start("reduce").run(model, out, chosen, kind, method, inputs, figure, json)
+        inputs, known = (None if path is None else files.load_arrays(path, "x")["x"] for path in (data, calibration))
+        start("reduce").run(model, out, chosen, kind, method, inputs, known, figure, json)
 
 
 def _one_rule(rules: dict[str, Any], budgets: dict[str, Any]) -> tuple[str, dict[str, Any]]:

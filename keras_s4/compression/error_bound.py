@@ -91,10 +91,16 @@ class ErrorBound(Brief):
         return {
             "bound": float(self.bound.max()),
             "measured": float(self.measured.max()),
-            "probable": int((self.kind == PROBABLE).sum()),
+            "kinds": {str(kind): self._of_kind(kind) for kind in np.unique(self.kind)},
             "confidence": self.confidence,
             "layers": {name: {"own": own, "bound": bound} for name, (own, bound) in self.layers.items()},
         }
+
+    def _of_kind(self, kind: str) -> dict[str, Any]:
+        """How many sequences have a bound of this kind, the largest of these bounds, and the largest error."""
+        of_kind = self.kind == kind
+        bound, measured = (float(array[of_kind].max()) for array in (self.bound, self.measured))
+        return {"sequences": int(of_kind.sum()), "bound": bound, "measured": measured}
 
     def table(self) -> Table:
         """A row for each layer that was reduced, and the outputs."""
@@ -104,10 +110,9 @@ class ErrorBound(Brief):
         for name, (own, bound) in self.layers.items():
             table.add_row(name, f"{own:.3g}", f"{bound:.3g}", "")
         table.add_section()
-        for kind in np.unique(self.kind):
-            bound, measured = (array[self.kind == kind].max() for array in (self.bound, self.measured))
+        for kind, found in self.figures()["kinds"].items():
             text = f"{kind}, {self.confidence:.1%}" if kind == PROBABLE else kind
-            table.add_row(f"outputs (absolute; {text})", "", f"{bound:.3g}", f"{measured:.3g}")
+            table.add_row(f"outputs (absolute; {text})", "", f"{found['bound']:.3g}", f"{found['measured']:.3g}")
         return table
 
     def __str__(self) -> str:

@@ -117,3 +117,28 @@ def test_a_model_without_a_bound_is_reduced_on_data_and_its_error_measured(call,
     worst = np.abs(small.predict(x, verbose=0) - model.predict(x, verbose=0)).max()
     assert outputs["measured"] == pytest.approx(worst, rel=1e-5)
     assert outputs["bound"] is None and "no rule for GRU 'gru'" in outputs["no bound"]
+
+
+def test_bounds_are_probable_with_a_calibration(call, model_file, data_file, tmp_path):
+    x = np.load(data_file)["x"]
+    noise = np.random.default_rng(1).normal(size=(60, *x.shape[1:])).astype("float32")
+    np.savez(tmp_path / "known.npz", x=noise[:40])
+    np.savez(tmp_path / "asked.npz", x=np.concatenate([noise[40:], 50.0 * noise[:3]]))
+    options = ("--rank", 2, "--data", tmp_path / "asked.npz", "--calibration", tmp_path / "known.npz")
+    result = call("reduce", model_file, tmp_path / "small.keras", *options, "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.output
+    outputs = json.loads((tmp_path / "r.json").read_text())["outputs"]
+    certain, probable = outputs["kinds"]["certain"], outputs["kinds"]["probable"]
+    assert certain["sequences"] + probable["sequences"] == 23 and certain["sequences"] >= 3
+    assert 0 < probable["measured"] <= probable["bound"] < certain["bound"] == outputs["bound"]
+    assert "probable, 97.6%" in " ".join(result.output.split())
+
+
+def test_a_calibration_wants_data_and_a_bound(call, model_file, data_file, tmp_path):
+    result = call("reduce", model_file, tmp_path / "small.keras", "--rank", 2, "--calibration", data_file)
+    assert result.exit_code == 1 and "--calibration without --data" in " ".join(result.output.split())
+    np.savez(tmp_path / "few.npz", x=np.load(data_file)["x"][:3])
+    options = ("--data", data_file, "--calibration", tmp_path / "few.npz")
+    result = call("reduce", model_file, tmp_path / "small.keras", "--rank", 2, *options)
+    assert result.exit_code == 1 and "at least 40" in " ".join(result.output.split())
+    assert not (tmp_path / "small.keras").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from keras_s4.cli.figures import write_figure
 from keras_s4.cli.files import write_json
 from keras_s4.cli.options import Kind, Method
 from keras_s4.compression import ranks
-from keras_s4.compression.error_bound import error_bound
+from keras_s4.compression.calibrated_error import check_enough
+from keras_s4.compression.error_bound import PROBABLE, check_rules, error_bound
 from keras_s4.compression.error_rules import over_time
 from keras_s4.compression.kept import list_kept_weights
 from keras_s4.compression.spectrum import KEPT
@@ -33,6 +35,7 @@ def run(
     kind: list[Kind] | None,
     method: Method,
     inputs: np.ndarray | None,
+    calibration: np.ndarray | None,
     figure: Path | None,
     json: Path | None,
 ) -> None:
@@ -45,16 +48,20 @@ def run(
         kind: of the parts.
         method: of reduction.
         inputs: `[B, L, features]`, or None.
+        calibration: other inputs, on which bounds become probable, or None.
         figure: file for the spectra.
         json: file for all numbers.
     """
     original = load_model(model)
+    if calibration is not None:
+        check_rules(original)
+        check_enough(calibration)
     parts = compression.parts_of(original, kind, inputs)
     chosen = _choose_ranks(original, parts, *rule, inputs, method)
     reduced = compression.reduce(original, chosen, method.value, inputs)
     save_model(reduced, out)
     found = compression.Spectrum(parts, list_kept_weights(original, parts))
-    figures = _figures(original, reduced, found, chosen, method, inputs)
+    figures = _figures(original, reduced, found, chosen, method, inputs, calibration)
     write_json(json, figures)
     write_figure(figure, lambda: plots.spectra(found.curves(chosen)))
     show_table(_table(figures, found.kept_text()))
@@ -73,7 +80,7 @@ def _choose_ranks(model, parts, rule: str, value, inputs, method: Method) -> dic
     return getattr(ranks, rule)(model, value, parts=parts)
 
 
-def _figures(original, reduced, spectrum, chosen, method, inputs) -> dict[str, Any]:
+def _figures(original, reduced, spectrum, chosen, method, inputs, calibration) -> dict[str, Any]:
     """What every part and the model lose, and what stays as it is, JSON-ready."""
     choice = reduced.method_choice if method == Method.AUTO else None
     methods = dict.fromkeys(chosen, method.value) if choice is None else choice.methods
@@ -96,7 +103,7 @@ def _figures(original, reduced, spectrum, chosen, method, inputs) -> dict[str, A
     if choice is not None:
         found["choice"] = choice.figures()
     if inputs is not None:
-        found["outputs"] = _output_errors(original, reduced, inputs[:COMPARED])
+        found["outputs"] = _output_errors(original, reduced, inputs[:COMPARED], calibration)
     return found
 
 
@@ -104,11 +111,13 @@ def _is_bounded(part: compression.Part, methods: dict[str, str]) -> bool:
     return methods.get(part.name, Method.BALANCED) == Method.BALANCED or part.kind == "matrix"
 
 
-def _output_errors(original, reduced, inputs) -> dict[str, Any]:
+def _output_errors(original, reduced, inputs, calibration) -> dict[str, Any]:
     """How far the outputs are off, and at most can be; why not, where a layer has no bound."""
     try:
-        return error_bound(original, reduced, inputs, local="data").figures()
+        return error_bound(original, reduced, inputs, "data", calibration).figures()
     except ValueError as error:
+        if calibration is not None:  # it was asked for a bound
+            raise
         pairs = (keras.tree.flatten(model.predict(inputs, verbose=0)) for model in (original, reduced))
         worst = max(over_time(np.float64(b) - np.float64(a)).max() for a, b in zip(*pairs, strict=True))
         return {"bound": None, "measured": float(worst), "no bound": str(error)}
@@ -131,8 +140,20 @@ def _table(figures: dict[str, Any], kept: str | None) -> Table:
     table.add_section()
     before, after = figures["parameters"]
     table.add_row("parameters of the model", "", f"{before:,} to {after:,}", "", "")
-    if "outputs" in figures:
-        found = (figures["outputs"][key] for key in ("bound", "measured"))
-        errors = ("–" if number is None else f"{number:.3g}" for number in found)
-        table.add_row("its outputs on the data (absolute)", "", "", *errors)
+    for text, bound, measured in _output_rows(figures.get("outputs")):
+        shown = "–" if bound is None else f"{bound:.3g}"
+        table.add_row(f"its outputs on {text} (absolute)", "", "", shown, f"{measured:.3g}")
     return table
+
+
+def _output_rows(outputs: dict[str, Any] | None) -> Iterator[tuple[str, float | None, float]]:
+    """On which data the outputs are off, at most and measured; probable bounds apart from certain ones."""
+    if outputs is None:
+        return
+    kinds = outputs.get("kinds", {})
+    if PROBABLE not in kinds:
+        yield "the data", outputs["bound"], outputs["measured"]
+        return
+    for kind, found in kinds.items():
+        text = f"probable, {outputs['confidence']:.1%}" if kind == PROBABLE else f"{kind}, beyond the calibration"
+        yield f"{found['sequences']} sequences, {text}", found["bound"], found["measured"]
