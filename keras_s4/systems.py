@@ -42,9 +42,9 @@ class DiagonalSystem(Brief):
 
     def __post_init__(self):
         for name, dtype in (("poles", np.complex128), ("residues", np.complex128), ("feedthrough", np.float64)):
-            object.__setattr__(self, name, _frozen_array(name, getattr(self, name), dtype))
+            object.__setattr__(self, name, frozen_array(name, getattr(self, name), dtype))
         _check_shapes(self.poles, self.residues, self.feedthrough)
-        _check_stable(self.poles)
+        check_stable(self.poles)
 
     @property
     def channels(self) -> int:
@@ -118,8 +118,8 @@ class DiagonalSystem(Brief):
             raise ValueError(f"Received length={length!r}; expected a positive number of steps.")
         length = int(length)
         chunk = int(np.ceil(np.sqrt(length)))
-        fine = _powers(self.poles, chunk)
-        coarse = _powers(fine[..., -1] * self.poles, -(-length // chunk))
+        fine = powers(self.poles, chunk)
+        coarse = powers(fine[..., -1] * self.poles, -(-length // chunk))
         kernel = np.einsum("hn,hnq->hqn", 2.0 * self.residues, coarse) @ fine
         kernel = kernel.real.reshape(self.channels, -1)[:, :length]
         kernel[:, 0] += self.feedthrough
@@ -222,7 +222,7 @@ class DiagonalSystem(Brief):
         everywhere = np.broadcast_to(np.linspace(0.0, np.pi, uniform), (self.channels, uniform))
         grid = np.sort(np.concatenate([near, everywhere], axis=1), axis=1)
         for row in grid:
-            _spread_duplicates(row)
+            spread_duplicates(row)
         return grid
 
     def _largest_gain(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -269,7 +269,7 @@ def _strictly_proper(poles: np.ndarray, residues: np.ndarray, z: np.ndarray) -> 
     return response
 
 
-def _powers(base: np.ndarray, count: int) -> np.ndarray:
+def powers(base: np.ndarray, count: int) -> np.ndarray:
     """Return ``base[..., None] ** arange(count)`` by doubling, with 0**0 = 1."""
     table = np.ones((*base.shape, count), dtype=np.complex128)
     filled, square = 1, base
@@ -280,7 +280,7 @@ def _powers(base: np.ndarray, count: int) -> np.ndarray:
     return table
 
 
-def _spread_duplicates(row: np.ndarray) -> None:
+def spread_duplicates(row: np.ndarray) -> None:
     """Move frequencies of a sorted row that are equal to others, in place, evenly to the next different one.
 
     Poles of equal angle would otherwise leave a search around the highest samples with brackets of length zero.
@@ -291,7 +291,7 @@ def _spread_duplicates(row: np.ndarray) -> None:
     row[:] = np.interp(np.arange(row.size), kept, values)
 
 
-def _frozen_array(name: str, value: np.ndarray, dtype: type) -> np.ndarray:
+def frozen_array(name: str, value: np.ndarray, dtype: type) -> np.ndarray:
     """Return a read-only copy of `value` of the given type, all of it finite."""
     raw = np.asarray(value)
     if np.iscomplexobj(raw) and dtype is np.float64:
@@ -312,7 +312,12 @@ def _check_shapes(poles: np.ndarray, residues: np.ndarray, feedthrough: np.ndarr
         )
 
 
-def _check_stable(poles: np.ndarray) -> None:
+def check_stable(poles: np.ndarray) -> None:
+    """Refuse poles [H, N] that do not lie inside the unit circle.
+
+    Raises:
+        ValueError: names the first.
+    """
     unstable = ~(one_minus_squared_radius(poles) > 0.0)
     if unstable.any():
         channel, entry = (int(i) for i in np.argwhere(unstable)[0])

@@ -44,6 +44,7 @@ FLOORS = (
     "initializers",
     "dss",
     "reduction",
+    "modal_system",
     "systems",
     "orthonormal",
     "decisions",
@@ -52,9 +53,10 @@ FLOORS = (
     "activation_names backends brief classes errors extras precision",
 )
 # Rooms that know of control theory or integers alone: what they may import of ours, besides themselves.
-PLAIN = {"brief", "checks", "errors", "files", "padded_sequences", "samples", "orthonormal", "systems"}
+PLAIN = {"brief", "checks", "errors", "files", "padded_sequences", "samples", "modal_system", "orthonormal", "systems"}
 WITHOUT_KERAS = {
     "systems": set(),
+    "modal_system": set(),
     "orthonormal": set(),
     "reduction": set(),
     "decisions": {"recordings"},

@@ -3,6 +3,7 @@
 from keras_s4.backends import check_backend
 from keras_s4.layers import quantized
 from keras_s4.layers.block import Block
+from keras_s4.layers.diagonal_ssm import DiagonalSSM
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.dss_cell import DSSCell
 from keras_s4.layers.glu import GLU
@@ -28,6 +29,7 @@ __all__ = [
     "GLU",
     "Block",
     "DSSCell",
+    "DiagonalSSM",
     "LastStep",
     "LowRankConv1D",
     "LowRankDense",

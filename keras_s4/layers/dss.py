@@ -15,6 +15,7 @@ from keras_s4.dss.discretization import METHODS
 from keras_s4.dss.modes import Modes, by_mode
 from keras_s4.errors import LayerError
 from keras_s4.layers import dss_checks
+from keras_s4.layers.carried_state import add_carried_state, check_built, reset_carried_state
 from keras_s4.layers.dss_checks import KERNELS
 from keras_s4.layers.state_regularizer import StatePenalty, StateRegularizer
 from keras_s4.precision import at_least_single
@@ -157,7 +158,7 @@ class DSS(keras.layers.Layer):
         if self.state_regularizer is not None:
             self.residues.regularizer = StatePenalty(self)
         if self.stateful:
-            self._build_carried_state(inputs_shape[0])
+            self.carried_state = add_carried_state(self, inputs_shape[0], self.channels, self.state_size, 2)
 
     @property
     def state_dtype(self) -> str:
@@ -244,10 +245,7 @@ class DSS(keras.layers.Layer):
         Raises:
             ValueError: the layer is not stateful, or not built.
         """
-        if not self.stateful:
-            raise LayerError(f"DSS {self.name!r} carries no state; create it with stateful=True.")
-        self._check_built()
-        self.carried_state.assign(ops.zeros(self.carried_state.shape, self.state_dtype))
+        reset_carried_state(self)
 
     def check_causal(self, purpose: str) -> None:
         """Refuses what needs a causal layer.
@@ -290,7 +288,7 @@ class DSS(keras.layers.Layer):
             raise LayerError(
                 f"DSS {self.name!r} shares its poles; create it with per_channel_poles=True to set a system."
             )
-        self._check_built()
+        check_built(self)
         if system.poles.shape != self.residues.shape[:2]:
             raise LayerError(
                 f"DSS {self.name!r} holds [H, N] = {list(self.residues.shape[:2])}, but the system is "
@@ -366,7 +364,7 @@ class DSS(keras.layers.Layer):
 
     def _continuous(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
         """Continuous poles, and the time steps `[H, 1]` or `[H, N]` of decays and of frequencies, in float64."""
-        self._check_built()
+        check_built(self)
         decay, frequency, log_time_step = finite_weights(self, *self._weight_names()[:3])
         real = np.minimum(decay, LARGEST_REAL_PART) if self.kernel_type == "clip" else -np.exp(decay)
         steps = [np.exp(by_mode(log_time_step))] * 2
@@ -378,22 +376,3 @@ class DSS(keras.layers.Layer):
         """Logarithms of the discrete poles and input gains, in float64."""
         exponents = continuous.real * time_steps[0] + 1j * continuous.imag * time_steps[1]
         return discretization.modes_of(self.discretization, continuous, exponents, self.rate, self._normalizer_length)
-
-    def _build_carried_state(self, batch: int | None) -> None:
-        if batch is None:
-            raise LayerError(
-                f"DSS {self.name!r} carries its state from batch to batch, so it must know the batch size: "
-                "keras.Input(batch_shape=(B, L, H))."
-            )
-        self.carried_state = self.add_weight(
-            name="carried_state",
-            shape=(batch, self.channels, self.state_size, 2),
-            initializer="zeros",
-            dtype=self.state_dtype,
-            autocast=False,
-            trainable=False,
-        )
-
-    def _check_built(self):
-        if not self.built:
-            raise LayerError(f"DSS {self.name!r} has no weights yet; call the model on data or build it first.")

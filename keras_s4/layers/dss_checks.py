@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -30,20 +30,51 @@ def check_arguments(layer: keras.layers.Layer) -> None:
             layer.training_length is None or _is_count(layer.training_length),
             "None or a whole number of at least 1",
         ),
-        "rate": (isinstance(layer.rate, (int, float)) and 0.0 < layer.rate < np.inf, "a positive number"),
+        "rate": (_is_rate(layer.rate), "a positive number"),
         "state_regularizer": (
             layer.state_regularizer is None or isinstance(layer.state_regularizer, StateRegularizer),
             "a regulariser of states, such as keras_s4.regularizers.HankelNorm(1e-3)",
         ),
     }
-    for name in FLAGS:
-        checks[name] = (is_truth_value(getattr(layer, name)), "True or False")
-    for name, (holds, expected) in checks.items():
-        if not holds:
-            value = layer.kernel_type if name == "kernel" else getattr(layer, name)
-            raise LayerError(f"DSS {layer.name!r} got {name}={quote(value)}; expected {expected}.")
+    checks |= {name: (is_truth_value(getattr(layer, name)), "True or False") for name in FLAGS}
+    refuse_failed(layer, checks, kernel=layer.kernel_type)
     if layer.return_state or layer.stateful:
         layer.check_causal("return or carry a state")
+
+
+def check_shared_arguments(layer: keras.layers.Layer, feedthroughs: Iterable[str | None]) -> None:
+    """Refuses arguments that no `DiagonalSSM` could have.
+
+    Raises:
+        ValueError: one is out of range; the message names it.
+    """
+    expected = ", ".join(map(repr, feedthroughs))
+    checks = {
+        "units": (layer.units is None or _is_count(layer.units), "None or a whole number of at least 1"),
+        "state_size": (_is_count(layer.state_size), "a whole number of at least 1"),
+        "feedthrough": (layer.feedthrough_type in tuple(feedthroughs), f"one of {expected}"),
+        "discretization": (layer.discretization in METHODS, f"one of {', '.join(METHODS)}"),
+        "rate": (_is_rate(layer.rate), "a positive number"),
+    }
+    checks |= {name: (is_truth_value(getattr(layer, name)), "True or False") for name in ("return_state", "stateful")}
+    refuse_failed(layer, checks, feedthrough=layer.feedthrough_type)
+
+
+def refuse_failed(layer: keras.layers.Layer, checks: Mapping[str, tuple[bool, str]], **values: object) -> None:
+    """Refuses the first argument that does not hold.
+
+    Args:
+        layer: whose arguments they are.
+        checks: by the name of the argument whether it holds, and what is expected.
+        values: of arguments that are no attribute of their name.
+
+    Raises:
+        ValueError: it names the argument.
+    """
+    for name, (holds, expected) in checks.items():
+        if not holds:
+            value = values[name] if name in values else getattr(layer, name)
+            raise LayerError(f"{_told(layer)} got {name}={quote(value)}; expected {expected}.")
 
 
 def read_frozen(layer: keras.layers.Layer, frozen: Sequence[str], groups: Iterable[str]) -> tuple[str, ...]:
@@ -53,23 +84,21 @@ def read_frozen(layer: keras.layers.Layer, frozen: Sequence[str], groups: Iterab
         ValueError: another word, or no sequence of words.
     """
     if isinstance(frozen, str) or not isinstance(frozen, Sequence) or any(word not in groups for word in frozen):
-        raise LayerError(
-            f"DSS {layer.name!r} got frozen={quote(frozen)}; expected a list of some of {', '.join(groups)}."
-        )
+        raise LayerError(f"{_told(layer)} got frozen={quote(frozen)}; expected a list of some of {', '.join(groups)}.")
     return tuple(frozen)
 
 
 def check_input_shape(layer: keras.layers.Layer, shape: tuple) -> None:
     """Refuses shapes other than `[B, L, H]` with H known and L not 0."""
     if len(shape) != 3 or shape[-1] is None:
-        raise LayerError(f"DSS {layer.name!r} got input of shape {tuple(shape)}; expected [B, L, H] with H known.")
+        raise LayerError(f"{_told(layer)} got input of shape {tuple(shape)}; expected [B, L, H] with H known.")
     check_length(layer, shape)
 
 
 def check_length(layer: keras.layers.Layer, shape: tuple) -> None:
     """Refuses sequences without steps."""
     if shape[1] == 0:
-        raise LayerError(f"DSS {layer.name!r} got a sequence of length 0; expected at least 1 step.")
+        raise LayerError(f"{_told(layer)} got a sequence of length 0; expected at least 1 step.")
 
 
 def training_length(layer: keras.layers.Layer, shape: tuple) -> int:
@@ -84,6 +113,14 @@ def training_length(layer: keras.layers.Layer, shape: tuple) -> int:
             "training sequences are: DSS(..., kernel='softmax', training_length=...)."
         )
     return shape[1]
+
+
+def _is_rate(value) -> bool:
+    return isinstance(value, (int, float)) and 0.0 < value < np.inf
+
+
+def _told(layer: keras.layers.Layer) -> str:
+    return f"{type(layer).__name__} {layer.name!r}"
 
 
 def _is_count(value) -> bool:

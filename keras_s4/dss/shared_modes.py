@@ -1,0 +1,99 @@
+"""One bank of modes between several inputs and outputs, in tensors: all steps at once, or one.
+
+What `keras_s4.modal_system.ModalSystem` is in numpy, this is for layers that train.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from keras import ops
+
+from keras_s4.dss import complex_pairs as pairs
+from keras_s4.dss import masks
+from keras_s4.dss.complex_pairs import ComplexPair
+from keras_s4.dss.modal_recurrence import states_of
+
+Tensor = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedModes:
+    """`x <- p x + V u` and `y = 2 Re(C x) + D u`.
+
+    Args:
+        log_poles: logarithms of the discrete poles p, `[N]`.
+        inputs: V, `[N, I]`.
+        outputs: C, `[O, N]`.
+        feedthrough: D, `[O, I]`; `[O]` where each output has the input of its number alone; or None.
+    """
+
+    log_poles: ComplexPair
+    inputs: ComplexPair
+    outputs: ComplexPair
+    feedthrough: Tensor | None
+
+    def run(
+        self, signal: Tensor, state: Tensor | None, mask: Tensor | None = None, return_state: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Outputs `[B, L, O]` of `[B, L, I]` inputs, and the state after the last unmasked one `[B, N, 2]`.
+
+        Args:
+            signal: `[B, L, I]`, zero where it is masked.
+            state: `[B, N, 2]` before the first step, or None for zero.
+            mask: bool `[B, L]` or None; it says after which step the state is returned.
+            return_state: whether it is; otherwise None stands for it.
+        """
+        states = self._states(signal, state)
+        return self._read(signal, states), self._last(states, state, mask) if return_state else None
+
+    def step(self, sample: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs `[B, O]` and the next state `[B, N, 2]`."""
+        decayed = pairs.multiply(pairs.exp(self.log_poles), pairs.pair_of(state))
+        driven = tuple(ops.matmul(sample, ops.transpose(part)) for part in self.inputs)
+        real, imaginary = pairs.add(decayed, driven)
+        outputs = 2.0 * (
+            ops.matmul(real, ops.transpose(self.outputs[0])) - ops.matmul(imaginary, ops.transpose(self.outputs[1]))
+        )
+        return self._with_feedthrough(outputs, sample), ops.stack([real, imaginary], axis=-1)
+
+    def _states(self, signal: Tensor, state: Tensor | None) -> Tensor:
+        """The states after every step, `[N, 2, B, L]`."""
+        modes, inputs = self.inputs[0].shape
+        batch, length = ops.shape(signal)[0], signal.shape[1] or ops.shape(signal)[1]
+        matrix = ops.reshape(ops.stack(self.inputs, axis=1), (2 * modes, inputs))
+        columns = ops.reshape(ops.transpose(signal, (2, 0, 1)), (inputs, batch * length))
+        driven = ops.reshape(ops.matmul(matrix, columns), (modes, 2, batch, length))
+        if state is not None:
+            decayed = pairs.multiply(pairs.exp(self.log_poles), pairs.pair_of(state))
+            first = ops.transpose(ops.stack(decayed, axis=0), (2, 0, 1))[..., None]
+            driven = ops.concatenate([driven[..., :1] + first, driven[..., 1:]], axis=3)
+        return states_of(self.log_poles, driven)
+
+    def _read(self, signal: Tensor, states: Tensor) -> Tensor:
+        outputs, modes = self.outputs[0].shape
+        batch, length = ops.shape(signal)[0], signal.shape[1] or ops.shape(signal)[1]
+        matrix = ops.stack([2.0 * self.outputs[0], -2.0 * self.outputs[1]], axis=2)
+        rows = ops.matmul(ops.reshape(matrix, (outputs, 2 * modes)), ops.reshape(states, (2 * modes, batch * length)))
+        read = ops.transpose(ops.reshape(rows, (outputs, batch, length)), (1, 2, 0))
+        return self._with_feedthrough(read, signal)
+
+    def _with_feedthrough(self, outputs: Tensor, signal: Tensor) -> Tensor:
+        if self.feedthrough is None:
+            return outputs
+        if len(self.feedthrough.shape) == 1:
+            return outputs + self.feedthrough * signal
+        return outputs + ops.matmul(signal, ops.transpose(self.feedthrough))
+
+    @staticmethod
+    def _last(states: Tensor, before: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Of the states after every step `[N, 2, B, L]` that after the last unmasked one, `[B, N, 2]`."""
+        if mask is None:
+            return ops.transpose(states[..., -1], (2, 0, 1))
+        steps = masks.steps_to_the_last(mask)
+        index = ops.broadcast_to(ops.maximum(steps - 1, 0)[None, None, :, None], (*ops.shape(states)[:3], 1))
+        last = ops.transpose(ops.take_along_axis(states, index, axis=3)[..., 0], (2, 0, 1))
+        if before is None:
+            before = ops.zeros_like(last)
+        return ops.where(steps[:, None, None] > 0, last, before)
