@@ -14,7 +14,7 @@ from keras_s4.brief import Brief
 from keras_s4.systems import DiagonalSystem, check_stable, frozen_array, powers
 
 # Complex numbers of a frequency response that are computed together.
-_RESPONSE_BLOCK = 1 << 20
+_RESPONSE_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -187,24 +187,45 @@ class ModalSystem(Brief):
         Sampled densely around all resonances and refined around the highest samples, so that it is a lower bound.
         """
         omega = self.resonance_grid()
-        gain = self._gain(omega)
+        gain = self._gains(omega)
         padded = np.pad(gain, 1, constant_values=-1.0)
-        peaks = np.flatnonzero((gain >= padded[:-2]) & (gain >= padded[2:]))
+        peaks = np.flatnonzero((gain >= padded[:-2]) & (gain >= padded[2:]) & (gain > 0.0))
         peaks = peaks[np.argsort(gain[peaks])[-8:]]
         low, high = omega[np.maximum(peaks - 1, 0)], omega[np.minimum(peaks + 1, omega.size - 1)]
         best = gain.max(initial=0.0)
-        for _ in range(12):  # each round narrows the bracket to a quarter
+        for _ in range(12):  # each round narrows a bracket to a quarter
             grid = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, 9)
-            gains = self._gain(grid.ravel()).reshape(grid.shape)
+            gains = self._gains(grid.ravel()).reshape(grid.shape)
             best = max(best, gains.max(initial=0.0))
-            at = gains.argmax(axis=1)
-            rows = np.arange(len(at))
+            promising = gains.max(axis=1) > 0.0
+            at, rows = gains.argmax(axis=1)[promising], np.flatnonzero(promising)
             low, high = grid[rows, np.maximum(at - 1, 0)], grid[rows, np.minimum(at + 1, 8)]
         return float(best)
 
-    def _gain(self, omega: np.ndarray) -> np.ndarray:
-        """Return the largest singular value [F] at some frequencies."""
-        return np.linalg.norm(self.frequency_response(omega).transpose(2, 0, 1), ord=2, axis=(1, 2))
+    def exceeds(self, bound: float, omega: np.ndarray) -> bool:
+        """Whether a singular value of the transfer function is above a bound at one of some frequencies [F]."""
+        return bool((self._gains(omega, bound) > bound).any())
+
+    def _gains(self, omega: np.ndarray, least: float = 0.0) -> np.ndarray:
+        """Return the largest singular values [F] of the transfer function.
+
+        Those that cannot be the largest of all, or are not above `least`, may be given as zero: the Frobenius norm
+        bounds them from above and, divided by the root of the rank, from below.
+        """
+        gains = np.zeros(omega.size)
+        below = (1.0 - 1e-12) / np.sqrt(max(min(self.feedthrough.shape), 1))
+        size = max(_RESPONSE_BLOCK // max(self.feedthrough.size, self.outputs.size, 1), 1)
+        for start in range(0, omega.size, size):
+            response = self.frequency_response(omega[start : start + size]).transpose(2, 0, 1)
+            frobenius = np.linalg.norm(response, axis=(1, 2))
+            least = max(least, frobenius.max(initial=0.0) * below)
+            asked = np.flatnonzero(frobenius > least)
+            some = response[asked]
+            adjoint = some.conj().transpose(0, 2, 1)
+            squares = some @ adjoint if some.shape[1] <= some.shape[2] else adjoint @ some
+            gains[start + asked] = np.sqrt(np.linalg.eigvalsh(squares)[:, -1].clip(0.0))
+            least = max(least, gains.max(initial=0.0) * 0.5)
+        return gains
 
     def _check_shapes(self) -> None:
         fits = self.poles.ndim == 1 and self.inputs.ndim == self.outputs.ndim == self.feedthrough.ndim == 2

@@ -59,24 +59,22 @@ class SharedModes:
         return self._with_feedthrough(outputs, sample), ops.stack([real, imaginary], axis=-1)
 
     def _states(self, signal: Tensor, state: Tensor | None) -> Tensor:
-        """The states after every step, `[N, 2, B, L]`."""
+        """The states after every step, `[B, L, N, 2]`."""
         modes, inputs = self.inputs[0].shape
+        matrix = ops.reshape(ops.transpose(ops.stack(self.inputs, axis=1), (2, 0, 1)), (inputs, 2 * modes))
         batch, length = ops.shape(signal)[0], signal.shape[1] or ops.shape(signal)[1]
-        matrix = ops.reshape(ops.stack(self.inputs, axis=1), (2 * modes, inputs))
-        columns = ops.reshape(ops.transpose(signal, (2, 0, 1)), (inputs, batch * length))
-        driven = ops.reshape(ops.matmul(matrix, columns), (modes, 2, batch, length))
+        driven = ops.reshape(ops.matmul(signal, matrix), (batch, length, modes, 2))
         if state is not None:
-            decayed = pairs.multiply(pairs.exp(self.log_poles), pairs.pair_of(state))
-            first = ops.transpose(ops.stack(decayed, axis=0), (2, 0, 1))[..., None]
-            driven = ops.concatenate([driven[..., :1] + first, driven[..., 1:]], axis=3)
+            decayed = ops.stack(pairs.multiply(pairs.exp(self.log_poles), pairs.pair_of(state)), axis=-1)
+            driven = ops.concatenate([driven[:, :1] + decayed[:, None], driven[:, 1:]], axis=1)
         return states_of(self.log_poles, driven)
 
     def _read(self, signal: Tensor, states: Tensor) -> Tensor:
         outputs, modes = self.outputs[0].shape
-        batch, length = ops.shape(signal)[0], signal.shape[1] or ops.shape(signal)[1]
         matrix = ops.stack([2.0 * self.outputs[0], -2.0 * self.outputs[1]], axis=2)
-        rows = ops.matmul(ops.reshape(matrix, (outputs, 2 * modes)), ops.reshape(states, (2 * modes, batch * length)))
-        read = ops.transpose(ops.reshape(rows, (outputs, batch, length)), (1, 2, 0))
+        matrix = ops.transpose(ops.reshape(matrix, (outputs, 2 * modes)))
+        batch, length = ops.shape(signal)[0], signal.shape[1] or ops.shape(signal)[1]
+        read = ops.matmul(ops.reshape(states, (batch, length, 2 * modes)), matrix)
         return self._with_feedthrough(read, signal)
 
     def _with_feedthrough(self, outputs: Tensor, signal: Tensor) -> Tensor:
@@ -88,12 +86,13 @@ class SharedModes:
 
     @staticmethod
     def _last(states: Tensor, before: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Of the states after every step `[N, 2, B, L]` that after the last unmasked one, `[B, N, 2]`."""
+        """Of the states after every step `[B, L, N, 2]` that after the last unmasked one, `[B, N, 2]`."""
         if mask is None:
-            return ops.transpose(states[..., -1], (2, 0, 1))
+            return states[:, -1]
         steps = masks.steps_to_the_last(mask)
-        index = ops.broadcast_to(ops.maximum(steps - 1, 0)[None, None, :, None], (*ops.shape(states)[:3], 1))
-        last = ops.transpose(ops.take_along_axis(states, index, axis=3)[..., 0], (2, 0, 1))
+        batch, _, modes, parts = ops.shape(states)
+        index = ops.broadcast_to(ops.maximum(steps - 1, 0)[:, None, None, None], (batch, 1, modes, parts))
+        last = ops.take_along_axis(states, index, axis=1)[:, 0]
         if before is None:
             before = ops.zeros_like(last)
         return ops.where(steps[:, None, None] > 0, last, before)

@@ -141,13 +141,13 @@ def gramian_factors(system: DiagonalSystem) -> GramianFactors:
     pivots = np.empty_like(system.poles)
     for block in blocks(system.channels, system.state_size**2):
         factors = pairwise_factors(system.poles[block], system.poles[block], gap[block])
-        factors = factors.ordered(_pivot_order((scale * weights)[block] ** 2 / gap[block], factors.blaschke))
+        factors = factors.ordered(pivot_order((scale * weights)[block] ** 2 / gap[block], factors.blaschke))
         rows[block], pivots[block] = orthonormal_basis(system.poles[block], factors)[0], factors.pivots
     rows *= weights[..., None]
     return GramianFactors(rows, phases, weights, scale, pivots)
 
 
-def _pivot_order(traces: np.ndarray, blaschke: np.ndarray) -> np.ndarray:
+def pivot_order(traces: np.ndarray, blaschke: np.ndarray) -> np.ndarray:
     """Return the order [H, N] in which entries are eliminated: each time the one with the largest pivot block.
 
     Args:

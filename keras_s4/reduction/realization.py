@@ -11,9 +11,9 @@ from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
 # Singular values below this part of the largest are dropped whatever the rank: balancing divides by their square roots.
-_SMALLEST_RATIO = 1e-13
+SMALLEST_RATIO = 1e-13
 # What rounding may add to the error of a reduced system, relative to the largest Hankel singular value.
-_ROUNDING = 1e-11
+ROUNDING = 1e-11
 # How many times larger than those of the original the entries may be that cancel each other in a reduced system.
 _CANCELLING = 1e6
 # Channels handled together: as many as keep their arrays in the cache, of matrices and of frequency responses.
@@ -142,7 +142,7 @@ class Realization(Brief):
         original = self.system.select(group)
         if not self.bounded:
             return _gross_gain(reduced) <= _CANCELLING * _gross_gain(original)
-        limit = 2.0 * self.spectrum[group, q:].sum(axis=1) + _ROUNDING * self.spectrum[group, 0]
+        limit = 2.0 * self.spectrum[group, q:].sum(axis=1) + ROUNDING * self.spectrum[group, 0]
         return _largest_error(original, reduced) <= limit
 
 
@@ -195,7 +195,7 @@ def limited_spectrum(values: np.ndarray, system: DiagonalSystem) -> np.ndarray:
 
 def inverse_roots(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ``1 / sqrt(spectrum)`` [H, S], zero for values too small to count, and how many do count [H]."""
-    counts = (spectrum > 0.0) & (spectrum >= _SMALLEST_RATIO * spectrum[:, :1])
+    counts = (spectrum > 0.0) & (spectrum >= SMALLEST_RATIO * spectrum[:, :1])
     return np.where(counts, 1.0 / np.sqrt(np.where(counts, spectrum, 1.0)), 0.0), counts.sum(axis=1)
 
 

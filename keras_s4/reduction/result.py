@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_s4.brief import Brief
+from keras_s4.modal_system import ModalSystem
 from keras_s4.systems import DiagonalSystem
 
 
@@ -50,4 +51,36 @@ class Reduction(Brief):
     @cached_property
     def hinf_error(self) -> np.ndarray:
         """[H] measured Hinf norm of the error, see `DiagonalSystem.hinf_norm`."""
+        return self.error_system.hinf_norm()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModalReduction(Brief):
+    """A reduced system of several inputs and outputs, and what the reduction lost.
+
+    Attributes:
+        original: the system before the reduction, of N entries.
+        system: the reduced system, of as many entries as were asked for.
+        spectrum: [2N] Hankel singular values, non-increasing; zeros behind as many as there are real states.
+        error_bound: bound on the Hinf norm of the error, known before it is measured.
+    """
+
+    original: ModalSystem
+    system: ModalSystem
+    spectrum: np.ndarray
+    error_bound: float
+
+    @property
+    def order(self) -> int:
+        """Real states kept."""
+        return self.system.order
+
+    @cached_property
+    def error_system(self) -> ModalSystem:
+        """The original less the reduced system."""
+        return self.original - self.system
+
+    @cached_property
+    def hinf_error(self) -> float:
+        """Measured Hinf norm of the error, see `ModalSystem.hinf_norm`."""
         return self.error_system.hinf_norm()
