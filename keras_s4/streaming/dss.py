@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_s4.layers import DSS, S4Block
+from keras_s4.layers import DSS, DiagonalSSM, S4Block
 from keras_s4.streaming.streamer import Streamer, at_one_step, register
 
 
-@register(DSS)
-class _DSS(Streamer):
+@register(DSS, DiagonalSSM)
+class _StateSpace(Streamer):
     def initial_state(self, batch):
         return self.layer.initial_state(batch)
 

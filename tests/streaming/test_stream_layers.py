@@ -8,6 +8,7 @@ from streams import assert_close, assert_streams, by_steps, sequential, signal, 
 
 from keras_s4.layers import (
     DSS,
+    DiagonalSSM,
     DSSCell,
     LastStep,
     LowRankDense,
@@ -47,6 +48,7 @@ POINTWISE = {
 RECURRENT = {
     "DSS": lambda: [DSS(3)],
     "S4 block": lambda: [S4Block(3)],
+    "diagonal SSM": lambda: [DiagonalSSM(5, 3), DiagonalSSM(None, 2, feedthrough="diagonal")],
     "GRU": lambda: [layers.GRU(3, return_sequences=True)],
     "GRU, reset before": lambda: [layers.GRU(3, return_sequences=True, reset_after=False)],
     "GRU, last": lambda: [layers.GRU(3)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
+from keras_s4.layers import DSS, DiagonalSSM, LastStep, RecentAverage, S4Block, SlidingAverage
 from keras_s4.streaming.plan.flow import Effect
 from keras_s4.streaming.plan.rules import RefusedError, refuse, refuse_channels_first, rule, set_effect
 
@@ -17,6 +17,11 @@ def _state_space(layer, flows):
         raise RefusedError(
             "it is bidirectional: its output depends on future inputs", "Train the model with bidirectional=False"
         )
+    return Effect(lasting=True)
+
+
+@rule(DiagonalSSM, along_time=True)
+def _shared_modes(layer, flows):
     return Effect(lasting=True)
 
 
