@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,12 @@ from keras_s4.compression.output_error import before_activation
 
 # Sequences below which nothing is said: without the margin, a bound is exceeded once in as many.
 FEWEST = 40
-# By which the largest error seen may be exceeded by recordings of other people than those of the calibration. On the
-# smartwatch it mostly is by less than 1.6; one of some 2,300 sequences was above its bound all the same.
-MARGIN = 1.8
+# By which the largest error seen may be exceeded by recordings of other people than those of the calibration: by as
+# many people as are enough, by fewer or by nobody knows whom, and behind a softmax or a sigmoid, where a few sequences
+# hold all that is seen. On the smartwatch, windows of two people had errors of up to 1.08 times the largest of eight
+# others, and 1.84 times the largest of two; of probabilities 2.03 and 2.43 times.
+MARGIN, MARGIN_OF_FEW, MARGIN_BEHIND = 1.3, 1.9, 2.5
+ENOUGH_GROUPS = 8
 # How far beyond the calibration an own error, or its part of the layer's output, may lie.
 TOLERANCE = 1.25
 # Of the largest score: of smaller ones rounding would decide.
@@ -69,6 +73,21 @@ def check_enough(calibration: np.ndarray) -> None:
         )
 
 
+def count_groups(groups: Any, calibration: np.ndarray) -> int:
+    """How many people or devices a calibration is of.
+
+    Raises:
+        ValueError: not one name a sequence.
+    """
+    groups = np.asarray(groups)
+    if groups.shape != (len(calibration),):
+        raise ValueError(
+            f"error_bound got groups of shape {groups.shape} for {len(calibration)} calibration sequences; expected "
+            "one name or number for each: whom it was recorded of."
+        )
+    return len(np.unique(groups))
+
+
 def norm_and_mean(own: np.ndarray) -> np.ndarray:
     """`[B, 2]` of an own error `[B, L, F]` or `[B, F]`: its norm, and that of its mean over time at every step."""
     if own.ndim == 2:
@@ -88,13 +107,14 @@ class Calibration:
     Args:
         scores: `[n]`, at least 0.
         measured: `[n, F]`, the errors; they count relative to the sizes that each of the F has here.
+        margin: what the largest of them is multiplied by.
     """
 
-    def __init__(self, scores: np.ndarray, measured: np.ndarray):
+    def __init__(self, scores: np.ndarray, measured: np.ndarray, margin: float):
         self._least = max(float(np.median(scores)), _LEAST * float(scores.max())) or 1.0
         sizes = np.maximum(np.sqrt(np.mean(measured**2, axis=0)), _TINY)
         relative = (measured / sizes).max(axis=1)
-        self._factors = MARGIN * np.max(relative / np.maximum(scores, self._least)) * sizes
+        self._factors = margin * np.max(relative / np.maximum(scores, self._least)) * sizes
 
     def bound(self, scores: np.ndarray) -> np.ndarray:
         """`[B, F]`, what sequences of these scores are off at most."""
@@ -106,22 +126,28 @@ class ProbableBound:
 
     Args:
         known: sequences of the calibration.
+        groups: how many people or devices they are of; None if that is not known.
         activation: the last one of the model. In front of a softmax or a sigmoid errors hang on own errors; behind it,
             on what these can make of the outputs that the model has.
+
+    Attributes:
+        margin: a factor by which errors may be above those of the calibration.
     """
 
-    def __init__(self, known: Comparison, activation: str | None):
+    def __init__(self, known: Comparison, groups: int | None, activation: str | None):
         self._known = known
         squares = np.mean(known.errors**2, axis=0)
         self._weights = np.where(squares > 0.0, 1.0 / np.sqrt(np.maximum(squares, _TINY)), 0.0)
         self._activation = front_of(activation, known.outputs)
+        front_margin = MARGIN if groups is not None and groups >= ENOUGH_GROUPS else MARGIN_OF_FEW
+        self.margin = front_margin if self._activation is None else MARGIN_BEHIND
         scores = self._scores(known)
         if self._activation is None:
-            self._outputs = Calibration(scores, known.measured)
+            self._outputs = Calibration(scores, known.measured, self.margin)
             return
         front = [before_activation(each, self._activation).reshape(len(scores), -1) for each in known.outputs]
-        self._front = Calibration(scores, np.linalg.norm(front[1] - front[0], axis=1, keepdims=True))
-        self._outputs = Calibration(self._behind(known), known.measured.max(axis=1, keepdims=True))
+        self._front = Calibration(scores, np.linalg.norm(front[1] - front[0], axis=1, keepdims=True), front_margin)
+        self._outputs = Calibration(self._behind(known), known.measured.max(axis=1, keepdims=True), self.margin)
 
     def of(self, asked: Comparison) -> np.ndarray:
         """`[B, F]`, from the own errors and the outputs of the model alone."""

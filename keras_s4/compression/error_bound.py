@@ -18,11 +18,12 @@ from keras_s4.activation_names import activation_name
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model, choice
 from keras_s4.classes import known_class, own_methods
-from keras_s4.compression.calibrated_error import MARGIN, Comparison, ProbableBound, check_enough, norm_and_mean
+from keras_s4.compression.calibrated_error import Comparison, ProbableBound, check_enough, count_groups, norm_and_mean
 from keras_s4.compression.error_rules import (
     RULES,
-    SIGMOID_SLOPE,
+    SLOPES,
     Deviation,
+    activate,
     affine_of,
     gain_and_offset,
     over_time,
@@ -37,23 +38,6 @@ from keras_s4.surgery.layer_inputs import check_data, windows_of
 from keras_s4.surgery.layer_state import quantization_of
 from keras_s4.surgery.paths import layers_by_path
 
-# Largest slopes. GELU and SiLU overshoot 1 a little; the others are exact.
-SLOPES = {
-    "linear": 1.0,
-    "relu": 1.0,
-    "tanh": 1.0,
-    "softsign": 1.0,
-    "softplus": 1.0,
-    "elu": 1.0,
-    "sigmoid": SIGMOID_SLOPE,
-    "hard_sigmoid": 1.0 / 6.0,
-    "gelu": 1.12905,
-    "silu": 1.09984,
-}
-# Of which no value exceeds 1 in magnitude.
-AT_MOST_ONE = ("tanh", "softsign", "sigmoid", "hard_sigmoid")
-# Of one probability, by the Euclidean norm of all logits: the gradient is p (e - p), longest at p = 1/2.
-SOFTMAX_SLOPE = math.sqrt(2.0) / 4.0
 LOCAL_ERRORS = ("gain", "data")
 CERTAIN, PROBABLE = "certain", "probable"
 # Equal systems differ by less.
@@ -127,6 +111,7 @@ def error_bound(
     data: np.ndarray,
     local: str = "gain",
     calibration: np.ndarray | None = None,
+    groups: Any = None,
 ) -> ErrorBound:
     """Bounds the difference of the outputs of a model and of a reduced copy of it, layer by layer.
 
@@ -149,7 +134,10 @@ def error_bound(
             the norms of the difference) times the size of the input, whatever its form; "data" computes it from the
             input itself, which is a tighter bound.
         calibration: inputs like those of `data`, but others, at least 40; with `local="data"` only. Where people or
-            devices differ, take other ones for the calibration than for data.
+            devices differ, take other ones for the calibration than for data, and as many as there are: those of the
+            training serve as well, since no error is trained for.
+        groups: of whom each sequence of the calibration is, `[n]` names or numbers. What is probable is then so for a
+            person that nobody has seen, and from eight people on bounds are a third nearer.
 
     Raises:
         TypeError: no model; data that holds no real numbers.
@@ -163,6 +151,8 @@ def error_bound(
     check_model(model, data, "error_bound")
     check_model(reduced, None, "error_bound(model, reduced, data)")
     choice(local, "error_bound got local=", LOCAL_ERRORS)
+    if groups is not None and calibration is None:
+        raise ValueError("error_bound got groups without a calibration; they say of whom its sequences are.")
     if calibration is not None and local != "data":
         raise ValueError(f"error_bound got calibration with local={local!r}; it needs local='data'.")
     data = _checked(data, "data")
@@ -179,9 +169,10 @@ def error_bound(
     calibration = _checked(calibration, "calibration")
     check_data(model, calibration)
     check_enough(calibration)
+    count = None if groups is None else count_groups(groups, calibration)
     found, asked = _certain(model, reduced, data, local)
     _, known = _certain(model, reduced, calibration, local)
-    return _probable(found, asked, known, next(iter(last_activations(model).values())))
+    return _probable(found, asked, known, count, next(iter(last_activations(model).values())))
 
 
 def _checked(data: Any, name: str) -> np.ndarray:
@@ -202,10 +193,14 @@ def _certain(model: keras.Model, reduced: keras.Model, data: np.ndarray, local: 
     return found, Comparison.of(propagation.own, data, outputs=outputs, measured=measured)
 
 
-def _probable(found: ErrorBound, asked: Comparison, known: Comparison, activation: str | None) -> ErrorBound:
+def _probable(
+    found: ErrorBound, asked: Comparison, known: Comparison, groups: int | None, activation: str | None
+) -> ErrorBound:
     """Bounds that are probable for the sequences that are like the known ones."""
-    probable = ProbableBound(known, activation)
-    meets, count = probable.meets(asked), len(known.peak)
+    probable = ProbableBound(known, groups, activation)
+    meets = probable.meets(asked)
+    whose = "a sequence drawn like" if groups is None else "somebody like"
+    count = len(known.peak) if groups is None else groups
     exceeded = 1.0 / (count + 1.0)
     return dataclasses.replace(
         found,
@@ -213,9 +208,9 @@ def _probable(found: ErrorBound, asked: Comparison, known: Comparison, activatio
         kind=np.where(meets, PROBABLE, CERTAIN),
         confidence=1.0 - exceeded,
         assumptions=(
-            f"Probable bounds: a sequence drawn like the {count} of the calibration is above its bound with a "
-            f"probability of some {exceeded:.2g} without the margin, a factor of {MARGIN:g}; how much rarer with it is "
-            "not known. Certain ones: these sequences, whatever they are."
+            f"Probable bounds: {whose} the {count} of the calibration is above its bound with a probability of some "
+            f"{exceeded:.2g} without the margin, a factor of {probable.margin:g}; how much rarer with it is not known. "
+            "Certain ones: these sequences, whatever they are."
         ),
     )
 
@@ -308,7 +303,7 @@ class _Propagation:
         else:
             own = own + self._noted(name, signal.values @ (small - kernel), values)
         behind = self._note_error(name, values, own, signal.error @ np.abs(small))
-        return _activate(name, layer.activation, behind)
+        return activate(name, layer.activation, behind)
 
     def _normalization(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         if layer.axis % signal.values.ndim != signal.values.ndim - 1:
@@ -319,12 +314,12 @@ class _Propagation:
         return Deviation(signal.values * gain + offset, own + np.abs(small) * signal.error)
 
     def _activation(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
-        return _activate(name, layer.activation, signal)
+        return activate(name, layer.activation, signal)
 
     def _softmax(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         if layer.axis not in (-1, signal.values.ndim - 1):
             raise refusal(layer, "it does not work along the features")
-        return _activate(name, keras.activations.softmax, signal)
+        return activate(name, keras.activations.softmax, signal)
 
     def _convolution(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         """Each input meets every number of the kernel at most once."""
@@ -345,7 +340,7 @@ class _Propagation:
         else:
             own = own + self._noted(name, windows @ (small - kernel), values)
         behind = self._note_error(name, values, own, signal.error @ gains(small))
-        return _activate(name, layer.activation, behind)
+        return activate(name, layer.activation, behind)
 
     def _noted(self, name: str, own: np.ndarray, values: np.ndarray) -> np.ndarray:
         """The norms over time of an own error, which is noted down with the size of the layer's output."""
@@ -374,21 +369,6 @@ _OWN_RULES = {
     keras.layers.Activation: _Propagation._activation,
     keras.layers.Softmax: _Propagation._softmax,
 }
-
-
-def _activate(name: str, activation: Callable, signal: Deviation) -> Deviation:
-    kind = activation_name(activation)
-    values = np.asarray(activation(keras.ops.convert_to_tensor(signal.values)), np.float64)
-    if kind == "softmax":
-        together = SOFTMAX_SLOPE * np.linalg.norm(signal.error, axis=-1, keepdims=True)
-        steps = values.shape[1] if values.ndim == 3 else 1
-        return Deviation(values, np.broadcast_to(np.minimum(together, math.sqrt(steps)), signal.error.shape), limit=1.0)
-    if kind not in SLOPES:
-        raise ValueError(
-            f"error_bound does not know how steep the activation {kind!r} of layer {name!r} is; it knows softmax, "
-            f"{', '.join(SLOPES)}."
-        )
-    return Deviation(values, SLOPES[kind] * signal.error, 1.0 if kind in AT_MOST_ONE else math.inf)
 
 
 def _filter(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_s4.activation_names import activation_name
 from keras_s4.layers import GLU, LastStep, LowRankDense, RecentAverage, SlidingAverage, Standardization
 
 
@@ -34,6 +35,23 @@ class Deviation:
 
 
 SIGMOID_SLOPE = 0.25
+# Largest slopes. GELU and SiLU overshoot 1 a little; the others are exact.
+SLOPES = {
+    "linear": 1.0,
+    "relu": 1.0,
+    "tanh": 1.0,
+    "softsign": 1.0,
+    "softplus": 1.0,
+    "elu": 1.0,
+    "sigmoid": SIGMOID_SLOPE,
+    "hard_sigmoid": 1.0 / 6.0,
+    "gelu": 1.12905,
+    "silu": 1.09984,
+}
+# Of which no value exceeds 1 in magnitude.
+AT_MOST_ONE = ("tanh", "softsign", "sigmoid", "hard_sigmoid")
+# Of one probability, by the Euclidean norm of all logits: the gradient is p (e - p), longest at p = 1/2.
+SOFTMAX_SLOPE = math.sqrt(2.0) / 4.0
 Rule = Callable[..., Deviation]
 
 
@@ -45,6 +63,22 @@ def over_time(values: np.ndarray) -> np.ndarray:
 def refusal(layer: keras.layers.Layer, reason: str) -> ValueError:
     """The error for a layer whose configuration, or place, has no bound."""
     return ValueError(f"error_bound cannot bound what {type(layer).__name__} {layer.name!r} does: {reason}.")
+
+
+def activate(name: str, activation: Callable, signal: Deviation) -> Deviation:
+    """The signal behind the activation of the layer with this name."""
+    kind = activation_name(activation)
+    values = np.asarray(activation(keras.ops.convert_to_tensor(signal.values)), np.float64)
+    if kind == "softmax":
+        together = SOFTMAX_SLOPE * np.linalg.norm(signal.error, axis=-1, keepdims=True)
+        steps = values.shape[1] if values.ndim == 3 else 1
+        return Deviation(values, np.broadcast_to(np.minimum(together, math.sqrt(steps)), signal.error.shape), limit=1.0)
+    if kind not in SLOPES:
+        raise ValueError(
+            f"error_bound does not know how steep the activation {kind!r} of layer {name!r} is; it knows softmax, "
+            f"{', '.join(SLOPES)}."
+        )
+    return Deviation(values, SLOPES[kind] * signal.error, 1.0 if kind in AT_MOST_ONE else math.inf)
 
 
 def affine_of(layer) -> tuple[np.ndarray, np.ndarray]:

@@ -62,26 +62,39 @@ def test_loud_inputs_are_told_apart_and_others_held(pair):
     assert not found.violated.any()
 
 
+def test_people_are_counted_rather_than_sequences(pair):
+    calibration, data = smooth(0, 40), smooth(1, 10)
+    logits = [keras.Model(model.input, model.layers[-2].output) for model in pair]
+    alone, few, many = (
+        error_bound(*logits, data, "data", calibration, groups)
+        for groups in (None, np.arange(40) % 7, [f"person {number % 8}" for number in range(40)])
+    )
+    assert [found.confidence for found in (few, many)] == pytest.approx([7 / 8, 8 / 9])
+    assert "somebody like the 8 of the calibration" in many.assumptions
+    np.testing.assert_allclose(few.bound, alone.bound)
+    np.testing.assert_allclose(many.bound, alone.bound * 1.3 / 1.9)
+    assert not many.violated.any()
+
+
 def test_a_copy_has_no_error(pair):
     found = error_bound(pair[0], pair[0], smooth(1, 5), "data", smooth(0, 40))
     assert found.bound.max() < 1e-5
 
 
-def test_one_draw_in_n_plus_one_is_above_without_the_margin(monkeypatch):
+def test_one_draw_in_n_plus_one_is_above_without_the_margin():
     """Of exchangeable scores the largest of n is exceeded by the next with probability 1 / (n + 1)."""
-    monkeypatch.setattr("keras_s4.compression.calibrated_error.MARGIN", 1.0)
     rng, above = np.random.default_rng(0), []
     for _ in range(4000):
         scores = np.abs(rng.normal(size=21)) + 0.1
         measured = (scores * np.exp(rng.normal(size=21)))[:, None]
-        above.append(measured[20] > Calibration(scores[:20], measured[:20]).bound(scores[20:])[0])
+        above.append(measured[20] > Calibration(scores[:20], measured[:20], 1.0).bound(scores[20:])[0])
     assert np.mean(above) == pytest.approx(1.0 / 21.0, abs=0.012)
 
 
 def test_outputs_count_relative_to_their_sizes():
     scores, units = np.ones(40), np.array([1.0, 1e3])
     measured = np.random.default_rng(0).uniform(0.5, 1.0, (40, 2)) * units
-    bound = Calibration(scores, measured).bound(scores[:1])[0]
+    bound = Calibration(scores, measured, 1.8).bound(scores[:1])[0]
     assert np.all(bound > measured.max(axis=0))
     assert np.all(bound < 3.0 * units)
 
@@ -107,5 +120,9 @@ def test_no_probability_moves_further_than_its_logits_let_it(activation):
 def test_refusals(pair):
     with pytest.raises(ValueError, match="got 39 calibration sequences; expected at least 40"):
         error_bound(*pair, smooth(1, 2), "data", smooth(0, 39))
+    with pytest.raises(ValueError, match=r"groups of shape \(3,\) for 40 calibration sequences"):
+        error_bound(*pair, smooth(1, 2), "data", smooth(0, 40), groups=[1, 2, 3])
+    with pytest.raises(ValueError, match="groups without a calibration"):
+        error_bound(*pair, smooth(1, 2), "data", groups=[1, 2, 3])
     with pytest.raises(ValueError, match="local='gain'; it needs local='data'"):
         error_bound(*pair, smooth(1, 2), calibration=smooth(0, 40))

@@ -5,7 +5,8 @@ from conformance import shake
 
 from keras_s4 import models, reduce
 from keras_s4.compression import parts_of
-from keras_s4.compression.error_bound import SLOPES, SOFTMAX_SLOPE, error_bound
+from keras_s4.compression.error_bound import error_bound
+from keras_s4.compression.error_rules import SLOPES, SOFTMAX_SLOPE
 from keras_s4.layers import DSS
 
 
