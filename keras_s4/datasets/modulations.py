@@ -106,7 +106,7 @@ def modulations_task(
         hop=length,
         sensors=(Sensor("amplitude", ("I", "Q")),),
         classes=MODULATIONS,
-        choices={"count": count, "length": length, "noise_levels": list(noise_levels), "seed": seed},
+        choices={"examples": count, "samples": length, "noise_levels": list(noise_levels), "draw": seed},
     )
 
 

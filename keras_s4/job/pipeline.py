@@ -120,7 +120,7 @@ def follow(task: Task | str | Path, settings: Settings | None = None) -> int:
         ValueError: the recordings or settings are not those of process 0.
     """
     task, settings = _resolve(task, settings)
-    several.check_same(task, _all_settings(task, settings))
+    several.check_same(task, all_settings(task, settings))
     job = Job(task, None, settings)
     return several.follow(job.epoch_windows, functools.partial(train_on, job))
 
@@ -129,7 +129,7 @@ def follow(task: Task | str | Path, settings: Settings | None = None) -> int:
 def _working_in(task: Task | str | Path, out: Path, settings: Settings | None, restart: bool) -> Iterator[Job]:
     """The job in its folder, where no other program is at work."""
     task, settings = _resolve(task, settings)
-    known = _all_settings(task, settings)
+    known = all_settings(task, settings)
     names = [name for stage in STAGES.values() for name in stage.results] + [SECONDS, RECORDINGS]
     with several.leading(task, known):
         folder = RunFolder(Path(out), known, names, restart)
@@ -149,7 +149,7 @@ def _resolve(task: Task | str | Path, settings: Settings | None) -> tuple[Task, 
     return task, settings
 
 
-def _all_settings(task: Task, settings: Settings) -> dict[str, Any]:
+def all_settings(task: Task, settings: Settings) -> dict[str, Any]:
     """All that results depend on, by name.
 
     Raises:

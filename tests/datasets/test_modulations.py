@@ -142,7 +142,7 @@ def test_the_task():
     task = modulations_task(count=10, length=48, noise_levels=[30], seed=2)
     x, y = task.windows("train")
     assert x.shape == (56, 48, 2) and sorted(set(y)) == list(range(7))
-    assert task.choices == {"count": 10, "length": 48, "noise_levels": [30.0], "seed": 2}
+    assert task.choices == {"examples": 10, "samples": 48, "noise_levels": [30.0], "draw": 2}
     assert task.features == ("amplitude I", "amplitude Q")
 
 

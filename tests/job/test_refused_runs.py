@@ -8,8 +8,9 @@ from runs import SETTINGS, TASK, results
 from tasks import make_recordings, sines
 
 from keras_s4 import training
-from keras_s4.datasets import Live, Sensor
+from keras_s4.datasets import BUILT_IN, Live, Sensor
 from keras_s4.job import pipeline
+from keras_s4.job.find_task import settings_of
 from keras_s4.job.run_folder import SECONDS, RunFolder
 from keras_s4.job.settings import Settings
 from keras_s4.job.summary import read_seconds
@@ -120,6 +121,14 @@ def test_fronts_that_a_task_cannot_have_are_refused(tmp_path, changes, front, me
     with pytest.raises(ValueError, match=message):
         pipeline.run(sines(**changes, settings={"front": front}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_choice_of_a_task_with_a_name_is_refused(name, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda self: pytest.fail(f"{self} is read"))
+    task = BUILT_IN[name]()
+    known = pipeline.all_settings(task, settings_of(task, {}))
+    assert task.choices.items() <= known.items() and known["seed"] == 0
 
 
 def test_a_choice_that_a_setting_is_named_after_is_refused(tmp_path):
