@@ -1,10 +1,12 @@
 """Convolution by FFT against numpy's sums."""
 
 import backends
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from keras_s4.dss import convolution
 from keras_s4.dss.convolution import causal_convolution
 
 
@@ -75,39 +77,122 @@ def test_float64_is_exact_to_rounding(length):
     np.testing.assert_allclose(outputs, np.swapaxes(expected, 1, 2), rtol=0, atol=1e-11)
 
 
-def test_gradients_are_the_correlations():
+def correlations(inputs, kernel, weights):
+    """Gradients of the sum of weighted outputs with respect to inputs and kernel."""
+    length, of_inputs, of_kernel = inputs.shape[1], np.zeros_like(inputs), np.zeros_like(kernel)
+    for t in range(length):
+        for s in range(t + 1):
+            of_inputs[:, s] += kernel[:, t - s] * weights[:, t]
+            of_kernel[:, t - s] += (inputs[:, s] * weights[:, t]).sum(axis=0)
+    return of_inputs, of_kernel
+
+
+def example(batch, length):
+    random = np.random.default_rng(batch)
+    inputs, weights = random.normal(size=(2, batch, length, 3))
+    return inputs, random.normal(size=(3, length)), weights
+
+
+def outputs_and_gradients(inputs, kernel, weights):
+    """By TensorFlow; of the gradients' squares, too."""
+    import tensorflow
+
+    with tensorflow.GradientTape() as outer:
+        outer.watch((inputs, kernel))
+        with tensorflow.GradientTape() as tape:
+            tape.watch((inputs, kernel))
+            outputs = causal_convolution(inputs, kernel)
+            loss = ops.sum(weights * outputs**2)
+        gradients = tape.gradient(loss, (inputs, kernel))
+        squares = sum(ops.sum(gradient**2) for gradient in gradients)
+    return outputs, gradients, outer.gradient(squares, (inputs, kernel))
+
+
+@pytest.mark.parametrize("batch", [1, 4, 7, 8])
+def test_gradients_are_the_correlations(batch, monkeypatch):
     tensorflow = pytest.importorskip("tensorflow")
-    random = np.random.default_rng(0)
-    inputs, weights = random.normal(size=(2, 2, 37, 3))
-    kernel = random.normal(size=(3, 37))
+    monkeypatch.setattr(convolution, "GROUP_SIZE", 1)
+    inputs, kernel, weights = example(batch, 37)
     variables = tensorflow.constant(inputs), tensorflow.constant(kernel)
     with tensorflow.GradientTape() as tape:
         tape.watch(variables)
         loss = ops.sum(weights * causal_convolution(*variables))
-    of_inputs, of_kernel = tape.gradient(loss, variables)
-    expected_inputs, expected_kernel = np.zeros((2, 37, 3)), np.zeros((3, 37))
-    for t in range(37):
-        for s in range(t + 1):
-            expected_inputs[:, s] += kernel[:, t - s] * weights[:, t]
-            expected_kernel[:, t - s] += (inputs[:, s] * weights[:, t]).sum(axis=0)
-    np.testing.assert_allclose(of_inputs, expected_inputs, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(of_kernel, expected_kernel, rtol=0, atol=1e-11)
+    found = tape.gradient(loss, variables)
+    for one, expected in zip(found, correlations(inputs, kernel, weights), strict=True):
+        np.testing.assert_allclose(one, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_groups_of_sequences_give_what_all_at_once_give(jit_compile, monkeypatch):
+    """Outputs, gradients and gradients of these, of batches of a size that is not known before the graph runs."""
+    tensorflow = pytest.importorskip("tensorflow")
+    values = [tensorflow.constant(value) for value in example(7, 10)]
+    monkeypatch.setattr(convolution, "WITH_OWN_GRADIENT", ())
+    expected = outputs_and_gradients(*values)
+    monkeypatch.undo()
+    monkeypatch.setattr(convolution, "GROUP_SIZE", 1)
+    shapes = [None, 10, 3], [3, 10], [None, 10, 3]
+    signature = [tensorflow.TensorSpec(shape, "float64") for shape in shapes]
+    compiled = tensorflow.function(outputs_and_gradients, input_signature=signature, jit_compile=jit_compile)
+    for found, value in zip(keras.tree.flatten(compiled(*values)), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-11, atol=1e-11)
+    for batch in (0, 1, 4, 9):
+        values = [tensorflow.constant(value) for value in example(batch, 10)]
+        outputs, gradients, _ = compiled(*values)
+        np.testing.assert_allclose(outputs, causal_convolution(*values[:2]), rtol=0, atol=1e-11)
+        # Of the sum of weighted squares, whose derivative is twice the weighted outputs.
+        exact = correlations(values[0].numpy(), values[1].numpy(), 2.0 * (values[2] * outputs).numpy())
+        for found, value in zip(gradients, exact, strict=True):
+            np.testing.assert_allclose(found, value, rtol=1e-11, atol=1e-11)
+
+
+def test_spectra_of_a_few_sequences_are_held_at_once(monkeypatch):
+    """However many there are; and of all at once where there is not one CPU alone."""
+    tensorflow = pytest.importorskip("tensorflow")
+    sizes = []
+    forward = convolution._Transform.forward
+
+    def watched(self, signal):
+        sizes.append(signal.shape[0] if len(signal.shape) == 3 else 0)
+        return forward(self, signal)
+
+    monkeypatch.setattr(convolution._Transform, "forward", watched)
+    inputs, kernel = tensorflow.zeros((32, 5_000, 16)), tensorflow.zeros((16, 5_000))
+    run = tensorflow.function(causal_convolution)
+    run.get_concrete_function(inputs, kernel)
+    assert max(sizes) == 4
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0", "cpu:1"])
+    sizes.clear()
+    tensorflow.function(causal_convolution).get_concrete_function(inputs, kernel)
+    assert max(sizes) == 32
 
 
 def check_gradients_on_jax():
     import jax
 
-    for batch in (1, 3, 4, 7):
-        random = np.random.default_rng(batch)
-        inputs, cotangents = random.normal(size=(2, batch, 9, 2)).astype("float32")
-        kernel = random.normal(size=(2, 9)).astype("float32")
-        _, pull_back = jax.vjp(causal_convolution, inputs, kernel)
-        _, found = pull_back(cotangents)
-        expected = np.zeros((2, 9))
-        for lag in range(9):
-            expected[:, lag] = (inputs[:, : 9 - lag] * cotangents[:, lag:]).sum(axis=(0, 1))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    def squares_of_gradients(inputs, kernel, weights):
+        def loss(*arguments):
+            return (weights * causal_convolution(*arguments) ** 2).sum()
+
+        return sum((gradient**2).sum() for gradient in jax.grad(loss, argnums=(0, 1))(inputs, kernel))
+
+    group_size = convolution.GROUP_SIZE
+    for batch in (1, 3, 4, 7, 8):
+        inputs, kernel, weights = (value.astype("float32") for value in example(batch, 9))
+        seconds = []
+        for size, backends_of_ours in ((group_size, ()), (group_size, ("jax",)), (1, ("jax",))):
+            convolution.GROUP_SIZE, convolution.WITH_OWN_GRADIENT = size, backends_of_ours
+            outputs, pull_back = jax.vjp(jax.jit(causal_convolution), inputs, kernel)
+            expected = [[np.convolve(inputs[b, :, h], kernel[h])[:9] for h in range(3)] for b in range(batch)]
+            np.testing.assert_allclose(outputs, np.swapaxes(expected, 1, 2), rtol=0, atol=1e-4)
+            for found, exact in zip(pull_back(weights), correlations(inputs, kernel, weights), strict=True):
+                np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4)
+            seconds.append(jax.grad(squares_of_gradients, argnums=(0, 1))(inputs, kernel, weights))
+        for found in seconds[1:]:
+            for one, other in zip(found, seconds[0], strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+        convolution.GROUP_SIZE, convolution.WITH_OWN_GRADIENT = group_size, ("tensorflow", "jax")
 
 
-def test_the_gradient_of_a_kernel_sums_over_sequences_on_jax(request):
+def test_gradients_on_jax(request):
     backends.backend_process(request.config, "jax").evaluate(check_gradients_on_jax)
