@@ -88,6 +88,12 @@ class Architect:
             **arguments,
         )
 
+    def shared_modes(self, channels: int) -> layers.DiagonalSSM:
+        """A layer whose channels share their modes."""
+        feedthrough = self.choice(("full", "diagonal", None))
+        units = channels if feedthrough == "diagonal" else self.width()
+        return layers.DiagonalSSM(units, self.between(1, 8), feedthrough)
+
     def stepwise(self, channels: int) -> keras.layers.Layer:
         """A layer from `[B, .., channels]` to `[B, .., ...]` that looks at each step alone."""
         plain = keras.layers
@@ -140,6 +146,7 @@ class Architect:
         ranks = self.rank(channels), self.rank(channels)
         drawings = (
             lambda: self.dss(),
+            lambda: self.shared_modes(channels),
             lambda: layers.S4Block(self.dss(), activation=self.activation()),
             lambda: layers.S4Block(self.dss(), value_rank=ranks[0], gate_rank=ranks[1]),
             lambda: layers.S4Block(self.dss(), **self.form()),

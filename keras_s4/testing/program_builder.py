@@ -161,13 +161,17 @@ class Builder:
         )
 
     def modal_step(self, u: Tensor, real_poles: bool = False, limit: int = 0, feedback: int = 0) -> Tensor:
-        """A step of a bank of modes, half as many as `u` has numbers; poles as those of `diagonal_step`."""
+        """A step of a bank of modes, half as many as `u` has numbers; poles as those of `diagonal_step`.
+
+        Without a limit no state reaches 2**31; with one noise of full scale brings some to it.
+        """
         modes = u.shape[-1] // 2
         radius = self.random.uniform(0.9, 0.999, modes)
-        angle = self.random.uniform(0, np.pi if limit else 2, modes)
+        angle = self.random.uniform(*((1, np.pi) if limit else (0, 2)), modes)
         delta = radius * np.exp(0j if real_poles else 1j * angle) - 1
-        room = (2.0**34 if limit else 2.0**29) * (1 - radius) / 2**15
-        gain = self.random.uniform(-1, 1, (2, modes)) * np.minimum(room, 2.0**13)
+        # What a product gives has a deviation of a third of its range.
+        room = 0.45 * limit * np.sqrt(1 - radius**2) * 3 if limit else 2.0**29 * (1 - radius)
+        gain = self.random.uniform(0.5, 1, (2, modes)) * np.minimum(room / 2**15, 2.0**14)
         scale_state, scale_hidden = 2.0**-30, 2.0**-15
         state, after = (Tensor(self.name("state"), (2, modes), "int32", scale_state) for _ in range(2))
         self.states.append(State(state, after))

@@ -27,6 +27,7 @@ BUILDERS = {
 }
 ON_TENSORFLOW = {
     "SnappedDSS": lambda: layers.quantized.SnappedDSS(3, ranges={"output": RANGES["output"]}),
+    "SnappedDiagonalSSM": lambda: layers.quantized.SnappedDiagonalSSM(4, 3),
     "QuantizedDense": lambda: layers.quantized.QuantizedDense(4, activation="tanh", ranges=RANGES),
     "QuantizedLowRankDense": lambda: layers.quantized.QuantizedLowRankDense(4, 2, ranges=RANGES),
     "S4Block of twins": lambda: layers.S4Block(

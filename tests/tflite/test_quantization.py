@@ -4,12 +4,13 @@ import pytest
 
 import keras_s4
 from keras_s4 import quantize_aware
-from keras_s4.layers.quantized import QuantizedDense, SnappedDSS
+from keras_s4.layers.quantized import QuantizedDense, SnappedDiagonalSSM, SnappedDSS
 from keras_s4.streaming import StreamingModel
 from keras_s4.surgery.paths import layers_by_path
 from keras_s4.tflite import convert
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.lowering import delta_form
+from keras_s4.tflite.program.operations import ModalStep
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,29 @@ def test_blocks_of_other_forms_are_trained_on_the_grids_of_the_device(form, data
     device = outputs_of_the_device(convert(twin, x), x)
     errors = [np.sqrt(np.mean((each.predict(x, verbose=0) - device) ** 2)) for each in (twin, model)]
     assert errors[0] < 0.7 * errors[1]
+
+
+def test_shared_modes_are_trained_on_the_grids_of_the_device(data):
+    """What drives the modes is rounded to the integers that the device has."""
+    x = data[0]
+    keras.utils.set_random_seed(0)
+    hidden = keras_s4.layers.DiagonalSSM(5, 4, name="ssm")(inputs := keras.Input((40, 3)))
+    model = keras.Model(inputs, keras.layers.Dense(4, name="head")(keras_s4.layers.LastStep()(hidden)))
+    twin = quantize_aware(model, x)
+    layer = twin.get_layer("ssm")
+    assert isinstance(layer, SnappedDiagonalSSM)
+    modes, system = layer.modes(), layer.system()
+    for tensors, exact in ((modes.inputs, system.inputs), ((modes.feedthrough, None), system.feedthrough)):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(tensors[0]), exact.real, atol=1e-6)
+    program = convert(twin, x).program
+    step = next(each for each in program.operations if isinstance(each, ModalStep))
+    drive = next(each for each in program.operations if each.result is step.input)
+    poles = 1.0 + (step.decay.data + 1j * step.rotation.data) * 2.0**-15
+    order = np.abs(poles[:, None] - system.poles).argmin(axis=1)
+    np.testing.assert_allclose(poles, system.poles[order], rtol=0, atol=1e-12)
+    rows = np.stack([system.inputs.real, system.inputs.imag])[:, order]
+    units = np.abs(rows).max(axis=(0, 2))[:, None] / 127.0
+    np.testing.assert_allclose(drive.weights.data.reshape(rows.shape), rows / units, atol=1e-3)
 
 
 def test_device_computes_what_was_trained(aware, exported, data):

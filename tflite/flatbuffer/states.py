@@ -130,13 +130,12 @@ def _add_next_state(
 ) -> int:
     """Add the three terms to the state, in the emulator's order, with as few int32 arrays alive as possible."""
     shape, rotation = file.shape_of(state), step.rotation.data
-    both = _shape_for_both_parts(step, shape)
     turns, clamps = bool(np.any(rotation)), bool(step.limit)
     before = state
     if np.any(step.input_gain.data):
         state = file.combine("ADD", state, file.combine("MUL", u, file.new_constant(step.input_gain.data, shape)))
     wide = file.cast(hidden, file.new_integers(shape))
-    decayed = file.combine("MUL", wide, file.new_constant(step.decay.data, both))
+    decayed = file.combine("MUL", wide, _constant_of_parts(step, step.decay.data, shape, file))
     state = file.combine("ADD", state, decayed, None if turns or clamps else into)
     if turns:
         signed = file.new_constant(np.stack([-rotation, rotation]), shape)
@@ -159,7 +158,7 @@ def _turn_residue(step: DiagonalStep | ModalStep, state: int, hidden: int, wide:
     residue = rounded(file.combine("ADD", state, file.multiply_by(wide, -(2**15))), 1.0)
     half_decay, half_rotation = step.halves()
     error = file.cast(residue, file.new_integers(shape))
-    decayed = file.combine("MUL", error, file.new_constant(half_decay, _shape_for_both_parts(step, shape)))
+    decayed = file.combine("MUL", error, _constant_of_parts(step, half_decay, shape, file))
     signed = file.new_constant(np.stack([-half_rotation, half_rotation]), shape)
     turned = file.combine("ADD", decayed, file.combine("MUL", _swap_rows(step, residue, file), signed))
     half = file.cast(rounded(turned, 2.0**15), file.new_integers(shape))
@@ -172,9 +171,20 @@ def _clamp(index: int, limit: int, into: int | None, file: Expansion) -> int:
     return file.combine("MAXIMUM", below, file.new_constant(np.array([-limit]), (1,)), into)
 
 
-def _shape_for_both_parts(step: DiagonalStep | ModalStep, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of constants that the real and the imaginary part of a state of this shape share."""
-    return (1,) * (len(shape) - len(step.decay.shape)) + step.decay.shape
+def _constant_of_parts(
+    step: DiagonalStep | ModalStep, values: np.ndarray, shape: tuple[int, ...], file: Expansion
+) -> int:
+    """What both parts of a state are multiplied by: stored for each where it is small, which kernels are quicker with.
+
+    Args:
+        step: one of the two.
+        values: in the shape of its decay.
+        shape: of the state.
+        file: under construction.
+    """
+    if isinstance(step, ModalStep):
+        return file.new_constant(np.stack([values, values]), shape)
+    return file.new_constant(values, (1,) * (len(shape) - values.ndim) + values.shape)
 
 
 def _swap_rows(step: DiagonalStep | ModalStep, hidden: int, file: Expansion) -> int:

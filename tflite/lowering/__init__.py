@@ -5,6 +5,7 @@ from keras_s4.tflite.lowering import (  # noqa: F401  each registers its layers
     averages,
     convolution,
     dense,
+    diagonal_ssm,
     dss,
     embedding,
     identity,

@@ -125,8 +125,12 @@ def add_product_of(
     range_of: Callable[[np.ndarray], tuple[float, int]],
     inputs: np.ndarray | None = None,
     format: KernelFormat = EIGHT_BITS,
+    shifts: bool = True,
 ) -> Signal:
-    """`add_product` of a tensor whose values need not be known (`inputs`): those of the result are given."""
+    """`add_product` of a tensor whose values need not be known (`inputs`): those of the result are given.
+
+    `shifts` is as in `round_kernel`.
+    """
     if format.reach is None and inputs is not None:
         format = format._replace(reach=choose_reach(kernel, bias, inputs, format))
     # A kernel that is small beside the bias gives way, so that the bias fits 31 bits in units of their product.
@@ -143,7 +147,7 @@ def add_product_of(
     output = builder.tensor(f"{name}/product", shape, tensor.type, scale, zero_point)
     integers = format.rounded(kernel, weight_scale)
     if inputs is not None:
-        integers, bias = round_kernel(kernel, bias, inputs, weight_scale, format.largest)
+        integers, bias = round_kernel(kernel, bias, inputs, weight_scale, format.largest, shifts)
     weights = builder.constant(f"{name}/kernel", integers.T, format.type, weight_scale)
     offsets = builder.constant(f"{name}/bias", bias / bias_scale, "int32", bias_scale)
     builder.add(FullyConnected(tensor, weights, offsets, output))

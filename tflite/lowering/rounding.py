@@ -68,7 +68,12 @@ def choose_reach(kernel: np.ndarray, bias: np.ndarray, inputs: np.ndarray, forma
 
 
 def round_kernel(
-    kernel: np.ndarray, bias: np.ndarray, inputs: np.ndarray, scale: float, largest: int = LARGEST_WEIGHT
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    inputs: np.ndarray,
+    scale: float,
+    largest: int = LARGEST_WEIGHT,
+    shifts: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Round a kernel to integers with the least error of `inputs @ kernel + bias`.
 
@@ -78,6 +83,7 @@ def round_kernel(
         inputs: `[.., F]`, what the kernel is multiplied with.
         scale: of the rounded kernel.
         largest: magnitude of an integer.
+        shifts: whether the bias makes up for what is left; else it stays, and zeros give what they gave.
 
     Returns:
         The kernel's integers `[F, units]`, and the bias that goes with them.
@@ -85,8 +91,10 @@ def round_kernel(
     features = len(kernel)
     samples = inputs.reshape(-1, features)
     samples = samples[:: -(-len(samples) // MOST_SAMPLES)]
-    samples = np.concatenate([samples, np.ones((len(samples), 1))], axis=1)
+    # Without shifts nothing is correlated with the bias.
+    samples = np.concatenate([samples, np.full((len(samples), 1), float(shifts))], axis=1)
     power = samples.T @ samples / len(samples)
+    power[features, features] = 1.0
     power[np.diag_indices(features)] += DAMPING * np.diag(power)[:features].mean() + 1e-12
     # The strongest inputs first, while there are many left to make up for them; the bias last.
     order = np.append(np.argsort(-np.diag(power)[:features], kind="stable"), features)

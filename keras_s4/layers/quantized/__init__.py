@@ -9,6 +9,7 @@ from keras_s4.layers.quantized.twins import (
     QuantizedDense,
     QuantizedLayer,
     QuantizedLowRankDense,
+    SnappedDiagonalSSM,
     SnappedDSS,
 )
 
@@ -20,4 +21,5 @@ __all__ = [
     "QuantizedLayer",
     "QuantizedLowRankDense",
     "SnappedDSS",
+    "SnappedDiagonalSSM",
 ]

@@ -14,10 +14,13 @@ import numpy as np
 from keras import ops
 
 from keras_s4.dss.modes import Modes
+from keras_s4.dss.shared_modes import SharedModes
+from keras_s4.layers.diagonal_ssm import DiagonalSSM
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.quantized.grids import LARGEST_WEIGHT, Grid, KernelGrid
 from keras_s4.layers.quantized.snapping import POLE_SCALE, snap
+from keras_s4.modal_system import ModalSystem
 from keras_s4.systems import DiagonalSystem
 
 Ranges = Mapping[str, tuple[float, int]]
@@ -153,12 +156,47 @@ class SnappedDSS(QuantizedLayer, DSS):
         return DiagonalSystem(_on_the_grid(system.poles), system.residues, system.feedthrough)
 
 
+@keras.saving.register_keras_serializable(package="keras_s4")
+class SnappedDiagonalSSM(QuantizedLayer, DiagonalSSM):
+    """A DiagonalSSM layer with poles, what drives the modes, and a full feedthrough on the device's grid.
+
+    What drives a mode has 8 bits of its own. The matrix that reads the modes has 8 bits as well, on a grid that
+    the device's calibration chooses: it is not rounded in training.
+    """
+
+    def build(self, inputs_shape, initial_state_shape=None):
+        """Creates the weights and the grids."""
+        super().build(inputs_shape, initial_state_shape)
+        self._build_grids()
+
+    def modes(self) -> SharedModes:
+        """The discretised layer in tensors."""
+        modes = super().modes()
+        largest = [ops.max(ops.abs(part), axis=1, keepdims=True) for part in modes.inputs]
+        inputs = tuple(_round_to(part, ops.maximum(*largest)) for part in modes.inputs)
+        direct = modes.feedthrough
+        if self.feedthrough_type == "full":
+            direct = _round_to(direct, ops.max(ops.abs(direct)))
+        return SharedModes(snap(modes.log_poles), inputs, modes.outputs, direct)
+
+    def system(self) -> ModalSystem:
+        """The discretised layer as a frozen float64 value, see `DiagonalSSM.system`."""
+        system = super().system()
+        rows, direct = system.inputs, system.feedthrough
+        largest = np.maximum(np.abs(rows.real), np.abs(rows.imag)).max(axis=1, keepdims=True)
+        rows = _nearest(rows.real, largest) + 1j * _nearest(rows.imag, largest)
+        if self.feedthrough_type == "full":
+            direct = _nearest(direct, np.abs(direct).max())
+        return ModalSystem(_on_the_grid(system.poles), rows, system.outputs, direct)
+
+
 # The twin of each class that computes on 8-bit values; subclasses of ours are not taken for their bases.
 TWINS: dict[type, type] = {
     keras.layers.Activation: QuantizedActivation,
     keras.layers.Dense: QuantizedDense,
     LowRankDense: QuantizedLowRankDense,
     DSS: SnappedDSS,
+    DiagonalSSM: SnappedDiagonalSSM,
 }
 
 
@@ -184,6 +222,18 @@ def _finish(layer, product):
     if layer.activation is keras.activations.linear:
         return product
     return layer.round_at("output", layer.activation(layer.round_at("rounded", product)))
+
+
+def _round_to(weights, largest):
+    """Weights rounded to 127 parts of a magnitude, with gradients as if nothing had been rounded."""
+    unit = ops.maximum(largest / LARGEST_WEIGHT, 1e-30)
+    return weights + ops.stop_gradient(ops.round(weights / unit) * unit - weights)
+
+
+def _nearest(weights: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """What `_round_to` gives, in float64."""
+    unit = np.maximum(largest / LARGEST_WEIGHT, 1e-30)
+    return np.rint(weights / unit) * unit
 
 
 def _on_the_grid(poles: np.ndarray) -> np.ndarray:
