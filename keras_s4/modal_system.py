@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_s4.brief import Brief
+from keras_s4.orthonormal import one_minus_squared_radius, orthonormal_basis, pairwise_factors
 from keras_s4.systems import DiagonalSystem, check_stable, frozen_array, powers
 
 # Complex numbers of a frequency response that are computed together.
@@ -201,6 +202,28 @@ class ModalSystem(Brief):
             at, rows = gains.argmax(axis=1)[promising], np.flatnonzero(promising)
             low, high = grid[rows, np.maximum(at - 1, 0)], grid[rows, np.minimum(at + 1, 8)]
         return float(best)
+
+    def gains(self) -> np.ndarray:
+        """Return the Hinf norm [O, I] from every input to every output."""
+        residues = (self.outputs[:, None, :] * self.inputs.T).reshape(-1, self.state_size)
+        poles = np.broadcast_to(self.poles, residues.shape)
+        norms = DiagonalSystem(poles, residues, self.feedthrough.ravel()).hinf_norm()
+        return norms.reshape(self.feedthrough.shape)
+
+    def h2_norm(self) -> float:
+        """Return the H2 norm, the root of the sum of squares of the impulse responses.
+
+        As :meth:`keras_s4.systems.DiagonalSystem.h2_norm` does, by an orthonormal basis: a sum of squares.
+        """
+        poles = np.append(self.poles, 0.0)[None]
+        gap = one_minus_squared_radius(poles)
+        basis, _ = orthonormal_basis(poles, pairwise_factors(poles, poles, gap))
+        modes, through = basis[0, :-1], basis[0, -1]
+        total = 0.0
+        for inputs, feedthrough in zip(self.inputs.T, self.feedthrough.T, strict=True):
+            expanded = 2.0 * ((self.outputs * inputs) @ modes).real + np.outer(feedthrough, through.real)
+            total += float(np.sum(expanded**2))
+        return float(np.sqrt(total))
 
     def exceeds(self, bound: float, omega: np.ndarray) -> bool:
         """Whether a singular value of the transfer function is above a bound at one of some frequencies [F]."""

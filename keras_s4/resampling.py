@@ -7,25 +7,25 @@ import math
 import keras
 
 from keras_s4.checks import check_model, is_real, quote
-from keras_s4.layers import DSS, Block, LastStep, RecentAverage
+from keras_s4.layers import DSS, Block, DiagonalSSM, LastStep, RecentAverage
 from keras_s4.streaming.plan import Effect, Flow, plan_call
 from keras_s4.streaming.streamer import STEP_MODE
-from keras_s4.surgery.cloning import clone, dss_layers, layer_at
+from keras_s4.surgery.cloning import clone, layer_at, state_space_layers
 from keras_s4.surgery.graph import graph_of
 from keras_s4.surgery.paths import layers_by_path
 
 # What these do to a signal does not depend on how often it is sampled.
 POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
-RATE_FREE = (DSS, RecentAverage, *POOLINGS)
+RATE_FREE = (DSS, DiagonalSSM, RecentAverage, *POOLINGS)
 
 
 def at_rate(model: keras.Model, rate: float) -> keras.Model:
     """A copy of a model for signals that are sampled more or less often than those it was trained on.
 
-    The time steps of all DSS layers are multiplied by the rate, the steps a second of a `RecentAverage` divided; all
-    other weights are those of the model. Zero-order hold is exact where the input is constant between samples;
-    otherwise the error falls with the square of the finer time step.
-    Frequencies above half the new sampling frequency cannot be represented.
+    The time steps of all state space layers are multiplied by the rate, the steps a second of a `RecentAverage`
+    divided; all other weights are those of the model. Zero-order hold is exact where the input is constant between
+    samples; otherwise the error falls with the square of the finer time step. Frequencies
+    above half the new sampling frequency cannot be represented.
 
     Args:
         model: functional or sequential, of DSS layers and layers that treat every step alone or pool over time.
@@ -37,19 +37,23 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
 
     Raises:
         TypeError: no model.
-        ValueError: a rate that is not positive, no DSS layer, or a layer whose memory is counted in samples, by name.
+        ValueError: a rate that is not positive, no state space layer, or a layer whose memory is counted in samples, by
+            name.
         NotImplementedError: a layer that cannot run step by step.
     """
     check_model(model, rate, "at_rate")
     if not is_real(rate) or not 0.0 < rate < float("inf"):
         raise ValueError(f"at_rate got rate={quote(rate)}; expected a positive number.")
-    layers = dss_layers(model)
+    layers = state_space_layers(model)
     if not layers:
-        raise ValueError(f"Model {model.name!r} has no DSS layer, so nothing depends on a sampling rate.")
+        raise ValueError(
+            f"Model {model.name!r} has no DSS or DiagonalSSM layer, so nothing depends on a sampling rate."
+        )
     graph_of(model).run(_flow_behind, [Flow.of(tensor) for tensor in model.inputs])
-    changes = {
-        name: {"rate": layer.rate * rate, "training_length": layer.training_length} for name, layer in layers.items()
-    }
+    changes = {name: {"rate": layer.rate * rate} for name, layer in layers.items()}
+    for name, layer in layers.items():
+        if isinstance(layer, DSS):
+            changes[name]["training_length"] = layer.training_length
     averages = {name: each for name, each in layers_by_path(model).items() if isinstance(each, RecentAverage)}
     changes |= {name: {"rate": layer.rate / rate} for name, layer in averages.items()}
     batch, length, *features = model.input_shape

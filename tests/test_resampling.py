@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
+from keras_s4.layers import DSS, DiagonalSSM, LastStep, RecentAverage, S4Block, SlidingAverage
 from keras_s4.models import classifier
 from keras_s4.resampling import at_rate
 
@@ -81,6 +81,17 @@ def test_bidirectional_models_change_their_rate_too():
     assert at_rate(model, 0.5).layers[0].rate == 0.5
 
 
+def test_shared_modes_of_a_held_signal_at_twice_the_rate():
+    layer = DiagonalSSM(2, 6)
+    model = keras.Sequential([keras.Input((40, 3)), layer, keras.layers.Dense(2)])
+    inputs = np.random.default_rng(0).normal(size=(2, 40, 3)).astype("float32")
+    resampled = at_rate(model, 0.5)
+    assert resampled.layers[0].rate == 0.5
+    expected = np.asarray(model(inputs))
+    outputs = at_ends_of(np.asarray(resampled(np.repeat(inputs, 2, axis=1))), 2)
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 class TestRefusals:
     @pytest.mark.parametrize("rate", [0, -1.0, float("nan"), float("inf"), "2"])
     def test_rates(self, rate):
@@ -89,7 +100,7 @@ class TestRefusals:
             at_rate(model, rate)
 
     def test_nothing_to_change(self):
-        with pytest.raises(ValueError, match="has no DSS layer"):
+        with pytest.raises(ValueError, match="has no DSS or DiagonalSSM layer"):
             at_rate(keras.Sequential([keras.Input((10, 3)), keras.layers.Dense(2)]), 2.0)
 
     @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from keras_s4.compression.callbacks import GrowingWeight, HardLowRank
 from keras_s4.compression.error_bound import ErrorBound, error_bound
 from keras_s4.compression.method_choice import MethodChoice, choose_methods
 from keras_s4.compression.metrics import accuracy_on, error_on, metric_on, score_on
-from keras_s4.compression.parts import Cost, MatrixPart, Part, StatesPart, parts_of
+from keras_s4.compression.parts import Cost, MatrixPart, Part, SharedStatesPart, StatesPart, parts_of
 from keras_s4.compression.rank_tuning import RankTuning, rank_tuning
 from keras_s4.compression.reduce import reduce
 from keras_s4.compression.spectrum import Spectrum, spectrum
@@ -23,6 +23,7 @@ __all__ = [
     "MethodChoice",
     "Part",
     "RankTuning",
+    "SharedStatesPart",
     "Spectrum",
     "StatesPart",
     "TruncateStates",

@@ -11,7 +11,7 @@ import numpy as np
 from keras_s4.checks import is_real
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import other_flash_bytes, parts_of
-from keras_s4.surgery.cloning import dss_layers
+from keras_s4.surgery.cloning import state_space_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ def check_limits(who: str, **limits: int | None) -> dict[str, int]:
 
 def flash_outside(model: keras.Model, parts: Mapping[str, Part]) -> int:
     """Bytes of the constants that no rank of these parts changes, in the integer program of a whole model."""
-    states = parts_of(model, kinds=("states",)) if dss_layers(model) else {}
+    states = parts_of(model, kinds=("states",)) if state_space_layers(model) else {}
     left_alone = [part for name, part in states.items() if name not in parts]
     matrices = [part for part in parts.values() if part.kind == "matrix"]
     outside_of_states = other_flash_bytes(model) + sum(part.cost(part.max_rank).flash for part in left_alone)

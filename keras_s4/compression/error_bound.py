@@ -12,7 +12,6 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.signal import fftconvolve
 
 from keras_s4.activation_names import activation_name
 from keras_s4.brief import Brief
@@ -25,12 +24,14 @@ from keras_s4.compression.error_rules import (
     Deviation,
     activate,
     affine_of,
+    amplify,
     gain_and_offset,
     over_time,
     refusal,
+    respond,
 )
 from keras_s4.compression.matrices import matrices_of
-from keras_s4.layers import DSS, LowRankConv1D, LowRankDense
+from keras_s4.layers import DSS, DiagonalSSM, LowRankConv1D, LowRankDense
 from keras_s4.samples import real_array
 from keras_s4.scoring.outputs import last_activations
 from keras_s4.surgery.graph import GRAPHS, graph_of, walk
@@ -282,17 +283,16 @@ class _Propagation:
             return rule(self, layer, self.reduced[path], *inputs, name=path)
         return rule(layer, *inputs)
 
-    def _dss(self, layer: DSS, reduced: DSS, signal: Deviation, name: str) -> Deviation:
-        layer.check_causal("be bounded")
+    def _states(self, layer: DSS | DiagonalSSM, reduced: DSS | DiagonalSSM, signal: Deviation, name: str) -> Deviation:
+        if isinstance(layer, DSS):
+            layer.check_causal("be bounded")
         system, small = layer.system(), reduced.system()
-        difference = small - system
-        length = signal.values.shape[1]
-        values = _filter(system.impulse_response(length), signal.values)
+        values = respond(system, signal.values)
         if self.local == "gain":
-            own = difference.hinf_norm() * signal.norms
+            own = amplify(small - system, signal.norms)
         else:
-            own = self._noted(name, _filter(difference.impulse_response(length), signal.values), values)
-        return self._note_error(name, values, own, small.hinf_norm() * signal.error)
+            own = self._noted(name, respond(small - system, signal.values), values)
+        return self._note_error(name, values, own, amplify(small, signal.error))
 
     def _dense(self, layer, reduced, signal: Deviation, name: str) -> Deviation:
         (kernel, bias), (small, small_bias) = affine_of(layer), affine_of(reduced)
@@ -360,7 +360,8 @@ class _Propagation:
 
 
 _OWN_RULES = {
-    DSS: _Propagation._dss,
+    DSS: _Propagation._states,
+    DiagonalSSM: _Propagation._states,
     keras.layers.Dense: _Propagation._dense,
     LowRankDense: _Propagation._dense,
     keras.layers.Conv1D: _Propagation._convolution,
@@ -369,8 +370,3 @@ _OWN_RULES = {
     keras.layers.Activation: _Propagation._activation,
     keras.layers.Softmax: _Propagation._softmax,
 }
-
-
-def _filter(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Causal convolution of kernels `[H, L]` with `[B, L, H]`."""
-    return fftconvolve(values, kernel.T[None], axes=1)[:, : values.shape[1]]

@@ -9,9 +9,12 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from scipy.signal import fftconvolve
 
 from keras_s4.activation_names import activation_name
 from keras_s4.layers import GLU, LastStep, LowRankDense, RecentAverage, SlidingAverage, Standardization
+from keras_s4.modal_system import ModalSystem
+from keras_s4.systems import DiagonalSystem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,3 +297,20 @@ RULES: dict[type, Rule] = {
     _layers.Multiply: _multiply,
     _layers.Concatenate: _concatenate,
 }
+
+
+def respond(system: DiagonalSystem | ModalSystem, values: np.ndarray) -> np.ndarray:
+    """What a system makes of sequences `[B, L, H]`, without the recurrence where there is one kernel a channel."""
+    if isinstance(system, ModalSystem):
+        return system.simulate(values)[0]
+    return _filter(system.impulse_response(values.shape[1]), values)
+
+
+def amplify(system: DiagonalSystem | ModalSystem, norms: np.ndarray) -> np.ndarray:
+    """The largest norms `[B, H]` behind a system of inputs with these norms."""
+    return norms @ system.gains().T if isinstance(system, ModalSystem) else system.hinf_norm() * norms
+
+
+def _filter(kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Causal convolution of kernels `[H, L]` with `[B, L, H]`."""
+    return fftconvolve(values, kernel.T[None], axes=1)[:, : values.shape[1]]

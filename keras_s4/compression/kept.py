@@ -11,8 +11,8 @@ import keras
 from keras_s4.compression.matrices import LOW_RANK, can_be_factored
 from keras_s4.compression.part import Part
 from keras_s4.compression.parts import KINDS, flash_bytes, is_matrix, layer_path, parts_of
-from keras_s4.layers import DSS
 from keras_s4.layers.quantized import QuantizedLayer
+from keras_s4.surgery.cloning import state_space_layers
 from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.paths import layers_by_path, sublayers
 
@@ -58,9 +58,7 @@ def list_kept_weights(model: keras.Model, parts: Mapping[str, Part]) -> tuple[Ke
         for name, part in known.items()
         if part.kind == "states" and name not in parts
     ]
-    counted = {
-        id(weight) for layer in layers_by_path(model).values() if isinstance(layer, DSS) for weight in layer.weights
-    }
+    counted = {id(weight) for layer in state_space_layers(model).values() for weight in layer.weights}
     in_parts = [(layer_path(name, part), name) for name, part in known.items() if part.kind == "matrix"]
     vectors = 0
     for path, layer in _owners(model):

@@ -124,7 +124,7 @@ def choose(
     """The same, given the ranks of all parts, these having been measured on the data."""
     check_options(options)
     shrinking = {name: part for name, part in parts.items() if ranks[name] < part.max_rank}
-    states = {name: part for name, part in shrinking.items() if isinstance(part, StatesPart)}
+    states = {name: part for name, part in shrinking.items() if part.kind == "states"}
     candidates = {name: part.candidates(options) for name, part in states.items()}
     left_out = dict(_left_out(states, candidates, options))
     if not states:
@@ -215,7 +215,9 @@ def _left_out(
     """Methods that no layer can have, and why."""
     for method in CANDIDATES:
         if states and not any(method in choices for choices in candidates.values()):
-            yield method, f"its {next(iter(states.values())).missing_option(method, options)} is not known"
+            missing = (part.missing_option(method, options) for part in states.values())
+            missing = next((each for each in missing if each is not None), None)
+            yield method, f"its {missing} is not known" if missing else "it reduces no states that channels share"
 
 
 def _root_mean_square(values: Iterator[float]) -> float:

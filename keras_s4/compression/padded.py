@@ -12,7 +12,8 @@ import numpy as np
 from keras_s4.compression.matrices import owner_of
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import layer_path
-from keras_s4.compression.states import options_of
+from keras_s4.compression.states import options_of, own_poles
+from keras_s4.modal_system import ModalSystem
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.paths import layer_at
 from keras_s4.systems import DiagonalSystem
@@ -36,8 +37,7 @@ class PaddedModel:
     def __init__(self, model: keras.Model, parts: Mapping[str, Part], method: str = "balanced", **options: Any):
         self._parts = parts
         self._method, self._options = method, options
-        own_poles = {name: {"per_channel_poles": True} for name, part in parts.items() if part.kind == "states"}
-        self._model = clone(model, own_poles)
+        self._model = clone(model, {name: changes for name, part in parts.items() if (changes := own_poles(part))})
         self._parts_by_layer: dict[str, list[str]] = {}
         for name, part in parts.items():
             self._parts_by_layer.setdefault(layer_path(name, part), []).append(name)
@@ -75,7 +75,7 @@ class PaddedModel:
             else:
                 _set_matrix(layer, name.rpartition("/")[2], part.truncate(rank))
 
-    def _reduced_system(self, name: str, rank: int, method: str) -> DiagonalSystem:
+    def _reduced_system(self, name: str, rank: int, method: str) -> DiagonalSystem | ModalSystem:
         part = self._parts[name]
         options = self._options if method == self._method else options_of(method, self._options)
         return part.truncate(rank, method, **options).system.padded(part.max_rank)

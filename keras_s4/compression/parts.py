@@ -11,9 +11,10 @@ import numpy as np
 from keras_s4.checks import check_model, quote
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
 from keras_s4.compression.part import Cost, Part
+from keras_s4.compression.shared_states import SharedStatesPart
 from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
 from keras_s4.layers import DSS
-from keras_s4.surgery.cloning import dss_layers
+from keras_s4.surgery.cloning import state_space_layers
 from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.layer_inputs import PowerSpectrum, measure, moment_of
 from keras_s4.surgery.paths import Layers, layers_by_path
@@ -26,6 +27,7 @@ __all__ = [
     "Cost",
     "MatrixPart",
     "Part",
+    "SharedStatesPart",
     "StatesPart",
     "other_flash_bytes",
     "parts_of",
@@ -37,18 +39,19 @@ KINDS = (StatesPart.kind, MatrixPart.kind)
 def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any = None) -> dict[str, Part]:
     """The parts of a trained model by name, in the order of its layers.
 
-    States: those of each DSS layer. Matrices: the kernels of Dense, Conv1D, GRU, LSTM and SimpleRNN layers, of cells of
-    these kinds, and of layers of low rank, whose ranks can be lowered further. Matrices of which no rank saves anything
-    are left out. Layers count also inside of nested models, blocks, TimeDistributed, Bidirectional and RNN; the part is
-    then called as `layers_by_path` calls its layer: "outer/inner/kernel". `list_kept_weights` has what is no part.
+    States: those of each DSS and each DiagonalSSM layer. Matrices: the kernels of Dense, Conv1D, GRU, LSTM and
+    SimpleRNN layers, of cells of these kinds, and of layers of low rank, whose ranks can be lowered further. Matrices
+    of which no rank saves anything are left out. Layers count also inside of nested models, blocks, TimeDistributed,
+    Bidirectional and RNN; the part is then called as `layers_by_path` calls its layer: "outer/inner/kernel".
+    `list_kept_weights` has what is no part.
 
     Args:
         model: a built model.
-        kinds: "states", "matrix", or a collection of them. By default the states, or in a model without DSS layers the
+        kinds: "states", "matrix", or a collection of them. By default the states, or in a model without any the
             matrices.
         data: inputs of the model, such as `[B, L, features]`. The spectra then say what the parts do to what they
-            receive from this data: states are weighted by the power of their inputs at each frequency, matrices by the
-            second moments of theirs.
+            receive from this data: states of DSS layers are weighted by the power of their inputs at each frequency,
+            matrices by the second moments of theirs.
 
     Raises:
         TypeError: no model.
@@ -63,7 +66,7 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
             f"Model {model.name!r} is a {type(model).__name__} written by subclassing, whose layers nothing can take "
             "the place of; build it with the functional API (keras.Input, layers, keras.Model)."
         )
-    states, matrices = dss_layers(model), matrix_layers(model)
+    states, matrices = state_space_layers(model), matrix_layers(model)
     kinds = (KINDS[:1] if states else KINDS[1:]) if kinds is None else _check_kinds(kinds)
     states = states if StatesPart.kind in kinds else {}
     matrices = matrices if MatrixPart.kind in kinds else {}
@@ -72,7 +75,11 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
     parts: dict[str, Part] = {}
     for name, layer in states.items():
         power = spectra.get(name)
-        parts[name] = StatesPart(name, layer.system(), _length(model, layer, power), power)
+        length = _length(model, layer, power)
+        if isinstance(layer, DSS):
+            parts[name] = StatesPart(name, layer.system(), length, power)
+        else:
+            parts[name] = SharedStatesPart(name, layer.system(), length)
     for name, layer in matrices.items():
         parts |= matrix_parts(name, layer, moments.get(name))
     if not parts:
@@ -88,13 +95,13 @@ def layer_path(name: str, part: Part) -> str:
 
 def other_flash_bytes(model: keras.Model) -> int:
     """Bytes of the weights outside the states in the integer program: a byte a matrix entry, four any other number."""
-    inside = {id(weight) for layer in dss_layers(model).values() for weight in layer.weights}
+    inside = {id(weight) for layer in state_space_layers(model).values() for weight in layer.weights}
     return sum(flash_bytes(weight) for weight in model.weights if id(weight) not in inside)
 
 
 def _measure_inputs(model: keras.Model, states: Layers, matrices: Layers, data: Any) -> tuple[dict, dict]:
     """Power spectra of the inputs of DSS layers, and moments of those of matrices, by layer name."""
-    spectra = {name: PowerSpectrum() for name in states}
+    spectra = {name: PowerSpectrum() for name, layer in states.items() if isinstance(layer, DSS)}
     moments = {name: moment_of(layer) for name, layer in matrices.items()}
     measure(model, {**spectra, **moments}, data)
     return (
@@ -120,7 +127,7 @@ def _check_kinds(kinds: Collection[str]) -> tuple[str, ...]:
     return given
 
 
-def _length(model: keras.Model, layer: DSS, power_spectrum: np.ndarray | None) -> int | None:
+def _length(model: keras.Model, layer: keras.layers.Layer, power_spectrum: np.ndarray | None) -> int | None:
     """Steps of the sequences that a layer gets, fewer behind strides; None if they vary."""
     if power_spectrum is not None:
         return power_spectrum.shape[1] - 1
@@ -133,7 +140,7 @@ def _length(model: keras.Model, layer: DSS, power_spectrum: np.ndarray | None) -
 
 def _nothing_to_reduce(model: keras.Model, kinds: tuple[str, ...]) -> str:
     missing = {
-        "states": "no DSS layer",
+        "states": "no DSS or DiagonalSSM layer",
         "matrix": "no Dense, Conv1D, GRU, LSTM or SimpleRNN layer with a matrix that a lower rank makes smaller",
     }
     layers = ", ".join(sorted({type(layer).__name__ for layer in layers_by_path(model).values()})) or "none"

@@ -21,7 +21,6 @@ from keras_s4.compression.parts import KINDS, parts_of
 from keras_s4.compression.sensitivities import BOUND, OUTPUTS, Sensitivities
 from keras_s4.compression.states import AUTO
 from keras_s4.reduction import METHODS
-from keras_s4.reduction.modal import modal_scores
 
 Parts = Mapping[str, Part]
 
@@ -293,7 +292,7 @@ def _squared_norms(part: Part) -> np.ndarray:
     """Squares of the Hinf norms of a part's modes, `[max_rank]`, non-increasing, summed over channels."""
     if part.kind != "states":
         return np.asarray(part.spectrum, float) ** 2
-    return np.sum(-np.sort(-(modal_scores(part.system) ** 2), axis=1), axis=0)
+    return np.sum(-np.sort(-(part.mode_gains**2), axis=1), axis=0)
 
 
 def _last_scores(squares: np.ndarray) -> np.ndarray:

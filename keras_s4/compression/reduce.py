@@ -12,7 +12,7 @@ from keras_s4.compression.matrices import low_rank_layer
 from keras_s4.compression.method_choice import choose
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.ranks import parts_and_ranks
-from keras_s4.compression.states import AUTO, check_options, options_of
+from keras_s4.compression.states import AUTO, check_options, options_of, own_poles
 from keras_s4.reduction import METHODS
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.paths import layer_at, layers_by_path
@@ -27,8 +27,9 @@ def reduce(
 ) -> keras.Model:
     """A copy of a trained model with smaller states and thinner matrices, ready to be evaluated or trained on.
 
-    A reduced DSS layer has poles of its own in every channel. A layer with a reduced matrix is replaced by the layer of
-    low rank with its name and arguments (Dense by `LowRankDense`, and so on), also inside of other layers. All other
+    A reduced DSS layer has poles of its own in every channel; a DiagonalSSM layer is reduced as a whole, by balanced
+    truncation. A layer with a reduced matrix is replaced by the layer of low rank with its name and
+    arguments (Dense by `LowRankDense`, and so on), also inside of other layers. All other
     weights are copied. A compiled model gives a compiled one with a fresh optimizer.
 
     Args:
@@ -70,7 +71,7 @@ def reduce(
     systems = {name: part.truncate(ranks[name], methods[name], **own[name]).system for name, part in states.items()}
 
     replacements = _low_rank_layers(model, {name: ranks[name] for name in matrices})
-    changes = {name: {"state_size": ranks[name], "per_channel_poles": True} for name in states}
+    changes = {name: {"state_size": ranks[name], **own_poles(part)} for name, part in states.items()}
     reduced = clone(model, changes, replacements=replacements)
     for name, system in systems.items():
         layer_at(reduced, name).set_system(system)

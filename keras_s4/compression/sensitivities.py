@@ -17,6 +17,7 @@ from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import layer_path
 from keras_s4.compression.rank_search import whole_ranks
+from keras_s4.layers import DSS
 from keras_s4.samples import is_several
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.paths import layer_at
@@ -68,7 +69,8 @@ def bound_gains(model: keras.Model, parts: Parts, data: Any) -> dict[str, float]
 def _weights_of(layer: keras.layers.Layer, name: str, part: Part) -> list[keras.Variable]:
     """Weights that a part is proportional to."""
     if part.kind == "states":
-        return [layer.residues, layer.feedthrough]
+        read = layer.residues if isinstance(layer, DSS) else layer.output_matrix
+        return [weight for weight in (read, layer.feedthrough) if weight is not None]
     matrix = name.rpartition("/")[2]
     return [weight for weight in owner_of(layer).weights if weight.name in (matrix, f"{matrix}_left")]
 

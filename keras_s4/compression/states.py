@@ -61,6 +61,11 @@ class StatesPart(Part, Brief):
         return self.system.channels, self.system.state_size
 
     @property
+    def modes(self) -> int:
+        """Complex modes held, `H * N`."""
+        return self.system.channels * self.system.state_size
+
+    @property
     def max_rank(self) -> int:
         """The state size N as it is."""
         return self.system.state_size
@@ -94,6 +99,11 @@ class StatesPart(Part, Brief):
         A mode has two states, so each value stands for two of `weighted_spectra`.
         """
         return np.linalg.norm(self.mode_spectra, axis=0)
+
+    @property
+    def mode_gains(self) -> np.ndarray:
+        """The largest gain (Hinf) of each mode of each channel, `[H, N]`."""
+        return reduction.modal_scores(self.system)
 
     def cost(self, rank: int) -> Cost:
         """Constants, states and multiplications of the integer program at this rank."""
@@ -182,6 +192,11 @@ class StatesPart(Part, Brief):
     def _realization(self) -> Realization:
         """What all ranks have in common."""
         return balanced_realization(self.system)
+
+
+def own_poles(part: Part) -> dict[str, Any]:
+    """The argument of a layer whose states were reduced that gives every channel poles of its own, if it has any."""
+    return {"per_channel_poles": True} if isinstance(part, StatesPart) else {}
 
 
 def options_of(method: str, options: Mapping[str, Any]) -> dict[str, Any]:

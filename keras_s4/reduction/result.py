@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -59,11 +60,14 @@ class ModalReduction(Brief):
     """A reduced system of several inputs and outputs, and what the reduction lost.
 
     Attributes:
+        method: that found it.
         original: the system before the reduction, of N entries.
         system: the reduced system, of as many entries as were asked for.
         spectrum: [2N] Hankel singular values, non-increasing; zeros behind as many as there are real states.
         error_bound: bound on the Hinf norm of the error, known before it is measured.
     """
+
+    method: ClassVar[str] = "balanced"
 
     original: ModalSystem
     system: ModalSystem

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_s4.layers import DSS, Block
+from keras_s4.layers import DSS, Block, DiagonalSSM
 from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.layer_state import copy_state, layers_inside
 from keras_s4.surgery.paths import layer_at, layers_by_path, sublayers
@@ -18,12 +18,17 @@ INSIDE = ("layer", "backward_layer", "cell", "cells")
 
 OF_ALL_LAYERS = ("name", "trainable", "dtype")
 
-__all__ = ["clone", "dss_layers", "layer_at"]
+__all__ = ["clone", "dss_layers", "layer_at", "state_space_layers"]
 
 
 def dss_layers(model: keras.Model) -> dict[str, DSS]:
     """The DSS layers of a model, also inside of others, by their paths: "block_1/dss" for that of a block."""
     return {path: layer for path, layer in layers_by_path(model).items() if isinstance(layer, DSS)}
+
+
+def state_space_layers(model: keras.Model) -> dict[str, DSS | DiagonalSSM]:
+    """The same, and the layers whose channels share their modes: all whose states can be reduced."""
+    return {path: layer for path, layer in layers_by_path(model).items() if isinstance(layer, (DSS, DiagonalSSM))}
 
 
 def clone(

@@ -121,7 +121,7 @@ def test_refused_arguments(trained_classifier, arguments, message):
 
 
 def test_models_without_parts_are_refused_with_what_they_have(dense_model):
-    with pytest.raises(ValueError, match=r"no DSS layer, so nothing can be reduced; its layers are Dense"):
+    with pytest.raises(ValueError, match=r"no DSS or DiagonalSSM layer, so nothing can be reduced.*are Dense"):
         parts_of(dense_model, "states")
     with pytest.raises(ValueError, match=r"no Dense, Conv1D, GRU, LSTM or SimpleRNN layer with a matrix"):
         parts_of(keras.Sequential([keras.Input((5, 2)), keras.layers.Dense(1)]))

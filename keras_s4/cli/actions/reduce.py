@@ -126,7 +126,7 @@ def _output_errors(original, reduced, inputs, calibration) -> dict[str, Any]:
 def _measured_error(reduced, part) -> float:
     """The Hinf error of a layer's worst channel, relative to the channel."""
     error = part.system - layer_at(reduced, part.name).system()
-    return float((error.hinf_norm() / part.system.hinf_norm()).max())
+    return float(np.max(error.hinf_norm() / part.system.hinf_norm()))
 
 
 def _table(figures: dict[str, Any], kept: str | None) -> Table:

@@ -20,7 +20,7 @@ def compute(job: Job) -> None:
         parts = parts_of(model).values()
         sizes[name] = {
             "parameters": model.count_params(),
-            "states": sum(part.system.channels * part.system.state_size for part in parts),
+            "states": sum(part.modes for part in parts),
             "manifest": converted.manifest,
         }
     job.report(len(MODELS), len(MODELS) + 1, "firmware files")
