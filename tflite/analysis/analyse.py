@@ -11,6 +11,7 @@ from keras_s4.samples import real_array
 from keras_s4.surgery.cloning import dss_layers
 from keras_s4.systems import DiagonalSystem
 from keras_s4.tflite.analysis.layer_analysis import LayerAnalysis
+from keras_s4.tflite.analysis.modal_states import analyse_bank, banks_of, shared_systems
 from keras_s4.tflite.analysis.result import Analysis
 from keras_s4.tflite.analysis.signal_to_noise import Comparison, axes_of_output, dequantize, input_arrays
 from keras_s4.tflite.analysis.states import analyse_states
@@ -60,8 +61,12 @@ def analyse(
     arrays = _check_data(data, program)
     layers = {_name_layer(step): step for step in program.operations if isinstance(step, DiagonalStep)}
     wanted = {} if model is None else _trained_systems(model, layers)
+    banks = banks_of(program)
+    shared = {} if model is None else shared_systems(model, banks)
     output = program.outputs[0]
-    names = {output.name, *(tensor.name for step in layers.values() for tensor in (step.input, step.output))}
+    ends = [(step.input, step.output) for step in layers.values()]
+    ends += [(bank.step.input, bank.output) for bank in banks.values()]
+    names = {output.name, *(tensor.name for both in ends for tensor in both)}
     real = converted.real_steps(arrays)
     padded = arrays if real is None else _move_padding_to_the_end(arrays, real)
     arrays = keep_real_steps(arrays, real)
@@ -71,14 +76,20 @@ def analyse(
     comparison = Comparison(program, few[0], model, None if first is None else first[:NOISE_SEQUENCES], few[1])
     samples = arrays[0].shape[1]
     rows = []
-    for name, step in layers.items():
-        received, given = (_join_blocks(traced[tensor.name], 1) for tensor in (step.input, step.output))
+    for name, (source, result) in zip([*layers, *banks], ends, strict=True):
+        received, given = (_join_blocks(traced[tensor.name], 1) for tensor in (source, result))
         # Behind layers that drop steps a window has fewer of them.
         length = (converted.length or samples) * received.shape[1] // samples
         counting = None if first is None else real_values(first, received.shape[1])
-        states = analyse_states(step, received, wanted.get(name), length, steps, counting)
-        ratios = comparison.layer(name, step, given[:NOISE_SEQUENCES])
-        rows.append(LayerAnalysis(name, states, *ratios, float(np.abs(dequantize(step.output, given)).max())))
+        if name in layers:
+            states = analyse_states(layers[name], received, wanted.get(name), length, steps, counting)
+        else:
+            drive = banks[name].drive
+            known = drive is not None and drive.input.name not in program.encodings
+            system = shared.get(name) if known else None
+            states = analyse_bank(banks[name], received, system, length, steps, counting)
+        ratios = comparison.layer(name, result, given[:NOISE_SEQUENCES])
+        rows.append(LayerAnalysis(name, states, *ratios, float(np.abs(dequantize(result, given)).max())))
     ratios = comparison.output(_join_blocks(traced[output.name], axes_of_output(program))[:NOISE_SEQUENCES])
     coarse = [
         sentence

@@ -33,7 +33,7 @@ class Analysis(Brief):
     Those of a softmax are of its arguments less their mean, which it ignores.
 
     Args:
-        layers: one entry for each DSS layer.
+        layers: one entry for each DSS layer and each DiagonalSSM layer.
         predicted: signal-to-noise ratio of the model's (first) output in dB, by the noise model.
         measured: the same from the emulator.
         noise: the part of the noise at the output that each stage causes, the largest first, by the name of the tensor

@@ -8,16 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.layers import DSS, DiagonalSSM
 from keras_s4.padded_sequences import real_values
 from keras_s4.samples import arrays_by_name, real_array
-from keras_s4.surgery.cloning import dss_layers
 from keras_s4.surgery.layer_inputs import measure
+from keras_s4.surgery.paths import layers_by_path
 from keras_s4.tflite.analysis.noise_model import NoiseModel
 from keras_s4.tflite.analysis.real_arithmetic import Values, convolve
 from keras_s4.tflite.program.encoding import encode
 from keras_s4.tflite.program.fixed_point import RANGES
 from keras_s4.tflite.program.interface import Arrays
-from keras_s4.tflite.program.operations import DiagonalStep
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -79,27 +79,25 @@ class Comparison:
             self._at_end = predictions.ndim == axes_of_output(program) + 1
             self._output = np.log(np.maximum(predictions, _TINY)) if self._softmax else predictions
 
-    def layer(self, name: str, step: DiagonalStep, emulated: np.ndarray) -> tuple[float | None, float | None]:
-        """Predicted and measured signal-to-noise ratio of a DSS layer's output, in dB; None where unknown.
+    def layer(self, name: str, output: Tensor, emulated: np.ndarray) -> tuple[float | None, float | None]:
+        """Predicted and measured signal-to-noise ratio of a state space layer's output, in dB; None where unknown.
 
         What lies beyond the range of the output's type is no noise here: the activation that follows is flat there, or
         the output of the model suffers and shows it.
 
         Args:
-            name: as `dss_layers` gives it.
-            step: of the program.
-            emulated: its output, integers `[B, L, H]`.
+            name: its path.
+            output: of the program.
+            emulated: the integers of that, `[B, L, H]`.
         """
         reference = self._references.get(name)
         if reference is None:
-            reference = self._exact.get(step.output.name)
+            reference = self._exact.get(output.name)
         else:
-            reference = encode(self._program.encodings.get(step.output.name), reference)
+            reference = encode(self._program.encodings.get(output.name), reference)
         if reference is not None:
-            reference = np.clip(
-                reference, *(dequantize(step.output, np.array(limit)) for limit in RANGES[step.output.type])
-            )
-        pairs = self._noisy.get(step.output.name), dequantize(step.output, emulated)
+            reference = np.clip(reference, *(dequantize(output, np.array(limit)) for limit in RANGES[output.type]))
+        pairs = self._noisy.get(output.name), dequantize(output, emulated)
         return tuple(ratio(self._select_counting(reference), self._select_counting(values)) for values in pairs)
 
     def output(self, emulated: np.ndarray) -> tuple[float | None, float | None]:
@@ -215,11 +213,17 @@ class _Recorder:
 
 
 def _layer_outputs(model: keras.Model, inputs: np.ndarray) -> Values:
-    """The outputs of a model's DSS layers `[B, L, H]`, by name."""
-    layers, recorders = dss_layers(model), {name: _Recorder() for name in dss_layers(model)}
+    """The outputs of a model's state space layers `[B, L, H]`, by name."""
+    layers = {path: layer for path, layer in layers_by_path(model).items() if isinstance(layer, (DSS, DiagonalSSM))}
+    recorders = {name: _Recorder() for name in layers}
     measure(model, recorders, inputs)
     received = {name: np.concatenate(recorder.batches) for name, recorder in recorders.items()}
-    return {
-        name: convolve(layers[name].system().impulse_response(values.shape[1]), values)
-        for name, values in received.items()
-    }
+    return {name: _output_of(layers[name], values) for name, values in received.items()}
+
+
+def _output_of(layer: DSS | DiagonalSSM, inputs: np.ndarray) -> np.ndarray:
+    """What a layer makes of inputs `[B, L, H]`, in float64."""
+    system = layer.system()
+    if isinstance(layer, DiagonalSSM):
+        return system.simulate(inputs)[0]
+    return convolve(system.impulse_response(inputs.shape[1]), inputs)

@@ -13,7 +13,7 @@ from keras_s4.systems import DiagonalSystem, one_minus_squared_radius
 from keras_s4.tflite.analysis.realised import mode_arrays, realised_kernel
 from keras_s4.tflite.lowering.delta_form import decay_steps, l1_norms, state_trajectory_peaks
 from keras_s4.tflite.program import fixed_point
-from keras_s4.tflite.program.operations import DiagonalStep
+from keras_s4.tflite.program.operations import DiagonalStep, ModalStep
 
 # A zero input is followed until the ideal state has fallen to this part of its start, or for this many steps.
 FORGOTTEN = 1e-3
@@ -153,7 +153,7 @@ def analyse_states(
         used=used,
         peaks=peaks,
         hidden_unit=hidden_unit,
-        dead_zone=_dead_zone(step),
+        dead_zone=0 if fed.all() else dead_zone(step),
         cycle_bound=error / (1.0 - np.abs(poles)),
         decay_steps=followed,
         decay=decay,
@@ -184,12 +184,17 @@ def zero_input_decay(step: DiagonalStep, start: np.ndarray, steps: np.ndarray) -
     Returns:
         `[H, N]`: magnitudes; 0 for states that start at zero.
     """
+    return free_decay(step, start.T, steps.T).T
+
+
+def free_decay(step: DiagonalStep | ModalStep, start: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """`zero_input_decay` of either kind of step: all arrays have the shape of its `decay`."""
     multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
     decay, rotation = (constant.data.astype(np.int64) for constant in (step.decay, step.rotation))
     rotation = np.stack([-rotation, rotation])
     half_decay, half_rotation = (half.astype(np.int64) for half in step.halves())
     half_rotation = np.stack([-half_rotation, half_rotation])
-    first = np.minimum(np.rint(start.T), 2**31 - 1).astype(np.int64)
+    first = np.minimum(np.rint(start), 2**31 - 1).astype(np.int64)
     state = np.stack([first, np.zeros_like(first)])
     left = np.zeros(first.shape)
     for index in range(1, int(steps.max()) + 1):
@@ -197,10 +202,10 @@ def zero_input_decay(step: DiagonalStep, start: np.ndarray, steps: np.ndarray) -
         residue = np.clip(state - (hidden << 15), *fixed_point.RANGES["int16"])
         turned = fixed_point.requantize(residue * half_decay + residue[::-1] * half_rotation, multiplier, "int16")
         state = state + hidden * decay + hidden[::-1] * rotation + 2 * turned.astype(np.int64)
-        ended = index == steps.T
+        ended = index == steps
         if ended.any():
             left[ended] = np.hypot(*state)[ended]
-    return (left / np.maximum(first, 1)).T
+    return left / np.maximum(first, 1)
 
 
 def kernel_error(step: DiagonalStep, wanted: DiagonalSystem, length: int) -> np.ndarray:
@@ -210,10 +215,8 @@ def kernel_error(step: DiagonalStep, wanted: DiagonalSystem, length: int) -> np.
     return error / np.maximum(np.linalg.norm(target, axis=1), 1e-300)
 
 
-def _dead_zone(step: DiagonalStep) -> int:
+def dead_zone(step: DiagonalStep | ModalStep) -> int:
     """The largest state that rounds to zero, whichever its sign. Decay is never 0, so that others change."""
-    if step.feedback is not None and step.feedback.all():
-        return 0
     multiplier = fixed_point.rescale_multiplier(step.state.scale, step.hidden.scale)
     half = round(step.hidden.scale / step.state.scale / 2.0)
     candidates = np.arange(max(half - 2, 0), half + 3)
