@@ -1,7 +1,8 @@
-"""Banks of single-input single-output systems as published layers describe them, in numpy and double precision.
+"""Banks of systems as published layers describe them, in numpy and double precision.
 
-All give `k[t] = Re sum_n w g p^t` and a feedthrough, as `keras_s4.layers.DSS` does: p is the pole of one step, g the
-input gain `(p - 1) / lambda` of the continuous pole lambda, and w the weight.
+All but the last, whose channels share their modes, give `k[t] = Re sum_n w g p^t` and a feedthrough, as
+`keras_s4.layers.DSS` does: p is the pole of one step, g the input gain `(p - 1) / lambda` of the continuous pole
+lambda, and w the weight.
 """
 
 from __future__ import annotations
@@ -101,7 +102,38 @@ class DiscreteBank:
         return self.system.state_size
 
 
-Bank = ContinuousBank | DiscreteBank
+@dataclass(frozen=True)
+class SharedBank:
+    """Modes that several inputs write and several outputs read: `x <- p x + g B u`, `y = 2 Re(C x) + D u`.
+
+    Args:
+        poles: in continuous time, `[N]`, stable.
+        time_steps: `[N]`.
+        inputs: B, `[N, I]`.
+        outputs: C, `[O, N]`.
+        feedthrough: D, `[O]`, of each output's own input.
+        discretization: "zoh" or "bilinear".
+    """
+
+    poles: np.ndarray
+    time_steps: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
+    feedthrough: np.ndarray
+    discretization: str = "zoh"
+
+    @property
+    def channels(self) -> int:
+        """Inputs, and outputs."""
+        return self.inputs.shape[1]
+
+    @property
+    def state_size(self) -> int:
+        """Modes of all channels together."""
+        return len(self.poles)
+
+
+Bank = ContinuousBank | DiscreteBank | SharedBank
 
 
 def within_a_turn(poles: np.ndarray, time_steps: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from keras_s4.importers.activations import gelu_tanh
 from keras_s4.importers.banks import DiscreteBank, within_a_turn
 from keras_s4.importers.checkpoint import CheckpointError
 from keras_s4.importers.network import Network, Node
-from keras_s4.layers import DSS, GLU, LastStep
+from keras_s4.layers import DSS, GLU, DiagonalSSM, LastStep
 
 layers = keras.layers
 Settle = Callable[[], None]
@@ -142,6 +142,27 @@ def _bank(node: Node, inputs: list) -> tuple[Any, list[Settle]]:
     return layer(inputs[0]), [settle]
 
 
+def _shared_bank(node: Node, inputs: list) -> tuple[Any, list[Settle]]:
+    bank = node.values["bank"]
+    layer = DiagonalSSM(
+        None, bank.state_size, feedthrough="diagonal", discretization=bank.discretization, name=node.name
+    )
+
+    def settle():
+        poles, read = bank.poles, bank.inputs
+        if bank.discretization == "zoh":
+            poles, read = within_a_turn(poles[:, None], bank.time_steps, read)
+            poles = poles[:, 0]
+        layer.log_decay.assign(np.log(-poles.real))
+        layer.frequency.assign(poles.imag)
+        layer.log_time_step.assign(np.log(bank.time_steps))
+        layer.input_matrix.assign(np.stack([read.real, read.imag], axis=-1))
+        layer.output_matrix.assign(np.stack([bank.outputs.real, bank.outputs.imag], axis=-1))
+        layer.feedthrough.assign(bank.feedthrough)
+
+    return layer(inputs[0]), [settle]
+
+
 _MAKERS: dict[str, Callable[[Node, list], tuple[Any, list[Settle]]]] = {
     "dense": _dense,
     "activation": _activation,
@@ -152,6 +173,7 @@ _MAKERS: dict[str, Callable[[Node, list], tuple[Any, list[Settle]]]] = {
     "lstm": _recurrent,
     "embedding": _embedding,
     "bank": _bank,
+    "shared_bank": _shared_bank,
     "glu": lambda node, inputs: _plain(GLU(name=node.name), inputs[0]),
     "add": lambda node, inputs: _plain(layers.Add(name=node.name), inputs),
     "multiply": lambda node, inputs: _plain(layers.Multiply(name=node.name), inputs),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_s4.importers.banks import Bank
+from keras_s4.importers.banks import Bank, SharedBank
 from keras_s4.importers.checkpoint import CheckpointError
 
 # Functions of one number each, as PyTorch and Flax name them, and as this package calls them.
@@ -92,7 +92,10 @@ class Network:
         return self.add("glu", name, place, self.channels(place) // 2)
 
     def bank(self, name: str, place: int, bank: Bank) -> int:
-        """Systems, one a channel; an input of fewer channels is repeated for each of its heads."""
+        """Systems, one a channel, the input being repeated for each of its heads; or one system of all channels."""
+        if isinstance(bank, SharedBank):
+            self.expect(place, bank.channels, name)
+            return self.add("shared_bank", name, place, bank=bank)
         heads, rest = divmod(bank.channels, self.channels(place))
         if rest:
             self.expect(place, bank.channels, name)

@@ -68,6 +68,36 @@ def test_an_imported_model_converts_and_verifies(imported):
     assert "good" in str(verification)
 
 
+@pytest.mark.parametrize("name", ["annotated_s4d", "s5_model"])
+def test_a_model_of_flax_converts_and_verifies(name):
+    """Its outputs are logarithms there, of which a device has none."""
+    model = importers.load(CHECKPOINTS / name, **FLAX[name], outputs="softmax", length=STEPS)
+    x = np.random.default_rng(0).normal(size=(16, STEPS, 3)).astype("float32")
+    verification = keras_s4.tflite.convert(model, x).verify(model, x[:2])
+    assert verification.bit_exact
+    assert verification.verdict == "good"
+    np.testing.assert_allclose(verification.values["emulator"], verification.values["keras"], rtol=0, atol=0.05)
+
+
+def test_shared_states_stream_reduce_and_are_saved(tmp_path):
+    model = load("s5_model", length=STEPS)
+    x = np.load(CHECKPOINTS / "s5_model.npz")["x"]
+    y = keras.ops.convert_to_numpy(model(x))
+    stream = keras_s4.streaming.StreamingModel(model)
+    outputs, states = stream.chunk(x[:, :17], stream.initial_state(len(x)))
+    outputs, _ = stream.chunk(x[:, 17:], states)
+    np.testing.assert_allclose(np.asarray(outputs)[:, -1], y, atol=1e-5)
+    parts = [name for name in keras_s4.compression.parts_of(model) if "seq" in name]
+    assert len(parts) == 2
+    small = keras_s4.reduce(model, dict.fromkeys(parts, 4))
+    assert small.get_layer(parts[0]).state_size == 4
+    found = keras_s4.compression.parts_of(model)[parts[0]]
+    error = found.system - small.get_layer(parts[0]).system()
+    assert error.hinf_norm() <= found.truncate(4).error_bound * (1 + 1e-4)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "model.keras")(x), y, atol=1e-6)
+
+
 def test_what_was_recognised_and_assumed_is_said(imported):
     said = str(imported.imported)
     assert "s4_layers.0: S4D of s4d.py, 3 channels of 4 modes" in said

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_s4.dss.discretization import METHODS
 from keras_s4.importers import readers
 from keras_s4.importers.banks import ContinuousBank, DiscreteBank, diagonalized, within_a_turn
 from keras_s4.importers.blueprint import draw
 from keras_s4.importers.checkpoint import Checkpoint, CheckpointError
 from keras_s4.importers.modules.layers import plain_weights
+from keras_s4.modal_system import ModalSystem
 from keras_s4.systems import DiagonalSystem
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -30,7 +32,8 @@ def arrays_of(name):
 
 
 def bank_of(checkpoint, **options):
-    return next(node.values["bank"] for node in draw(checkpoint, **options).network.nodes if node.kind == "bank")
+    nodes = draw(checkpoint, **options).network.nodes
+    return next(node.values["bank"] for node in nodes if node.kind in ("bank", "shared_bank"))
 
 
 def kernel_of(bank, steps):
@@ -79,7 +82,7 @@ def test_a_missing_array_is_named(name):
 def test_an_array_of_another_shape_is_refused(name):
     arrays = arrays_of(name)
     for changed, array in arrays.items():
-        if array.ndim == 0 or changed in ("decoder.weight", "fc.weight", "encoder.kernel"):
+        if array.ndim == 0 or changed in ("decoder.weight", "fc.weight", "encoder.kernel", "encoder.encoder.kernel"):
             continue  # one class more, or one feature
         if changed.rpartition(".")[2] in ("C", "W", "P") and len(array) == 1:
             continue  # a second head is that of the other direction, a second P of rank 2
@@ -151,13 +154,45 @@ def test_softmax_poles_that_grow_are_refused_with_the_way_out():
     assert bank_of(softmax_checkpoint(poles), unstable="clip", **options).poles.real.max() < 0.0
 
 
-def test_layers_whose_states_are_shared_are_refused_by_name():
-    s5 = arrays_of("s5_single") | {"B": np.ones((3, 2, 2)), "C": np.ones((2, 3, 2)), "D": np.ones(2)}
-    with pytest.raises(CheckpointError, match="S5 layer of 2 inputs and 2 outputs"):
-        draw(of(s5))
-    lru = arrays_of("lru_single") | {name: np.ones((3, 2)) for name in ("B_re", "B_im")}
-    with pytest.raises(CheckpointError, match="LRU layer of 2 inputs"):
-        draw(of(lru))
+@pytest.mark.parametrize("name", ["s5_shared", "lru_shared"])
+def test_layers_whose_states_are_shared_are_one_system(name):
+    arrays = arrays_of(name)
+    blueprint = draw(of(arrays))
+    assert "3 channels that share 6 modes" in str(blueprint.imported)
+    bank = bank_of(of(arrays))
+    assert bank.inputs.shape == (6, 3) and bank.outputs.shape == (3, 6)
+    assert (bank.poles.real < 0.0).all() and (bank.poles.imag >= 0.0).all()
+    with pytest.raises(CheckpointError, match=r"'D' has the shape \[2\]; expected \[3\]"):
+        draw(of({**arrays, "D": np.ones(2)}))
+    wide = "C" if name.startswith("s5") else "C_re"
+    with pytest.raises(CheckpointError, match=rf"'{wide}' has the shape .*; expected \[3, 6"):
+        draw(of({**arrays, wide: np.concatenate([arrays[wide]] * 2)}))
+
+
+def test_a_bidirectional_s5_layer_is_refused_by_name():
+    arrays = arrays_of("s5_shared")
+    both = {**arrays, "C1": arrays["C"], "C2": arrays["C"]}
+    with pytest.raises(CheckpointError, match="bidirectional S5 layer, which cannot run step by step"):
+        draw(of({name: array for name, array in both.items() if name != "C"}))
+
+
+def test_arguments_of_s5_that_no_parameter_says():
+    """Against the published equations: bilinear poles and gains, and states whose conjugates are stored too."""
+    arrays = arrays_of("s5_shared")
+    poles = np.float64(arrays["Lambda_re"]) + 1j * arrays["Lambda_im"]
+    step = np.exp(np.float64(arrays["log_step"][:, 0]))
+    gain = 1.0 / (1.0 - step / 2.0 * poles)
+    discrete, B, C = gain * (1.0 + step / 2.0 * poles), *(np.float64(arrays[name]) @ [1, 1j] for name in "BC")
+    powers = discrete[:, None] ** np.arange(20)
+    expected = np.einsum("on,nt,ni->oit", C, powers, (gain * step)[:, None] * B).real
+    expected[..., 0] += np.diag(arrays["D"])
+    bank = bank_of(of(arrays), settings={"discretization": "bilinear", "conj_sym": False})
+    assert bank.discretization == "bilinear"
+    exponents = bank.poles * bank.time_steps
+    log_poles = METHODS["bilinear"].log_poles_of(exponents)
+    inputs = (np.expm1(log_poles) / bank.poles)[:, None] * bank.inputs
+    system = ModalSystem(np.exp(log_poles), inputs, bank.outputs, np.diag(bank.feedthrough))
+    np.testing.assert_allclose(system.impulse_response(20), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
 def test_time_steps_of_each_mode_and_limited_bands():

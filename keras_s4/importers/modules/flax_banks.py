@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_s4.importers.answers import Answers
-from keras_s4.importers.banks import Bank, ContinuousBank, diagonalized, stable, upper
+from keras_s4.importers.banks import Bank, ContinuousBank, SharedBank, diagonalized, stable, upper
 from keras_s4.importers.checkpoint import CheckpointError
 from keras_s4.importers.modules.kernels import SOFTMAX_NOTE, made_diagonal, reciprocal
 from keras_s4.importers.modules.module import Scope
@@ -69,43 +69,44 @@ def annotated_s4(scope: Scope, answers: Answers) -> Bank:
 
 
 def s5(scope: Scope, answers: Answers) -> Bank:
-    """`S5SSM` of one input and output."""
+    """`S5SSM`: one system of all channels, or of one input and output."""
     if scope.has("C1") or scope.has("C2"):
         raise CheckpointError(f"{scope.path} is a bidirectional S5 layer, which cannot run step by step.")
     real = scope.take("Lambda_re", None)
     size = len(real)
-    B, C, D = scope.pairs("B", size, None), scope.pairs("C", None, size), scope.take("D", None)
-    _check_single(scope, "an S5", B.shape[1], C.shape[0], len(D))
+    B = scope.pairs("B", size, None)
+    C, D = scope.pairs("C", B.shape[1], size), scope.take("D", B.shape[1])
     if answers.default("clip_eigs", False, "S5", (False, True)):
         real = np.minimum(real, LARGEST_REAL_PART)
     poles = real + 1j * scope.take("Lambda_im", size)
     poles = stable(poles, scope.path, answers.option("unstable", "refuse", ("refuse", "clip")), answers.notes)
     steps = np.exp(scope.take("log_step", size, 1)[:, 0])
-    factor = 2.0 if answers.default("conj_sym", True, "S5", (True, False)) else 1.0
+    pairs = answers.default("conj_sym", True, "S5", (True, False))
     method = answers.default("discretization", "zoh", "S5", ("zoh", "bilinear"))
-    poles, weights = upper((poles * steps)[None], (factor * C[0] * B[:, 0] * steps)[None])
-    return ContinuousBank(poles, np.ones(1), weights, D, method)
+    return _of_channels(poles, steps, B, C if pairs else 0.5 * C, D, method)
 
 
 def lru(scope: Scope) -> Bank:
-    """`LRU` of one input and output."""
+    """`LRU`: one system of all channels, or of one input and output."""
     size = len(scope.take("nu_log", None))
     poles = -np.exp(scope.take("nu_log", size)) + 1j * np.exp(scope.take("theta_log", size))
     B = scope.take("B_re", size, None) + 1j * scope.take("B_im", size, None)
-    C = scope.take("C_re", None, size) + 1j * scope.take("C_im", None, size)
-    D = scope.take("D", None)
-    _check_single(scope, "an LRU", B.shape[1], C.shape[0], len(D))
-    gains = C[0] * B[:, 0] * np.exp(scope.take("gamma_log", size))
-    poles, weights = upper(poles[None], (gains * poles / np.expm1(poles))[None])
-    return ContinuousBank(poles, np.ones(1), weights, D)
+    channels = B.shape[1]
+    C = scope.take("C_re", channels, size) + 1j * scope.take("C_im", channels, size)
+    B = B * (np.exp(scope.take("gamma_log", size)) * poles / np.expm1(poles))[:, None]
+    return _of_channels(poles, np.ones(size), B, 0.5 * C, scope.take("D", channels))
 
 
-def _check_single(scope: Scope, what: str, inputs: int, outputs: int, feedthrough: int) -> None:
-    if not inputs == outputs == feedthrough == 1:
-        raise CheckpointError(
-            f"{scope.path or 'The checkpoint'} is {what} layer of {inputs} inputs and {outputs} outputs that share "
-            "their states; only layers of one input and output become a DSS layer."
-        )
+def _of_channels(
+    poles: np.ndarray, steps: np.ndarray, B: np.ndarray, C: np.ndarray, D: np.ndarray, method: str = "zoh"
+) -> Bank:
+    """`x <- p x + g B u`, `y = 2 Re(C x) + D u`, with poles of the upper half plane; of one channel a DSS layer's."""
+    if len(D) == 1:
+        poles, weights = upper((poles * steps)[None], (2.0 * C[0] * B[:, 0] * steps)[None])
+        return ContinuousBank(poles, np.ones(1), weights, D, method)
+    lower = poles.imag < 0.0
+    B, C = np.where(lower[:, None], B.conj(), B), np.where(lower, C.conj(), C)
+    return SharedBank(np.where(lower, poles.conj(), poles), steps, B, C, D, method)
 
 
 def _pairs_of_channels(scope: Scope, name: str, stored: np.ndarray, size: int, channels: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from keras_s4.importers.answers import Answers
-from keras_s4.importers.banks import Bank
+from keras_s4.importers.banks import Bank, SharedBank
 from keras_s4.importers.checkpoint import CheckpointError
 from keras_s4.importers.modules import flax_banks
 from keras_s4.importers.modules.documented import arrays_layer
@@ -76,7 +76,8 @@ def _banks(arrays: Mapping[str, np.ndarray], used: set[str], answers: Answers) -
 def _flax(scope: Scope, title: str, make: Callable, answers: Answers) -> Module:
     bank = make(scope, answers)
     path = scope.path or "dss"
-    about = f"{title}, {bank.channels} channels of {bank.state_size} modes"
+    share = "that share" if isinstance(bank, SharedBank) else "of"
+    about = f"{title}, {bank.channels} channels {share} {bank.state_size} modes"
     return Module(
         scope.path, about, "bank", bank.channels, lambda net, place, _: net.bank(path, place, bank), bank.channels
     )

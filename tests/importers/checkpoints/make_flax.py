@@ -138,6 +138,56 @@ def single(kind):
     return tree, x, y
 
 
+def shared(kind, modes=5, channels=WIDTH):
+    """A bank that all channels share, and the matrices of its recurrence: poles, inputs, outputs and feedthrough."""
+    if kind == "s5":
+        tree = {"Lambda_re": -0.3 - np.float32(random.random(modes)), "Lambda_im": normal(modes, scale=8.0)}
+        tree |= {"B": normal(modes, channels, 2), "C": normal(channels, modes, 2), "D": normal(channels)}
+        tree["log_step"] = normal(modes, 1, scale=0.5) - 1
+        continuous = np.float64(tree["Lambda_re"]) + 1j * tree["Lambda_im"]
+        p = np.exp(continuous * np.exp(np.float64(tree["log_step"][:, 0])))
+        return tree, (p, ((p - 1) / continuous)[:, None] * complex_of(tree["B"]), 2 * complex_of(tree["C"]), tree["D"])
+    tree = {"nu_log": normal(modes) - 2, "theta_log": normal(modes), "gamma_log": normal(modes), "D": normal(channels)}
+    tree |= {name: normal(modes, channels) for name in ("B_re", "B_im")}
+    tree |= {name: normal(channels, modes) for name in ("C_re", "C_im")}
+    p = np.exp(-np.exp(np.float64(tree["nu_log"])) + 1j * np.exp(np.float64(tree["theta_log"])))
+    inputs = (tree["B_re"] + 1j * tree["B_im"]) * np.exp(np.float64(tree["gamma_log"]))[:, None]
+    return tree, (p, inputs, tree["C_re"] + 1j * tree["C_im"], tree["D"])
+
+
+def driven(x, p, inputs, outputs, feedthrough):
+    state, y = np.zeros((len(x), len(p)), complex), np.zeros(x.shape)
+    for t in range(x.shape[1]):
+        state = p * state + x[:, t] @ inputs.T
+        y[:, t] = (state @ outputs.T).real + feedthrough * x[:, t]
+    return y
+
+
+def classifier(kind, layers, prenorm):
+    """The classifiers of S5 and of the LRU: layers of a bank, GELU, gate and residual path; mean, and a matrix."""
+    tree = {"encoder": {"encoder": dense(3, WIDTH)}, "decoder": dense(WIDTH, 2)}
+    x = np.float32(random.normal(size=(2, STEPS, 3)))
+    y = through(np.float64(x), tree["encoder"]["encoder"])
+    norm_name = "norm" if kind == "s5" else "normalization"
+    for number in range(layers):
+        bank, system = shared(kind)
+        norm = {"scale": 1 + normal(WIDTH, scale=0.2), "bias": normal(WIDTH, scale=0.2)}
+        parts = {"seq": bank, norm_name: norm, "out1": dense(WIDTH, WIDTH), "out2": dense(WIDTH, WIDTH)}
+        tree["encoder"][f"layers_{number}"] = parts
+        s = gelu(driven(normalized(y, norm) if prenorm else y, *system))
+        y = y + through(s, parts["out1"]) / (1 + np.exp(-through(s, parts["out2"])))
+        y = y if prenorm else normalized(y, norm)
+    logits = through(y.mean(1), tree["decoder"])
+    return tree, x, logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def alone(kind):
+    """A bank by itself."""
+    tree, system = shared(kind, modes=6, channels=3)
+    x = np.float32(random.normal(size=(2, STEPS, 3)))
+    return tree, x, driven(np.float64(x), *system)
+
+
 def record(name, tree, x, y, options, write=None):
     path = HERE / name
     if write is None:
@@ -159,4 +209,8 @@ record("s5_single", *single("s5"), {})
 record("lru_single", *single("lru"), {})
 with orbax.checkpoint.PyTreeCheckpointer() as checkpointer:
     record("annotated_orbax", *stacked("s4d", 1, True), pre, checkpointer.save)
+record("s5_shared", *alone("s5"), {})
+record("lru_shared", *alone("lru"), {})
+record("s5_model", *classifier("s5", 2, True), pre)
+record("lru_model", *classifier("lru", 1, False), post)
 (HERE / "flax.json").write_text(json.dumps(made, indent=1) + "\n")
