@@ -209,7 +209,7 @@ def _add_step(name: str, bank: _Bank, signal: Signal, builder: ProgramBuilder) -
 
 def _may_saturate(poles: np.ndarray, gain: np.ndarray) -> bool:
     """Whether some drive of 16 bits brings a state to the limit."""
-    step = np.hypot(*gain.reshape(2, -1)) * 2.0**15 + 2.0**15
+    step = np.hypot(*gain.reshape(2, -1)) * 2.0**15 + 2.0**16  # and what rounding may add
     return bool(np.any(step / (1.0 - np.abs(poles)) >= STATE_LIMIT))
 
 

@@ -54,7 +54,8 @@ def run_free(decay: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """The largest rounded real part that is left of each mode `[M]` long after an input, in units of it."""
     poles = snapped_poles(decay, rotation)
     decay, rotation = decay.astype(np.int64), rotation.astype(np.int64)
-    steps = min(int(DECAYED / (1.0 - np.abs(poles)).min()), MOST_STEPS)
+    # What is watched comes behind what decays, of fast modes as well.
+    steps = min(int(DECAYED / (1.0 - np.abs(poles)).min()) + WATCHED, MOST_STEPS)
     start = np.random.default_rng(0).uniform(-1.0, 1.0, (2, STARTS, *poles.shape)) * np.minimum(bounds(poles), 2.0**14)
     real, imaginary = np.rint(start * 2**15).astype(np.int64)
     largest = np.zeros(real.shape, np.int64)

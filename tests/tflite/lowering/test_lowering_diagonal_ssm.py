@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_s4 import reduce
 from keras_s4.layers import DiagonalSSM, LastStep
 from keras_s4.modal_system import ModalSystem
 from keras_s4.tflite import convert
@@ -113,18 +114,30 @@ def test_blocks_of_steps_and_variables_compute_the_same():
             np.testing.assert_array_equal(converted.predict(x, engine=engine), expected, f"{options} {engine}")
 
 
-def test_no_input_of_full_scale_leaves_32_bits():
-    system = random_system(4, 4, 10, (0.99, 0.9999))
+@pytest.mark.parametrize("radius", [(0.99, 0.9999), (0.1, 0.3)], ids=["slow", "fast"])
+def test_no_input_of_full_scale_leaves_32_bits(radius):
+    """Slow modes are clamped for that; fast ones need not be."""
+    system = random_system(4, 4, 10, radius, 0.3)
     layer = DiagonalSSM(4, 10)
     model = model_of(layer, 4)
     layer.set_system(system)
     program = convert(model, 0.05 * smooth(4, 100, 4, 1)).program
+    assert bool(step_of(program).limit) == (radius[0] > 0.9)
     low, high = limits(program, program.inputs[0])
     random = np.random.default_rng(0)
     x = np.where(random.random((3, 500, 4)) < 0.5, low, high).astype(np.int16)
     x[0] = high
     x[1] = np.where(np.sin(np.angle(system.poles[0]) * np.arange(500)) > 0, high, low)[:, None]
     Emulator(program, check_overflow=True).run(x)
+
+
+def test_a_reduced_layer_is_exported():
+    x = smooth(16, 40, 3, 1)
+    model = keras.Sequential([keras.Input((40, 3)), DiagonalSSM(4, 8, name="ssm"), keras.layers.Dense(2)])
+    reduced = reduce(model, 3)
+    found = convert(reduced, x).verify(reduced, x, task="regression")
+    assert found.bit_exact
+    assert found.snr["emulator"] > 30.0
 
 
 def test_falls_silent():
