@@ -17,9 +17,9 @@ from keras_s4.modal_system import ModalSystem
 from keras_s4.reduction.shared_modes import ModalRealization, modal_realization
 
 METHOD = "balanced"
-# Constants of a mode in the integer program: decay 4, rotation 4, complex input gain 8; and of the matrices that write
-# and read it two bytes for each input and each output.
-MODE_FLASH_BYTES = 16
+# Constants of a mode in the integer program: decay 4, rotation 4, complex input gain 8, offsets of the two rows that
+# write it 8; and of the matrices that write and read it two bytes for each input and each output.
+MODE_FLASH_BYTES = 24
 # Four multiplications for the pole, two for the gain; two more for each input and each output.
 MODE_MULTIPLY_ACCUMULATES = 6
 _TINY = np.finfo(float).tiny

@@ -8,15 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_s4 import reduction
 from keras_s4.checks import is_real, is_whole
 from keras_s4.compression.callbacks import compile_again
+from keras_s4.compression.shared_states import SharedStatesPart
 from keras_s4.compression.states import StatesPart
-from keras_s4.surgery.cloning import clone, dss_layers
+from keras_s4.layers import DSS
+from keras_s4.surgery.cloning import clone, dss_layers, state_space_layers
 
 
 class TruncateStates(keras.callbacks.Callback):
-    """Reduces the states of every DSS layer by balanced truncation at the end of some epochs.
+    """Reduces the states of every DSS and DiagonalSSM layer by balanced truncation at the end of some epochs.
 
     Early in training a layer needs few of its states, and what is cut off then is not missed later. The rank of a layer
     never grows again. The shapes of the weights cannot change during `fit`, so the modes that are gone stay as entries
@@ -61,10 +62,10 @@ class TruncateStates(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Finds the DSS layers. Ranks of an earlier `fit` of the same model stay."""
-        layers = dss_layers(self.model)
+        layers = state_space_layers(self.model)
         if not layers:
-            raise ValueError(f"TruncateStates found no DSS layer in model {self.model.name!r}.")
-        sharing = [name for name, layer in layers.items() if not layer.per_channel_poles]
+            raise ValueError(f"TruncateStates found no DSS or DiagonalSSM layer in model {self.model.name!r}.")
+        sharing = [name for name, layer in dss_layers(self.model).items() if not layer.per_channel_poles]
         if sharing:
             raise ValueError(
                 f"TruncateStates cannot truncate {', '.join(sharing)}, whose channels share their poles; create the "
@@ -80,24 +81,23 @@ class TruncateStates(keras.callbacks.Callback):
     def truncate(self) -> None:
         """Truncates every layer to the lowest rank that keeps the energy or the tolerance."""
         shrunk = False
-        for name, layer in dss_layers(self.model).items():
-            part = StatesPart(name, layer.system())
+        for name, layer in state_space_layers(self.model).items():
+            part = (StatesPart if isinstance(layer, DSS) else SharedStatesPart)(name, layer.system())
             rank = next((rank for rank in range(1, self.ranks[name]) if self._is_enough(part, rank)), None)
             if rank is not None:
-                reduced = reduction.balanced_truncation(part.system, rank).system
-                layer.set_system(reduced.padded(layer.state_size))
-                layer.residues.constraint = FirstEntries(rank)
+                layer.set_system(part.truncate(rank).system.padded(layer.state_size))
+                _readout(layer).constraint = FirstEntries(rank)
                 self.ranks[name], shrunk = rank, True
         if shrunk:
             compile_again(self.model)  # the step that is compiled knows nothing of the constraints
 
-    def _is_enough(self, part: StatesPart, rank: int) -> bool:
+    def _is_enough(self, part: StatesPart | SharedStatesPart, rank: int) -> bool:
         return part.energy(rank) >= self.energy if self.tolerance is None else part.error_bound(rank) <= self.tolerance
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
 class FirstEntries(keras.constraints.Constraint):
-    """Constraint of residues `[H, N, 2]`: those behind the first `rank` modes are zero.
+    """Constraint of residues `[H, N, 2]`, or outputs of shared modes: those behind the first `rank` are zero.
 
     Args:
         rank: modes per channel that are free.
@@ -132,5 +132,10 @@ def with_own_poles(model: keras.Model) -> keras.Model:
 
 
 def _rank_kept(layer: keras.layers.Layer) -> int:
-    constraint = layer.residues.constraint
+    constraint = _readout(layer).constraint
     return constraint.rank if isinstance(constraint, FirstEntries) else layer.state_size
+
+
+def _readout(layer: keras.layers.Layer) -> keras.Variable:
+    """The weight that reads the modes, `[H, N, 2]`: without it a mode does nothing."""
+    return layer.residues if isinstance(layer, DSS) else layer.output_matrix

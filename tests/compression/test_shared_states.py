@@ -7,7 +7,7 @@ from conformance import shake
 
 import keras_s4
 from keras_s4 import reduce
-from keras_s4.compression import SharedStatesPart, error_bound, parts_of
+from keras_s4.compression import SharedStatesPart, TruncateStates, error_bound, parts_of
 from keras_s4.compression.kept import list_kept_weights
 from keras_s4.compression.parts import other_flash_bytes
 from keras_s4.initializers import LogUniform
@@ -64,8 +64,8 @@ def test_error_bound_holds_for_every_rank(part):
 
 
 def test_cost_counts_the_modes_once_and_the_matrices_for_each_channel(part):
-    """16 bytes of constants and of state a mode, and two bytes a mode for each of 3 inputs and 6 outputs."""
-    assert part.cost(5).flash == 5 * (16 + 2 * 9)
+    """24 bytes of constants and 16 of state a mode, and two bytes a mode for each of 3 inputs and 6 outputs."""
+    assert part.cost(5).flash == 5 * (24 + 2 * 9)
     assert part.cost(5).ram == 5 * 16
     assert part.cost(5).multiply_accumulates == 5 * (4 + 2 + 2 * 9)
 
@@ -142,6 +142,20 @@ def test_rank_tuning(model, data):
     tuned = keras_s4.rank_tuning(model, fit, relative_loss=0.05, data=data)
     assert fit(reduce(model, tuned.ranks)) >= 0.95 * fit(model)
     assert tuned.ranks["shared"] <= 8
+
+
+def test_states_are_truncated_in_training(data):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((STEPS, FEATURES)), DiagonalSSM(4, 8, name="shared")])
+    model.compile("adam", "mse")
+    callback = TruncateStates([1], energy=0.9)
+    model.fit(data, np.zeros((6, STEPS, 4)), epochs=2, verbose=0, callbacks=[callback])
+    rank = callback.ranks["shared"]
+    assert rank < 8
+    np.testing.assert_array_equal(np.asarray(model.get_layer("shared").output_matrix)[:, rank:], 0.0)
+    small = reduce(model, callback.ranks)
+    expected = model.predict(data, verbose=0)
+    np.testing.assert_allclose(small.predict(data, verbose=0), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("local", ["gain", "data"])

@@ -111,7 +111,7 @@ def test_refusals(arguments, message):
 
 def test_models_without_states_are_refused():
     model = keras.Sequential([keras.Input((30, 2)), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match="found no DSS layer"):
+    with pytest.raises(ValueError, match="found no DSS or DiagonalSSM layer"):
         fit(model, TruncateStates([1], energy=0.9), epochs=1)
 
 
