@@ -15,22 +15,23 @@ Tasks: Fashion-MNIST by row (GRU 320), the smartwatch recordings (GRU 256, 5 Hz;
 0, 1, ...), I/Q of seven radio modulations (GRU 3 x 47), and the upper half of a digit to its lower half (bidirectional
 GRU 2 x 100, mean square error; exports refuse what reads a sequence from its end).
 
-What is smaller than in the paper: trainings of 600 steps (rows, smartwatch) to 20,000, with batches of 32 to 64, not of
-80 to 150 epochs with batches of 256; the nuclear norm and the ranks follow the same schedules in shares of the
-training, and networks are far from what longer trainings give. The radio signals are our own, 128 samples each, rather
-than those of AugMod. Its network of 95.7 k weights is the bidirectional GRU 3 x 47; ours reads forwards only, so that
-it exports, and has 34.6 k, of which all matrices at rank 1 leave a fifteenth. The digits are 10,000 of MNIST (where the
-package has no more), of 14 x 14 pixels.
+What is smaller than in the paper: trainings of 1,200 to 3,000 steps with batches of 32 to 64, not of 80 to 150 epochs
+with batches of 256; the nuclear norm and the ranks follow the same schedules in shares of the training, and networks
+are far from what longer trainings give. The radio signals are our own, 128 samples each, rather than those of AugMod.
+Its network of 95.7 k weights is the bidirectional GRU 3 x 47; ours reads forwards only, so that it exports, and has
+34.6 k, of which all matrices at rank 1 leave a fifteenth. The digits are 10,000 of MNIST (where the package has no
+more), of 14 x 14 pixels.
 
-The committed record holds one seed of the smartwatch (`--tasks smartwatch:1`), for want of time: one task, where two
-are wanted. Its winner gains 1.1% on test people and loses 5.0% on those of the validation, more than is allowed, so
-that it is the network at p1: one fold is not to be trusted further than that. The rank that matrices are brought to was
-7 at first, which left 13.5 times fewer bytes and 83.2% on test data; 6 was then taken for its size. Where Rank-Tuning
-was let factor the head too, 14.5 times fewer bytes cost a fifth of the test accuracy: seven classes were left with
-three directions, which validation people did not show. Of the other tasks the sizes of trainings are untried: after 400
-steps the network for radio signals was still at chance, 15%.
+The committed record holds all five folds of the smartwatch and one seed of the rows (`--tasks smartwatch:5,rows:1`).
+The claim does not hold there: so many times fewer bytes cost several times what is allowed, and nearly all of that is
+lost by NR + HLRA itself, before any factor. At equal quality Rank-Tuning picks the ranks that hard low rank imposed, or
+one less, and what it does to a baseline without adaptation (5.6 times fewer bytes for 0.7% on rows) costs less a byte.
+An earlier record of the smartwatch, 14.5 times fewer bytes that gained 1.1%, was of fold 0 alone and of a schedule of
+half the length. Chosen on validation data of rows, fold and seed 0: the rate (of 2e-3 and 4e-3), the weight of the
+nuclear norm (of 1e-3 and 1e-4, which differ by 0.2 points) and the ranks (12 and 5 rather than 8 and 8, of equal
+size). The radio signals and the halves of digits have had no training of this length.
 
-A run over takes some two hours of one core, by estimate; interrupt it whenever you like, it continues where it was.
+A run over takes some three hours of one core, by estimate; interrupt it whenever you like, it continues where it was.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from keras_s4.files import write_bytes
 from keras_s4.testing.experiment import Experiment, Figure, Measurement
 from keras_s4.testing.processes import run_apart
 
-SEEDS = "rows:1,smartwatch:1,modulations:1,halves:1"
+SEEDS = "rows:1,smartwatch:5,modulations:1,halves:1"
 ALLOWED_LOSS, WANTED_COMPRESSION, WANTED_TASKS = 0.014, 14.0, 2
 COLOURS = {"energy": "tab:green", "uniform": "tab:gray", "error threshold": "tab:orange", TUNED: "tab:red"}
 
