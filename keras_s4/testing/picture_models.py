@@ -96,7 +96,9 @@ class PictureModels:
         train, *others = self.task.splits
         if steps * BATCH >= len(train):
             return self.task
-        part = Splits(train.take(np.arange(steps * BATCH)), *others)
+        # Drawn, since some sets have one class after the other.
+        chosen = np.sort(np.random.default_rng(0).permutation(len(train))[: steps * BATCH])
+        part = Splits(train.take(chosen), *others)
         return dataclasses.replace(self.task, read=lambda: part)
 
     def parameters(self, *states: int) -> dict[int, int]:
