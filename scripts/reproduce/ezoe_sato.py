@@ -18,8 +18,8 @@ Tasks: MNIST by pixel, Fashion-MNIST by pixel and by row, 10,000 pictures each.
 (a) ours against small models, (b) ours against large ones, paired by seed; (c) originals of different accuracy, after
 trainings of different length, and what becomes of each at an eighth of the states.
 
-A run over takes about an hour of one core on the JAX backend (`--backend tensorflow` some four times that); interrupt
-it whenever you like, it continues where it was.
+A run over takes an hour and a half of one core on the JAX backend (`--backend tensorflow` some four times that);
+interrupt it whenever you like, it continues where it was.
 """
 
 from __future__ import annotations
