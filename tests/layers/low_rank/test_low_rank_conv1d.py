@@ -5,6 +5,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 import pytest
+import tensorflow
 from conformance import LayerConformance, shake
 
 from keras_s4.layers import LowRankConv1D
@@ -78,6 +79,10 @@ def test_equals_the_convolution_of_the_product(variant, inputs):
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_channels_first_is_the_same_with_other_axes(padding, inputs):
+    try:
+        keras.layers.Conv1D(1, 3, data_format="channels_first")(inputs.transpose(0, 2, 1))
+    except tensorflow.errors.UnimplementedError:  # TensorFlow's oneDNN kernels have it, which not every CPU gets
+        pytest.skip("Conv1D of Keras takes no channels first on this processor")
     last, first = (built({"padding": padding, "data_format": f"channels_{end}"}) for end in ("last", "first"))
     first.set_weights(last.get_weights())
     np.testing.assert_allclose(

@@ -9,7 +9,7 @@ from keras_s4.testing.programs import SINGLE, random_inputs, single
 from keras_s4.tflite import verify
 from keras_s4.tflite.flatbuffer import to_tflite
 from keras_s4.tflite.program.blocks import in_blocks
-from keras_s4.tflite.program.operations import Affine, DiagonalStep, FullyConnected, Requantize
+from keras_s4.tflite.program.operations import Affine, DiagonalStep, FullyConnected, ModalStep, Requantize
 from keras_s4.tflite.verification.first_difference import find_differing_tensor, tensors_of_file
 
 
@@ -98,7 +98,9 @@ def test_tensors_of_a_file_are_those_of_the_emulator(name, states):
     program = single(name)
     tflite, inputs = to_tflite(program, states), random_inputs(program, 1, 3)
     computed = {tensor.name for operation in program.operations for tensor in operation.writes()}
-    hidden = {operation.hidden.name for operation in program.operations if isinstance(operation, DiagonalStep)}
+    hidden = {
+        operation.hidden.name for operation in program.operations if isinstance(operation, (DiagonalStep, ModalStep))
+    }
     as_they_are = {
         operation.output.name
         for operation in program.operations
