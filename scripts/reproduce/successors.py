@@ -17,7 +17,8 @@ it stands, so equal modes are equal real order. Originals are those of `ezoe_sat
 Arena) are out of reach of two cores; the published numbers are quoted by their abstracts only, and what is compared
 here is the method.
 
-A run over takes about half an hour of one core on the JAX backend; an interrupted one continues.
+A run over takes about half an hour of one core on the JAX backend; an interrupted one continues. The `seeds` of the
+settings say how many the committed record has of each task.
 """
 
 from __future__ import annotations
