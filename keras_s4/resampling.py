@@ -24,8 +24,8 @@ def at_rate(model: keras.Model, rate: float) -> keras.Model:
 
     The time steps of all state space layers are multiplied by the rate, the steps a second of a `RecentAverage`
     divided; all other weights are those of the model. Zero-order hold is exact where the input is constant between
-    samples; otherwise the error falls with the square of the finer time step. Frequencies
-    above half the new sampling frequency cannot be represented.
+    samples; otherwise the error falls with the square of the finer time step. Frequencies above half the new sampling
+    frequency cannot be represented.
 
     Args:
         model: functional or sequential, of DSS layers and layers that treat every step alone or pool over time.

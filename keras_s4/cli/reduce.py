@@ -42,8 +42,8 @@ def reduce(
 
     The result is the start of a new training. With --data the table tells how far the outputs of the reduced model are
     from those of the model on them, and how far they could be at most: for certain, which is far off, or probably, with
-    --calibration. Give it data that stand for those to come, but
-    not those of the test: with --method auto and --least-error they decide.
+    --calibration. Give it data that stand for those to come, but not those of the test: with --method auto and
+    --least-error they decide.
     """
     budgets = {"flash": flash, "ram": ram, "multiply_accumulates": macs}
     rules = {"rank": rank, "fraction": fraction, "energy": energy, "tolerance": tolerance, "scores": scores}

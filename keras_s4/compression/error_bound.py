@@ -138,7 +138,8 @@ def error_bound(
             devices differ, take other ones for the calibration than for data, and as many as there are: those of the
             training serve as well, since no error is trained for.
         groups: of whom each sequence of the calibration is, `[n]` names or numbers. What is probable is then so for a
-            person that nobody has seen, and from eight people on bounds are a third nearer.
+            person that nobody has seen, and from eight people on bounds are a third nearer, those behind a softmax or
+            a sigmoid excepted.
 
     Raises:
         TypeError: no model; data that holds no real numbers.
