@@ -30,7 +30,8 @@ hard low rank imposed, or one less. Of a baseline without adaptation it makes 5.
 An earlier record of the smartwatch, 14.5 times fewer bytes that gained 1.1%, was of fold 0 alone and of a schedule of
 half the length. Chosen on validation data of rows, fold and seed 0: the rate (of 2e-3 and 4e-3), the weight of the
 nuclear norm (of 1e-3 and 1e-4, which were 0.2 points apart halfway) and the ranks (12 and 5 rather than 8 and 8, of
-equal size); rate and ranks were changed together. The radio signals and the halves of digits have had no training of this length.
+equal size); rate and ranks were changed together. The radio signals and the halves of digits have had no training of
+this length.
 
 A run over takes some three hours of one core, by estimate; interrupt it whenever you like, it continues where it was.
 """
