@@ -26,7 +26,7 @@ S4_INLINE void step_modes(const int32_t **modes, const int32_t *end, int32_t **s
     int32_t *now = *state;
     const int16_t *u = *input;
     int16_t *h = *output;
-    for (; mode != end; mode += 4, ++now, ++u, ++h) {
+    while (mode != end) {
         const int32_t decay = mode[2];
         const int32_t rotation = mode[3];
         const int32_t h_re = hidden(now[0]);
@@ -35,7 +35,7 @@ S4_INLINE void step_modes(const int32_t **modes, const int32_t *end, int32_t **s
         int32_t im = s4_add(now[count], s4_multiply(mode[1], u[count]));
         re = s4_subtract(s4_add(re, s4_multiply(decay, h_re)), s4_multiply(rotation, h_im));
         im = s4_add(s4_add(im, s4_multiply(decay, h_im)), s4_multiply(rotation, h_re));
-        if (feeds_back) {
+        if (feeds_back != 0) {
             const int32_t r_re = s4_saturate_16(now[0] - h_re * 32768);
             const int32_t r_im = s4_saturate_16(now[count] - h_im * 32768);
             const int32_t half_decay = decay >> 1;
@@ -43,12 +43,18 @@ S4_INLINE void step_modes(const int32_t **modes, const int32_t *end, int32_t **s
             re = s4_add(re, 2 * hidden(half_decay * r_re - half_rotation * r_im));
             im = s4_add(im, 2 * hidden(half_decay * r_im + half_rotation * r_re));
         }
-        re = clamps ? s4_saturate_31(re) : re;
-        im = clamps ? s4_saturate_31(im) : im;
+        if (clamps != 0) {
+            re = s4_saturate_31(re);
+            im = s4_saturate_31(im);
+        }
         now[0] = re;
         now[count] = im;
         h[0] = (int16_t)hidden(re);
         h[count] = (int16_t)hidden(im);
+        mode += 4;
+        ++now;
+        ++u;
+        ++h;
     }
     *modes = mode;
     *state = now;
