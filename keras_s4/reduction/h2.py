@@ -20,12 +20,16 @@ _LONGEST_STEP = 0.5
 # A pair comes no closer to the real axis: where two poles meet, their residues grow without bound, and of the two real
 # poles that might follow each would need an entry.
 _SMALLEST_ANGLE = 0.1
+# As near to it as this a pair stays where it is, if it would rather come closer: it would creep there otherwise.
+_HELD_ANGLE = 1.1 * _SMALLEST_ANGLE
 # How far from the real axis a real pole starts where it is tried as a pair.
 _LIFT = 0.3
 # A channel whose error is below this part of its norm is left as it is: nothing but rounding is left to fit.
 _ROUNDING = 1e-12
 # A pole is not moved closer to the unit circle than this value of 1 - |p|**2: beyond, rounding would put it there.
 _SMALLEST_GAP = 1e-14
+# A channel has stalled, too, when so many steps lowered its error by less than this part and halved no misfit.
+_PATIENCE, _STALLED = 10, 1e-3
 # Of a step; a channel that needs more than the largest has stalled.
 _FIRST_DAMPING, _SMALLEST_DAMPING, _LARGEST_DAMPING = 0.1, 1e-8, 1e8
 
@@ -66,12 +70,15 @@ class _Target:
 class _Fit:
     """The best approximation of a target with R given poles, and the model of its error that Newton's method needs.
 
-    A step moves pole p to ``(p + step) / (1 + conj(p) step)``. Real and imaginary parts of the R steps take turns in
-    the axes of length 2R; of a real pole, and of an entry that is not used, what is not free is zero.
+    A step s moves pole p to ``(p + d s) / (1 + conj(p) d s)`` with its direction d. Real and imaginary parts of the R
+    steps take turns in the axes of length 2R; of a real pole, of a pair that is held off the real axis, and of an entry
+    that is not used, what is not free is zero.
 
     Attributes:
         poles: [G, R] complex.
         residues: [G, R] complex.
+        directions: [G, R] complex of modulus 1: 1, or of a pair that is held, along the curve that it is held on.
+        held: [G, R] bool, pairs that would come closer to the real axis than they may.
         error: [G] H2 norm of the error.
         misfit: [G] largest cosine between the error and what moving a pole adds, from 0 (stationary) to 1.
         gradient: [G, 2R], half of how fast the squared error falls.
@@ -81,6 +88,8 @@ class _Fit:
 
     poles: np.ndarray
     residues: np.ndarray
+    directions: np.ndarray
+    held: np.ndarray
     error: np.ndarray
     misfit: np.ndarray
     gradient: np.ndarray
@@ -180,16 +189,19 @@ def _optimised(target: _Target, poles: np.ndarray, used: np.ndarray, iterations:
     fit = _projected(target, poles, used)
     damping = np.full(poles.shape[0], _FIRST_DAMPING)
     held, original = np.arange(poles.shape[0]), target
-    for _ in range(iterations):
-        pending = np.flatnonzero((fit.misfit > tolerance) & (damping < _LARGEST_DAMPING))
+    stalled, before = np.zeros(poles.shape[0], bool), None
+    for iteration in range(iterations):
+        if iteration % _PATIENCE == 0:
+            if before is not None:
+                stalled |= (fit.error > (1.0 - _STALLED) * before[0]) & (fit.misfit > 0.5 * before[1])
+            before = fit.error.copy(), fit.misfit.copy()
+        pending = np.flatnonzero((fit.misfit > tolerance) & (damping < _LARGEST_DAMPING) & ~stalled)
         if not pending.size:
             break
         if pending.size < held.size:
             held, original = pending, _selected(target, pending)
         now = _selected(fit, pending)
-        real = now.poles.imag == 0.0
-        moved = _off_the_axis(_moved(now.poles, _newton_step(now, damping[pending])), now.poles)
-        trial = _projected(original, np.where(real, moved.real, moved), used[pending])
+        trial = _projected(original, _stepped(now, _newton_step(now, damping[pending])), used[pending])
         better = trial.error < now.error
         _replace(fit, pending, trial, better)
         damping[pending] = np.maximum(damping[pending] * np.where(better, 0.2, 5.0), _SMALLEST_DAMPING)
@@ -211,16 +223,26 @@ def _projected(target: _Target, poles: np.ndarray, used: np.ndarray) -> _Fit:
     value, slope = _misfit_function(target.poles, target.residues * blaschke, poles, gap)
     scale = residues * _blaschke_derivative(poles, gap, used) * gap
     value, slope, scale = (np.where(used, np.where(real, x.real, x), 0.0) for x in (value, slope, scale))
-    misfit = (np.abs(value) * np.sqrt(gap)).max(axis=1) / np.maximum(error, np.finfo(np.float64).tiny)
-    gradient = _interleaved(2.0 * (value * scale).real, -2.0 * (value * scale).imag)
+    along = _along_the_axis(poles)
+    held = used & ~real & (poles.imag <= _HELD_ANGLE * gap) & ((value * scale * along).imag > 0.0)
+    directions = np.where(held, along, 1.0)
+    scale, slope = scale * directions, slope * directions
+    fixed = fixed | _interleaved(np.zeros_like(held), held)
+    change = value * scale
+    angle = 2.0 * poles.imag / gap
+    bend = np.where(held, angle / np.sqrt(1.0 + angle**2) * change.imag, 0.0)
+    # What moving a pole adds to the error is as large as its scale, but for what `gap` takes from it.
+    cosine = np.where(held, np.abs(change.real) / np.where(held, np.abs(scale), 1.0), np.abs(value)) * np.sqrt(gap)
     return _Fit(
         poles.astype(np.complex128),  # a copy
         residues,
+        directions,
+        held,
         error,
-        misfit,
-        np.where(fixed, 0.0, gradient),
+        cosine.max(axis=1) / np.maximum(error, np.finfo(np.float64).tiny),
+        np.where(fixed, 0.0, _interleaved(2.0 * change.real, -2.0 * change.imag)),
         np.where(fixed[:, None, :], 0.0, _real_columns(basis * scale[:, None, :])),
-        2.0 * scale * gap * slope,
+        2.0 * (scale * gap * slope + bend),
     )
 
 
@@ -296,6 +318,22 @@ def _newton_step(fit: _Fit, damping: np.ndarray) -> np.ndarray:
     return step * (_LONGEST_STEP / np.maximum(longest, _LONGEST_STEP))
 
 
+def _stepped(fit: _Fit, step: np.ndarray) -> np.ndarray:
+    """Return the poles [G, R] after a step, real ones still real and pairs held where they are."""
+    free = _off_the_axis(_moved(fit.poles, fit.directions * step), fit.poles)
+    # Along the real axis, which changes no distance from it.
+    shift = step.real * one_minus_squared_radius(fit.poles) / np.abs(1.0 - fit.poles**2)
+    held = _off_the_axis((fit.poles + shift) / (1.0 + fit.poles * shift), fit.poles)
+    moved = np.where(fit.held, held, free)
+    return np.where(fit.poles.imag == 0.0, moved.real, moved)
+
+
+def _along_the_axis(poles: np.ndarray) -> np.ndarray:
+    """Return the direction [G, R], as the poles see it, in which their distance from the real axis does not change."""
+    direction = 1.0 - poles**2
+    return direction / np.abs(direction)
+
+
 def _moved(poles: np.ndarray, step: np.ndarray | complex) -> np.ndarray:
     """Move poles inside the unit circle by steps shorter than 1: the Moebius map that takes 0 to the pole."""
     moved = (poles + step) / (1.0 + poles.conj() * step)
@@ -303,9 +341,10 @@ def _moved(poles: np.ndarray, step: np.ndarray | complex) -> np.ndarray:
 
 
 def _off_the_axis(poles: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Mirror pairs into the upper half plane and keep them off the real axis, unless they were closer `before`."""
-    smallest = np.minimum(np.abs(before.imag), _SMALLEST_ANGLE * one_minus_squared_radius(poles))
-    return poles.real + 1j * np.maximum(np.abs(poles.imag), smallest)
+    """Keep pairs off the real axis, and on their side of it, unless they were closer `before`."""
+    angle = np.minimum(np.abs(before.imag) / one_minus_squared_radius(before), _SMALLEST_ANGLE)
+    smallest = angle * one_minus_squared_radius(poles)
+    return poles.real + 1j * np.maximum(poles.imag, smallest)
 
 
 def _residues(synthesis: np.ndarray, coefficients: np.ndarray, fixed: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_error_is_orthogonal_to_what_residues_and_poles_can_add(system, rank):
     assert (error_cosines(balanced_truncation(system, rank)).max(axis=1) > 1e-3).all()
     # All but pairs that are held off the real axis, where no optimum of as many entries exists.
     poles = reduction.system.poles
-    free = ((poles.imag == 0.0) | (poles.imag > 0.101 * (1.0 - np.abs(poles) ** 2))).all(axis=1)
+    free = ((poles.imag == 0.0) | (poles.imag > 0.1101 * (1.0 - np.abs(poles) ** 2))).all(axis=1)
     assert free.sum() >= 0.7 * system.channels
     np.testing.assert_array_less(cosines[free], 1e-6)
 
