@@ -7,23 +7,30 @@ import keras
 from keras_s4.checks import choice, is_truth_value, number, quote
 from keras_s4.errors import LayerError
 from keras_s4.layers.block import Block
+from keras_s4.layers.diagonal_ssm import DiagonalSSM
 from keras_s4.layers.dss import DSS
 from keras_s4.layers.low_rank import LowRankDense
 from keras_s4.layers.low_rank.factors import check_rank
 from keras_s4.layers.quantized.twins import Ranges, twin_of
 
+# By what a configuration calls them; one that names none is of a DSS layer.
+STATE_SPACE_LAYERS = {kind.__name__: kind for kind in (DSS, DiagonalSSM)}
+
 
 @keras.saving.register_keras_serializable(package="keras_s4")
 class S4Block(Block):
-    """`x + dropout(value(z) * sigmoid(gate(z)))` with `z = activation(DSS(normalization(x)))`.
+    """`x + dropout(value(z) * sigmoid(gate(z)))` with `z = activation(dss(normalization(x)))`.
+
+    `dss` is a `DSS` layer, one system a channel, or a `DiagonalSSM` layer, whose channels share their modes.
 
     The normalisation comes first, so that the residual path stays free. Batch normalisation is a fixed gain and offset
     per channel once trained, which costs a device two operations. The other forms are those that published models have;
     they cost a device more, since their layers are exported one by one.
 
     Args:
-        dss: N, complex modes per channel of the DSS layer, or a `DSS` layer whose configuration the block takes over.
-        activation: between the DSS layer and the gated mixing of channels.
+        dss: N, complex modes per channel of the DSS layer, or a `DSS` or `DiagonalSSM` layer whose configuration the
+            block takes over. A `DiagonalSSM` gives as many outputs as it has inputs.
+        activation: between the state space layer and the gated mixing of channels.
         dropout: fraction of what is added to x that is zeroed in training.
         momentum: the momentum of the batch normalisation's moving averages.
         value_rank: the rank of the matrix of `value`, from 1 to H (see `LowRankDense`); None keeps it whole.
@@ -41,12 +48,13 @@ class S4Block(Block):
         ValueError: another gate, mix, normalization or dropout_of, a post_norm without a normalisation, or a rank that
             it cannot have.
 
-    Input and output: `[B, L, H]`. Masked steps do not count in a batch normalisation, and are zeros to the DSS layer.
+    Input and output: `[B, L, H]`. Masked steps do not count in a batch normalisation, and are zeros to the state space
+    layer.
     """
 
     def __init__(
         self,
-        dss: int | DSS = 32,
+        dss: int | DSS | DiagonalSSM = 32,
         activation="gelu",
         dropout: float = 0.0,
         momentum: float = 0.9,
@@ -68,13 +76,15 @@ class S4Block(Block):
         self._refuse_rank_of_nothing("value_rank", value_rank, "mix", mix)
         self.dropout_rate = dropout
         self.momentum = momentum
-        if isinstance(dss, DSS):
-            self.dss = DSS.from_config({**dss.get_config(), "name": "dss", "dtype": self.dtype_policy})
+        own = {"name": "dss", "dtype": self.dtype_policy}
+        if isinstance(dss, tuple(STATE_SPACE_LAYERS.values())):
+            self.dss = _kind_of(dss).from_config({**dss.get_config(), **own})
         else:
-            self.dss = DSS(dss, name="dss", dtype=self.dtype_policy)
+            self.dss = DSS(dss, **own)
         if self.dss.return_state:
             raise LayerError(
-                f"S4Block {self.name!r} got a DSS layer with return_state=True; the block returns outputs."
+                f"S4Block {self.name!r} got a {_kind_of(self.dss).__name__} layer with return_state=True; the block "
+                "returns outputs."
             )
         if normalization is not None:
             self.normalization = self._normalization()
@@ -111,6 +121,11 @@ class S4Block(Block):
     def build(self, input_shape):
         """Creates the sublayers' weights for `[B, L, H]` inputs."""
         channels = input_shape[-1]
+        if isinstance(self.dss, DiagonalSSM) and self.dss.units not in (None, channels):
+            raise LayerError(
+                f"S4Block {self.name!r} got a DiagonalSSM layer of units={self.dss.units} and inputs of {channels} "
+                "channels, to which its outputs are added; expected as many units, or units=None."
+            )
         # Keras tries again where a model that builds its layers in its call is refused.
         if self.mix_kind is not None and not hasattr(self, "value"):
             self.value = self._dense("value", channels, self.value_rank)
@@ -129,7 +144,7 @@ class S4Block(Block):
         return mixed * (self.opening(gate) if self.gate_kind == "channel" else gate)
 
     def reset_state(self) -> None:
-        """Sets the state that a stateful DSS layer carries to zero."""
+        """Sets the state that its stateful layer carries to zero."""
         self.dss.reset_state()
 
     def compute_output_shape(self, input_shape):
@@ -138,9 +153,11 @@ class S4Block(Block):
 
     def get_config(self):
         """Every argument."""
+        kind = _kind_of(self.dss)
+        dss = kind.get_config(self.dss)
         return {
             **super().get_config(),
-            "dss": DSS.get_config(self.dss),
+            "dss": dss if kind is DSS else {"class_name": kind.__name__, "config": dss},
             "activation": keras.activations.serialize(self.activation.activation),
             "dropout": self.dropout_rate,
             "momentum": self.momentum,
@@ -156,8 +173,13 @@ class S4Block(Block):
 
     @classmethod
     def from_config(cls, config):
-        """The block with a DSS layer of its own."""
-        return cls(**{**config, "dss": DSS.from_config(config["dss"])})
+        """The block with a state space layer of its own."""
+        dss = config["dss"]
+        if "class_name" in dss:
+            layer = STATE_SPACE_LAYERS[dss["class_name"]].from_config(dss["config"])
+        else:
+            layer = DSS.from_config(dss)
+        return cls(**{**config, "dss": layer})
 
     def _read_form(self, gate, mix, normalization, post_norm, epsilon, dropout_of) -> None:
         who = f"S4Block {self.name!r} got"
@@ -200,6 +222,11 @@ class S4Block(Block):
         if rank is None:
             return keras.layers.Dense(units, **arguments)
         return LowRankDense(units, rank, **arguments)
+
+
+def _kind_of(layer: keras.layers.Layer) -> type[DSS] | type[DiagonalSSM]:
+    """The class of a state space layer, of a twin of it as well."""
+    return next(kind for kind in STATE_SPACE_LAYERS.values() if isinstance(layer, kind))
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")

@@ -88,10 +88,10 @@ class Architect:
             **arguments,
         )
 
-    def shared_modes(self, channels: int) -> layers.DiagonalSSM:
-        """A layer whose channels share their modes."""
+    def shared_modes(self, channels: int, in_block: bool = False) -> layers.DiagonalSSM:
+        """A layer whose channels share their modes, in a block of as many outputs as it has inputs."""
         feedthrough = self.choice(("full", "diagonal", None))
-        units = channels if feedthrough == "diagonal" else self.width()
+        units = channels if in_block or feedthrough == "diagonal" else self.width()
         return layers.DiagonalSSM(units, self.between(1, 8), feedthrough)
 
     def stepwise(self, channels: int) -> keras.layers.Layer:
@@ -150,6 +150,7 @@ class Architect:
             lambda: layers.S4Block(self.dss(), activation=self.activation()),
             lambda: layers.S4Block(self.dss(), value_rank=ranks[0], gate_rank=ranks[1]),
             lambda: layers.S4Block(self.dss(), **self.form()),
+            lambda: layers.S4Block(self.shared_modes(channels, in_block=True), **self.form()),
             lambda: self.recurrent(channels, return_sequences=True),
             lambda: self.recurrent(channels, return_sequences=True),
         )

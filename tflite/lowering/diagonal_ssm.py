@@ -36,7 +36,18 @@ RATIO = 2.0**-14
 @register(DiagonalSSM, takes="both")
 def lower_diagonal_ssm(layer, inputs, builder):
     """Products of int16 with int8 before and behind a modal step, and the feedthrough beside them; int16."""
-    name, signal = layer.name, inputs[0]
+    return add_diagonal_ssm(layer, layer.name, inputs[0], builder)
+
+
+def add_diagonal_ssm(layer: DiagonalSSM, name: str, signal: Signal, builder: ProgramBuilder) -> Signal:
+    """What a layer computes, in int16.
+
+    Args:
+        layer: built.
+        name: for the tensors.
+        signal: of any type, in any units.
+        builder: takes the operations and the state.
+    """
     encoding = signal.encoding
     if encoding is not None and np.any(encoding.offset):
         # An offset would drive slow modes for ever, and all that is lost of it with it.
@@ -45,7 +56,9 @@ def lower_diagonal_ssm(layer, inputs, builder):
     modes = _Modes.of(layer.system(), signal)
     if layer.feedthrough_type is None:
         return add_modes(modes, name, signal, builder)
-    direct = _add_feedthrough(layer, signal, builder, RATIO * power_of_two_scale(builder.peak(modes.values), 16))
+    direct = _add_feedthrough(
+        layer, f"{name}/direct", signal, builder, RATIO * power_of_two_scale(builder.peak(modes.values), 16)
+    )
     read = add_modes(modes, name, signal, builder, RATIO * direct.tensor.scale)
     return _add_sum(f"{name}/output", read, direct, builder)
 
@@ -213,9 +226,11 @@ def _may_saturate(poles: np.ndarray, gain: np.ndarray) -> bool:
     return bool(np.any(step / (1.0 - np.abs(poles)) >= STATE_LIMIT))
 
 
-def _add_feedthrough(layer: DiagonalSSM, signal: Signal, builder: ProgramBuilder, coarser_than: float) -> Signal:
+def _add_feedthrough(
+    layer: DiagonalSSM, name: str, signal: Signal, builder: ProgramBuilder, coarser_than: float
+) -> Signal:
     """What goes through, in int16 of a power of two as its scale, at least so large."""
-    name, matrix = f"{layer.name}/direct", layer.system().feedthrough.T
+    matrix = layer.system().feedthrough.T
     if layer.feedthrough_type == "diagonal":
         return add_affine(name, signal, np.diag(matrix), np.zeros(len(matrix)), builder, finest=coarser_than)
     matrix, _, signal = absorbed(matrix, np.zeros(matrix.shape[1]), signal)

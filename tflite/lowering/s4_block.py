@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from keras_s4.layers import S4Block
+from keras_s4.layers import DiagonalSSM, S4Block
 from keras_s4.tflite.lowering.activation import OUTPUT_SCALE, add_activation, in_float64
 from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.calibration import AMPLE_HEADROOM, HEADROOM, power_of_two_scale
 from keras_s4.tflite.lowering.dense import add_dense
+from keras_s4.tflite.lowering.diagonal_ssm import add_diagonal_ssm
 from keras_s4.tflite.lowering.dss import INPUT_BITS, add_dss
 from keras_s4.tflite.lowering.normalization import add_batch_normalization
 from keras_s4.tflite.lowering.registry import register
@@ -21,12 +22,7 @@ def lower_s4_block(layer, inputs, builder):
     name, activation = layer.name, layer.activation.activation
     if inputs[0].encoding is not None and not inputs[0].encoding.unit.all():
         inputs = [builder.settle(inputs[0], "nothing")]
-    normalized = add_batch_normalization(
-        layer.normalization, f"{name}/normalization", inputs[0], builder, bits=INPUT_BITS
-    )
-    wide = builder.activations == "int16"
-    following = None if wide else lambda values: in_float64(activation, values)
-    hidden = add_dss(layer.dss, f"{name}/dss", normalized, builder, following)
+    hidden = _add_states(layer, inputs[0], builder)
     hidden = add_activation(f"{name}/activation", activation, hidden, builder)
     # A product of int16 values has 30 bits. With a value that is no finer than the residual, their sum has 31.
     coarser_than = inputs[0].tensor.scale * 2.0**-15 / OUTPUT_SCALE
@@ -37,6 +33,18 @@ def lower_s4_block(layer, inputs, builder):
         unit, finest = inputs[0].encoding.unit, inputs[0].tensor.scale
         value = add_affine(f"{name}/value_in_units", value, 1.0 / unit, 0.0 * unit, builder, finest=finest)
     return _add_product(layer.name, inputs[0], value, gate, builder)
+
+
+def _add_states(block: S4Block, signal: Signal, builder: ProgramBuilder) -> Signal:
+    """Normalisation and the state space layer."""
+    normalization, name = f"{block.name}/normalization", f"{block.name}/dss"
+    if isinstance(block.dss, DiagonalSSM):
+        normalized = add_batch_normalization(block.normalization, normalization, signal, builder)
+        return add_diagonal_ssm(block.dss, name, normalized, builder)
+    normalized = add_batch_normalization(block.normalization, normalization, signal, builder, bits=INPUT_BITS)
+    wide = builder.activations == "int16"
+    following = None if wide else lambda values: in_float64(block.activation.activation, values)
+    return add_dss(block.dss, name, normalized, builder, following)
 
 
 def _add_gate(block: S4Block, hidden: Signal, builder: ProgramBuilder) -> Signal | None:

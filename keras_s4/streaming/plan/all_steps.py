@@ -11,17 +11,13 @@ from keras_s4.streaming.plan.rules import RefusedError, refuse, refuse_channels_
 set_effect((LastStep,), Effect(pools=True))
 
 
-@rule(DSS, S4Block, along_time=True)
+@rule(DSS, DiagonalSSM, S4Block, along_time=True)
 def _state_space(layer, flows):
-    if (layer.dss if isinstance(layer, S4Block) else layer).bidirectional:
+    layer = layer.dss if isinstance(layer, S4Block) else layer
+    if isinstance(layer, DSS) and layer.bidirectional:
         raise RefusedError(
             "it is bidirectional: its output depends on future inputs", "Train the model with bidirectional=False"
         )
-    return Effect(lasting=True)
-
-
-@rule(DiagonalSSM, along_time=True)
-def _shared_modes(layer, flows):
     return Effect(lasting=True)
 
 
