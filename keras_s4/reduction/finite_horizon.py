@@ -13,9 +13,9 @@ from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
 # Time constant, in horizons, of the poles that are moved inside the unit circle: hardly a decay within one horizon.
-_SLOWEST = 10.0
+SLOWEST = 10.0
 # Singular values of a least-squares problem below this part of the largest are left out.
-_SMALLEST_RATIO = 1e-10
+SMALLEST_RATIO = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class _FiniteHorizonRealization(Realization):
 
     def _repaired(self, group: np.ndarray, poles: np.ndarray, residues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Move unstable poles inside the unit circle, and fit all residues to the kernel within the horizon again."""
-        inside = 1.0 - 1.0 / (_SLOWEST * self.horizon)
+        inside = 1.0 - 1.0 / (SLOWEST * self.horizon)
         unstable = ~is_stable(poles)
         poles = np.where(unstable, poles * (inside / np.where(unstable, np.abs(poles), 1.0)), poles)
         residues = residues.copy()
@@ -68,7 +68,7 @@ def finite_horizon_truncation(system: DiagonalSystem, rank: int | np.ndarray = 8
         Gawronski and Juang, Model reduction in limited time and frequency intervals, International Journal of Systems
         Science 21(2), 1990.
     """
-    rank, horizon = check_rank(rank, system), _checked_horizon(horizon)
+    rank, horizon = check_rank(rank, system), check_horizon(horizon)
     balanced = balanced_realization(system, lambda part: finite_horizon_factors(part, horizon))
     realization = balanced.derived(_FiniteHorizonRealization, method="finite_horizon", bounded=False, horizon=horizon)
     reduction = realization.truncate(rank)
@@ -112,7 +112,7 @@ def _fitted_residues(kernel: np.ndarray, poles: np.ndarray, active: np.ndarray) 
     real = poles[active].imag == 0.0
     basis = np.concatenate([powers.real, -powers.imag[~real]]).T
     length = np.linalg.norm(basis, axis=0)
-    solution = np.linalg.lstsq(basis / length, kernel, rcond=_SMALLEST_RATIO)[0] / length
+    solution = np.linalg.lstsq(basis / length, kernel, rcond=SMALLEST_RATIO)[0] / length
     fitted = solution[: real.size].astype(np.complex128)
     fitted[~real] += 1j * solution[real.size :]
     residues = np.zeros(poles.shape, dtype=np.complex128)
@@ -140,7 +140,8 @@ def _kernel_error(original: DiagonalSystem, reduced: DiagonalSystem, horizon: in
     return np.linalg.norm((original - reduced).impulse_response(horizon), axis=1)
 
 
-def _checked_horizon(horizon: int) -> int:
+def check_horizon(horizon: int) -> int:
+    """Return the number of steps, or raise a ValueError."""
     if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
         raise ValueError(f"Received horizon={horizon!r}; expected the number of steps that count, a positive integer.")
     return int(horizon)

@@ -140,7 +140,7 @@ def h2_optimal(
         Sakamoto and Sato, Compression method for deep diagonal state space model based on H2 optimal reduction, IEEE
         Control Systems Letters, 2025 (arXiv 2507.10078).
     """
-    _check_options(iterations, tolerance)
+    check_options(iterations, tolerance)
     balanced = balanced_truncation(system, rank)
     fitted = balanced.h2_error > _ROUNDING * _Target.of(system).norm()
     reduced = _improved(system, balanced.system, balanced.system, fitted, iterations, tolerance)
@@ -378,7 +378,8 @@ def _replace(fit: _Fit, channels: np.ndarray, other: _Fit, better: np.ndarray) -
         getattr(fit, field.name)[channels[better]] = getattr(other, field.name)[better]
 
 
-def _check_options(iterations: int, tolerance: float) -> None:
+def check_options(iterations: int, tolerance: float) -> None:
+    """Refuse options that are out of range."""
     if isinstance(iterations, bool) or not isinstance(iterations, (int, np.integer)) or iterations < 1:
         raise ValueError(f"Received iterations={iterations!r}; expected a positive integer.")
     if not tolerance >= 0.0:

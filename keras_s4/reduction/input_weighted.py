@@ -17,7 +17,7 @@ from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
 # Power at any frequency, relative to the largest, below which rounding would decide what the states have of it.
-_SMALLEST_POWER = 1e-12
+SMALLEST_POWER = 1e-12
 
 
 def input_weighted_truncation(
@@ -130,4 +130,4 @@ def _checked_power(power_spectrum: np.ndarray, system: DiagonalSystem) -> np.nda
         raise ValueError("Received a power_spectrum with negative or non-finite values; power is at least 0.")
     power = np.broadcast_to(power.astype(np.float64), (system.channels, power.shape[-1]))
     largest = power.max(axis=1, keepdims=True)
-    return np.where(largest > 0.0, np.maximum(power, _SMALLEST_POWER * largest), 1.0)
+    return np.where(largest > 0.0, np.maximum(power, SMALLEST_POWER * largest), 1.0)

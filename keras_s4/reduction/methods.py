@@ -7,12 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_s4.modal_system import ModalSystem
 from keras_s4.reduction.balanced import balanced_truncation
 from keras_s4.reduction.finite_horizon import finite_horizon_truncation
 from keras_s4.reduction.h2 import h2_optimal
 from keras_s4.reduction.input_weighted import input_weighted_truncation
 from keras_s4.reduction.modal import modal_truncation
-from keras_s4.reduction.result import Reduction
+from keras_s4.reduction.result import ModalReduction, Reduction
+from keras_s4.reduction.shared_modes import (
+    balanced_truncation_of_modes,
+    finite_horizon_truncation_of_modes,
+    h2_optimal_of_modes,
+    input_weighted_truncation_of_modes,
+    modal_truncation_of_modes,
+    singular_perturbation_of_modes,
+)
 from keras_s4.reduction.singular_perturbation import singular_perturbation
 from keras_s4.systems import DiagonalSystem
 
@@ -25,13 +34,25 @@ METHODS: dict[str, Callable[..., Reduction]] = {
     "modal": modal_truncation,
 }
 
+# Of systems whose modes are shared, by the same names and with the same options.
+METHODS_OF_MODES: dict[str, Callable[..., ModalReduction]] = {
+    "balanced": balanced_truncation_of_modes,
+    "finite_horizon": finite_horizon_truncation_of_modes,
+    "singular_perturbation": singular_perturbation_of_modes,
+    "input_weighted": input_weighted_truncation_of_modes,
+    "h2": h2_optimal_of_modes,
+    "modal": modal_truncation_of_modes,
+}
 
-def reduce(system: DiagonalSystem, rank: int | np.ndarray, method: str = "balanced", **options) -> Reduction:
-    """Reduce every channel of a system by a method of `METHODS`.
+
+def reduce(
+    system: DiagonalSystem | ModalSystem, rank: int | np.ndarray, method: str = "balanced", **options
+) -> Reduction | ModalReduction:
+    """Reduce every channel of a system, or a system whose modes are shared as a whole, by a method of `METHODS`.
 
     Args:
-        system: the system to reduce, H channels of N entries.
-        rank: entries (complex modes) kept for each channel, an int or [H] ints, from 1 to N.
+        system: the system to reduce, of N entries (in each of H channels).
+        rank: entries (complex modes) kept (for each channel), an int, or for channels [H] ints, from 1 to N.
         method: "balanced" (Hankel singular values, with an error bound), "finite_horizon" (for kernels of `horizon`
             steps), "singular_perturbation" (exact for constant inputs, with the same bound), "input_weighted" (for
             inputs of a given `power_spectrum`), "h2" (the least error of the kernel) or "modal" (keeps poles of the
@@ -39,7 +60,8 @@ def reduce(system: DiagonalSystem, rank: int | np.ndarray, method: str = "balanc
         **options: what the method takes besides; see its own docstring.
 
     Returns:
-        A :class:`Reduction`; its system has ``max(rank)`` entries a channel, all of them stable.
+        A :class:`Reduction`; its system has ``max(rank)`` entries a channel, all of them stable. Of a
+        :class:`~keras_s4.modal_system.ModalSystem` a :class:`ModalReduction`.
 
     Raises:
         ValueError: if there is no such method, for options that it needs and did not get or does not have, and for what
@@ -55,7 +77,7 @@ def reduce(system: DiagonalSystem, rank: int | np.ndarray, method: str = "balanc
         raise ValueError(
             f"Method {method!r} needs {', '.join(missing)}; pass {', '.join(f'{m}=...' for m in missing)}."
         )
-    return METHODS[method](system, rank, **options)
+    return (METHODS_OF_MODES if isinstance(system, ModalSystem) else METHODS)[method](system, rank, **options)
 
 
 def options_of(method: str) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from keras_s4.reduction.result import Reduction
 from keras_s4.systems import DiagonalSystem
 
 # What rounding may take off a score, relative: the largest gain is evaluated at a frequency that is itself rounded.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 def modal_truncation(system: DiagonalSystem, rank: int | np.ndarray = 8) -> Reduction:
@@ -42,7 +42,7 @@ def modal_truncation(system: DiagonalSystem, rank: int | np.ndarray = 8) -> Redu
     poles, residues = (_taken(values, kept) for values in (system.poles, system.residues))
     dropped = np.where(np.arange(system.state_size) >= rank[:, None], spectrum, 0.0).sum(axis=1)
     reduced = DiagonalSystem(poles, residues, system.feedthrough)
-    return Reduction("modal", system, reduced, spectrum, (1.0 + _ROUNDING) * dropped, reduced.orders)
+    return Reduction("modal", system, reduced, spectrum, (1.0 + ROUNDING) * dropped, reduced.orders)
 
 
 def modal_scores(system: DiagonalSystem) -> np.ndarray:

@@ -15,7 +15,7 @@ SMALLEST_RATIO = 1e-13
 # What rounding may add to the error of a reduced system, relative to the largest Hankel singular value.
 ROUNDING = 1e-11
 # How many times larger than those of the original the entries may be that cancel each other in a reduced system.
-_CANCELLING = 1e6
+CANCELLING = 1e6
 # Channels handled together: as many as keep their arrays in the cache, of matrices and of frequency responses.
 _BLOCK = 32
 _RESPONSE_BLOCK = 8
@@ -141,7 +141,7 @@ class Realization(Brief):
         """
         original = self.system.select(group)
         if not self.bounded:
-            return _gross_gain(reduced) <= _CANCELLING * _gross_gain(original)
+            return _gross_gain(reduced) <= CANCELLING * _gross_gain(original)
         limit = 2.0 * self.spectrum[group, q:].sum(axis=1) + ROUNDING * self.spectrum[group, 0]
         return _largest_error(original, reduced) <= limit
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
@@ -60,19 +59,23 @@ class ModalReduction(Brief):
     """A reduced system of several inputs and outputs, and what the reduction lost.
 
     Attributes:
-        method: that found it.
+        method: that found it, a key of `keras_s4.reduction.METHODS`.
         original: the system before the reduction, of N entries.
         system: the reduced system, of as many entries as were asked for.
-        spectrum: [2N] Hankel singular values, non-increasing; zeros behind as many as there are real states.
-        error_bound: bound on the Hinf norm of the error, known before it is measured.
+        spectrum: [S], what the method orders the states by, non-increasing: of balanced methods 2N singular values,
+            zeros behind as many as there are real states.
+        error_bound: bound on the Hinf norm of the error that is known before it is measured; infinite where the method
+            has none.
+        stabilized: whether the method gave an unstable system at an order that fits, so that a lower order, or what the
+            docstring of the method says, took its place.
     """
 
-    method: ClassVar[str] = "balanced"
-
+    method: str
     original: ModalSystem
     system: ModalSystem
     spectrum: np.ndarray
     error_bound: float
+    stabilized: bool = False
 
     @property
     def order(self) -> int:
@@ -83,6 +86,11 @@ class ModalReduction(Brief):
     def error_system(self) -> ModalSystem:
         """The original less the reduced system."""
         return self.original - self.system
+
+    @cached_property
+    def h2_error(self) -> float:
+        """Measured H2 norm of the error."""
+        return self.error_system.h2_norm()
 
     @cached_property
     def hinf_error(self) -> float:

@@ -1,0 +1,26 @@
+"""Reduction of systems whose modes are shared by several inputs and outputs, each as a whole."""
+
+from keras_s4.reduction.shared_modes.balanced import (
+    balanced_truncation_of_modes,
+    modal_realization,
+    singular_values_of_modes,
+)
+from keras_s4.reduction.shared_modes.finite_horizon import finite_horizon_truncation_of_modes
+from keras_s4.reduction.shared_modes.h2 import h2_optimal_of_modes
+from keras_s4.reduction.shared_modes.input_weighted import input_weighted_truncation_of_modes
+from keras_s4.reduction.shared_modes.modal import modal_truncation_of_modes, scores_of_modes
+from keras_s4.reduction.shared_modes.realization import ModalRealization
+from keras_s4.reduction.shared_modes.singular_perturbation import singular_perturbation_of_modes
+
+__all__ = [
+    "ModalRealization",
+    "balanced_truncation_of_modes",
+    "finite_horizon_truncation_of_modes",
+    "h2_optimal_of_modes",
+    "input_weighted_truncation_of_modes",
+    "modal_realization",
+    "modal_truncation_of_modes",
+    "scores_of_modes",
+    "singular_perturbation_of_modes",
+    "singular_values_of_modes",
+]
