@@ -14,13 +14,13 @@ from keras_s4.architecture_search.proposals import network_of
 from keras_s4.architecture_search.training import Trainer
 from keras_s4.architecture_search.trial import NOTHING, REDUCTION, ArchitectureTrial, trial_name
 from keras_s4.architectures import Architecture
+from keras_s4.compression.layer_states import AUTO
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.reduce import reduce
 from keras_s4.compression.search.engine import keras_tuner
 from keras_s4.compression.search.scoring import Measures, excess
 from keras_s4.compression.search.trials import TrialFolder
 from keras_s4.compression.search.tuner import run_once
-from keras_s4.compression.states import AUTO
 
 # Methods that look at what the states are excited by.
 MEASURING = ("input_weighted", AUTO)

@@ -20,11 +20,11 @@ from keras_s4.architecture_search.trial import NOTHING, REDUCTION, STARTS, Archi
 from keras_s4.architectures import KINDS
 from keras_s4.checks import choice, fraction, is_real, number, quote, whole_number
 from keras_s4.compression.fingerprints import digest
+from keras_s4.compression.layer_states import AUTO
 from keras_s4.compression.search import distribution
 from keras_s4.compression.search.conducting import TRIALS, begin, conduct
 from keras_s4.compression.search.scoring import Measures
 from keras_s4.compression.search.trials import TrialFolder
-from keras_s4.compression.states import AUTO
 from keras_s4.costs.model import coefficients
 from keras_s4.reduction import METHODS
 from keras_s4.training import LEARNING_RATE

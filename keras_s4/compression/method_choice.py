@@ -15,11 +15,11 @@ from rich.table import Table
 
 from keras_s4.brief import Brief
 from keras_s4.checks import check_model
+from keras_s4.compression.layer_states import AUTO, CANDIDATES, LayerStates, check_options, options_of
 from keras_s4.compression.output_error import OutputError
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.ranks import parts_and_ranks
-from keras_s4.compression.states import AUTO, CANDIDATES, StatesPart, check_options, options_of
 
 # What the errors are of.
 OUTPUTS, KERNELS = "outputs", "kernels"
@@ -142,7 +142,7 @@ def choose(
 
 
 def _by_kernels(
-    states: Mapping[str, StatesPart], ranks: Ranks, candidates: Mapping[str, list[str]], options: Mapping[str, Any]
+    states: Mapping[str, LayerStates], ranks: Ranks, candidates: Mapping[str, list[str]], options: Mapping[str, Any]
 ) -> MethodChoice:
     horizon = options.get("horizon")
     layers = {
@@ -210,14 +210,12 @@ def _common(candidates: Mapping[str, list[str]]) -> list[str]:
 
 
 def _left_out(
-    states: Mapping[str, StatesPart], candidates: Mapping[str, list[str]], options: Mapping[str, Any]
+    states: Mapping[str, LayerStates], candidates: Mapping[str, list[str]], options: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Methods that no layer can have, and why."""
     for method in CANDIDATES:
         if states and not any(method in choices for choices in candidates.values()):
-            missing = (part.missing_option(method, options) for part in states.values())
-            missing = next((each for each in missing if each is not None), None)
-            yield method, f"its {missing} is not known" if missing else "it reduces no states that channels share"
+            yield method, next(iter(states.values())).obstacle(method, options)
 
 
 def _root_mean_square(values: Iterator[float]) -> float:

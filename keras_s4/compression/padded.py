@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_s4.compression.layer_states import options_of
 from keras_s4.compression.matrices import owner_of
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import layer_path
-from keras_s4.compression.states import options_of, own_poles
+from keras_s4.compression.states import own_poles
 from keras_s4.modal_system import ModalSystem
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.paths import layer_at

@@ -9,14 +9,15 @@ import keras
 import numpy as np
 
 from keras_s4.checks import check_model, quote
+from keras_s4.compression.layer_states import MODE_RAM_BYTES
 from keras_s4.compression.matrices import MatrixPart, matrix_layers, matrix_parts
 from keras_s4.compression.part import Cost, Part
 from keras_s4.compression.shared_states import SharedStatesPart
-from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, MODE_RAM_BYTES, StatesPart
+from keras_s4.compression.states import MODE_FLASH_BYTES, MODE_MULTIPLY_ACCUMULATES, StatesPart
 from keras_s4.layers import DSS
 from keras_s4.surgery.cloning import state_space_layers
 from keras_s4.surgery.graph import is_graph
-from keras_s4.surgery.layer_inputs import PowerSpectrum, measure, moment_of
+from keras_s4.surgery.layer_inputs import CrossSpectrum, PowerSpectrum, measure, moment_of
 from keras_s4.surgery.paths import Layers, layers_by_path
 
 __all__ = [
@@ -51,7 +52,7 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
             matrices.
         data: inputs of the model, such as `[B, L, features]`. The spectra then say what the parts do to what they
             receive from this data: states of DSS layers are weighted by the power of their inputs at each frequency,
-            matrices by the second moments of theirs.
+            those of DiagonalSSM layers by their cross spectra as well, matrices by the second moments of theirs.
 
     Raises:
         TypeError: no model.
@@ -74,12 +75,13 @@ def parts_of(model: keras.Model, kinds: Collection[str] | None = None, data: Any
 
     parts: dict[str, Part] = {}
     for name, layer in states.items():
-        power = spectra.get(name)
-        length = _length(model, layer, power)
+        meter = spectra.get(name)
+        power = None if meter is None else meter.of(layer)
+        length = _length(model, layer) if meter is None else meter.length
         if isinstance(layer, DSS):
             parts[name] = StatesPart(name, layer.system(), length, power)
         else:
-            parts[name] = SharedStatesPart(name, layer.system(), length)
+            parts[name] = SharedStatesPart(name, layer.system(), length, power, layer.feedthrough_type)
     for name, layer in matrices.items():
         parts |= matrix_parts(name, layer, moments.get(name))
     if not parts:
@@ -100,14 +102,11 @@ def other_flash_bytes(model: keras.Model) -> int:
 
 
 def _measure_inputs(model: keras.Model, states: Layers, matrices: Layers, data: Any) -> tuple[dict, dict]:
-    """Power spectra of the inputs of DSS layers, and moments of those of matrices, by layer name."""
-    spectra = {name: PowerSpectrum() for name, layer in states.items() if isinstance(layer, DSS)}
+    """Meters of the spectra of the inputs of state space layers, and moments of those of matrices, by layer name."""
+    spectra = {name: (PowerSpectrum if isinstance(layer, DSS) else CrossSpectrum)() for name, layer in states.items()}
     moments = {name: moment_of(layer) for name, layer in matrices.items()}
     measure(model, {**spectra, **moments}, data)
-    return (
-        {name: spectrum.of(states[name]) for name, spectrum in spectra.items()},
-        {name: moment.values for name, moment in moments.items()},
-    )
+    return spectra, {name: moment.values for name, moment in moments.items()}
 
 
 def is_matrix(weight: keras.Variable) -> bool:
@@ -127,10 +126,8 @@ def _check_kinds(kinds: Collection[str]) -> tuple[str, ...]:
     return given
 
 
-def _length(model: keras.Model, layer: keras.layers.Layer, power_spectrum: np.ndarray | None) -> int | None:
+def _length(model: keras.Model, layer: keras.layers.Layer) -> int | None:
     """Steps of the sequences that a layer gets, fewer behind strides; None if they vary."""
-    if power_spectrum is not None:
-        return power_spectrum.shape[1] - 1
     if any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in model.inputs):
         return None
     config = layer.get_build_config() or {}

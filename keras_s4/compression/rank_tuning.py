@@ -23,12 +23,12 @@ from keras_s4.checks import check_model, check_parts, choice, is_real, quote
 from keras_s4.compression.budgets import flash_outside
 from keras_s4.compression.evaluations import Evaluation, Evaluations
 from keras_s4.compression.fingerprints import digest, model_digest
+from keras_s4.compression.layer_states import AUTO
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.rank_search import SEARCHES, polish_ranks, repair_ranks, search_each_part, whole_ranks
 from keras_s4.compression.reduce import reduce
-from keras_s4.compression.states import AUTO
 from keras_s4.reduction import METHODS
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import numpy as np
 
 from keras_s4 import checks
 from keras_s4.compression.budgets import Budgets, check_limits, fill_budgets, flash_outside
+from keras_s4.compression.layer_states import AUTO
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.parts import KINDS, parts_of
 from keras_s4.compression.sensitivities import BOUND, OUTPUTS, Sensitivities
-from keras_s4.compression.states import AUTO
 from keras_s4.reduction import METHODS
 
 Parts = Mapping[str, Part]

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 
 from keras_s4.checks import check_model, choice
+from keras_s4.compression.layer_states import AUTO, check_options, options_of
 from keras_s4.compression.matrices import low_rank_layer
 from keras_s4.compression.method_choice import choose
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.ranks import parts_and_ranks
-from keras_s4.compression.states import AUTO, check_options, options_of, own_poles
+from keras_s4.compression.states import own_poles
 from keras_s4.reduction import METHODS
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.paths import layer_at, layers_by_path
@@ -27,10 +28,10 @@ def reduce(
 ) -> keras.Model:
     """A copy of a trained model with smaller states and thinner matrices, ready to be evaluated or trained on.
 
-    A reduced DSS layer has poles of its own in every channel; a DiagonalSSM layer is reduced as a whole, by balanced
-    truncation. A layer with a reduced matrix is replaced by the layer of low rank with its name and
-    arguments (Dense by `LowRankDense`, and so on), also inside of other layers. All other
-    weights are copied. A compiled model gives a compiled one with a fresh optimizer.
+    A reduced DSS layer has poles of its own in every channel; a DiagonalSSM layer is reduced as a whole. A layer with a
+    reduced matrix is replaced by the layer of low rank with its name and arguments (Dense by `LowRankDense`, and so
+    on), also inside of other layers. All other weights are copied. A compiled model gives a compiled one with a fresh
+    optimizer.
 
     Args:
         model: a functional or sequential model.

@@ -10,13 +10,16 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from keras_s4.layers import DSS
+from keras_s4.layers import DSS, DiagonalSSM
 from keras_s4.samples import is_several, real_array
 from keras_s4.surgery.cloning import clone
 from keras_s4.surgery.layer_state import copy_state
 from keras_s4.surgery.paths import Layers, layers_by_path
 
 BATCH_SIZE = 128
+# Complex numbers of a cross spectrum, at most, unless pieces of sequences would be shorter than this.
+LARGEST_SPECTRUM = 1 << 22
+SHORTEST_PIECE = 64
 
 
 class Meter(Protocol):
@@ -43,10 +46,12 @@ class PowerSpectrum:
     def __init__(self):
         self._sum = 0.0
         self._steps = 0
+        self.length: int | None = None
 
     def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
         """Takes one batch; masked steps count as zeros, as in the DSS layer."""
         signal = inputs if mask is None else np.where(mask[..., None], inputs, 0.0)
+        self.length = signal.shape[1]
         transform = np.fft.rfft(signal.astype(np.float64), 2 * signal.shape[1], axis=1)
         self._sum = self._sum + np.sum(np.abs(transform) ** 2, axis=0).T
         self._steps += signal.shape[0] * signal.shape[1]
@@ -55,6 +60,33 @@ class PowerSpectrum:
         """`[H, L + 1]`, at L + 1 equally spaced frequencies from 0 to pi; of a bidirectional layer `[2 H, L + 1]`."""
         power = self._sum / self._steps
         return np.concatenate([power, power]) if layer.bidirectional else power
+
+
+class CrossSpectrum:
+    """The mean of `x x'` of a step of sequences `[B, L, I]`, frequency by frequency: what inputs have in common, too.
+
+    Where sequences are so long that this would be `LARGEST_SPECTRUM` numbers or more, it is that of their pieces.
+    """
+
+    def __init__(self):
+        self._sum = 0.0
+        self._steps = 0
+        self.length: int | None = None
+
+    def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
+        """Takes one batch; masked steps count as zeros, as in the layer."""
+        signal = inputs if mask is None else np.where(mask[..., None], inputs, 0.0)
+        batch, self.length, width = signal.shape
+        piece = min(self.length, max(LARGEST_SPECTRUM // width**2, SHORTEST_PIECE))
+        pieces = -(-self.length // piece)
+        padded = np.pad(signal.astype(np.float64), ((0, 0), (0, pieces * piece - self.length), (0, 0)))
+        transform = np.fft.rfft(padded.reshape(batch * pieces, piece, width), 2 * piece, axis=1).transpose(1, 2, 0)
+        self._sum = self._sum + transform @ transform.conj().transpose(0, 2, 1)
+        self._steps += batch * self.length
+
+    def of(self, layer: DiagonalSSM) -> np.ndarray:
+        """`[F, I, I]`, at F equally spaced frequencies from 0 to pi."""
+        return self._sum / self._steps
 
 
 class Moment:

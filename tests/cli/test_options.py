@@ -1,8 +1,8 @@
 from keras_s4.cli.options import Kind, Method
 from keras_s4.cli.tune import By
+from keras_s4.compression.layer_states import AUTO, CANDIDATES
 from keras_s4.compression.parts import KINDS
 from keras_s4.compression.search.oracles import TUNERS
-from keras_s4.compression.states import AUTO, CANDIDATES
 from keras_s4.reduction import METHODS
 
 

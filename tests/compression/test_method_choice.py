@@ -10,10 +10,10 @@ from conformance import shake
 
 import keras_s4
 from keras_s4.compression import choose_methods, parts_of
+from keras_s4.compression.layer_states import CANDIDATES
 from keras_s4.compression.method_choice import KERNELS, OUTPUTS
 from keras_s4.compression.output_error import OutputError
 from keras_s4.compression.padded import PaddedModel
-from keras_s4.compression.states import CANDIDATES
 from keras_s4.layers import DSS, S4Block
 
 RANK = 2

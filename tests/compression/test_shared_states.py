@@ -12,8 +12,10 @@ from keras_s4.compression.kept import list_kept_weights
 from keras_s4.compression.parts import other_flash_bytes
 from keras_s4.initializers import LogUniform
 from keras_s4.layers import DSS, DiagonalSSM
-from keras_s4.reduction import balanced_truncation_of_modes
+from keras_s4.reduction import METHODS_OF_MODES, balanced_truncation_of_modes
 from keras_s4.streaming import StreamingModel
+from keras_s4.surgery import layer_inputs
+from keras_s4.surgery.layer_inputs import CrossSpectrum
 
 STEPS, FEATURES = 40, 3
 
@@ -167,12 +169,76 @@ def test_no_output_is_further_off_than_its_bound(model, data, local):
     assert {"shared", "own"} <= set(found.layers)
 
 
-def test_methods_that_reduce_no_shared_states_are_refused_by_name(model, data):
-    with pytest.raises(ValueError, match=r"'shared' is a system of 3 inputs and 6 outputs.*'h2' does not.*method="):
-        reduce(model, 4, method="h2")
-    small = reduce(model, 4, method={"own": "h2", "shared": "balanced"})
-    assert small.get_layer("own").state_size == 4
-    chosen = reduce(model, 4, method="auto", data=data).method_choice
-    assert chosen.methods["shared"] == "balanced"
-    alone = keras.Sequential([keras.Input((STEPS, FEATURES)), DiagonalSSM(2, 4, name="shared")])
-    assert "share" in str(reduce(alone, 2, method="auto").method_choice.left_out)
+@pytest.mark.parametrize("method", METHODS_OF_MODES)
+def test_every_method_reduces_the_layer(model, data, method):
+    small = reduce(model, 4, method, data)
+    part = parts_of(model, data=data)["shared"]
+    expected = part.truncate(4, method).system
+    found = small.get_layer("shared").system()
+    np.testing.assert_allclose(
+        found.impulse_response(STEPS), expected.impulse_response(STEPS), rtol=0, atol=1e-5 * part.system.hinf_norm()
+    )
+    assert part.relative_error(found) == pytest.approx(part.relative_error(expected), rel=1e-3, abs=1e-5)
+
+
+def test_data_weight_the_spectrum(model):
+    """Inputs with much in common excite fewer states than white ones, and the part knows their length."""
+    x = np.random.default_rng(1).normal(size=(8, STEPS, 1)).cumsum(axis=1) * [1.0, 0.5, -0.7]
+    parts = [parts_of(model, data=each)["shared"] for each in (None, x.astype("float32"))]
+    assert parts[1].length == STEPS and parts[1].power_spectrum.shape == (STEPS + 1, FEATURES, FEATURES)
+    assert parts[1].energy(2) > parts[0].energy(2)
+    errors = [
+        np.linalg.norm(_response_error(parts[0].system, parts[1].truncate(3, method).system, x))
+        for method in ("input_weighted", "balanced")
+    ]
+    assert errors[0] < errors[1]
+    assert parts[1].relative_error(parts[1].truncate(3, "input_weighted").system) < parts[1].relative_error(
+        parts[1].truncate(3).system
+    )
+    np.testing.assert_array_equal(parts[0].error_bounds, parts[1].error_bounds)
+
+
+def _response_error(system, reduced, x):
+    return (system - reduced).simulate(x)[0]
+
+
+def test_cross_spectra_of_pieces_and_of_masked_steps(monkeypatch):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3, 256, 2)) @ [[1.0, 0.8], [0.0, 0.6]]
+    whole, pieces, masked = CrossSpectrum(), CrossSpectrum(), CrossSpectrum()
+    whole.add(x, None)
+    masked.add(np.where(np.arange(256)[:, None] < 100, x, np.nan), np.broadcast_to(np.arange(256) < 100, (3, 256)))
+    monkeypatch.setattr(layer_inputs, "LARGEST_SPECTRUM", 64 * 4)
+    pieces.add(x, None)
+    assert (whole.of(None).shape, pieces.of(None).shape) == ((257, 2, 2), (65, 2, 2))
+    moments = [np.fft.irfft(each.of(None), axis=0)[0] for each in (whole, pieces, masked)]
+    steps = x.reshape(-1, 2)
+    np.testing.assert_allclose(moments[0], steps.T @ steps / len(steps), rtol=1e-9)
+    np.testing.assert_allclose(moments[1], moments[0], rtol=1e-9)
+    some = x[:, :100].reshape(-1, 2)
+    np.testing.assert_allclose(moments[2], some.T @ some / len(steps), rtol=1e-9)
+
+
+def test_auto_takes_the_method_of_the_least_error(model, data):
+    found = reduce(model, 4, "auto", data).method_choice
+    assert set(found.layers["shared"]) == set(METHODS_OF_MODES)
+    assert found.error <= min(found.one_for_all.values()) * (1.0 + 1e-9)
+    part = parts_of(model)["shared"]
+    chosen = part.relative_error(part.truncate(4, "auto").system)
+    errors = [part.relative_error(part.truncate(4, method).system) for method in part.candidates()]
+    assert chosen == min(errors) < errors[part.candidates().index("balanced")]
+
+
+@pytest.mark.parametrize("feedthrough", ["diagonal", None])
+def test_a_method_whose_feedthrough_the_layer_cannot_hold_is_refused_by_name(feedthrough):
+    layer = DiagonalSSM(FEATURES, 4, feedthrough, name="shared")
+    alone = keras.Sequential([keras.Input((STEPS, FEATURES)), layer])
+    with pytest.raises(
+        ValueError, match=f"'singular_perturbation' cannot reduce part 'shared'.*feedthrough={feedthrough!r}"
+    ):
+        reduce(alone, 2, "singular_perturbation")
+    left_out = reduce(alone, 2, "auto").method_choice.left_out
+    assert "every input to every output" in left_out["singular_perturbation"]
+    assert left_out["input_weighted"] == "its power_spectrum is not known"
+    for method in ("h2", "modal", "finite_horizon"):
+        assert reduce(alone, 2, method).get_layer("shared").state_size == 2

@@ -21,8 +21,7 @@ from keras_s4.reduction import (
     scores_of_modes,
     singular_perturbation_of_modes,
 )
-from keras_s4.reduction.shared_modes import h2
-from keras_s4.reduction.shared_modes.finite_horizon import response_norm
+from keras_s4.reduction.shared_modes import h2, response_energy, response_power
 from keras_s4.systems import DiagonalSystem
 
 HORIZON = 25
@@ -209,11 +208,12 @@ class TestFiniteHorizon:
                 assert errors[0] <= errors[1] * (1.0 + 1e-9)
         assert repaired >= 2
 
-    def test_the_norm_of_responses(self):
+    @pytest.mark.parametrize("horizon", [1, 2, 37])
+    def test_the_energy_of_responses(self, horizon):
         for seed in range(4):
-            system = without_feedthrough(random_system(seed))
-            expected = np.linalg.norm(system.impulse_response(37))
-            assert response_norm(system, 37) == pytest.approx(expected, rel=1e-10)
+            system = random_system(seed)
+            expected = np.sum(system.impulse_response(horizon) ** 2)
+            assert response_energy(system, horizon) == pytest.approx(expected, rel=1e-10)
 
 
 class TestInputWeighted:
@@ -262,6 +262,19 @@ class TestInputWeighted:
             for each in (found, balanced_truncation_of_modes(system, 4))
         ]
         assert errors[0] < 0.6 * errors[1]
+
+    def test_the_power_of_responses_is_that_of_outputs(self):
+        """Inputs are periodic, so that the correlation is that of lines; padded by zeros, so that it ends."""
+        system = random_system(1, modes=5, gap=0.5)
+        x = np.zeros((1, 4096, 3))
+        x[0, :50] = np.cumsum(np.random.default_rng(2).normal(size=(50, 3)), axis=0)
+        transform = np.fft.rfft(x[0], axis=0)
+        power = np.einsum("fi,fj->fij", transform, transform.conj()) / 4096
+        for each in (system, without_feedthrough(system)):
+            expected = np.mean(np.sum(each.simulate(x)[0] ** 2, axis=2))
+            assert response_power(each, power) == pytest.approx(expected, rel=0.02)
+        white = response_power(system, np.ones(9))
+        assert white == pytest.approx(system.h2_norm() ** 2, rel=1e-9)
 
     def test_inputs_without_power_are_white(self):
         system = random_system(0)

@@ -10,11 +10,11 @@ import numpy as np
 
 from keras_s4 import reduction
 from keras_s4.checks import is_whole
+from keras_s4.compression.layer_states import AUTO
 from keras_s4.compression.part import Part
 from keras_s4.compression.parts import parts_of
 from keras_s4.compression.reduce import reduce
 from keras_s4.compression.search.engine import keras_tuner
-from keras_s4.compression.states import AUTO
 
 RANK = "rank/"
 METHOD = "method"

@@ -76,7 +76,7 @@ def finite_horizon_truncation_of_modes(system: ModalSystem, rank: int = 8, *, ho
     reduction = balanced.derived(_FiniteHorizonRealization, horizon=horizon).truncate(rank)
     if reduction.stabilized:
         other = balanced_truncation_of_modes(system, rank).system
-        if response_norm(system - other, horizon) < response_norm(reduction.error_system, horizon):
+        if response_energy(system - other, horizon) < response_energy(reduction.error_system, horizon):
             return replace(reduction, system=other)
     return reduction
 
@@ -106,11 +106,15 @@ def reachability_factor(rows: np.ndarray, poles: np.ndarray, two: np.ndarray, ho
     return factor
 
 
-def response_norm(system: ModalSystem, horizon: int) -> float:
-    """Return the root of the sum of squares of the impulse responses within a horizon, without the feedthrough."""
+def response_energy(system: ModalSystem, horizon: int) -> float:
+    """Return the sum of squares of the impulse responses within a horizon."""
     two = ~system.is_real
-    factor = reachability_factor(stacked(system.inputs, two), system.poles, two, horizon)
-    return float(np.linalg.norm(_real_outputs(system.outputs, two) @ factor))
+    first = 2.0 * (system.outputs @ system.inputs).real + system.feedthrough
+    rest = 0.0
+    if horizon > 1:
+        factor = reachability_factor(stacked(system.inputs, two), system.poles, two, horizon - 1)
+        rest = np.sum((_real_outputs(system.outputs, two) @ times(system.poles, two, factor)) ** 2)
+    return float(np.sum(first**2) + rest)
 
 
 def _real_outputs(outputs: np.ndarray, two: np.ndarray) -> np.ndarray:

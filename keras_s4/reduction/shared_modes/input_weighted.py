@@ -13,6 +13,7 @@ from keras_s4.reduction.shared_modes.realization import (
     RealForm,
     balance,
     check_rank_of_modes,
+    chosen_modes,
 )
 
 # The covariance of the states has no factor in closed form: of singular values below this part of the largest, rounding
@@ -69,6 +70,27 @@ def input_weighted_realization(system: ModalSystem, power_spectrum: np.ndarray) 
         return size[:, None] * vectors * np.sqrt(values.clip(0.0)), form.factors()[1]
 
     return balance("input_weighted", system, factors_of, _SMALLEST_RATIO)
+
+
+def response_power(system: ModalSystem, power_spectrum: np.ndarray) -> float:
+    """Return the mean power of the outputs of a system together, for inputs of power and cross spectra.
+
+    Args:
+        system: of I inputs.
+        power_spectrum: see :func:`input_weighted_truncation_of_modes`.
+
+    Raises:
+        ValueError: see there.
+    """
+    correlation = _correlation(check_cross_spectrum(power_spectrum, system.input_size))
+    direct = np.einsum("oi,ij,oj->", system.feedthrough, correlation[0], system.feedthrough)
+    form = RealForm.of(system)
+    if not form.system.state_size:
+        return float(direct)
+    covariance = form.C @ _state_covariance(form, correlation)
+    modes = chosen_modes(system, np.flatnonzero(~system.is_padding))
+    with_inputs = 2.0 * (modes.outputs @ _transform(correlation, modes.poles, modes.inputs)).real
+    return float(np.sum(covariance * form.C) + 2.0 * np.sum(with_inputs * system.feedthrough) + direct)
 
 
 def check_cross_spectrum(power_spectrum: np.ndarray, inputs: int) -> np.ndarray:
