@@ -10,6 +10,8 @@ from keras_s4.testing.targets import from_any_state, from_reset
 from keras_s4.tflite.c99 import CRunner
 
 LEVELS = [("-O0",), ("-Os",), ("-O3", "-funroll-loops", "-fno-strict-aliasing")]
+OPERATIONS = ["diagonal_step", "diagonal_step_real_poles", "modal_step", "modal_step_fed_back"]
+OPERATIONS += ["recent_mean", "sliding_sum"]
 
 
 def assert_equal(program, vectors, flags):
@@ -29,7 +31,7 @@ def test_a_model_on_64_bits(random_program, flags):
     assert_equal(random_program, from_reset(random_program), flags)
 
 
-@pytest.mark.parametrize("name", ["diagonal_step", "diagonal_step_real_poles", "recent_mean", "sliding_sum"])
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_operations_with_states(name):
     program = single(name, 1, lowered=True)
     assert_equal(program, from_any_state(program), ("-O3",))

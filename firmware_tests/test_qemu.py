@@ -12,6 +12,7 @@ from keras_s4.testing.programs import single
 from keras_s4.testing.targets import CORES, build, from_any_state, from_reset, run
 from keras_s4.testing.targets.qemu import boot, qemu
 from keras_s4.testing.targets.toolchains import gcc
+from keras_s4.tflite.program.operations import ModalStep
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,6 +72,19 @@ def test_feeds_rounding_errors_back(core):
         decays += program.operations[0].decay.data[program.operations[0].feedback].tolist()
     assert {0, 9} < set(fed)
     assert min(decays) < -(2**15) < max(decays)
+
+
+@pytest.mark.parametrize("name", ["modal_step", "modal_step_fed_back"])
+@pytest.mark.parametrize("core", CORES)
+def test_banks_of_modes(core, name):
+    """With states that need no clamp, and clamped ones of which some, none or all modes are fed back; all states."""
+    program = single(name, 1, lowered=True)
+    steps = [operation for operation in program.operations if isinstance(operation, ModalStep)]
+    fed = {(operation.feedback, operation.input_gain.shape[1]) for operation in steps}
+    assert fed == ({(0, 3), (0, 5)} if name == "modal_step" else {(3, 7), (0, 7), (7, 7)})
+    for vectors in (from_any_state(program), from_reset(program)):
+        report = boot(build(program, CORES[core], "gcc", vectors))
+        assert (report.status, report.wrong) == (0, 0)
 
 
 def test_a_difference_is_found(random_program):

@@ -15,6 +15,7 @@ from keras_s4.tflite.c99 import c_source
 
 # Those whose kernels have no other user in a model of a few layers.
 OPERATIONS = ["fully_connected_int16", "depthwise_product", "normalize", "squash", "interpolate", "diagonal_step"]
+OPERATIONS += ["modal_step", "modal_step_fed_back"]
 
 
 @pytest.fixture(scope="module", autouse=True)

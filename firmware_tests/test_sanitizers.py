@@ -15,6 +15,8 @@ from keras_s4.tflite.c99 import c_source
 OPERATIONS = (
     "fully_connected_int8",
     "diagonal_step_real_poles",
+    "modal_step",
+    "modal_step_fed_back",
     "squash",
     "interpolate",
     "embed",

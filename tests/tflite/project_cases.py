@@ -33,6 +33,15 @@ def station() -> Program:
     return Program("station", (fast, slow, words), outputs, tuple(b.states), tuple(b.operations), activations)
 
 
+def turbine() -> Program:
+    """Two banks of modes, each between two products: one with feedback and clamped states, one without."""
+    b = programs.Builder(4, lowered=True)
+    x = b.activation(3, "int16", 2.0**-12, name="x")
+    fed = b.modal_step(b.fully_connected(x, 14), limit=2**30, feedback=3)
+    outputs = b.fully_connected(fed, 4), b.fully_connected(b.modal_step(b.fully_connected(x, 8)), 5)
+    return dataclasses.replace(b.program(x, *outputs), name="turbine")
+
+
 DECISIONS = {
     "class": Decision(
         every=4, rate=50.0, confirmations=2, classes=("rest", "left", "right", "up", "down"), background=0
@@ -44,9 +53,11 @@ SENSORS = {axis: {"lsb": 1 / 4096, "unit": "g", "range": (-32768, 32767), "name"
 
 
 def save(case: str, kind: str, folder: Path) -> Path:
-    """A case as a project of a kind: "windows", "several", or a kind of decision from a sensor."""
+    """A case as a project of a kind: "windows", "several", "modes", or a kind of decision from a sensor."""
     if case == "several":
         program, length, more = station(), None, {}
+    elif case == "modes":
+        program, length, more = turbine(), None, {}
     elif case == "windows":
         program, length, more = gesture(), 60, {}
     else:

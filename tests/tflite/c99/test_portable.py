@@ -42,6 +42,8 @@ int main()
     return missing;
 }}
 """
+WITHOUT_EXTENSIONS = ["model", "fully_connected_int8", "fully_connected_int16", "depthwise_product"]
+WITHOUT_EXTENSIONS += ["modal_step", "modal_step_fed_back"]
 FUNCTION = re.compile(r"^\w+ (s4_\w+)\(.*\);$", re.MULTILINE)
 STRUCT = re.compile(r"typedef struct \{([^}]*)\} (s4_\w+);")
 
@@ -100,7 +102,7 @@ def test_initialisers_are_in_the_order_of_the_structs(name):
         assert re.findall(r", /\* (\w+) \*/\n", values) == structs[struct]
 
 
-@pytest.mark.parametrize("name", ["model", "fully_connected_int8", "fully_connected_int16", "depthwise_product"])
+@pytest.mark.parametrize("name", WITHOUT_EXTENSIONS)
 def test_compilers_without_extensions_compute_the_same(name, tmp_path):
     """Without a word of theirs about copies, and with one."""
     program = program_of(name)

@@ -1,4 +1,4 @@
-"""Arduino libraries: built for a Mega by Arduino's own builder, and run on simavr, one model and two."""
+"""Arduino libraries: built for a Mega by Arduino's own builder, and run on simavr, one model and three."""
 
 import re
 import shutil
@@ -21,9 +21,9 @@ SECONDS = 60
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory):
-    """A folder of libraries: two models and the kernels that they share."""
+    """A folder of libraries: three models and the kernels that they share."""
     folder = tmp_path_factory.mktemp("arduino")
-    for case in ("class", "several"):
+    for case in ("class", "several", "modes"):
         saved = save(case, "arduino", folder / case)
         for library in saved.iterdir():
             if library.is_dir():
@@ -89,7 +89,7 @@ def test_libraries_are_as_the_specification_has_them(libraries):
             assert (sketch / f"{sketch.name}.ino").exists()
         for depends in properties.get("depends", "").split(","):
             assert not depends or (libraries / depends / "library.properties").exists()
-    assert {path.name for path in libraries.iterdir()} == {"gesture", "station", "keras_s4_kernels"}
+    assert {path.name for path in libraries.iterdir()} == {"gesture", "station", "turbine", "keras_s4_kernels"}
 
 
 @needs_builder
@@ -99,16 +99,19 @@ def test_the_example_reads_a_sensor(libraries, tmp_path, cache):
     assert image.exists()
 
 
-BOTH = """
+ALL = """
 #include <gesture.h>
 #include <station.h>
+#include <turbine.h>
 #include "gesture_selfcheck.h"
 #include "station_selfcheck.h"
+#include "turbine_selfcheck.h"
 void setup()
 {
     Serial.begin(115200);
     gesture_selfcheck();
     station_selfcheck();
+    turbine_selfcheck();
 }
 void loop() {}
 """
@@ -116,16 +119,17 @@ void loop() {}
 
 @needs_builder
 @needs_simavr
-def test_two_models_in_one_sketch_share_kernels_and_give_no_differences(libraries, tmp_path, cache):
-    sketch = tmp_path / "both"
+def test_models_in_one_sketch_share_kernels_and_give_no_differences(libraries, tmp_path, cache):
+    sketch = tmp_path / "all"
     sketch.mkdir()
-    (sketch / "both.ino").write_text(BOTH)
-    for model in ("gesture", "station"):
+    (sketch / "all.ino").write_text(ALL)
+    for model in ("gesture", "station", "turbine"):
         for path in (libraries / model / "examples" / "selfcheck").glob(f"{model}_*"):
             shutil.copy(path, sketch)
-    image, _ = build(libraries, sketch / "both.ino", tmp_path / "build", cache)
-    said = simulate(image, re.compile(r"station: \d+ differences"), tmp_path / "log")
+    image, _ = build(libraries, sketch / "all.ino", tmp_path / "build", cache)
+    said = simulate(image, re.compile(r"turbine: \d+ differences"), tmp_path / "log")
     assert re.search(r"gesture: 0 differences in 24 results", said)
     assert re.search(r"station: 0 differences in 96 results", said)
+    assert re.search(r"turbine: 0 differences in 96 results", said)
     symbols = run("avr-nm", image).split()
     assert symbols.count("s4_diagonal_step_int8") <= 1 and any(name.startswith("s4_") for name in symbols)

@@ -9,9 +9,10 @@ import pytest
 from project_cases import run, save
 
 pytestmark = pytest.mark.skipif(not shutil.which("make") or not shutil.which("cc"), reason="needs make and cc")
-CASES = ("windows", "several", "class", "labels")
+CASES = ("windows", "several", "class", "labels", "modes")
 BIASES = r"(?m)^(static const int32_t constant_\d+\[\d+\] = \{\n +)"
-FLAGS = {"windows": "-O0 -fsanitize=undefined -fno-sanitize-recover=all"}
+UNDEFINED = "-O0 -fsanitize=undefined -fno-sanitize-recover=all"
+FLAGS = {"windows": UNDEFINED, "modes": UNDEFINED}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,7 @@ def test_what_differs_is_named(saved, tmp_path, case, file, old, new, message):
 )
 def test_the_selfcheck_runs_on_a_cortex_m4(saved):
     assert "gesture: 0 differences in 24 results" in run("make", "qemu", cwd=saved("class"))
+    assert "turbine: 0 differences in 96 results" in run("make", "qemu", cwd=saved("modes"))
 
 
 BOTH = """
