@@ -7,7 +7,7 @@ import math
 import keras
 
 from keras_s4.checks import check_model, is_real, quote
-from keras_s4.layers import DSS, Block, DiagonalSSM, LastStep, RecentAverage
+from keras_s4.layers import DSS, Block, LastStep, RecentAverage, StateSpaceLayer
 from keras_s4.streaming.plan import Effect, Flow, plan_call
 from keras_s4.streaming.streamer import STEP_MODE
 from keras_s4.surgery.cloning import clone, layer_at, state_space_layers
@@ -16,7 +16,7 @@ from keras_s4.surgery.paths import layers_by_path
 
 # What these do to a signal does not depend on how often it is sampled.
 POOLINGS = (LastStep, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
-RATE_FREE = (DSS, DiagonalSSM, RecentAverage, *POOLINGS)
+RATE_FREE = (StateSpaceLayer, RecentAverage, *POOLINGS)
 
 
 def at_rate(model: keras.Model, rate: float) -> keras.Model:

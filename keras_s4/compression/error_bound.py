@@ -285,8 +285,7 @@ class _Propagation:
         return rule(layer, *inputs)
 
     def _states(self, layer: DSS | DiagonalSSM, reduced: DSS | DiagonalSSM, signal: Deviation, name: str) -> Deviation:
-        if isinstance(layer, DSS):
-            layer.check_causal("be bounded")
+        layer.check_causal("be bounded")
         system, small = layer.system(), reduced.system()
         values = respond(system, signal.values)
         if self.local == "gain":

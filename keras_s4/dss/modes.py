@@ -40,6 +40,19 @@ class Modes:
         # Here and not as a product of its own, whose gradient would be a sum over all samples of a batch.
         return ops.concatenate([kernel[:, :1] + self.feedthrough[:, None], kernel[:, 1:]], axis=1)
 
+    def run(
+        self, signal: Tensor, state: Tensor | None, mask: Tensor | None = None, return_state: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Outputs `[B, L, H]` of `[B, L, H]` inputs, and the state after the last unmasked one `[B, H, N, 2]`.
+
+        Args:
+            signal: `[B, L, H]`, zero where it is masked.
+            state: `[B, H, N, 2]` before the first step, or None for zero.
+            mask: bool `[B, L]` or None; it says after which step the state is returned.
+            return_state: whether it is; otherwise None stands for it.
+        """
+        return self.convolve(signal, state), self.state_after(signal, state, mask) if return_state else None
+
     def convolve(self, signal: Tensor, state: Tensor | None) -> Tensor:
         """Outputs for `[B, L, H]` inputs, from a state `[B, H, N, 2]` or from rest.
 

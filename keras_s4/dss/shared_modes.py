@@ -27,12 +27,15 @@ class SharedModes:
         inputs: V, `[N, I]`.
         outputs: C, `[O, N]`.
         feedthrough: D, `[O, I]`; `[O]` where each output has the input of its number alone; or None.
+        future: `[O, N]`, by which outputs also read the same modes driven backwards, from the last input to the current
+            one; None where they do not.
     """
 
     log_poles: ComplexPair
     inputs: ComplexPair
     outputs: ComplexPair
     feedthrough: Tensor | None
+    future: ComplexPair | None = None
 
     def run(
         self, signal: Tensor, state: Tensor | None, mask: Tensor | None = None, return_state: bool = False
@@ -46,7 +49,12 @@ class SharedModes:
             return_state: whether it is; otherwise None stands for it.
         """
         states = self._states(signal, state)
-        return self._read(signal, states), self._last(states, state, mask) if return_state else None
+        outputs = _read(self.outputs, states)
+        if self.future is not None:
+            backwards = self._states(ops.flip(signal, axis=1), None)
+            outputs = outputs + ops.flip(_read(self.future, backwards), axis=1)
+        last = self._last(states, state, mask) if return_state else None
+        return self._with_feedthrough(outputs, signal), last
 
     def step(self, sample: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs `[B, O]` and the next state `[B, N, 2]`."""
@@ -69,14 +77,6 @@ class SharedModes:
             driven = ops.concatenate([driven[:, :1] + decayed[:, None], driven[:, 1:]], axis=1)
         return states_of(self.log_poles, driven)
 
-    def _read(self, signal: Tensor, states: Tensor) -> Tensor:
-        outputs, modes = self.outputs[0].shape
-        matrix = ops.stack([2.0 * self.outputs[0], -2.0 * self.outputs[1]], axis=2)
-        matrix = ops.transpose(ops.reshape(matrix, (outputs, 2 * modes)))
-        batch, length = ops.shape(signal)[0], signal.shape[1] or ops.shape(signal)[1]
-        read = ops.matmul(ops.reshape(states, (batch, length, 2 * modes)), matrix)
-        return self._with_feedthrough(read, signal)
-
     def _with_feedthrough(self, outputs: Tensor, signal: Tensor) -> Tensor:
         if self.feedthrough is None:
             return outputs
@@ -96,3 +96,12 @@ class SharedModes:
         if before is None:
             before = ops.zeros_like(last)
         return ops.where(steps[:, None, None] > 0, last, before)
+
+
+def _read(weights: ComplexPair, states: Tensor) -> Tensor:
+    """`2 Re(C x)`, `[B, L, O]`, of weights `[O, N]` and states `[B, L, N, 2]`."""
+    outputs, modes = weights[0].shape
+    matrix = ops.stack([2.0 * weights[0], -2.0 * weights[1]], axis=2)
+    matrix = ops.transpose(ops.reshape(matrix, (outputs, 2 * modes)))
+    batch, length = ops.shape(states)[0], states.shape[1] or ops.shape(states)[1]
+    return ops.matmul(ops.reshape(states, (batch, length, 2 * modes)), matrix)

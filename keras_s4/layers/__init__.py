@@ -23,6 +23,7 @@ from keras_s4.layers.recent_average import RecentAverage
 from keras_s4.layers.s4_block import S4Block
 from keras_s4.layers.sliding_average import SlidingAverage
 from keras_s4.layers.standardization import Standardization
+from keras_s4.layers.state_space import StateSpaceLayer
 
 __all__ = [
     "DSS",
@@ -44,6 +45,7 @@ __all__ = [
     "S4Block",
     "SlidingAverage",
     "Standardization",
+    "StateSpaceLayer",
     "quantized",
 ]
 

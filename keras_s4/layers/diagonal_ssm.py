@@ -10,15 +10,15 @@ import numpy as np
 from keras import ops
 
 from keras_s4 import initializers
-from keras_s4.dss import discretization, masks
+from keras_s4.dss import discretization
 from keras_s4.dss.complex_pairs import multiply, pair_of
 from keras_s4.dss.discretization import METHODS
 from keras_s4.dss.shared_modes import SharedModes
 from keras_s4.errors import LayerError
 from keras_s4.layers import dss_checks
-from keras_s4.layers.carried_state import add_carried_state, check_built, reset_carried_state
+from keras_s4.layers.carried_state import add_carried_state, check_built
+from keras_s4.layers.state_space import StateSpaceLayer
 from keras_s4.modal_system import ModalSystem
-from keras_s4.precision import at_least_single
 from keras_s4.weights import finite_weights
 
 # Weights by what `frozen` calls them.
@@ -29,7 +29,6 @@ GROUPS = {
     "outputs": ("output_matrix",),
     "feedthrough": ("feedthrough",),
 }
-DYNAMICS = (*GROUPS["poles"], *GROUPS["time_steps"])
 FEEDTHROUGHS = ("full", "diagonal", None)
 # A pole nearer to the real axis than single precision can tell is real, and so are inputs of it.
 REAL_TOLERANCE = 1e-6
@@ -38,7 +37,7 @@ SMALLEST_RADIUS = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
-class DiagonalSSM(keras.layers.Layer):
+class DiagonalSSM(StateSpaceLayer):
     """One linear system with several inputs and outputs: N modes, written by one matrix and read by another.
 
     `x <- p x + g B u` and `y = 2 Re(C x) + D u`, with the poles `p = exp(lambda dt)` and the gains
@@ -55,6 +54,8 @@ class DiagonalSSM(keras.layers.Layer):
         feedthrough: D: "full" (a matrix), "diagonal" (each output sees the input of its number; as many outputs as
             inputs) or None.
         discretization: "zoh" (zero-order hold) or "bilinear".
+        bidirectional: the same modes also run backwards, from the last input to the current one, and outputs read both:
+            C then has 2 O rows, the second half for the future. Such a layer cannot run step by step.
         rate: training steps that one step spans, see `DSS`.
         return_state: `call` returns the outputs and the state after the last (unmasked) step.
         stateful: each batch goes on from the state that the batch before it left; `reset_state` starts anew.
@@ -62,12 +63,15 @@ class DiagonalSSM(keras.layers.Layer):
             (default), "s4d_lin", "s4d_inv", "s4d_legs", "random", or an initialiser.
         time_step_initializer: gives the logarithms of the time steps `[N]`. Default `LogUniform(1e-3, 1e-1)`.
         input_initializer: gives B as real pairs `[N, I, 2]`. Default normal with deviation `sqrt(1 / (2 I))`.
-        output_initializer: gives C as real pairs `[O, N, 2]`. Default normal with deviation 1/2.
+        output_initializer: gives C as real pairs `[O, N, 2]`, or of a bidirectional layer `[2 O, N, 2]`. Default normal
+            with deviation 1/2.
         feedthrough_initializer: gives D `[O, I]` or `[O]`. Default Glorot's uniform, or of a diagonal normal.
         frozen: what is not trained: some of "poles", "time_steps", "inputs", "outputs" and "feedthrough".
 
-    Input: `[B, L, I]`. Output: `[B, L, O]`. Masked steps count as zeros.
+    Input: `[B, L, I]`. Output: `[B, L, O]`. Masked steps count as zeros. States are `[B, N, 2]`.
     """
+
+    GROUPS = GROUPS
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class DiagonalSSM(keras.layers.Layer):
         state_size: int = 32,
         feedthrough: str | None = "full",
         discretization: str = "zoh",
+        bidirectional: bool = False,
         rate: float = 1.0,
         return_state: bool = False,
         stateful: bool = False,
@@ -86,17 +91,19 @@ class DiagonalSSM(keras.layers.Layer):
         frozen: Sequence[str] = (),
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.supports_masking = True
+        super().__init__(
+            state_size=state_size,
+            discretization=discretization,
+            bidirectional=bidirectional,
+            rate=rate,
+            return_state=return_state,
+            stateful=stateful,
+            frozen=frozen,
+            **kwargs,
+        )
         self.units = units
-        self.state_size = state_size
         self.feedthrough_type = feedthrough
-        self.discretization = discretization
-        self.rate = rate
-        self.return_state = return_state
-        self.stateful = stateful
-        self.frozen = dss_checks.read_frozen(self, frozen, GROUPS)
-        dss_checks.check_shared_arguments(self, FEEDTHROUGHS)
+        dss_checks.check_diagonal_ssm(self, FEEDTHROUGHS)
         get = keras.initializers.get
         self.pole_initializer = initializers.poles(pole_initializer)
         self.time_step_initializer = get(time_step_initializer) or initializers.LogUniform()
@@ -107,8 +114,8 @@ class DiagonalSSM(keras.layers.Layer):
     def build(self, inputs_shape, initial_state_shape=None):
         """Creates the weights for `[B, L, I]` inputs."""
         dss_checks.check_input_shape(self, inputs_shape)
-        inputs, modes = inputs_shape[-1], self.state_size
-        outputs = inputs if self.units is None else self.units
+        self.channels = inputs = inputs_shape[-1]
+        modes, outputs = self.state_size, self._output_size(inputs)
         if self.feedthrough_type == "diagonal" and outputs != inputs:
             raise LayerError(
                 f"DiagonalSSM {self.name!r} has {inputs} inputs and {outputs} outputs; a diagonal feedthrough needs as "
@@ -120,7 +127,8 @@ class DiagonalSSM(keras.layers.Layer):
         self._add("frequency", (modes,), initializers.give(poles.imag))
         self._add("log_time_step", (modes,), self.time_step_initializer)
         self._add("input_matrix", (modes, inputs, 2), self.input_initializer or normal(stddev=math.sqrt(0.5 / inputs)))
-        self._add("output_matrix", (outputs, modes, 2), self.output_initializer)
+        rows = outputs * (2 if self.bidirectional else 1)
+        self._add("output_matrix", (rows, modes, 2), self.output_initializer)
         if self.feedthrough_type == "full":
             self._add("feedthrough", (outputs, inputs), self.feedthrough_initializer or "glorot_uniform")
         elif self.feedthrough_type == "diagonal":
@@ -128,73 +136,7 @@ class DiagonalSSM(keras.layers.Layer):
         else:
             self.feedthrough = None
         if self.stateful:
-            self.carried_state = add_carried_state(self, inputs_shape[0], modes, 2)
-
-    def _add(self, name: str, shape: tuple[int, ...], initializer) -> None:
-        weight = self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=initializer,
-            dtype=self.state_dtype,
-            autocast=False,
-            trainable=not any(name in GROUPS[group] for group in self.frozen),
-        )
-        weight.is_dynamics = name in DYNAMICS  # read by `keras_s4.optimizers.slow_poles`
-        setattr(self, name, weight)
-
-    @property
-    def state_dtype(self) -> str:
-        """Type of weights and states, whatever the policy: half precision would lose the memory of slow modes."""
-        return at_least_single(self.variable_dtype)
-
-    def call(self, inputs, initial_state=None, mask=None):
-        """All steps at once.
-
-        Args:
-            inputs: `[B, L, I]`.
-            initial_state: `[B, N, 2]` before the first step; by default zero, or what `stateful` carries.
-            mask: bool `[B, L]`. Masked inputs count as zeros; behind the last unmasked step no time passes, so that the
-                returned state is the one after it.
-
-        Returns:
-            `[B, L, O]`; with `return_state` also the state `[B, N, 2]`.
-        """
-        dss_checks.check_length(self, inputs.shape)
-        if initial_state is None and self.stateful:
-            initial_state = self.carried_state
-        signal = ops.cast(inputs, self.state_dtype)
-        if mask is not None:
-            signal = masks.zeroed(signal, mask)
-        outputs, state = self._run(signal, initial_state, mask, self.return_state or self.stateful)
-        if self.stateful:
-            self.carried_state.assign(state)
-        return (outputs, state) if self.return_state else outputs
-
-    def chunk(self, inputs, state):
-        """A piece of a stream: any split into pieces gives the outputs of the whole.
-
-        Args:
-            inputs: `[B, T, I]`, the next T samples of each stream.
-            state: `[B, N, 2]`, from `initial_state`, `step` or the last piece.
-
-        Returns:
-            outputs `[B, T, O]` and the state after the piece.
-        """
-        dss_checks.check_length(self, inputs.shape)
-        return self._run(ops.cast(inputs, self.state_dtype), state, mask=None, return_state=True)
-
-    def step(self, inputs, state):
-        """One step of the recurrence.
-
-        Args:
-            inputs: `[B, I]`, one sample of each stream.
-            state: `[B, N, 2]`, from `initial_state` or the last step.
-
-        Returns:
-            outputs `[B, O]` and the next state `[B, N, 2]`.
-        """
-        outputs, state = self.modes().step(ops.cast(inputs, self.state_dtype), ops.cast(state, self.state_dtype))
-        return ops.cast(outputs, self.compute_dtype), state
+            self.carried_state = add_carried_state(self, inputs_shape[0], *self._state_shape(inputs))
 
     def modes(self) -> SharedModes:
         """The discretised layer in tensors, as it is trained; `system` is its frozen value."""
@@ -204,22 +146,15 @@ class DiagonalSSM(keras.layers.Layer):
         log_poles, gains = discretization.modes(self.discretization, poles, exponents, self.rate, None)
         inputs = multiply(tuple(gain[:, None] for gain in gains), pair_of(self.input_matrix))
         feedthrough = None if self.feedthrough is None else ops.convert_to_tensor(self.feedthrough)
-        return SharedModes(log_poles, inputs, pair_of(self.output_matrix), feedthrough)
-
-    def initial_state(self, batch: int):
-        """The zero state of `batch` streams, `[B, N, 2]`."""
-        return ops.zeros((batch, self.state_size, 2), dtype=self.state_dtype)
-
-    def reset_state(self) -> None:
-        """Sets the carried state of a stateful layer to zero.
-
-        Raises:
-            ValueError: the layer is not stateful, or not built.
-        """
-        reset_carried_state(self)
+        outputs, future = pair_of(self.output_matrix), None
+        if self.bidirectional:
+            outputs, future = zip(*(ops.split(part, 2, axis=0) for part in outputs), strict=True)
+        return SharedModes(log_poles, inputs, outputs, feedthrough, future)
 
     def system(self) -> ModalSystem:
         """The discretised layer as a frozen float64 value, for analysis and reduction.
+
+        That of a bidirectional layer has 2 O outputs: those that read the past, then those that read the future.
 
         Raises:
             ValueError: the layer is not built, or its weights hold NaN or an unstable pole.
@@ -242,7 +177,7 @@ class DiagonalSSM(keras.layers.Layer):
         """Takes over the poles, matrices and feedthrough of a discrete-time system; the time steps stay as they are.
 
         Args:
-            system: of this layer's inputs, outputs and state size.
+            system: of this layer's inputs, outputs (if bidirectional twice as many) and state size.
 
         Raises:
             ValueError: the layer is not built, the sizes differ, or the layer has no such feedthrough.
@@ -254,7 +189,10 @@ class DiagonalSSM(keras.layers.Layer):
             raise LayerError(
                 f"DiagonalSSM {self.name!r} holds [N, I, O] = {list(expected)}, but the system is {list(sizes)}."
             )
-        self._check_feedthrough(system.feedthrough)
+        feedthrough = system.feedthrough
+        if self.bidirectional:  # both ways see the current input
+            feedthrough = sum(np.split(feedthrough, 2))
+        self._check_feedthrough(feedthrough)
         _, time_steps = self._continuous()
         poles = np.where(np.abs(system.poles) < SMALLEST_RADIUS, SMALLEST_RADIUS, system.poles).astype(np.complex128)
         continuous = METHODS[self.discretization].exponents_of(poles) / self.rate / time_steps
@@ -264,19 +202,9 @@ class DiagonalSSM(keras.layers.Layer):
         self.input_matrix.assign(np.stack([inputs.real, inputs.imag], axis=-1))
         self.output_matrix.assign(np.stack([system.outputs.real, system.outputs.imag], axis=-1))
         if self.feedthrough_type == "full":
-            self.feedthrough.assign(system.feedthrough)
+            self.feedthrough.assign(feedthrough)
         elif self.feedthrough_type == "diagonal":
-            self.feedthrough.assign(np.diagonal(system.feedthrough))
-
-    def compute_mask(self, inputs, mask=None):
-        """The input's mask; the state has none."""
-        return (mask, None) if self.return_state else mask
-
-    def compute_output_shape(self, inputs_shape, initial_state_shape=None):
-        """The input's shape with the outputs as its last axis; with `return_state` also the state's."""
-        units = inputs_shape[-1] if self.units is None else self.units
-        outputs = (*inputs_shape[:-1], units)
-        return (outputs, (inputs_shape[0], self.state_size, 2)) if self.return_state else outputs
+            self.feedthrough.assign(np.diagonal(feedthrough))
 
     def get_config(self):
         """Every argument."""
@@ -286,20 +214,15 @@ class DiagonalSSM(keras.layers.Layer):
         return {
             **super().get_config(),
             "units": self.units,
-            "state_size": self.state_size,
             "feedthrough": self.feedthrough_type,
-            "discretization": self.discretization,
-            "rate": self.rate,
-            "return_state": self.return_state,
-            "stateful": self.stateful,
             **{name: None if each is None else serialize(each) for name, each in initial.items()},
-            "frozen": list(self.frozen),
         }
 
-    def _run(self, signal, state, mask, return_state: bool):
-        state = None if state is None else ops.cast(state, self.state_dtype)
-        outputs, state = self.modes().run(signal, state, mask, return_state)
-        return ops.cast(outputs, self.compute_dtype), state
+    def _state_shape(self, inputs: int) -> tuple[int, ...]:
+        return self.state_size, 2
+
+    def _output_size(self, inputs: int) -> int:
+        return inputs if self.units is None else self.units
 
     def _continuous(self) -> tuple[np.ndarray, np.ndarray]:
         """Continuous poles and time steps `[N]`, in float64."""
@@ -312,11 +235,12 @@ class DiagonalSSM(keras.layers.Layer):
         return discretization.modes_of(self.discretization, continuous, continuous * time_steps, self.rate, None)
 
     def _feedthrough(self) -> np.ndarray:
-        """`[O, I]`, in float64."""
-        if self.feedthrough is None:
-            return np.zeros((self.output_matrix.shape[0], self.input_matrix.shape[1]))
-        (feedthrough,) = finite_weights(self, "feedthrough")
-        return feedthrough if self.feedthrough_type == "full" else np.diag(feedthrough)
+        """`[O, I]` in float64, and zeros below it if bidirectional."""
+        feedthrough = np.zeros((self.output_matrix.shape[0], self.channels))
+        if self.feedthrough is not None:
+            (weight,) = finite_weights(self, "feedthrough")
+            feedthrough[: weight.shape[0]] = weight if self.feedthrough_type == "full" else np.diag(weight)
+        return feedthrough
 
     def _check_feedthrough(self, feedthrough: np.ndarray) -> None:
         kept = {

@@ -10,15 +10,15 @@ from keras import ops
 
 from keras_s4 import initializers
 from keras_s4.dss import complex_pairs as pairs
-from keras_s4.dss import discretization, masks
+from keras_s4.dss import discretization
 from keras_s4.dss.discretization import METHODS
 from keras_s4.dss.modes import Modes, by_mode
 from keras_s4.errors import LayerError
 from keras_s4.layers import dss_checks
-from keras_s4.layers.carried_state import add_carried_state, check_built, reset_carried_state
+from keras_s4.layers.carried_state import add_carried_state, check_built
 from keras_s4.layers.dss_checks import KERNELS
 from keras_s4.layers.state_regularizer import StatePenalty, StateRegularizer
-from keras_s4.precision import at_least_single
+from keras_s4.layers.state_space import StateSpaceLayer
 from keras_s4.systems import DiagonalSystem
 from keras_s4.weights import finite_weights
 
@@ -31,7 +31,6 @@ GROUPS = {
     "residues": ("residues",),
     "feedthrough": ("feedthrough",),
 }
-DYNAMICS = (*GROUPS["poles"], *GROUPS["time_steps"])
 # The largest real part of a pole of the `clip` kernel.
 LARGEST_REAL_PART = -1e-4
 # A pole nearer to the real axis than float32 can tell is real: sin(float32(pi)) is -8.7e-8.
@@ -39,7 +38,7 @@ REAL_POLE_TOLERANCE = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_s4")
-class DSS(keras.layers.Layer):
+class DSS(StateSpaceLayer):
     """A bank of single-input single-output linear systems, one a channel, each a sum of complex exponentials.
 
     Channel h of the input is convolved with `k[t] = Re sum_n w g p^t`, and `feedthrough * input` is added. `call` and
@@ -76,8 +75,10 @@ class DSS(keras.layers.Layer):
             layer compressible.
         frozen: what is not trained: some of "poles", "time_steps", "residues" and "feedthrough".
 
-    Input and output: `[B, L, H]`. Masked steps count as zeros.
+    Input and output: `[B, L, H]`. Masked steps count as zeros. States are `[B, H, N, 2]`.
     """
+
+    GROUPS = GROUPS
 
     def __init__(
         self,
@@ -100,22 +101,23 @@ class DSS(keras.layers.Layer):
         frozen: Sequence[str] = (),
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-        self.state_size = state_size
+        super().__init__(
+            state_size=state_size,
+            discretization=discretization,
+            bidirectional=bidirectional,
+            rate=rate,
+            return_state=return_state,
+            stateful=stateful,
+            frozen=frozen,
+            **kwargs,
+        )
         self.kernel_type = kernel
         self.per_channel_poles = per_channel_poles
         self.separate_time_steps = separate_time_steps
         self.mode_time_steps = mode_time_steps
-        self.discretization = discretization
-        self.bidirectional = bidirectional
         self.training_length = training_length
-        self.rate = rate
-        self.return_state = return_state
-        self.stateful = stateful
         self.state_regularizer = keras.regularizers.get(state_regularizer)
-        self.frozen = dss_checks.read_frozen(self, frozen, GROUPS)
-        dss_checks.check_arguments(self)
+        dss_checks.check_dss(self)
         # Made here and not as default arguments, which all layers would share, seeds included.
         get = keras.initializers.get
         self.pole_initializer = initializers.poles(pole_initializer)
@@ -143,81 +145,11 @@ class DSS(keras.layers.Layer):
             "log_frequency_time_step": (steps, self.time_step_initializer),
         }
         for name in self._weight_names():
-            shape, initializer = weights[name]
-            weight = self.add_weight(
-                name=name,
-                shape=shape,
-                initializer=initializer,
-                dtype=self.state_dtype,
-                autocast=False,
-                trainable=not any(name in GROUPS[group] for group in self.frozen),
-            )
-            # Read by `keras_s4.optimizers.slow_poles`.
-            weight.is_dynamics = name in DYNAMICS
-            setattr(self, name, weight)
+            self._add(name, *weights[name])
         if self.state_regularizer is not None:
             self.residues.regularizer = StatePenalty(self)
         if self.stateful:
-            self.carried_state = add_carried_state(self, inputs_shape[0], self.channels, self.state_size, 2)
-
-    @property
-    def state_dtype(self) -> str:
-        """Type of weights, states and FFT, whatever the policy: half precision would lose the memory of slow modes."""
-        return at_least_single(self.variable_dtype)
-
-    def call(self, inputs, initial_state=None, mask=None):
-        """Convolution mode.
-
-        Args:
-            inputs: `[B, L, H]`.
-            initial_state: `[B, H, N, 2]` before the first step; by default zero, or what `stateful` carries.
-            mask: bool `[B, L]`. Masked inputs count as zeros; behind the last unmasked step no time passes, so that the
-                returned state is the one after it.
-
-        Returns:
-            `[B, L, H]`; with `return_state` also the state `[B, H, N, 2]`.
-        """
-        dss_checks.check_length(self, inputs.shape)
-        if initial_state is not None:
-            self.check_causal("start from a state")
-        if initial_state is None and self.stateful:
-            initial_state = self.carried_state
-        signal = ops.cast(inputs, self.state_dtype)
-        if mask is not None:
-            signal = masks.zeroed(signal, mask)
-        return_state = self.return_state or self.stateful
-        outputs, state = self._run(signal, initial_state, mask, return_state)
-        if self.stateful:
-            self.carried_state.assign(state)
-        return (outputs, state) if self.return_state else outputs
-
-    def chunk(self, inputs, state):
-        """Convolution mode for a piece of a stream: any split into pieces gives the outputs of the whole.
-
-        Args:
-            inputs: `[B, T, H]`, the next T samples of each stream.
-            state: `[B, H, N, 2]`, from `initial_state`, `step` or the last piece.
-
-        Returns:
-            outputs `[B, T, H]` and the state after the piece.
-        """
-        self.check_causal("run piece by piece")
-        dss_checks.check_length(self, inputs.shape)
-        return self._run(ops.cast(inputs, self.state_dtype), state, mask=None, return_state=True)
-
-    def step(self, inputs, state):
-        """One step of the recurrence.
-
-        Args:
-            inputs: `[B, H]`, one sample of each stream.
-            state: `[B, H, N, 2]`, from `initial_state` or the last step.
-
-        Returns:
-            outputs `[B, H]` and the next state `[B, H, N, 2]`.
-        """
-        self.check_causal("run step by step")
-        outputs, state = self.modes().step(ops.cast(inputs, self.state_dtype), state)
-        return ops.cast(outputs, self.compute_dtype), state
+            self.carried_state = add_carried_state(self, inputs_shape[0], *self._state_shape(self.channels))
 
     def modes(self) -> Modes:
         """The discretised layer in tensors, as it is trained; `system` is its frozen value."""
@@ -233,31 +165,6 @@ class DSS(keras.layers.Layer):
     def kernel(self, length: int):
         """The impulse response, feedthrough included, `[H, length]`; of a bidirectional layer `[2 H, length]`."""
         return self.modes().kernel(length)
-
-    def initial_state(self, batch: int):
-        """The zero state of `batch` streams, `[B, H, N, 2]`."""
-        self.check_causal("hold a state")
-        return ops.zeros((batch, self.channels, self.state_size, 2), dtype=self.state_dtype)
-
-    def reset_state(self) -> None:
-        """Sets the carried state of a stateful layer to zero.
-
-        Raises:
-            ValueError: the layer is not stateful, or not built.
-        """
-        reset_carried_state(self)
-
-    def check_causal(self, purpose: str) -> None:
-        """Refuses what needs a causal layer.
-
-        Raises:
-            ValueError: the layer is bidirectional.
-        """
-        if self.bidirectional:
-            raise LayerError(
-                f"DSS {self.name!r} is bidirectional: its output depends on future inputs, so it cannot {purpose}. "
-                "Train the model with bidirectional=False."
-            )
 
     def system(self) -> DiagonalSystem:
         """The discretised layer as a frozen float64 value, for analysis and reduction.
@@ -308,50 +215,30 @@ class DSS(keras.layers.Layer):
         self.residues.assign(np.stack([residues.real, residues.imag], axis=-1))
         self.feedthrough.assign(system.feedthrough)
 
-    def compute_mask(self, inputs, mask=None):
-        """The input's mask; the state has none."""
-        return (mask, None) if self.return_state else mask
-
-    def compute_output_shape(self, inputs_shape, initial_state_shape=None):
-        """The input's shape; with `return_state` also the state's."""
-        outputs = tuple(inputs_shape)
-        return (outputs, (inputs_shape[0], inputs_shape[-1], self.state_size, 2)) if self.return_state else outputs
-
     def get_config(self):
         """Every argument."""
         serialize = keras.initializers.serialize
         return {
             **super().get_config(),
-            "state_size": self.state_size,
             "kernel": self.kernel_type,
             "per_channel_poles": self.per_channel_poles,
             "separate_time_steps": self.separate_time_steps,
             "mode_time_steps": self.mode_time_steps,
-            "discretization": self.discretization,
-            "bidirectional": self.bidirectional,
             "training_length": self.training_length,
-            "rate": self.rate,
-            "return_state": self.return_state,
-            "stateful": self.stateful,
             "pole_initializer": serialize(self.pole_initializer),
             "time_step_initializer": serialize(self.time_step_initializer),
             "residue_initializer": serialize(self.residue_initializer),
             "feedthrough_initializer": serialize(self.feedthrough_initializer),
             "state_regularizer": keras.regularizers.serialize(self.state_regularizer),
-            "frozen": list(self.frozen),
         }
+
+    def _state_shape(self, inputs: int) -> tuple[int, ...]:
+        return inputs, self.state_size, 2
 
     def _weight_names(self) -> tuple[str, ...]:
         decay = "real_part" if self.kernel_type == "clip" else "log_decay"
         names = (decay, "frequency", "log_time_step", "residues", "feedthrough")
         return (*names, "log_frequency_time_step") if self.separate_time_steps else names
-
-    def _run(self, signal, state, mask, return_state: bool):
-        """Convolution mode: outputs and, if asked for, the state after them."""
-        state = None if state is None else ops.cast(state, self.state_dtype)
-        modes = self.modes()
-        outputs = ops.cast(modes.convolve(signal, state), self.compute_dtype)
-        return outputs, modes.state_after(signal, state, mask) if return_state else None
 
     @property
     def _normalizer_length(self) -> int | None:

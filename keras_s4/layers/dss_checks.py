@@ -13,36 +13,31 @@ from keras_s4.errors import LayerError
 from keras_s4.layers.state_regularizer import StateRegularizer
 
 KERNELS = ("exp", "softmax", "clip")
-FLAGS = ("per_channel_poles", "separate_time_steps", "mode_time_steps", "bidirectional", "return_state", "stateful")
 
 
-def check_arguments(layer: keras.layers.Layer) -> None:
-    """Refuses arguments that no layer could have.
+def check_dss(layer: keras.layers.Layer) -> None:
+    """Refuses arguments that no `DSS` layer could have.
 
     Raises:
         ValueError: one is out of range; the message names it.
     """
     checks = {
-        "state_size": (_is_count(layer.state_size), "a whole number of at least 1"),
         "kernel": (layer.kernel_type in KERNELS, f"one of {', '.join(KERNELS)}"),
-        "discretization": (layer.discretization in METHODS, f"one of {', '.join(METHODS)}"),
         "training_length": (
             layer.training_length is None or _is_count(layer.training_length),
             "None or a whole number of at least 1",
         ),
-        "rate": (_is_rate(layer.rate), "a positive number"),
         "state_regularizer": (
             layer.state_regularizer is None or isinstance(layer.state_regularizer, StateRegularizer),
             "a regulariser of states, such as keras_s4.regularizers.HankelNorm(1e-3)",
         ),
     }
-    checks |= {name: (is_truth_value(getattr(layer, name)), "True or False") for name in FLAGS}
-    refuse_failed(layer, checks, kernel=layer.kernel_type)
-    if layer.return_state or layer.stateful:
-        layer.check_causal("return or carry a state")
+    flags = ("per_channel_poles", "separate_time_steps", "mode_time_steps")
+    checks |= {name: (is_truth_value(getattr(layer, name)), "True or False") for name in flags}
+    _check_arguments(layer, checks, kernel=layer.kernel_type)
 
 
-def check_shared_arguments(layer: keras.layers.Layer, feedthroughs: Iterable[str | None]) -> None:
+def check_diagonal_ssm(layer: keras.layers.Layer, feedthroughs: Iterable[str | None]) -> None:
     """Refuses arguments that no `DiagonalSSM` could have.
 
     Raises:
@@ -51,13 +46,23 @@ def check_shared_arguments(layer: keras.layers.Layer, feedthroughs: Iterable[str
     expected = ", ".join(map(repr, feedthroughs))
     checks = {
         "units": (layer.units is None or _is_count(layer.units), "None or a whole number of at least 1"),
-        "state_size": (_is_count(layer.state_size), "a whole number of at least 1"),
         "feedthrough": (layer.feedthrough_type in tuple(feedthroughs), f"one of {expected}"),
+    }
+    _check_arguments(layer, checks, feedthrough=layer.feedthrough_type)
+
+
+def _check_arguments(layer: keras.layers.Layer, own: Mapping[str, tuple[bool, str]], **values: object) -> None:
+    """Refuses what layers of all kinds do, and the first of a layer's own arguments that does not hold."""
+    checks = {
+        "state_size": (_is_count(layer.state_size), "a whole number of at least 1"),
         "discretization": (layer.discretization in METHODS, f"one of {', '.join(METHODS)}"),
         "rate": (_is_rate(layer.rate), "a positive number"),
     }
-    checks |= {name: (is_truth_value(getattr(layer, name)), "True or False") for name in ("return_state", "stateful")}
-    refuse_failed(layer, checks, feedthrough=layer.feedthrough_type)
+    flags = ("bidirectional", "return_state", "stateful")
+    checks |= {name: (is_truth_value(getattr(layer, name)), "True or False") for name in flags}
+    refuse_failed(layer, checks | own, **values)
+    if layer.return_state or layer.stateful:
+        layer.check_causal("return or carry a state")
 
 
 def refuse_failed(layer: keras.layers.Layer, checks: Mapping[str, tuple[bool, str]], **values: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_s4.layers import DSS, Block, DiagonalSSM
+from keras_s4.layers import DSS, Block, StateSpaceLayer
 from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.layer_state import copy_state, layers_inside
 from keras_s4.surgery.paths import layer_at, layers_by_path, sublayers
@@ -26,9 +26,9 @@ def dss_layers(model: keras.Model) -> dict[str, DSS]:
     return {path: layer for path, layer in layers_by_path(model).items() if isinstance(layer, DSS)}
 
 
-def state_space_layers(model: keras.Model) -> dict[str, DSS | DiagonalSSM]:
+def state_space_layers(model: keras.Model) -> dict[str, StateSpaceLayer]:
     """The same, and the layers whose channels share their modes: all whose states can be reduced."""
-    return {path: layer for path, layer in layers_by_path(model).items() if isinstance(layer, (DSS, DiagonalSSM))}
+    return {path: layer for path, layer in layers_by_path(model).items() if isinstance(layer, StateSpaceLayer)}
 
 
 def clone(

@@ -85,8 +85,9 @@ class CrossSpectrum:
         self._steps += batch * self.length
 
     def of(self, layer: DiagonalSSM) -> np.ndarray:
-        """`[F, I, I]`, at F equally spaced frequencies from 0 to pi."""
-        return self._sum / self._steps
+        """`[F, I, I]`, at F equally spaced frequencies from 0 to pi; of a bidirectional layer the mean of both ways."""
+        spectrum = self._sum / self._steps
+        return spectrum.real.astype(np.complex128) if layer.bidirectional else spectrum
 
 
 class Moment:

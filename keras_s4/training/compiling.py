@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_s4.layers import DSS, DiagonalSSM
+from keras_s4.layers import StateSpaceLayer
 from keras_s4.surgery.graph import is_graph
 from keras_s4.surgery.paths import layers_by_path
 
@@ -34,6 +34,6 @@ def pays_to_compile(model: keras.Model, steps: int) -> bool:
     layers = list(layers_by_path(model).values()) if is_graph(model) else []
     if any(isinstance(layer, keras.layers.RNN) for layer in layers):
         return False
-    states = [layer for layer in layers if isinstance(layer, (DSS, DiagonalSSM))]
+    states = [layer for layer in layers if isinstance(layer, StateSpaceLayer)]
     lengths = [layer.get_build_config()["input_shape"][1] for layer in states]
     return None not in lengths and steps * max(lengths, default=0) >= WORTHWHILE

@@ -9,9 +9,11 @@ import tensorflow
 from conformance import LayerConformance
 from keras import ops
 
+import keras_s4
 from keras_s4.initializers import LogUniform
 from keras_s4.layers import DiagonalSSM
 from keras_s4.modal_system import ModalSystem
+from keras_s4.tflite import convert
 
 INPUTS, OUTPUTS, STATES = 3, 2, 6
 
@@ -25,6 +27,7 @@ class TestConformance(LayerConformance):
         "state_size": 3,
         "feedthrough": "diagonal",
         "discretization": "bilinear",
+        "bidirectional": True,
         "rate": 0.5,
         "pole_initializer": keras.initializers.RandomUniform(-2.0, -1.0, seed=1),
         "time_step_initializer": LogUniform(1e-2, 0.5, seed=2),
@@ -221,6 +224,76 @@ class TestStates:
             np.testing.assert_allclose(state[one], expected, rtol=0, atol=1e-10)
 
 
+class TestBidirectional:
+    @pytest.mark.parametrize("feedthrough", ["full", "diagonal", None])
+    def test_the_modes_run_backwards_too(self, feedthrough):
+        """S5, appendix: states of both ways side by side, read by one matrix; both see the current input."""
+        layer = shaken(INPUTS, bidirectional=True, feedthrough=feedthrough)
+        system = layer.system()
+        assert system.output_size == 2 * INPUTS
+        inputs = np.random.default_rng(0).normal(size=(2, 40, INPUTS))
+        past = system.simulate(inputs)[0][..., :INPUTS]
+        future = system.simulate(inputs[:, ::-1])[0][:, ::-1, INPUTS:]
+        np.testing.assert_allclose(layer(inputs), past + future, rtol=0, atol=1e-10 * np.abs(past).max())
+
+    def test_its_system_can_be_set(self):
+        layer, copy = shaken(bidirectional=True), DiagonalSSM(OUTPUTS, STATES, bidirectional=True, dtype="float64")
+        copy.build((None, None, INPUTS))
+        system = layer.system()
+        moved = system.feedthrough + np.repeat([[0.5], [-0.5]], OUTPUTS, axis=0)  # as if read by the other way
+        copy.set_system(ModalSystem(system.poles, system.inputs, system.outputs, moved))
+        inputs = np.random.default_rng(0).normal(size=(2, 40, INPUTS))
+        np.testing.assert_allclose(copy(inputs), layer(inputs), rtol=0, atol=1e-9)
+
+    def test_padding_behind_the_last_step_is_no_future(self):
+        layer = shaken(bidirectional=True)
+        inputs = np.random.default_rng(0).normal(size=(1, 30, INPUTS))
+        mask = np.arange(30)[None] < 17
+        outputs = layer(np.where(mask[..., None], inputs, np.nan), mask=ops.convert_to_tensor(mask))
+        np.testing.assert_allclose(outputs[:, :17], layer(inputs[:, :17]), rtol=0, atol=1e-10)
+
+    @pytest.mark.parametrize("arguments", [{"return_state": True}, {"stateful": True}])
+    def test_no_state_to_return_or_carry(self, arguments):
+        with pytest.raises(ValueError, match=r"'memory' is bidirectional.*cannot return or carry a state"):
+            DiagonalSSM(2, bidirectional=True, name="memory", **arguments)
+
+    def test_it_is_reduced_and_neither_streamed_nor_exported(self):
+        inputs = np.random.default_rng(0).normal(size=(8, 30, INPUTS)).astype("float32")
+        model = keras.Sequential([keras.Input((30, INPUTS)), DiagonalSSM(2, 6, bidirectional=True, name="memory")])
+        whole = model.predict(inputs, verbose=0)
+        errors = []
+        for rank in (2, 4, 5):
+            small = keras_s4.reduce(model, rank, "input_weighted", inputs)
+            errors.append(np.linalg.norm(small.predict(inputs, verbose=0) - whole) / np.linalg.norm(whole))
+        assert errors[2] < errors[0] < 0.8
+        exact = keras_s4.reduce(model, 5, "singular_perturbation")
+        constant = np.ones((1, 30, INPUTS), "float32")
+        difference = model.layers[0].system().frequency_response(0.0) - exact.layers[0].system().frequency_response(0.0)
+        np.testing.assert_allclose(difference[:2] + difference[2:], 0.0, atol=1e-4)
+        assert exact.predict(constant, verbose=0).shape == (1, 30, 2)
+        for use in (keras_s4.streaming.StreamingModel, lambda model: convert(model, inputs)):
+            with pytest.raises(NotImplementedError, match=r"'memory'.*bidirectional"):
+                use(model)
+        layer, sample = model.layers[0], inputs[:, 0]
+        for purpose, call in {
+            "hold a state": lambda: layer.initial_state(1),
+            "run step by step": lambda: layer.step(sample, None),
+            "run piece by piece": lambda: layer.chunk(inputs, None),
+            "start from a state": lambda: layer(inputs, initial_state=np.zeros((8, 6, 2), "float32")),
+        }.items():
+            with pytest.raises(ValueError, match=f"bidirectional.*cannot {purpose}.*Train the model with"):
+                call()
+
+
+class TestBidirectionalConformance(LayerConformance):
+    layer_class = DiagonalSSM
+    arguments: ClassVar = {"units": 5, "state_size": STATES, "bidirectional": True}
+    unusual_arguments: ClassVar = {"units": 4}
+    # Those of configurations are in the class above.
+    test_every_argument_is_in_the_config = None
+    test_config_round_trip = None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -230,6 +303,7 @@ class TestStates:
         ({"discretization": "euler"}, "expected one of zoh, bilinear"),
         ({"rate": 0.0}, "a positive number"),
         ({"stateful": "yes"}, "True or False"),
+        ({"bidirectional": 2}, "bidirectional=2; expected True or False"),
     ],
 )
 def test_arguments_that_are_refused(arguments, message):

@@ -7,6 +7,7 @@ device round to one grid. Tensors of 16 and 32 bits are not rounded in training:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import keras
@@ -148,7 +149,7 @@ class SnappedDSS(QuantizedLayer, DSS):
     def modes(self) -> Modes:
         """The discretised layer in tensors."""
         modes = super().modes()
-        return Modes(snap(modes.log_poles), modes.gains, modes.weights, modes.feedthrough)
+        return dataclasses.replace(modes, log_poles=snap(modes.log_poles))
 
     def system(self) -> DiagonalSystem:
         """The discretised layer as a frozen float64 value, see `DSS.system`."""
@@ -177,7 +178,7 @@ class SnappedDiagonalSSM(QuantizedLayer, DiagonalSSM):
         direct = modes.feedthrough
         if self.feedthrough_type == "full":
             direct = _round_to(direct, ops.max(ops.abs(direct)))
-        return SharedModes(snap(modes.log_poles), inputs, modes.outputs, direct)
+        return dataclasses.replace(modes, log_poles=snap(modes.log_poles), inputs=inputs, feedthrough=direct)
 
     def system(self) -> ModalSystem:
         """The discretised layer as a frozen float64 value, see `DiagonalSSM.system`."""

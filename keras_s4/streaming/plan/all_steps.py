@@ -13,8 +13,7 @@ set_effect((LastStep,), Effect(pools=True))
 
 @rule(DSS, DiagonalSSM, S4Block, along_time=True)
 def _state_space(layer, flows):
-    layer = layer.dss if isinstance(layer, S4Block) else layer
-    if isinstance(layer, DSS) and layer.bidirectional:
+    if (layer.dss if isinstance(layer, S4Block) else layer).bidirectional:
         raise RefusedError(
             "it is bidirectional: its output depends on future inputs", "Train the model with bidirectional=False"
         )
