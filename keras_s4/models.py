@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_s4.checks import choice, is_whole, number, quote, truth_value, whole_number
 from keras_s4.encoders import encode_samples, encode_tokens, output_units, wants_normalization
-from keras_s4.layers import DSS, LastStep, RecentAverage, S4Block, SlidingAverage
+from keras_s4.layers import DSS, DiagonalSSM, LastStep, RecentAverage, S4Block, SlidingAverage
 
 POOLINGS = {
     "average": keras.layers.GlobalAveragePooling1D,
@@ -43,6 +43,7 @@ def classifier(
     mask_zero: bool = True,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    shared_modes: bool = False,
     block: Mapping[str, Any] | None = None,
     multi_label: bool = False,
     front: FrontArgument = None,
@@ -69,6 +70,8 @@ def classifier(
         mask_value: steps whose samples all have this value are padding and do not count, as in `keras.layers.Masking`.
         dss: further arguments of every block's `DSS` layer, for example
             `{"kernel": "softmax", "bidirectional": True}`.
+        shared_modes: whether all channels of a block share its modes, so that it has a `DiagonalSSM` in place of a
+            `DSS` layer; `states` are then those of the whole layer, and `dss` has arguments of it.
         block: further arguments of every `S4Block`, for example `{"normalization": "layer", "post_norm": True}`.
         multi_label: each class is there or not, whatever the others are: sigmoid.
         front: for signals of thousands of steps a strided convolution in front of the encoder, `(kernel, stride)`, or a
@@ -99,6 +102,7 @@ def classifier(
         activation,
         dropout,
         dss,
+        shared_modes,
         block,
         front,
         normalization,
@@ -125,6 +129,7 @@ def regressor(
     pooling_arguments: Mapping[str, Any] | None = None,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    shared_modes: bool = False,
     block: Mapping[str, Any] | None = None,
     front: FrontArgument = None,
     normalization: NormalizationArgument = False,
@@ -135,8 +140,8 @@ def regressor(
     Args:
         input_shape: `(L, features)` of one sequence; L may be None.
         outputs: T, how many quantities.
-        channels, states, blocks, activation, dropout, pooling, pooling_arguments, mask_value, dss, front: see
-            `classifier`.
+        channels, states, blocks, activation, dropout, pooling, pooling_arguments, mask_value, dss,
+            shared_modes, front: see `classifier`.
         normalization: see `classifier`; the outputs then have the units of the targets, which
             `keras_s4.training.normalize_to` finds as well.
         name: of the model.
@@ -151,9 +156,8 @@ def regressor(
     (outputs,) = _sizes(maker, outputs=outputs)
     choice(pooling, f"{maker} got pooling=", POOLINGS)
     _refuse_maximum_of_padding(maker, pooling, mask_value is not None)
-    inputs, hidden = _body(
-        maker, input_shape, channels, states, blocks, activation, dropout, dss, block, front, normalization, mask_value
-    )
+    sizes = input_shape, channels, states, blocks, activation, dropout
+    inputs, hidden = _body(maker, *sizes, dss, shared_modes, block, front, normalization, mask_value)
     pooled = pooling_layer(maker, pooling, pooling_arguments)(hidden)
     quantities = keras.layers.Dense(outputs, name="head")(pooled)
     if wants_normalization(normalization, maker):
@@ -175,6 +179,7 @@ def sequence_to_sequence(
     mask_zero: bool = True,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    shared_modes: bool = False,
     block: Mapping[str, Any] | None = None,
     front: FrontArgument = None,
     normalization: NormalizationArgument = False,
@@ -190,8 +195,8 @@ def sequence_to_sequence(
         outputs: numbers at each step.
         channels, states, blocks, activation, dropout: see `classifier`.
         output_activation: of the outputs, for example "softmax" for a class at every step.
-        vocabulary, mask_zero, mask_value, dss, front, normalization: see `classifier`. Behind a front there is an
-            output at every `stride`-th step.
+        vocabulary, mask_zero, mask_value, dss, shared_modes, front, normalization: see `classifier`. Behind a front
+            there is an output at every `stride`-th step.
         quantities: whether the outputs are measured, so that with `normalization` they have the units of the targets.
         name: of the model.
 
@@ -212,6 +217,7 @@ def sequence_to_sequence(
         activation,
         dropout,
         dss,
+        shared_modes,
         block,
         front,
         normalization,
@@ -238,6 +244,7 @@ def forecaster(
     every_step: bool = False,
     mask_value: float | None = None,
     dss: Mapping[str, Any] | None = None,
+    shared_modes: bool = False,
     block: Mapping[str, Any] | None = None,
     front: FrontArgument = None,
     normalization: NormalizationArgument = False,
@@ -252,7 +259,7 @@ def forecaster(
         channels, states, blocks, activation, dropout: see `classifier`.
         every_step: forecasts from every step of the input, not only from the last. Training then learns from L
             forecasts a sequence; the weights are the same, and fit a model of the other kind.
-        mask_value, dss, front: see `classifier`.
+        mask_value, dss, shared_modes, front: see `classifier`.
         normalization: see `classifier`; forecasts have the units of the series, once `keras_s4.training.normalize_to`
             has found them.
         name: of the model.
@@ -270,9 +277,8 @@ def forecaster(
             f"{maker} got every_step=True and mask_value={mask_value!r}, but forecasts from padded steps would count "
             "in the loss; use mask_value=None and give `fit` a sample_weight that is 0 at these steps."
         )
-    inputs, hidden = _body(
-        maker, input_shape, channels, states, blocks, activation, dropout, dss, block, front, normalization, mask_value
-    )
+    sizes = input_shape, channels, states, blocks, activation, dropout
+    inputs, hidden = _body(maker, *sizes, dss, shared_modes, block, front, normalization, mask_value)
     features = features if features is not None else inputs.shape[-1]
     horizon, features = _sizes(maker, horizon=horizon, features=features)
     if not every_step:
@@ -294,6 +300,7 @@ def _body(
     activation,
     dropout,
     dss,
+    shared_modes,
     block,
     front,
     normalization,
@@ -309,10 +316,12 @@ def _body(
     truth_value(mask_zero, f"{maker} got mask_zero=")
     if mask_value is not None:
         number(mask_value, f"{maker} got mask_value=")
-    if dss is not None and (not isinstance(dss, Mapping) or "state_size" in dss):
+    kind = DiagonalSSM if truth_value(shared_modes, f"{maker} got shared_modes=") else DSS
+    own = {"state_size", "units"} if shared_modes else {"state_size"}
+    if dss is not None and (not isinstance(dss, Mapping) or own & {*dss}):
         raise ValueError(
-            f"{maker} got dss={quote(dss)}; expected a dict of arguments of DSS other than state_size, which is "
-            "`states`."
+            f"{maker} got dss={quote(dss)}; expected a dict of arguments of {kind.__name__} other than "
+            f"{' and '.join(sorted(own))}; `states` is the state size."
         )
     own = {"dss", "activation", "dropout", "name"}
     if block is not None and (not isinstance(block, Mapping) or own & {*block}):
@@ -328,7 +337,7 @@ def _body(
         )
     for index in range(blocks):
         # Each with a layer of its own, since initial values are drawn where a layer is made.
-        layer = DSS(states, **dss) if dss else states
+        layer = kind(state_size=states, **(dss or {})) if dss or shared_modes else states
         made = S4Block(layer, activation=activation, dropout=dropout, **(block or {}), name=f"block_{index + 1}")
         hidden = made(hidden)
     return inputs, hidden

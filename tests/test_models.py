@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from small_models import CLASSES, FEATURES, STEPS, slow_or_fast, small
 
+from keras_s4.layers import DiagonalSSM
 from keras_s4.models import classifier, forecaster, regressor, sequence_to_sequence
 from keras_s4.streaming import StreamingModel
 
@@ -145,6 +146,15 @@ def test_arguments_reach_every_dss_layer(maker, size):
         assert (block.get_config()["activation"], block.dropout_rate) == ("tanh", 0.3)
     first, second = (np.array(block.dss.residues) for block in layers)
     assert np.all(first != second), "the blocks start with equal weights"
+
+
+@pytest.mark.parametrize("maker", OUTPUTS)
+def test_channels_share_the_modes_of_a_block(maker):
+    model = small(maker, 2, shared_modes=True, dss={"feedthrough": "diagonal"})
+    layer = model.get_layer("block_1").dss
+    assert isinstance(layer, DiagonalSSM)
+    assert (layer.state_size, layer.feedthrough_type, layer.units) == (3, "diagonal", None)
+    assert model(slow_or_fast(count=2)[0]).shape[0] == 2
 
 
 def test_output_activation():
@@ -335,6 +345,12 @@ def test_refused_input_shape(maker, shape):
         ),
         (classifier, {"dss": {"state_size": 3}}, "expected a dict of arguments of DSS other than state_size"),
         (classifier, {"dss": "softmax"}, "dss='softmax'; expected a dict of arguments of DSS"),
+        (
+            classifier,
+            {"dss": {"units": 3}, "shared_modes": True},
+            "arguments of DiagonalSSM other than state_size and units",
+        ),
+        (regressor, {"shared_modes": "yes"}, "shared_modes='yes'; expected True or False"),
         (classifier, {"block": {"dropout": 0.1}}, "expected a dict of arguments of S4Block other than"),
         (forecaster, {"features": 0}, "features=0; expected a whole number"),
         (forecaster, {"every_step": True, "mask_value": 0.0}, "forecasts from padded steps would count"),

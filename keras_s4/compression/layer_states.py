@@ -102,12 +102,12 @@ class LayerStates(Part, Brief, Generic[System]):
             )
         if reason := self.obstacle(method, options):
             raise ValueError(f"Method {method!r} cannot reduce part {self.name!r}: {reason}. Choose another method.")
-        if method == "balanced" and not options:
-            return self._realization.truncate(rank)
         given = {name: value for name, value in options.items() if name not in _KNOWN or value is not None}
         known = self._known_options(method)
         if given:
             return reduction.reduce(self.system, rank, method, **known | given)
+        if realization := self._realization_of(method):
+            return realization.truncate(rank)
         if (rank, method) not in self._reductions:
             self._reductions[rank, method] = reduction.reduce(self.system, rank, method, **known)
         return self._reductions[rank, method]
@@ -152,10 +152,9 @@ class LayerStates(Part, Brief, Generic[System]):
         """By rank and method, as far as they were asked for: a choice asks again for what it has tried."""
         return {}
 
-    @property
     @abc.abstractmethod
-    def _realization(self) -> Realization | ModalRealization:
-        """What all ranks have in common."""
+    def _realization_of(self, method: str) -> Realization | ModalRealization | None:
+        """What all ranks have in common, if a method has it."""
 
 
 def options_of(method: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from keras_s4.compression.part import Cost
 from keras_s4.modal_system import ModalSystem
 from keras_s4.reduction.shared_modes import (
     ModalRealization,
+    correlation_of,
     input_weighted_realization,
     modal_realization,
     response_energy,
@@ -64,9 +65,7 @@ class SharedStatesPart(LayerStates[ModalSystem]):
 
         They are Hankel singular values, weighted by the power spectrum of the inputs where that is known.
         """
-        realization = self._realization
-        if self.power_spectrum is not None:
-            realization = input_weighted_realization(self.system, self.power_spectrum)
+        realization = self._balanced if self.power_spectrum is None else self._weighted
         return np.linalg.norm(realization.spectrum.reshape(-1, 2), axis=1)
 
     def cost(self, rank: int) -> Cost:
@@ -81,7 +80,7 @@ class SharedStatesPart(LayerStates[ModalSystem]):
     @functools.cached_property
     def error_bounds(self) -> np.ndarray:
         """Bound on the relative error (Hinf) at every rank 1 .. N: twice the dropped values."""
-        dropped = self._realization.spectrum[::-1].cumsum()[::-1]
+        dropped = self._balanced.spectrum[::-1].cumsum()[::-1]
         return 2.0 * np.append(dropped[2::2], 0.0) / max(self.system.hinf_norm(), TINY)
 
     def error_bound(self, rank: int) -> float:
@@ -107,9 +106,23 @@ class SharedStatesPart(LayerStates[ModalSystem]):
 
     def _energy(self, system: ModalSystem, horizon: int | None) -> float:
         if self.power_spectrum is not None:
-            return response_power(system, self.power_spectrum)
+            return response_power(system, self._correlation)
         return system.h2_norm() ** 2 if horizon is None else response_energy(system, horizon)
 
+    def _realization_of(self, method: str) -> ModalRealization | None:
+        if method == "input_weighted":
+            return self._weighted
+        return self._balanced if method == "balanced" else None
+
     @functools.cached_property
-    def _realization(self) -> ModalRealization:
+    def _balanced(self) -> ModalRealization:
         return modal_realization(self.system)
+
+    @functools.cached_property
+    def _weighted(self) -> ModalRealization:
+        return input_weighted_realization(self.system, self._correlation)
+
+    @functools.cached_property
+    def _correlation(self) -> np.ndarray:
+        """Of the inputs, `[K, I, I]`."""
+        return correlation_of(self.power_spectrum, self.system.input_size)

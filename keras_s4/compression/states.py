@@ -103,8 +103,11 @@ class StatesPart(LayerStates[DiagonalSystem]):
             return float((power.sum() - (power[:, 0] + power[:, -1]).sum() / 2.0) / steps)  # both ends are there once
         return float(np.sum((system.h2_norm() if horizon is None else system.impulse_response(horizon)) ** 2))
 
+    def _realization_of(self, method: str) -> Realization | None:
+        return self._balanced if method == "balanced" else None
+
     @functools.cached_property
-    def _realization(self) -> Realization:
+    def _balanced(self) -> Realization:
         return balanced_realization(self.system)
 
 

@@ -110,9 +110,10 @@ class SharedBank:
         poles: in continuous time, `[N]`, stable.
         time_steps: `[N]`.
         inputs: B, `[N, I]`.
-        outputs: C, `[O, N]`.
+        outputs: C, `[O, N]`; of a bidirectional bank `[2 O, N]`.
         feedthrough: D, `[O]`, of each output's own input.
         discretization: "zoh" or "bilinear".
+        bidirectional: the second half of the rows of C reads the modes driven backwards.
     """
 
     poles: np.ndarray
@@ -121,6 +122,7 @@ class SharedBank:
     outputs: np.ndarray
     feedthrough: np.ndarray
     discretization: str = "zoh"
+    bidirectional: bool = False
 
     @property
     def channels(self) -> int:

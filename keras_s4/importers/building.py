@@ -145,7 +145,12 @@ def _bank(node: Node, inputs: list) -> tuple[Any, list[Settle]]:
 def _shared_bank(node: Node, inputs: list) -> tuple[Any, list[Settle]]:
     bank = node.values["bank"]
     layer = DiagonalSSM(
-        None, bank.state_size, feedthrough="diagonal", discretization=bank.discretization, name=node.name
+        None,
+        bank.state_size,
+        feedthrough="diagonal",
+        discretization=bank.discretization,
+        bidirectional=bank.bidirectional,
+        name=node.name,
     )
 
     def settle():

@@ -14,6 +14,7 @@ from keras_s4.importers.banks import ContinuousBank, DiscreteBank, diagonalized,
 from keras_s4.importers.blueprint import draw
 from keras_s4.importers.checkpoint import Checkpoint, CheckpointError
 from keras_s4.importers.modules.layers import plain_weights
+from keras_s4.layers import DiagonalSSM
 from keras_s4.modal_system import ModalSystem
 from keras_s4.systems import DiagonalSystem
 
@@ -169,11 +170,37 @@ def test_layers_whose_states_are_shared_are_one_system(name):
         draw(of({**arrays, wide: np.concatenate([arrays[wide]] * 2)}))
 
 
-def test_a_bidirectional_s5_layer_is_refused_by_name():
-    arrays = arrays_of("s5_shared")
-    both = {**arrays, "C1": arrays["C"], "C2": arrays["C"]}
-    with pytest.raises(CheckpointError, match="bidirectional S5 layer, which cannot run step by step"):
-        draw(of({name: array for name, array in both.items() if name != "C"}))
+@pytest.mark.parametrize("apart", [True, False], ids=["two matrices", "side by side"])
+def test_a_bidirectional_s5_layer_reads_its_states_both_ways(apart):
+    """Against the published equations: states of both ways side by side, the current input in both."""
+    arrays = dict(arrays_of("s5_shared"))
+    forwards = arrays.pop("C")
+    backwards = np.random.default_rng(0).normal(size=forwards.shape)
+    arrays |= {"C1": forwards, "C2": backwards} if apart else {"C": np.concatenate([forwards, backwards], axis=1)}
+    assert "share 6 modes, bidirectional" in str(draw(of(arrays)).imported)
+    bank = bank_of(of(arrays))
+    layer = DiagonalSSM(None, 6, "diagonal", bidirectional=True, dtype="float64")
+    layer.build((None, None, 3))
+    gain = np.expm1(bank.poles * bank.time_steps) / bank.poles
+    layer.set_system(
+        ModalSystem(
+            np.exp(bank.poles * bank.time_steps),
+            gain[:, None] * bank.inputs,
+            bank.outputs,
+            np.concatenate([np.diag(bank.feedthrough), np.zeros((3, 3))]),
+        )
+    )
+    poles = np.float64(arrays["Lambda_re"]) + 1j * arrays["Lambda_im"]
+    discrete = np.exp(poles * np.exp(np.float64(arrays["log_step"][:, 0])))
+    B = ((discrete - 1.0) / poles)[:, None] * (np.float64(arrays["B"]) @ [1, 1j])
+    C = np.concatenate([np.float64(forwards), backwards], axis=1) @ [1, 1j]
+    u = np.random.default_rng(1).normal(size=(12, 3))
+    states = np.zeros((2, 12, 6), complex)
+    for t in range(12):
+        before = [states[0, t - 1], states[1, 12 - t]] if t else [0.0, 0.0]
+        states[0, t], states[1, 11 - t] = discrete * before[0] + B @ u[t], discrete * before[1] + B @ u[11 - t]
+    expected = 2.0 * (np.concatenate(states, axis=1) @ C.T).real + arrays["D"] * u
+    np.testing.assert_allclose(layer(u[None])[0], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 def test_arguments_of_s5_that_no_parameter_says():

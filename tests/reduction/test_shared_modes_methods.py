@@ -21,7 +21,7 @@ from keras_s4.reduction import (
     scores_of_modes,
     singular_perturbation_of_modes,
 )
-from keras_s4.reduction.shared_modes import h2, response_energy, response_power
+from keras_s4.reduction.shared_modes import correlation_of, h2, response_energy, response_power
 from keras_s4.systems import DiagonalSystem
 
 HORIZON = 25
@@ -272,8 +272,8 @@ class TestInputWeighted:
         power = np.einsum("fi,fj->fij", transform, transform.conj()) / 4096
         for each in (system, without_feedthrough(system)):
             expected = np.mean(np.sum(each.simulate(x)[0] ** 2, axis=2))
-            assert response_power(each, power) == pytest.approx(expected, rel=0.02)
-        white = response_power(system, np.ones(9))
+            assert response_power(each, correlation_of(power, 3)) == pytest.approx(expected, rel=0.02)
+        white = response_power(system, correlation_of(np.ones(9), 3))
         assert white == pytest.approx(system.h2_norm() ** 2, rel=1e-9)
 
     def test_inputs_without_power_are_white(self):

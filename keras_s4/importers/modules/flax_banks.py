@@ -70,12 +70,10 @@ def annotated_s4(scope: Scope, answers: Answers) -> Bank:
 
 def s5(scope: Scope, answers: Answers) -> Bank:
     """`S5SSM`: one system of all channels, or of one input and output."""
-    if scope.has("C1") or scope.has("C2"):
-        raise CheckpointError(f"{scope.path} is a bidirectional S5 layer, which cannot run step by step.")
     real = scope.take("Lambda_re", None)
     size = len(real)
     B = scope.pairs("B", size, None)
-    C, D = scope.pairs("C", B.shape[1], size), scope.take("D", B.shape[1])
+    C, D = _outputs_of_s5(scope, B.shape[1], size), scope.take("D", B.shape[1])
     if answers.default("clip_eigs", False, "S5", (False, True)):
         real = np.minimum(real, LARGEST_REAL_PART)
     poles = real + 1j * scope.take("Lambda_im", size)
@@ -84,6 +82,16 @@ def s5(scope: Scope, answers: Answers) -> Bank:
     pairs = answers.default("conj_sym", True, "S5", (True, False))
     method = answers.default("discretization", "zoh", "S5", ("zoh", "bilinear"))
     return _of_channels(poles, steps, B, C if pairs else 0.5 * C, D, method)
+
+
+def _outputs_of_s5(scope: Scope, channels: int, size: int) -> np.ndarray:
+    """C `[H, N]`; of a bidirectional layer `[2 H, N]`, for the future below, stored in two matrices or side by side."""
+    if scope.has("C1"):
+        return np.concatenate([scope.pairs(name, channels, size) for name in ("C1", "C2")])
+    stored = scope.arrays.get(scope.whole("C"))
+    if stored is not None and stored.ndim > 1 and stored.shape[1] == 2 * size:
+        return np.concatenate(np.split(scope.pairs("C", channels, 2 * size), 2, axis=1))
+    return scope.pairs("C", channels, size)
 
 
 def lru(scope: Scope) -> Bank:
@@ -100,13 +108,18 @@ def lru(scope: Scope) -> Bank:
 def _of_channels(
     poles: np.ndarray, steps: np.ndarray, B: np.ndarray, C: np.ndarray, D: np.ndarray, method: str = "zoh"
 ) -> Bank:
-    """`x <- p x + g B u`, `y = 2 Re(C x) + D u`, with poles of the upper half plane; of one channel a DSS layer's."""
-    if len(D) == 1:
+    """`x <- p x + g B u`, `y = 2 Re(C x) + D u`, with poles of the upper half plane; of one channel a DSS layer's.
+
+    With twice as many rows of C as there are channels it is bidirectional, which a DSS layer is in another way: its
+    systems of the future do not see the current input.
+    """
+    bidirectional = len(C) > len(D)
+    if len(D) == 1 and not bidirectional:
         poles, weights = upper((poles * steps)[None], (2.0 * C[0] * B[:, 0] * steps)[None])
         return ContinuousBank(poles, np.ones(1), weights, D, method)
     lower = poles.imag < 0.0
     B, C = np.where(lower[:, None], B.conj(), B), np.where(lower, C.conj(), C)
-    return SharedBank(np.where(lower, poles.conj(), poles), steps, B, C, D, method)
+    return SharedBank(np.where(lower, poles.conj(), poles), steps, B, C, D, method, bidirectional)
 
 
 def _pairs_of_channels(scope: Scope, name: str, stored: np.ndarray, size: int, channels: int) -> np.ndarray:

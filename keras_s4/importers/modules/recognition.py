@@ -77,7 +77,9 @@ def _flax(scope: Scope, title: str, make: Callable, answers: Answers) -> Module:
     bank = make(scope, answers)
     path = scope.path or "dss"
     share = "that share" if isinstance(bank, SharedBank) else "of"
-    about = f"{title}, {bank.channels} channels {share} {bank.state_size} modes"
+    about = f"{title}, {bank.channels} channels {share} {bank.state_size} modes" + (
+        ", bidirectional" * bank.bidirectional
+    )
     return Module(
         scope.path, about, "bank", bank.channels, lambda net, place, _: net.bank(path, place, bank), bank.channels
     )

@@ -8,6 +8,7 @@ from keras_s4.reduction.shared_modes.balanced import (
 from keras_s4.reduction.shared_modes.finite_horizon import finite_horizon_truncation_of_modes, response_energy
 from keras_s4.reduction.shared_modes.h2 import h2_optimal_of_modes
 from keras_s4.reduction.shared_modes.input_weighted import (
+    correlation_of,
     input_weighted_realization,
     input_weighted_truncation_of_modes,
     response_power,
@@ -19,6 +20,7 @@ from keras_s4.reduction.shared_modes.singular_perturbation import singular_pertu
 __all__ = [
     "ModalRealization",
     "balanced_truncation_of_modes",
+    "correlation_of",
     "finite_horizon_truncation_of_modes",
     "h2_optimal_of_modes",
     "input_weighted_realization",

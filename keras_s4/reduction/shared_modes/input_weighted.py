@@ -55,12 +55,16 @@ def input_weighted_truncation_of_modes(
         Conference on Decision and Control, 1984.
     """
     check_rank_of_modes(rank, system)
-    return input_weighted_realization(system, power_spectrum).truncate(rank)
+    return input_weighted_realization(system, correlation_of(power_spectrum, system.input_size)).truncate(rank)
 
 
-def input_weighted_realization(system: ModalSystem, power_spectrum: np.ndarray) -> ModalRealization:
-    """Balance the observability Gramian of a system with the covariance of its states."""
-    correlation = _correlation(check_cross_spectrum(power_spectrum, system.input_size))
+def input_weighted_realization(system: ModalSystem, correlation: np.ndarray) -> ModalRealization:
+    """Balance the observability Gramian of a system with the covariance of its states.
+
+    Args:
+        system: the system to balance.
+        correlation: [K, I, I] of its inputs, see :func:`correlation_of`.
+    """
 
     def factors_of(form: RealForm) -> tuple[np.ndarray, np.ndarray]:
         covariance = _state_covariance(form, correlation)
@@ -72,17 +76,13 @@ def input_weighted_realization(system: ModalSystem, power_spectrum: np.ndarray) 
     return balance("input_weighted", system, factors_of, _SMALLEST_RATIO)
 
 
-def response_power(system: ModalSystem, power_spectrum: np.ndarray) -> float:
-    """Return the mean power of the outputs of a system together, for inputs of power and cross spectra.
+def response_power(system: ModalSystem, correlation: np.ndarray) -> float:
+    """Return the mean power of the outputs of a system together.
 
     Args:
         system: of I inputs.
-        power_spectrum: see :func:`input_weighted_truncation_of_modes`.
-
-    Raises:
-        ValueError: see there.
+        correlation: [K, I, I] of its inputs, see :func:`correlation_of`.
     """
-    correlation = _correlation(check_cross_spectrum(power_spectrum, system.input_size))
     direct = np.einsum("oi,ij,oj->", system.feedthrough, correlation[0], system.feedthrough)
     form = RealForm.of(system)
     if not form.system.state_size:
@@ -93,7 +93,22 @@ def response_power(system: ModalSystem, power_spectrum: np.ndarray) -> float:
     return float(np.sum(covariance * form.C) + 2.0 * np.sum(with_inputs * system.feedthrough) + direct)
 
 
-def check_cross_spectrum(power_spectrum: np.ndarray, inputs: int) -> np.ndarray:
+def correlation_of(power_spectrum: np.ndarray, inputs: int) -> np.ndarray:
+    """Return the correlation of inputs [K, I, I] at lags 0 .. K - 1, K = 2 (F - 1): ``E u[t] u[t - lag].T``.
+
+    Args:
+        power_spectrum: see :func:`input_weighted_truncation_of_modes`. What is between its samples
+            :func:`keras_s4.reduction.input_weighted_truncation` says.
+        inputs: I.
+
+    Raises:
+        ValueError: see there.
+    """
+    power = _checked_spectrum(power_spectrum, inputs)
+    return autocorrelation(power.reshape(len(power), -1).T).T.reshape(-1, inputs, inputs)
+
+
+def _checked_spectrum(power_spectrum: np.ndarray, inputs: int) -> np.ndarray:
     """Return the cross spectra [F, I, I], positive definite, or raise a ValueError."""
     power = np.asarray(power_spectrum)
     if not np.issubdtype(power.dtype, np.number):
@@ -118,12 +133,6 @@ def check_cross_spectrum(power_spectrum: np.ndarray, inputs: int) -> np.ndarray:
     if not largest > 0.0:
         return np.broadcast_to(np.eye(inputs), power.shape)
     return power + SMALLEST_POWER * largest * np.eye(inputs)
-
-
-def _correlation(power: np.ndarray) -> np.ndarray:
-    """Return the correlation of the inputs [K, I, I] at lags 0 .. K - 1, K = 2 (F - 1): ``E u[t] u[t - lag].T``."""
-    lags = autocorrelation(power.reshape(len(power), -1).T)
-    return lags.T.reshape(-1, *power.shape[1:])
 
 
 def _state_covariance(form: RealForm, correlation: np.ndarray) -> np.ndarray:
