@@ -210,8 +210,10 @@ def test_cross_spectra_of_pieces_and_of_masked_steps(monkeypatch):
     masked.add(np.where(np.arange(256)[:, None] < 100, x, np.nan), np.broadcast_to(np.arange(256) < 100, (3, 256)))
     monkeypatch.setattr(layer_inputs, "LARGEST_SPECTRUM", 64 * 4)
     pieces.add(x, None)
-    assert (whole.of(None).shape, pieces.of(None).shape) == ((257, 2, 2), (65, 2, 2))
-    moments = [np.fft.irfft(each.of(None), axis=0)[0] for each in (whole, pieces, masked)]
+    layer, both = DiagonalSSM(2, 4), DiagonalSSM(2, 4, bidirectional=True)
+    assert (whole.of(layer).shape, pieces.of(layer).shape) == ((257, 2, 2), (65, 2, 2))
+    np.testing.assert_allclose(whole.of(both), (whole.of(layer) + whole.of(layer).conj()) / 2.0)  # time runs both ways
+    moments = [np.fft.irfft(each.of(layer), axis=0)[0] for each in (whole, pieces, masked)]
     steps = x.reshape(-1, 2)
     np.testing.assert_allclose(moments[0], steps.T @ steps / len(steps), rtol=1e-9)
     np.testing.assert_allclose(moments[1], moments[0], rtol=1e-9)
