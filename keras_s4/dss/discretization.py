@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_s4.dss import complex_pairs as pairs
+from keras_s4.dss.angles import SplitAngle, bilinear_angle
 from keras_s4.dss.complex_pairs import ComplexPair
 
 # A bilinear pole at 0 has no logarithm. Single precision does not tell poles below this radius from 0 anyway.
@@ -25,6 +26,10 @@ class ZeroOrderHold:
     def log_poles(z: ComplexPair) -> ComplexPair:
         """`log p` of pairs of tensors."""
         return z
+
+    @staticmethod
+    def angles(z: ComplexPair) -> None:
+        """Those of p are known no better than by `log_poles`."""
 
     @staticmethod
     def log_poles_of(z: np.ndarray) -> np.ndarray:
@@ -47,6 +52,11 @@ class Bilinear:
         shrinkage = 4.0 * real / (ops.square(1.0 - real) + ops.square(imaginary))
         log_radius = 0.5 * ops.log1p(ops.maximum(shrinkage, SMALLEST_BILINEAR_RADIUS**2 - 1.0))
         return log_radius, ops.arctan2(imaginary, 1.0 + real) + ops.arctan2(imaginary, 1.0 - real)
+
+    @staticmethod
+    def angles(z: ComplexPair) -> SplitAngle:
+        """Those of p, which come close to half a turn, to many more digits than in `log_poles`."""
+        return bilinear_angle(z)
 
     @staticmethod
     def log_poles_of(z: np.ndarray) -> np.ndarray:
@@ -82,7 +92,9 @@ def modes(
     log_poles = log_poles_at(pairs.scale(exponents, rate))
     gains = pairs.divide(pairs.expm1(log_poles), poles)
     if normalizer_length is not None:
-        whole = pairs.expm1(pairs.scale(log_poles_at(exponents), float(normalizer_length)))
+        steps, angles = float(normalizer_length), METHODS[method].angles(exponents)
+        log_radius, angle = pairs.scale(log_poles_at(exponents), steps)
+        whole = pairs.expm1((log_radius, angle if angles is None else angles.after(steps)))
         gains = pairs.divide(gains, whole, SOFTMAX_EPSILON)
     return log_poles, gains
 

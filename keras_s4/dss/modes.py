@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_s4.dss import complex_pairs as pairs
 from keras_s4.dss import kernels, masks
+from keras_s4.dss.angles import SplitAngle
 from keras_s4.dss.complex_pairs import ComplexPair
 from keras_s4.dss.convolution import causal_convolution
 
@@ -27,16 +28,18 @@ class Modes:
         gains: input gains g, `[H, N]`.
         weights: w, `[H, N]`.
         feedthrough: `[H]`.
+        angles: of the poles, `[H, N]`, where they are known better than by their logarithms.
     """
 
     log_poles: ComplexPair
     gains: ComplexPair
     weights: ComplexPair
     feedthrough: Tensor
+    angles: SplitAngle | None = None
 
     def kernel(self, length: int | Tensor) -> Tensor:
         """The impulse response, feedthrough included, `[H, length]`."""
-        kernel = kernels.exponential_sum(self.log_poles, pairs.multiply(self.gains, self.weights), length)
+        kernel = kernels.exponential_sum(self.log_poles, pairs.multiply(self.gains, self.weights), length, self.angles)
         # Here and not as a product of its own, whose gradient would be a sum over all samples of a batch.
         return ops.concatenate([kernel[:, :1] + self.feedthrough[:, None], kernel[:, 1:]], axis=1)
 
@@ -66,7 +69,7 @@ class Modes:
         if state is None:
             return outputs
         decayed = pairs.multiply(pairs.exp(self.log_poles), pairs.pair_of(state))
-        ringing = kernels.exponential_sum(self.log_poles, pairs.multiply(decayed, self.weights), length)
+        ringing = kernels.exponential_sum(self.log_poles, pairs.multiply(decayed, self.weights), length, self.angles)
         return outputs + ops.transpose(ringing, (0, 2, 1))
 
     def state_after(self, signal: Tensor, state: Tensor | None, mask: Tensor | None = None) -> Tensor:
@@ -75,9 +78,9 @@ class Modes:
         if mask is not None:
             steps = masks.steps_to_the_last(mask)
             signal = masks.moved_to_the_end(signal, steps)
-        after = pairs.multiply(self.gains, kernels.gathered_states(self.log_poles, signal))
+        after = pairs.multiply(self.gains, kernels.gathered_states(self.log_poles, signal, self.angles))
         if state is not None:
-            decay = pairs.exp(pairs.scale(self.log_poles, ops.cast(steps, signal.dtype)[:, None, None]))
+            decay = kernels.powers(self.log_poles, ops.cast(steps, signal.dtype), 0, self.angles)
             after = pairs.add(after, pairs.multiply(decay, pairs.pair_of(state)))
         return ops.stack(after, axis=-1)
 

@@ -160,7 +160,8 @@ class DSS(StateSpaceLayer):
         log_poles, gains = discretization.modes(
             self.discretization, poles, exponents, self.rate, self._normalizer_length
         )
-        return Modes(log_poles, gains, pairs.pair_of(self.residues), ops.convert_to_tensor(self.feedthrough))
+        angles = METHODS[self.discretization].angles(pairs.scale(exponents, self.rate))
+        return Modes(log_poles, gains, pairs.pair_of(self.residues), ops.convert_to_tensor(self.feedthrough), angles)
 
     def kernel(self, length: int):
         """The impulse response, feedthrough included, `[H, length]`; of a bidirectional layer `[2 H, length]`."""

@@ -7,6 +7,7 @@ from typing import Any
 from keras import ops
 
 from keras_s4.dss import complex_pairs, kernels
+from keras_s4.dss.angles import SplitAngle
 
 Tensor = Any
 
@@ -17,7 +18,10 @@ def use_plain_kernel() -> None:
 
 
 def plain_exponential_sum(
-    log_poles: complex_pairs.ComplexPair, coefficients: complex_pairs.ComplexPair, length: int
+    log_poles: complex_pairs.ComplexPair,
+    coefficients: complex_pairs.ComplexPair,
+    length: int,
+    angles: SplitAngle | None = None,
 ) -> Tensor:
     """What `kernels.exponential_sum` computes, `[H, length]`, from all powers of all poles in an array `[H, N, L]`.
 
@@ -25,7 +29,7 @@ def plain_exponential_sum(
     """
     plain_exponential_sum.calls += 1
     steps = ops.arange(length, dtype=log_poles[0].dtype)
-    powers = complex_pairs.exp(tuple(part[:, :, None] * steps for part in log_poles))
+    powers = kernels.powers(log_poles, steps, 2, angles)
     real, imaginary = (ops.einsum("hn,hnl->hl", *parts) for parts in zip(coefficients, powers, strict=True))
     return real - imaginary
 
