@@ -32,9 +32,10 @@ def translate_fully_connected(operation: FullyConnected, source: Translation) ->
         shift=kernel.shift,
         zero_point=output.zero_point,
     )
+    library = "dense_packed" if weights.type == "int4" else "dense"
     with source.loop("row", operation.rows) as row:
         ends = address_of(source.pointer(x), (row, inputs)), address_of(source.pointer(output), (row, outputs))
-        source.call("dense", kernel.name, layer, *ends)
+        source.call(library, kernel.name, layer, *ends)
 
 
 def _words(operation: FullyConnected, source: Translation) -> str:

@@ -29,6 +29,7 @@ from keras_s4.tflite.program.tensors import Tensor
 
 TEMPLATES = Path(__file__).parent / "templates"
 ALWAYS = ("keras_s4_arithmetic.h", "keras_s4_kernels.h")
+_INCLUDED = re.compile(r'^#include "(keras_s4_\w+\.h)"$', re.MULTILINE)
 _VERSION = re.compile(r"^#define KERAS_S4_KERNELS_VERSION (\d+)$", re.MULTILINE)
 
 
@@ -126,4 +127,7 @@ def _slot_name(index: int) -> str:
 
 def _library(kernels: set[str]) -> dict[str, str]:
     names = [*ALWAYS, *(f"keras_s4_{kernel}.{end}" for kernel in sorted(kernels) for end in "hc")]
-    return {name: (LIBRARY / name).read_text() for name in names}
+    texts = {name: (LIBRARY / name).read_text() for name in names}
+    # Headers that kernels share, and that declare nothing for the model.
+    shared = {header for text in texts.values() for header in _INCLUDED.findall(text)} - texts.keys()
+    return texts | {name: (LIBRARY / name).read_text() for name in sorted(shared)}

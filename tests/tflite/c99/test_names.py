@@ -35,7 +35,7 @@ def test_every_model_has_its_files_beside_those_of_the_kernels(name, tmp_path):
     program = dataclasses.replace(single("fully_connected_int8"), name=name)
     files = c_source(program)
     stem = next(file for file in files if not file.startswith("keras_s4_")).rpartition(".")[0]
-    kernels = {"keras_s4_arithmetic.h", "keras_s4_dense.c", "keras_s4_dense.h", "keras_s4_kernels.h"}
+    kernels = {"keras_s4_arithmetic.h", "keras_s4_dense.c", "keras_s4_dense.h", "keras_s4_kernels.h", "keras_s4_rows.h"}
     assert set(files) == {f"{stem}.h", f"{stem}.c"} | kernels
     assert len({file.lower() for file in files}) == len(files)
     assert re.fullmatch(r"[a-z]\w{0,30}", stem, re.ASCII)

@@ -372,7 +372,7 @@ class TestFolder:
         files = converted.c_source("model")
         folder = converted.save(tmp_path, "custom")
         shared = {path.name for path in (folder / "tflm_custom").iterdir()} & set(files)
-        assert shared >= {"keras_s4_arithmetic.h", "keras_s4_dense.c", "keras_s4_diagonal.c", "keras_s4_diagonal.h"}
+        assert shared >= {"keras_s4_arithmetic.h", "keras_s4_rows.h", "keras_s4_dense.c", "keras_s4_diagonal.c"}
         for name in shared:
             assert (folder / "tflm_custom" / name).read_text() == files[name]
         assert "`tflm_custom/`" in (folder / "README.md").read_text()

@@ -1,5 +1,10 @@
 #include "keras_s4_modal.h"
 
+/* GCC makes a pointer of each part of an array, more than there are registers: a tenth more instructions. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__ARM_FEATURE_SAT)
+#pragma GCC optimize("no-ivopts")
+#endif
+
 #include "keras_s4_arithmetic.h"
 
 /*

@@ -32,13 +32,15 @@ from keras_s4.tflite.program import diagonal_kernel
 
 LIBRARY = Path(__file__).parent / "library"
 _OWN = ("keras_s4_block_op.cc", "keras_s4_block_op.h")
+# Headers of several kernels.
+SHARED = ("keras_s4_arithmetic.h", "keras_s4_rows.h")
 # The kernels in C that the operator calls.
 KERNELS = ("keras_s4_dense", "keras_s4_diagonal", "keras_s4_gates")
 
 
 def library_files() -> dict[str, str]:
     """The text of the operator's C++ files and of the kernels' C files, by name."""
-    kernels = ["keras_s4_arithmetic.h", *(f"{name}.{end}" for name in KERNELS for end in ("c", "h"))]
+    kernels = [*SHARED, *(f"{name}.{end}" for name in KERNELS for end in ("c", "h"))]
     return {name: (LIBRARY / name).read_text() for name in _OWN} | {
         name: (diagonal_kernel.LIBRARY / name).read_text() for name in kernels
     }
