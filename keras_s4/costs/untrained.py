@@ -17,7 +17,7 @@ from keras_s4.checks import check_model, whole_number
 from keras_s4.surgery.lengths import at_length
 from keras_s4.tflite.conversion import check_whole_windows, convert
 from keras_s4.tflite.lowering import plan_of_export
-from keras_s4.tflite.lowering.builder import Activations
+from keras_s4.tflite.lowering.builder import Activations, Weights
 from keras_s4.tflite.program.program import Program
 
 _CALIBRATION = 2  # random sequences
@@ -83,12 +83,13 @@ def untrained_program(sizes: Sizes) -> Program:
     return program_of(model, sizes.activations)
 
 
-def program_of(model: keras.Model, activations: Activations = "int8") -> Program:
+def program_of(model: keras.Model, activations: Activations = "int8", weights: Weights | None = None) -> Program:
     """The integer program of a model of one input, calibrated on random data: good for what it costs alone.
 
     Args:
         model: built, functional or sequential, as for `keras_s4.tflite.convert`.
         activations: see `keras_s4.tflite.convert`.
+        weights: see `keras_s4.tflite.convert`.
 
     Raises:
         TypeError, ValueError, NotImplementedError: see `keras_s4.tflite.convert`.
@@ -100,7 +101,7 @@ def program_of(model: keras.Model, activations: Activations = "int8") -> Program
         warnings.simplefilter("ignore")  # of the random data
         cut = model if length in (None, steps) else at_length(model, steps)
         data = np.random.default_rng(0).normal(size=(_CALIBRATION, steps, *model.inputs[0].shape[2:]))
-        program = convert(cut, data, activations=activations).program
+        program = convert(cut, data, activations=activations, weights=weights).program
     if length is not None:
         check_whole_windows(program.operations, program.steps, length)
     return program

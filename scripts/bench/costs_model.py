@@ -1,9 +1,10 @@
 """The cost model that `keras-s4 estimate` and searches use, which needs no compiler, and how far it is from one.
 
 Coefficients are fitted to what is counted of networks of all kinds of `keras_s4.architectures`, of models that mix all
-layers, and of single operations cut out of these; then the model is tried on networks and mixed models that it was not
-fitted to. All of them run on a Cortex-M4; on the other cores a part of them does, and what these do not tell is taken
-from the Cortex-M4. Compilers are GCC for Arm and RISC-V and avr-gcc, as the record names them.
+layers, of networks of shared modes and with weights of 4 bits, and of single operations cut out of these; then the
+model is tried on networks and mixed models that it was not fitted to. All of them run on a Cortex-M4; on the other
+cores a part of them does, and what these do not tell is taken from the Cortex-M4. Compilers are GCC for Arm and RISC-V
+and avr-gcc, as the record names them.
 
 `--rerun` writes keras_s4/costs/coefficients.json as well. A run over takes some twenty minutes on two cores; an
 interrupted one continues with the same `--cache`.
@@ -28,7 +29,9 @@ from costs_programs import (
     bytes_of_kernels,
     choose_programs,
     cost_on,
+    export_int4,
     export_kinds,
+    export_modes,
     export_operations,
     export_random,
 )
@@ -40,6 +43,14 @@ from keras_s4.testing.processes import run_apart
 
 FIRST = "m4"  # the core that all programs run on
 LIMIT = 5  # percent
+# What errors are of, as `keras-s4` says it: six kinds of architectures, and by the names of programs what else.
+SIX = "networks of six kinds"
+GROUPS = {
+    "random": "models that mix all layers",
+    "modes": "networks of shared modes",
+    "int4": "networks with weights of 4 bits",
+}
+TITLES = {"random": "mixed layers", "modes": "shared modes", "int4": "weights of 4 bits"}
 # What users ask for, in the order of the tables.
 ASKED = ("instructions", "cycles", "code", "flash", "RAM")
 
@@ -50,6 +61,8 @@ def compute(
     mixed: Annotated[int, typer.Option(help="Models that mix all layers, to fit to.")] = 10,
     held_out: Annotated[int, typer.Option(help="Further networks, for the errors.")] = 14,
     held_out_mixed: Annotated[int, typer.Option(help="Further mixed models, for the errors.")] = 6,
+    others: Annotated[int, typer.Option(help="Networks of shared modes, and of 4-bit weights, to fit to.")] = 10,
+    held_out_others: Annotated[int, typer.Option(help="Further ones of each, for the errors.")] = 4,
 ) -> Measurement:
     """The cost model and its errors."""
     from keras_s4.costs import model
@@ -57,8 +70,11 @@ def compute(
     cache.mkdir(parents=True, exist_ok=True)
     run_apart(export_kinds, {"networks": (0, networks + held_out, cache)}, jobs=1)
     run_apart(export_random, {"mixed": (0, mixed + held_out_mixed, cache)}, jobs=1)
+    run_apart(export_modes, {"shared modes": (0, others + held_out_others, cache)}, jobs=1)
+    run_apart(export_int4, {"weights of 4 bits": (0, others + held_out_others, cache)}, jobs=1)
     run_apart(export_operations, {"operations": (cache,)}, jobs=1)
-    first = {"random": mixed}  # of the others `networks`: which index is the first that is held out
+    # Which index is the first that is held out; of the others `networks`.
+    first = {"random": mixed, "modes": others, "int4": others}
     names = sorted(path.stem for path in cache.glob("*.pickle"))
     held = {
         name for name in names if not name.startswith("operation_") and _index(name) >= first.get(_kind(name), networks)
@@ -77,8 +93,8 @@ def compute(
     errors = {core: errors_of(core, {n: row for n, row in found.items() if n in held}) for core, found in rows.items()}
     for core, found in errors.items():
         table["cores"][core]["errors"] = {
-            words: _summary([row["cycles"] for name, row in found.items() if (_kind(name) == "random") == random])
-            for words, random in (("networks of six kinds", False), ("models that mix all layers", True))
+            words: _summary([row["cycles"] for name, row in found.items() if GROUPS.get(_kind(name), SIX) == words])
+            for words in (SIX, *GROUPS.values())
         }
     write_bytes(model.TABLE, render_table(table).encode())
     details = {
@@ -200,7 +216,7 @@ def by_kind(errors: Mapping[str, Mapping[str, float]]) -> dict[str, list[Mapping
     """Errors of programs of one kind together, under the name that the tables have for it."""
     found = defaultdict(list)
     for name, row in errors.items():
-        found["mixed layers" if _kind(name) == "random" else _kind(name).upper()].append(row)
+        found[TITLES.get(_kind(name), _kind(name).upper())].append(row)
     return dict(sorted(found.items()))
 
 

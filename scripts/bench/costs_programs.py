@@ -8,26 +8,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from costs_networks import draw_modes, draw_program
 
 from keras_s4.files import write_bytes
 from keras_s4.tflite.program.program import Program
 
 CORES = ("m0", "m0+", "m3", "m4", "m7", "m33", "m55", "avr", "rv32")
 FIGURES = ("instructions", "low", "high", "likely")
-POOLINGS = {
-    "average": None,
-    "max": None,
-    "last": None,
-    "recent": {"seconds": 2.0, "rate": 50.0},
-    "sliding": {"window": 8, "hop": 4},
-}
-_LONGEST = 32  # samples of a run: blocks that somebody would still call a step
 # Single operations with a part of a kernel, and with a form of statement.
 _OF_KERNEL, _OF_FORM = 3, 2
-# Programs for other cores than the first, to fit to and for the errors: of each kind, of those that mix all layers; and
-# instructions below which a kernel shows little.
-_OTHERS, _OTHERS_MIXED, _TINY = (2, 1), (4, 3), 150
+# Programs for other cores than the first, to fit to and for the errors: of each kind of architecture, and of what else
+# there is; and instructions below which a kernel shows little.
+_OTHERS_OF_SIX, _OTHERS, _TINY = (5, 1), {"random": (9, 3), "modes": (5, 2), "int4": (6, 2)}, 150
 KERNELS, KERNEL = "kernels", ", kernel"
 _LIBRARY = ("memcpy", "memset")
 
@@ -104,23 +96,22 @@ def export_kinds(first: int, count: int, folder: Path) -> None:
         _keep(folder / f"{kind}_{index}.pickle", lambda index=index, kind=kind: draw_program(kind, index))
 
 
-def draw_program(kind: str, seed: int) -> Program:
-    """An architecture as somebody, or a search, might choose it."""
-    from keras_s4.architectures import Architecture, build, spaces
-    from keras_s4.costs.untrained import own_weights, program_of
+def export_modes(first: int, count: int, folder: Path) -> None:
+    """Keeps programs of random networks whose channels share modes, `modes_SEED.pickle`."""
+    import keras
 
-    random = np.random.default_rng(seed)
-    while True:
-        fields = {name: choices[int(random.integers(len(choices)))] for name, choices in spaces(kind).items()}
-        period = (fields["front"][1] if fields["front"] else 1) * fields["downsample"] ** (fields["blocks"] - 1)
-        if period <= _LONGEST and (fields.get("rank") or 0) <= fields["width"]:
-            break
-    pooling = str(random.choice(list(POOLINGS)))
-    architecture = Architecture(kind, pooling=pooling, pooling_arguments=POOLINGS[pooling], **fields)
-    features, outputs = int(random.choice([1, 2, 3, 6, 9, 13])), int(random.integers(2, 13))
-    with own_weights():
-        model = build(architecture, (int(random.choice([8, 12])) * _LONGEST, features), outputs)
-    return program_of(model, str(random.choice(["int8", "int8", "int8", "int16"])))
+    for seed in range(first, first + count):
+        keras.backend.clear_session()
+        _keep(folder / f"modes_{seed}.pickle", lambda seed=seed: draw_modes(seed))
+
+
+def export_int4(first: int, count: int, folder: Path) -> None:
+    """Keeps programs of random networks of S4 blocks whose weights have 4 bits, `int4_SEED.pickle`."""
+    import keras
+
+    for seed in range(first, first + count):
+        keras.backend.clear_session()
+        _keep(folder / f"int4_{seed}.pickle", lambda seed=seed: draw_program("dss", seed, weights="int4"))
 
 
 def export_random(first: int, count: int, folder: Path) -> None:
@@ -156,7 +147,7 @@ def export_operations(folder: Path) -> None:
     parts = (part for program in programs for part in operations_alone(program))
     seen: Counter[str] = Counter()
     kept = 0
-    for part in [*parts, *(single(name, lowered=True) for name in SINGLE)]:
+    for part in [*parts, *(single(name, lowered=True) for name in SINGLE), *banks_of_modes()]:
         source = source_of(part)
         names = set(count_work(source, "m4")) | set(count_work(source, "m55"))
         if any(seen[name] < (_OF_KERNEL if _is_kernel(name) else _OF_FORM) for name in names):
@@ -164,6 +155,16 @@ def export_operations(folder: Path) -> None:
             seen.update(names)
             kept += 1
     write_bytes(finished, str(kept).encode())
+
+
+def banks_of_modes() -> Iterator[Program]:
+    """Steps of modes alone, with states that need no clamp, which few networks have, and that do."""
+    from keras_s4.testing.program_builder import Builder
+
+    for modes, fed in ((5, None), (14, None), (45, None), (9, 4), (25, 0), (40, 31)):
+        b = Builder(modes, lowered=True)
+        x = b.activation(2 * modes, "int16", 2.0**-12, name="x")
+        yield b.program(x, b.modal_step(x) if fed is None else b.modal_step(x, limit=2**30, feedback=fed))
 
 
 def choose_programs(rows: Mapping[str, Mapping[str, Any]], held: Collection[str], core: str) -> list[str]:
@@ -182,7 +183,7 @@ def choose_programs(rows: Mapping[str, Mapping[str, Any]], held: Collection[str]
     chosen = []
     for kind in sorted({name.rpartition("_")[0] for name in ordered} - {"operation"}):
         of_kind = [name for name in ordered if name.rpartition("_")[0] == kind]
-        fitted, others = _OTHERS_MIXED if kind == "random" else _OTHERS
+        fitted, others = _OTHERS.get(kind, _OTHERS_OF_SIX)
         chosen += [name for name in of_kind if name not in held][1 : 1 + fitted]
         chosen += [name for name in of_kind if name in held][1 : 1 + others]
     seen: Counter[str] = Counter()

@@ -1,15 +1,19 @@
 """The cost model beside the compiler that it was fitted to, on programs that it was not fitted to."""
 
+import keras
 import numpy as np
 import pytest
 
-from keras_s4.architectures import Architecture
+from keras_s4.architectures import Architecture, build
 from keras_s4.costs import features, model
 from keras_s4.costs.architectures import architecture_program
 from keras_s4.costs.kernels import DSP, HELIUM, PLAIN, kernel_work, read_layers
+from keras_s4.costs.untrained import own_weights, program_of
+from keras_s4.layers import DiagonalSSM
 from keras_s4.testing import programs
 from keras_s4.testing.program_builder import Builder
 from keras_s4.tflite.c99 import c_source
+from keras_s4.tflite.program.operations import ModalStep
 
 targets = pytest.importorskip("keras_s4.testing.targets")
 counted = pytest.importorskip("keras_s4.costs.counted")
@@ -59,6 +63,49 @@ def test_within_5_percent_on_other_cores(core):
     assert found.flash_bytes == pytest.approx(true.flash_bytes, rel=0.05)
 
 
+def shared_modes(width, modes, feedthrough):
+    """A block around a bank of modes, of which some are fed back."""
+    with own_weights():
+        inputs = keras.Input((64, 5))
+        hidden = keras.layers.Dense(width)(inputs)
+        mixed = keras.layers.Activation("gelu")(DiagonalSSM(width, modes, feedthrough)(hidden))
+        pooled = keras.layers.GlobalAveragePooling1D()(keras.layers.Add()([hidden, mixed]))
+        model = keras.Model(inputs, keras.layers.Dense(6, activation="softmax")(pooled))
+    program = program_of(model)
+    (step,) = (operation for operation in program.operations if isinstance(operation, ModalStep))
+    assert 0 < step.feedback < modes
+    return program
+
+
+def four_bits(**sizes):
+    """S4 blocks whose gates have weights of 4 bits."""
+    with own_weights():
+        model = build(Architecture("dss", **sizes), (96, 5), 6)
+    return program_of(model, weights="int4")
+
+
+OTHERS = {
+    "shared modes": lambda: shared_modes(20, 13, "full"),
+    "more shared modes": lambda: shared_modes(9, 37, None),
+    "4 bits": lambda: four_bits(width=20, blocks=2, states=3),
+    "4 bits, rows of no whole words": lambda: four_bits(width=14, blocks=1, states=4, front=(6, 3)),
+}
+
+
+@pytest.mark.parametrize("core", ["m4", "m0", "m33"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_within_5_percent_with_shared_modes_and_with_4_bits(name, core):
+    program = OTHERS[name]()
+    image_of(program, core, "gcc")
+    found, true = model.predict(program, core), counted.measure_on_cortex_m(program, core, "gcc")
+    worst = max(0.05, model.coefficients()["cores"][core]["errors"]["networks of six kinds"][1])
+    assert found.instructions == pytest.approx(true.instructions, rel=0.05)
+    assert found.likely_cycles == pytest.approx(true.likely_cycles, rel=0.05 if core == "m4" else worst)
+    assert found.flash_bytes == pytest.approx(true.flash_bytes, rel=0.05)
+    assert found.constant_bytes == true.constant_bytes
+    assert found.ram_bytes == true.ram_bytes
+
+
 def test_bytes_are_those_of_clangs_image_but_for_structs_that_it_takes_apart():
     program = programs.model(lowered=True)
     image = image_of(program, "m4", "zig")
@@ -69,21 +116,28 @@ def test_bytes_are_those_of_clangs_image_but_for_structs_that_it_takes_apart():
     assert found.constant_bytes - structs <= image.constant_bytes <= found.constant_bytes
 
 
-@pytest.mark.parametrize("kind", ["int8", "int16", "modes fed back"])
+def kernel_alone(kind, inputs, outputs):
+    """A program of one call of a kernel."""
+    b = Builder(inputs, lowered=True)
+    if kind == "shared modes":
+        x = b.activation(2 * inputs, "int16", 2.0**-6, 0, "x")
+        return b.program(x, b.modal_step(x, limit=2**30, feedback=outputs % inputs))
+    x = b.activation(inputs, "int8" if kind in ("int8", "int4") else "int16", 2.0**-6, 0, "x")
+    if kind == "modes fed back":
+        return b.program(x, b.diagonal_step(x, outputs // 3, feedback=True))
+    return b.program(x, b.fully_connected(x, outputs, weights="int4" if kind == "int4" else "int8"))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4", "int16", "modes fed back", "shared modes"])
 def test_the_parts_of_a_kernel_explain_what_it_takes_whatever_the_size(kind):
     """Instructions of the kernel alone on a Cortex-M4, as a sum over its parts: fitted to some sizes, for others."""
     rows, values = [], []
     for inputs, outputs in ((4, 8), (9, 6), (14, 21), (23, 12), (32, 40), (7, 30), (19, 9), (27, 33)):
-        b = Builder(inputs, lowered=True)
-        x = b.activation(inputs, "int8" if kind == "int8" else "int16", 2.0**-6, 0, "x")
-        fed = kind == "modes fed back"
-        program = b.program(
-            x, b.diagonal_step(x, outputs // 3, feedback=True) if fed else b.fully_connected(x, outputs)
-        )
+        program = kernel_alone(kind, inputs, outputs)
         parts = features.count_work(c_source(program, "model"), "m4")
         image = image_of(program, "m4", "gcc")
         functions = targets.run(image, targets.from_reset(program, 1, 2).inputs).functions
-        (kernel,) = (name for name in functions if name.startswith(("s4_dense", "s4_diagonal")))
+        (kernel,) = (name for name in functions if name.startswith(("s4_dense", "s4_diagonal", "s4_modal")))
         rows.append({part: count for part, count in parts.items() if part.startswith(f"{kernel}, ")})
         values.append(functions[kernel])
     fitted = model.fit(rows[:6], values[:6], lambda name: 5.0, trust=1e-9)
