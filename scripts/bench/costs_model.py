@@ -251,8 +251,8 @@ def _percent(errors: list[float]) -> tuple[float, float]:
 
 
 def _summary(errors: list[float]) -> list[float]:
-    """For the table: the median, the worst, and of how many; empty of none."""
-    return [*(value / 100 for value in _percent(errors)), len(errors)] if errors else []
+    """For the table: the median, the worst, and of how many; empty of fewer than two."""
+    return [*(value / 100 for value in _percent(errors)), len(errors)] if len(errors) > 1 else []
 
 
 def _short(value: float | None) -> float | None:
