@@ -51,7 +51,8 @@ class Core:
 
 
 _KB = 1024
-_LOW = Memory(0, 512 * _KB)
+# Of 4 MiB that the boards have there.
+_LOW = Memory(0, 1024 * _KB)
 _HARD_FLOAT = "-mfloat-abi=hard"
 
 CORES = {
