@@ -174,7 +174,7 @@ def test_weights_of_4_bits(call, model_file, data_file, tmp_path):
         folder = tmp_path / given
         result = call("convert", model_file, "--data", data_file, "--weights", given, "--c", folder)
         assert result.exit_code == 0, result.output
-        assert (folder / "model.c").read_text().count("s4_dense_packed") == 2
+        assert (folder / "model.c").read_text().count("const s4_dense_packed ") == 2
     result = call("convert", model_file, "--data", data_file, "--weights", "int4", "--weights", "block_1=int8")
     assert (result.exit_code, "--weights got int4, block_1=int8" in result.output) == (1, True)
 

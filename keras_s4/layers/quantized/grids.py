@@ -5,6 +5,10 @@ Its own wrappers take legacy Keras models only, but its quantizers need no more 
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 
@@ -161,6 +165,19 @@ def check_quantizers() -> None:
 
 def _tfmot_quantizers():
     """Loaded late: the package takes seconds, and needs legacy Keras."""
-    with extras.needed_for("Trainings on the exporter's grids", "qat"):
+    with extras.needed_for("Trainings on the exporter's grids", "qat"), _variable_kept("TF_USE_LEGACY_KERAS"):
         from tensorflow_model_optimization.quantization.keras import quantizers
     return quantizers
+
+
+@contextlib.contextmanager
+def _variable_kept(name: str) -> Iterator[None]:
+    """The environment as it was: the package asks for legacy Keras there, and processes started later would have it."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

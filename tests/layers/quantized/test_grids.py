@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -43,3 +47,11 @@ def test_impossible_grids_are_refused(scale, zero_point):
 def test_grid_round_trip():
     grid = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Grid(0.25, -3, name="grid")))
     assert (grid.scale, grid.zero_point) == (0.25, -3)
+
+
+def test_processes_that_are_started_later_have_no_legacy_keras():
+    """For which tensorflow-model-optimization asks in the environment."""
+    code = "import os; from keras_s4.layers.quantized import Grid; Grid(0.1, 0); print(sorted(os.environ))"
+    variables = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert "'PATH'" in done.stdout and "TF_USE_LEGACY_KERAS" not in done.stdout
