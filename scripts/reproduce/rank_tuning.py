@@ -38,7 +38,7 @@ Chosen on validation data of rows, fold and seed 0: the rate (of 2e-3 and 4e-3),
 and 1e-4, which were 0.2 points apart halfway) and ranks (12 and 5 rather than 8 and 8, of equal size); rate and ranks
 were changed together. Two layers rather than one wide one were chosen by arithmetic: at a fourteenth of the bytes their
 recurrent matrices keep rank 8 rather than 5. Of the radio network, on training data: the pooling (the mean over time of
-a signal of any phase tells a GRU nothing, and it stayed at chance for 2,000 steps) and, with it, the rate.
+a signal of any phase tells a GRU nothing, and it stayed at chance for 2,000 steps); the rate was raised with it.
 
 A run over takes some four hours of one core, by estimate; interrupt it whenever you like, it continues where it was.
 """
