@@ -185,16 +185,15 @@ class Experiment:
             json_file = json_file or (None if changed else self.result)
         else:
             record = read_result(self.result)
-        console = Console()
         for table in self.tables(record):
-            console.print(table)
+            show_whole(table)
         if figure is not None:
             self.draw(record, figure)
         if json_file is not None:
             write_bytes(json_file, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
         elif changed:
             sentence = "Options were changed: the committed results stay as they are; --json FILE keeps these."
-            console.print(sentence, soft_wrap=True)
+            Console().print(sentence, soft_wrap=True)
         conclude(self.title, figures_of(record), check)
 
     def _changed(self, options: dict[str, Any]) -> list[str]:
@@ -249,22 +248,29 @@ def figures_of(record: dict[str, Any]) -> list[Figure]:
     return [Figure(**{key: value for key, value in row.items() if key != "holds"}) for row in record["figures"]]
 
 
+def show_whole(table: Table) -> None:
+    """Prints a table as wide as it is: in 80 columns, as in a file or a pipe, rich would cut its cells off."""
+    console = Console()
+    Console(
+        width=max(console.width, console.measure(table, options=console.options.update(width=1_000)).maximum)
+    ).print(table)
+
+
 def conclude(title: str, figures: list[Figure], check: bool) -> None:
     """Prints figures beside their targets.
 
     Raises:
         typer.Exit: with 1, where `check` is true and a figure falls short.
     """
-    console = Console()
     table = Table("figure", "measured", "target", "", title=title)
     for figure in figures:
         verdict = "" if not figure.target else "[green]holds[/]" if figure.holds else "[red]falls short[/]"
         table.add_row(figure.name, figure.measured, figure.target, verdict)
-    console.print(table)
+    show_whole(table)
     short = [figure for figure in figures if not figure.holds]
     for figure in short if check else ():
         sentence = f"[red]falls short[/]: {figure.name}: {figure.measured}, target {figure.target}"
-        console.print(sentence, soft_wrap=True)
+        Console().print(sentence, soft_wrap=True)
     raise typer.Exit(1 if check and short else 0)
 
 

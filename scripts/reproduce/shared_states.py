@@ -72,38 +72,23 @@ def build(name: str, network: Network, task, seed: int):
     """An untrained network for the task of a name."""
     import keras
 
-    from keras_s4 import layers, models
+    from keras_s4 import models
     from keras_s4.testing.trainings import normalizes
 
     keras.utils.set_random_seed(seed)
-    sizes = {"channels": WIDTH, "states": network.states, "blocks": BLOCKS, "dropout": DROPOUT}
-    whole = models.classifier(
+    return models.classifier(
         task.input_shape,
         len(task.classes),
-        **sizes,
+        channels=WIDTH,
+        states=network.states,
+        blocks=BLOCKS,
+        dropout=DROPOUT,
+        shared_modes=network.layer == SHARED,
+        dss={"feedthrough": "diagonal"} if network.layer == SHARED else None,
         block={"gate": network.gate},
         front=FRONTS[name],
         normalization=normalizes(task),
     )
-    if network.layer == OWN:
-        return whole
-    # The same network, its blocks written out around the other layer.
-    named = {layer.name: layer for layer in whole.layers}
-    first = next(layer for layer in whole.layers if isinstance(layer, layers.S4Block))
-    body = keras.Model(whole.inputs, first.input)
-    hidden = body.output
-    for number in range(BLOCKS):
-        inner = keras.layers.BatchNormalization(name=f"norm_{number}")(hidden)
-        inner = layers.DiagonalSSM(WIDTH, network.states, feedthrough="diagonal", name=f"ssm_{number}")(inner)
-        inner = keras.layers.Activation("gelu", name=f"gelu_{number}")(inner)
-        if network.gate:
-            value = keras.layers.Dense(WIDTH, name=f"value_{number}")(inner)
-            gate = keras.layers.Dense(WIDTH, "sigmoid", name=f"gate_{number}")(inner)
-            inner = keras.layers.Multiply(name=f"glu_{number}")([value, gate])
-        inner = keras.layers.Dropout(DROPOUT, name=f"dropout_{number}")(inner)
-        hidden = keras.layers.Add(name=f"add_{number}")([hidden, inner])
-    pooled = keras.layers.GlobalAveragePooling1D(name="pooling")(hidden)
-    return keras.Model(whole.inputs, named["head"](pooled))
 
 
 def run_network(name: str, network: Network, seeds: int, cache: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from keras_s4.testing.experiment import (
     measure_parts,
     require,
     seeds_by_task,
+    show_whole,
 )
 
 
@@ -96,6 +97,15 @@ class TestExperiment:
 
     def test_figure_is_only_an_option_of_those_that_draw(self, experiment):
         assert run(experiment, "--figure", "x.svg").exit_code == 2
+
+
+def test_tables_are_shown_whole_in_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    table = Table(*(f"column{number}" for number in range(20)))
+    table.add_row(*(f"cell{number:04}" for number in range(20)))
+    show_whole(table)
+    shown = capsys.readouterr().out
+    assert "column19" in shown and "cell0019" in shown and "…" not in shown
 
 
 def test_missing_packages_are_named_with_all_extras():
