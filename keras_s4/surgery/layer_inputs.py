@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -36,36 +37,14 @@ class Meter(Protocol):
         """
 
 
-class PowerSpectrum:
-    """The mean power of a step of sequences `[B, L, H]`, channel by channel.
+class Spectrum(abc.ABC):
+    """The mean over all steps of what sequences `[B, L, F]` have at each frequency.
 
-    Frequencies are as fine as twice the sequence needs, so that the power stands for a sequence that has ended and not
-    for one that starts over.
-    """
+    Frequencies are as fine as twice the sequence needs, so that they stand for a sequence that has ended and not for
+    one that starts over.
 
-    def __init__(self):
-        self._sum = 0.0
-        self._steps = 0
-        self.length: int | None = None
-
-    def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
-        """Takes one batch; masked steps count as zeros, as in the DSS layer."""
-        signal = inputs if mask is None else np.where(mask[..., None], inputs, 0.0)
-        self.length = signal.shape[1]
-        transform = np.fft.rfft(signal.astype(np.float64), 2 * signal.shape[1], axis=1)
-        self._sum = self._sum + np.sum(np.abs(transform) ** 2, axis=0).T
-        self._steps += signal.shape[0] * signal.shape[1]
-
-    def of(self, layer: DSS) -> np.ndarray:
-        """`[H, L + 1]`, at L + 1 equally spaced frequencies from 0 to pi; of a bidirectional layer `[2 H, L + 1]`."""
-        power = self._sum / self._steps
-        return np.concatenate([power, power]) if layer.bidirectional else power
-
-
-class CrossSpectrum:
-    """The mean of `x x'` of a step of sequences `[B, L, I]`, frequency by frequency: what inputs have in common, too.
-
-    Where sequences are so long that this would be `LARGEST_SPECTRUM` numbers or more, it is that of their pieces.
+    Attributes:
+        length: L of the sequences that were added last.
     """
 
     def __init__(self):
@@ -76,18 +55,46 @@ class CrossSpectrum:
     def add(self, inputs: np.ndarray, mask: np.ndarray | None, states: Any = None) -> None:
         """Takes one batch; masked steps count as zeros, as in the layer."""
         signal = inputs if mask is None else np.where(mask[..., None], inputs, 0.0)
-        batch, self.length, width = signal.shape
-        piece = min(self.length, max(LARGEST_SPECTRUM // width**2, SHORTEST_PIECE))
-        pieces = -(-self.length // piece)
-        padded = np.pad(signal.astype(np.float64), ((0, 0), (0, pieces * piece - self.length), (0, 0)))
-        transform = np.fft.rfft(padded.reshape(batch * pieces, piece, width), 2 * piece, axis=1).transpose(1, 2, 0)
-        self._sum = self._sum + transform @ transform.conj().transpose(0, 2, 1)
+        batch, self.length, _ = signal.shape
+        self._sum = self._sum + self._sum_of(signal.astype(np.float64))
         self._steps += batch * self.length
+
+    @abc.abstractmethod
+    def _sum_of(self, signal: np.ndarray) -> np.ndarray:
+        """Of one batch, in float64."""
+
+
+class PowerSpectrum(Spectrum):
+    """The power of a step, channel by channel."""
+
+    def of(self, layer: DSS) -> np.ndarray:
+        """`[H, L + 1]`, at L + 1 equally spaced frequencies from 0 to pi; of a bidirectional layer `[2 H, L + 1]`."""
+        power = self._sum / self._steps
+        return np.concatenate([power, power]) if layer.bidirectional else power
+
+    def _sum_of(self, signal: np.ndarray) -> np.ndarray:
+        transform = np.fft.rfft(signal, 2 * signal.shape[1], axis=1)
+        return np.sum(np.abs(transform) ** 2, axis=0).T
+
+
+class CrossSpectrum(Spectrum):
+    """The mean of `x x'`, frequency by frequency: what inputs have in common, too.
+
+    Where sequences are so long that this would be `LARGEST_SPECTRUM` numbers or more, it is that of their pieces.
+    """
 
     def of(self, layer: DiagonalSSM) -> np.ndarray:
         """`[F, I, I]`, at F equally spaced frequencies from 0 to pi; of a bidirectional layer the mean of both ways."""
         spectrum = self._sum / self._steps
         return spectrum.real.astype(np.complex128) if layer.bidirectional else spectrum
+
+    def _sum_of(self, signal: np.ndarray) -> np.ndarray:
+        batch, length, width = signal.shape
+        piece = min(length, max(LARGEST_SPECTRUM // width**2, SHORTEST_PIECE))
+        pieces = -(-length // piece)
+        padded = np.pad(signal, ((0, 0), (0, pieces * piece - length), (0, 0)))
+        transform = np.fft.rfft(padded.reshape(batch * pieces, piece, width), 2 * piece, axis=1).transpose(1, 2, 0)
+        return transform @ transform.conj().transpose(0, 2, 1)
 
 
 class Moment:
