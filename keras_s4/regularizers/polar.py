@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 Tensor = Any
 
 # Singular values above this part of the Frobenius norm become 1; smaller ones, in proportion, something below 1.
 SMALLEST_RATIO = 1e-4
-# After these, all singular values from SMALLEST_RATIO to 1 are 1 to more than single precision.
-STEPS = 13
+# Products with a matrix, and steps between one and the next: matrices so much wider than high are cheaper to meet less
+# often. After all steps, singular values from SMALLEST_RATIO to 1 are 1 to more than single precision.
+ROUNDS, WIDE_ROUNDS = (13, 1), (3, 5)
+WIDE = 2.0
 
 
 def polar_factor(matrices: Tensor) -> Tensor:
@@ -35,29 +39,44 @@ def polar_factor(matrices: Tensor) -> Tensor:
     factor = matrices / ops.where(largest > 0.0, largest, 1.0)
     squares = ops.sum(ops.square(factor), axis=(-2, -1), keepdims=True)
     factor = factor / ops.sqrt(ops.maximum(squares, 1.0))
-    wide = matrices.shape[-2] < matrices.shape[-1]
-    coefficients = ops.convert_to_tensor(_COEFFICIENTS, dtype=matrices.dtype)
-
-    def step(index, factor):
-        transposed = ops.swapaxes(factor, -2, -1)
-        # The Gram matrix of the smaller side.
-        if wide:
-            cube = ops.matmul(ops.matmul(factor, transposed), factor)
-        else:
-            cube = ops.matmul(factor, ops.matmul(transposed, factor))
-        return coefficients[index, 0] * factor - coefficients[index, 1] * cube
-
-    return ops.fori_loop(0, STEPS, step, factor)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    factor = _orthogonalized(ops.swapaxes(factor, -2, -1) if tall else factor)
+    return ops.swapaxes(factor, -2, -1) if tall else factor
 
 
-def _coefficients() -> list[tuple[float, float]]:
+def _orthogonalized(factor: Tensor) -> Tensor:
+    """The polar factor of matrices `[..., m, n]` with m <= n and singular values of at most 1.
+
+    In a round several polynomials are applied to the Gram matrix `[m, m]`, and their product to the matrix. A
+    polynomial of the Gram matrix is squared for the next one, which raises its rounding noise sevenfold.
+    """
+    rows, columns = factor.shape[-2:]
+    rounds, steps = WIDE_ROUNDS if columns >= WIDE * rows else ROUNDS
+    coefficients = np.reshape(_coefficients(rounds * steps), (rounds, steps, 2))
+    coefficients = ops.convert_to_tensor(coefficients, dtype=factor.dtype)
+    identity = ops.eye(rows, dtype=factor.dtype)
+
+    def one_round(index, factor):
+        gram, product = ops.matmul(factor, ops.swapaxes(factor, -2, -1)), None
+        for step in range(steps):
+            polynomial = coefficients[index, step, 0] * identity - coefficients[index, step, 1] * gram
+            product = polynomial if product is None else ops.matmul(polynomial, product)
+            if step + 1 < steps:
+                gram = ops.matmul(ops.matmul(polynomial, gram), polynomial)
+        return ops.matmul(product, factor)
+
+    return ops.fori_loop(0, rounds, one_round, factor)
+
+
+@functools.cache
+def _coefficients(steps: int) -> list[tuple[float, float]]:
     """Of each step's polynomial `a x - b x^3`, best on the interval that the step before it leaves.
 
     The polynomial misses 1 by as much at both ends of the interval, below, as at its maximum between them, above.
     """
     lower, upper = SMALLEST_RATIO, 1.0
     coefficients = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         linear, cubic = lower * lower + lower * upper + upper * upper, 1.0
         ends = linear * upper - cubic * upper**3
         maximum = 2.0 / 3.0 * linear * (linear / (3.0 * cubic)) ** 0.5
@@ -65,6 +84,3 @@ def _coefficients() -> list[tuple[float, float]]:
         coefficients.append((scale * linear, scale * cubic))
         lower, upper = scale * ends, scale * maximum
     return coefficients
-
-
-_COEFFICIENTS = _coefficients()
