@@ -1,56 +1,27 @@
 """Searches over architectures in processes of their own: killed and started again, shared by a chief and workers."""
 
 import json
-import multiprocessing
-import os
 import socket
 import time
-from pathlib import Path
 
 import architecture_worker
 import pytest
-
-LIMIT = 420
+from worker_processes import LIMIT, ended, process_of, workers_in
 
 
 @pytest.fixture(scope="module")
-def fork():
-    """A process that has loaded TensorFlow and run nothing: workers are forked from it, and need not load it again."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([architecture_worker.__name__])
-    with pytest.MonkeyPatch.context() as environment:
-        # Where the server finds it: it knows nothing of the search path of this process.
-        environment.setenv("PYTHONPATH", str(Path(architecture_worker.__file__).parent), os.pathsep)
-        context.Process().start()
-    return context.Process
+def process():
+    return process_of(architecture_worker)
 
 
 @pytest.fixture
-def start(fork, tmp_path):
-    """Starts workers in tmp_path, and ends all of them after the test."""
-    processes = []
-
-    def start(*arguments, **variables):
-        output = tmp_path / f"output_{len(processes)}.txt"
-        process = fork(target=architecture_worker.main, args=(output, variables, tmp_path, *map(str, arguments)))
-        process.start()
-        process.output = output
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.join()
+def start(process, tmp_path):
+    with workers_in(tmp_path, process, architecture_worker) as start:
+        yield start
 
 
 def trainings(folder):
     return [line.split(" ", 1) for line in architecture_worker.lines(folder / "trainings.log")]
-
-
-def ended(process):
-    process.join(LIMIT)
-    assert process.exitcode == 0, process.output.read_text()[-3000:]
 
 
 def test_a_killed_search_repeats_the_running_trial_alone(start, tmp_path):
