@@ -179,7 +179,8 @@ class Converted(Interface):
             folder: created if need be. What an earlier save wrote there is replaced or removed, as a whole; files that
                 someone else wrote stay.
             dss: "custom" also writes `tflm_custom/`: the application for TensorFlow Lite Micro with a `.tflite` whose
-                S4 blocks are a custom operator each, and that operator in C++ (see
+                S4 blocks, and `DSS` and `DiagonalSSM` layers outside of one, are a custom operator each, and that
+                operator in C++ (see
                 `keras_s4.tflite.flatbuffer.custom_operator`).
             decision: how to decide from the outputs in a stream. The applications then have `decisions.h` and
                 `decisions.c`, which decide as `decider` does, bit for bit; the one in `firmware/` asks the model for

@@ -71,8 +71,8 @@ def convert(
         str,
         typer.Option(
             metavar="operators|custom",
-            help="custom adds tflm_custom/ to --out: for TensorFlow Lite Micro with a custom operator for DSS layers,"
-            " in C++, which is smaller and faster but must be registered.",
+            help="custom adds tflm_custom/ to --out: for TensorFlow Lite Micro with a custom operator for DSS and"
+            " DiagonalSSM layers, in C++, which is smaller and faster but must be registered.",
         ),
     ] = "operators",
     name: Annotated[

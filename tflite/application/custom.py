@@ -1,4 +1,4 @@
-"""The application for TensorFlow Lite Micro with S4 blocks as custom operators."""
+"""The application for TensorFlow Lite Micro with S4 blocks, DSS and DiagonalSSM layers as custom operators."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from keras_s4.tflite.program.diagonal_kernel import (
     check_supported,
     form_of,
     largest_sum,
+    modal_words,
     mode_marks,
 )
 from keras_s4.tflite.program.fixed_point import Multiplier
@@ -125,13 +126,11 @@ def translate_modal_step(operation: ModalStep, source: Translation) -> None:
     """The real parts of all modes, then the imaginary parts, of states as of what is read and written."""
     check_modal_step(operation)
     x, output, (_, modes) = operation.input, operation.output, operation.state.shape
-    rows = [*operation.input_gain.data, operation.decay.data, operation.rotation.data]
     name, constants = short_name(output.name), source.constants
-    values = np.stack(rows, axis=-1)
     layer = constants.struct(
         "s4_modal",
         output.name,
-        constants=constants.array(f"{name} modes", values, "int32_t", note="gains, decay and rotation"),
+        constants=constants.array(f"{name} modes", modal_words(operation), "int32_t", note="gains, decay and rotation"),
         modes=f"{modes}U",
         fed_back=f"{operation.feedback}U",
     )

@@ -17,8 +17,8 @@ How operations become operators:
 - Of a program for blocks of steps, tensors are `[1, rows, ..]`. A DSS layer repeats for each row what changes its
   state.
 - A sum of squares is BATCH_MATMUL of a row with itself, whose accumulator has 64 bits.
-- On request each S4 block, and each DSS layer outside of one, is one custom operator, in a variant of the file; see
-  `custom_operator`.
+- On request each S4 block, and each DSS or DiagonalSSM layer outside of one, is one custom operator, in a variant of
+  the file; see `custom_operator`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from keras_s4.tflite.program.program import Program
 
 # How a file keeps its states from step to step; see `to_tflite`.
 States = Literal["inputs", "variables"]
-# How a file computes S4 blocks and DSS layers.
+# How a file computes S4 blocks, DSS and DiagonalSSM layers.
 DssForm = Literal["operators", "custom"]
 
 
@@ -48,9 +48,9 @@ def to_tflite(program: Program, states: States = "inputs", dss: DssForm = "opera
             saved, compared and restored, and one interpreter serves several streams. "variables": the states are
             resource variables inside the interpreter, which nobody can read; one interpreter is one stream. The arena
             grows by about the bytes of the states, which the caller does not keep any more.
-        dss: what computes S4 blocks and DSS layers: "operators" for built-in ones, which run everywhere; "custom" for
-            KERAS_S4_BLOCK, which a firmware registers (see `custom_operator`): smaller and faster, but it runs nowhere
-            else. The states of DSS layers are `[1, H, N, 2]` then.
+        dss: what computes S4 blocks, DSS and DiagonalSSM layers: "operators" for built-in ones, which run everywhere;
+            "custom" for KERAS_S4_BLOCK, which a firmware registers (see `custom_operator`): smaller and faster, but it
+            runs nowhere else. The states of DSS layers are `[1, H, N, 2]` then.
 
     Returns:
         The file's bytes.
@@ -58,8 +58,8 @@ def to_tflite(program: Program, states: States = "inputs", dss: DssForm = "opera
     Raises:
         ValueError: when the program is inconsistent (see `Program.check`), needs an operator with types that do not run
             on TensorFlow Lite Micro, or `states` or `dss` is another word.
-        NotImplementedError: a step of a DSS layer in a form that the custom operator leaves out, such as more
-            modes than 32 bits add up.
+        NotImplementedError: a step of a DSS layer or a bank of modes in a form that the custom operator leaves out,
+            such as more modes than 32 bits add up.
     """
     check_states(states)
     check_dss_form(dss)

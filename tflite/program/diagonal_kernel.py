@@ -34,7 +34,7 @@ def check_supported(operation: DiagonalStep) -> None:
         "readouts of imaginary parts": np.any(operation.readout.data[1]),
         _OTHER_UNITS: _has_other_units(state, hidden),
         f"sums of {state.shape[1]} modes beyond 32 bits": largest_sum(operation) >= 2**31,
-        _OUTSIDE: _is_outside(decay, rotation),
+        _OUTSIDE: is_outside(decay, rotation),
         "modes without feedback behind some with it": np.any(np.diff(_fed_back(operation).astype(int), axis=0) < 0),
         _OTHER_LIMIT: operation.limit not in (0, STATE_LIMIT),
     }
@@ -52,7 +52,7 @@ def check_modal_step(operation: ModalStep) -> None:
     """
     reasons = {
         _OTHER_UNITS: _has_other_units(operation.state, operation.hidden),
-        _OUTSIDE: _is_outside(operation.decay.data, operation.rotation.data),
+        _OUTSIDE: is_outside(operation.decay.data, operation.rotation.data),
         _OTHER_LIMIT: operation.limit not in (0, STATE_LIMIT),
     }
     if found := [reason for reason, holds in reasons.items() if holds]:
@@ -66,8 +66,10 @@ def _has_other_units(state: Tensor, hidden: Tensor) -> bool:
     return fixed_point.rescale_multiplier(state.scale, hidden.scale) != Multiplier(1 << 30, -14)
 
 
-def _is_outside(decay: np.ndarray, rotation: np.ndarray) -> bool:
-    return bool(np.any(np.abs(rotation) >= 2**15) or np.any((decay > 0) | (decay < -(2**16))))
+def is_outside(decay: np.ndarray, rotation: np.ndarray) -> bool:
+    """Whether a pole is where none inside the unit circle is, so that sums of the kernels may leave 32 bits."""
+    too_far = (rotation >= 2**15) | (rotation <= -(2**15))  # of all 32 bits, whose least has no magnitude
+    return bool(np.any(too_far | (decay > 0) | (decay < -(2**16))))
 
 
 class Form(enum.IntEnum):
@@ -116,6 +118,11 @@ def mode_words(operation: DiagonalStep) -> np.ndarray:
         _pair(readout, np.where(decay < -(2**15), -(2**15), 0) + mode_marks(operation)),
     ]
     return np.stack([word.T for word in words], axis=-1).astype(np.int32)
+
+
+def modal_words(operation: ModalStep) -> np.ndarray:
+    """The constants of each mode of a bank as `s4_modal` in C has them, int32 `[N, 4]`: gains, decay, rotation."""
+    return np.stack([*operation.input_gain.data, operation.decay.data, operation.rotation.data], axis=-1)
 
 
 def _pair(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -1,7 +1,5 @@
 """The custom operator for S4 blocks: its files, and its C++ against a stand-in for TensorFlow Lite Micro."""
 
-import dataclasses
-import functools
 import os
 import subprocess
 import tomllib
@@ -11,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 import tflm_stand_in
-from block_harness import KERNELS, OBJECTS, Node, build, node_of, run
+from block_harness import KERNELS, OBJECTS, node_of, run
+from block_programs import PROGRAMS, bank, block_of, block_of_modes
 from cpp_compiler import COMPILER, FLAGS, needs_compiler
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from keras_s4 import layers
 from keras_s4.testing import programs
-from keras_s4.testing.file_mutations import change_number
 from keras_s4.tflite import convert
 from keras_s4.tflite.application.custom import reorder_states
 from keras_s4.tflite.application.golden import golden_vectors
@@ -25,104 +23,8 @@ from keras_s4.tflite.c99.host import compiler
 from keras_s4.tflite.emulator import Emulator
 from keras_s4.tflite.firmware import Converted
 from keras_s4.tflite.flatbuffer import check_tflite, custom_operator, read_summary, to_tflite
-from keras_s4.tflite.flatbuffer.custom_operator.checks import check_block
-from keras_s4.tflite.flatbuffer.custom_operator.instructions import OFFSET_BITS, WORDS, Code, instructions_of
-from keras_s4.tflite.flatbuffer.operators.operands import Operand
 from keras_s4.tflite.flatbuffer.operators.table import CUSTOM_BLOCK
 from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, checksum
-from keras_s4.tflite.program.blocks import in_blocks
-from keras_s4.tflite.program.operations import Maximum, Minimum
-from keras_s4.tflite.program.program import Program, State
-from keras_s4.tflite.program.tensors import Tensor
-
-
-def layer(type: str, real_poles: bool, limit: int = 0, steps: int = 1, fine: int = 0) -> Program:
-    """A program of one step of a DSS layer."""
-    b = programs.Builder(3, lowered=True)
-    x = b.activation(5, "int16", 2.0**-12, name="x")
-    program = b.program(x, b.diagonal_step(x, 7, type, real_poles))
-    (step,) = program.operations
-    # The first modes of a channel may have decays of 16 bits, the others of 17.
-    decay = np.array(step.decay.data)
-    decay[4, 1] = decay[0, 2] = -(2**16)
-    # As many bits finer are partial sums where modes cancel.
-    partial = dataclasses.replace(step.partial, scale=step.partial.scale / 2**fine)
-    decay = dataclasses.replace(step.decay, data=decay)
-    step = dataclasses.replace(step, limit=limit, decay=decay, partial=partial)
-    return in_blocks(dataclasses.replace(program, operations=(step,)), steps)
-
-
-def block_of(program: Program) -> Program:
-    """The program as one whose operations come from an S4 block."""
-    known = {tensor.name: tensor for tensor in program.inputs}
-
-    def inside(tensor: Tensor) -> Tensor:
-        renamed = dataclasses.replace(tensor, name=f"block/{tensor.name}")
-        return known.setdefault(tensor.name, renamed)
-
-    return dataclasses.replace(
-        program,
-        operations=tuple(operation.with_tensors(inside) for operation in program.operations),
-        states=tuple(State(inside(state.before), inside(state.after)) for state in program.states),
-        outputs=tuple(map(inside, program.outputs)),
-        layers={"block": "S4Block"},
-    )
-
-
-def narrow_block(steps: int = 1) -> Program:
-    """A block as lowerings make it of int8 activations, whose product is wanted outside, too."""
-    b = programs.Builder(5, lowered=True)
-    x = b.activation(19, "int16", 2.0**-12, name="x")
-    y = b.lookup(b.diagonal_step(b.affine(x, "int16"), 5, "int8"))
-    value, gate = b.fully_connected(y, 19), b.lookup(b.fully_connected(y, 19), zero_point=-128)
-    gated = b.multiply(value, gate)
-    return in_blocks(block_of(b.program(x, b.sum(x, gated, 1, 3), gated)), steps)
-
-
-def wide_block(steps: int = 1) -> Program:
-    """A block of int16 activations, with everything that has an instruction."""
-    b = programs.Builder(6, lowered=True)
-    x = b.activation(7, "int16", 2.0**-12, name="x")
-    y = b.interpolate(b.diagonal_step(b.affine(x, "int16"), 3, "int16"), 64)
-    value, gate = b.fully_connected(y, 7), b.fully_connected(y, 3)
-    wide = b.requantize(value, "int32", value.scale)
-    relu = b.extremum(Minimum, b.extremum(Maximum, wide, b.constant([0], "int32")), wide)
-    squashed = [b.squash(kind, b.requantize(value, "int16", 2.0**-12)) for kind in ("sigmoid", "tanh")]
-    gated = b.multiply(*squashed)
-    narrow = b.affine(value, "int8")
-    outputs = b.sum(value, relu), b.sum(narrow, gated, 2, -1, "int8"), b.requantize(gated, "int16", 2.0**-14), gate
-    return in_blocks(block_of(b.program(x, *outputs)), steps)
-
-
-PROGRAMS = {
-    "S4 block": narrow_block(),
-    "S4 block of int16": wide_block(),
-    "S4 block of steps": narrow_block(3),
-    "S4 block of int16, of steps": wide_block(2),
-    "int8": layer("int8", False),
-    "int16": layer("int16", False),
-    "real poles": layer("int8", True),
-    "clamped": layer("int16", False, 2**30),
-    "fed back": programs.single("diagonal_step_fed_back", lowered=True),
-    "block": layer("int8", False, steps=3),
-    "fine": layer("int16", False, fine=9),
-}
-
-
-@pytest.fixture(scope="module")
-def harnesses(tmp_path_factory):
-    """Runs one operator; compiled against trees of an age when it is first asked for."""
-    return functools.cache(lambda namespace: build(tmp_path_factory.mktemp("operator"), namespace))
-
-
-@pytest.fixture(params=[tflm_stand_in.OLDER, tflm_stand_in.RECENT], ids=["older", "recent"])
-def harness(request, harnesses):
-    return harnesses(request.param)
-
-
-@pytest.fixture
-def any_harness(harnesses):
-    return harnesses(tflm_stand_in.OLDER)
 
 
 @needs_compiler
@@ -133,7 +35,8 @@ def test_steps_are_those_of_the_emulator(harness, name):
     (state,) = program.states
     random = np.random.default_rng(0)
     starts = random.integers(-(2**31), 2**31, (20, *state.before.shape), dtype=np.int32)
-    starts[:4] = np.array([-(2**31), 2**31 - 1, 2**30, -(2**30) - 1])[:, None, None, None]
+    extremes = np.array([-(2**31), 2**31 - 1, 2**30, -(2**30) - 1])
+    starts[:4] = extremes.reshape(4, *(1,) * len(state.before.shape))
     inputs = programs.random_inputs(program, 20, 3)
     data = to_tflite(program, dss="custom")
     summary = read_summary(data)
@@ -152,123 +55,8 @@ def test_steps_are_those_of_the_emulator(harness, name):
 
 
 def in_c(states: np.ndarray) -> np.ndarray:
-    """`[.., 2, N, H]` as `[.., H, N, 2]`."""
-    return np.ascontiguousarray(np.swapaxes(states, -1, -3))
-
-
-def changed(node: Node, place: str, index: int, value) -> Node:
-    """A node with another number in its options, or with another tensor."""
-    if place == "options":
-        numbers = np.frombuffer(node.options, "<i4").copy()
-        numbers[index] = value
-        return dataclasses.replace(node, options=numbers.tobytes())
-    tensors = list(getattr(node, place))
-    tensors[index] = value
-    return dataclasses.replace(node, **{place: tensors})
-
-
-@needs_compiler
-@pytest.mark.parametrize(
-    ("place", "index", "value", "message"),
-    [
-        ("options", 0, 1, "options of another version"),
-        ("options", 1, -1, "the number of ends"),
-        ("options", 3, 16, "the number of ends"),
-        ("options", 1, 2, "another number of tensors"),
-        ("options", 4, -1, "the size of the scratch memory"),
-        ("options", 4, 2**24, "the size of the scratch memory"),
-        ("options", 4, 4, "an instruction"),
-        ("inputs", 0, ("int16", bytes(8)), "an instruction"),
-        ("inputs", 1, ("int16", bytes(760)), "a state"),
-        ("inputs", 1, ("int32", bytes(756)), "a state"),
-        ("inputs", 2, ("int32", bytes(4)), "the instructions"),
-        ("inputs", 2, ("int32", b""), "the instructions"),
-        ("inputs", 2, ("int32", bytes(88)), "an instruction"),
-        ("inputs", 3, ("int8", bytes(8)), "the constants"),
-        ("inputs", 3, ("uint8", bytes(8)), "an instruction"),
-        ("outputs", 0, ("int32", bytes(8)), "an instruction"),
-        ("outputs", 2, ("int32", bytes(8)), "a state"),
-    ],
-)
-def test_what_the_kernel_would_trip_over_is_refused(any_harness, place, index, value, message):
-    node = changed(node_of(to_tflite(PROGRAMS["S4 block"], dss="custom")), place, index, value)
-    done = run(any_harness, node.message())
-    assert done.returncode == 3
-    assert done.stderr.decode() == f"KERAS_S4_BLOCK does not know {message} of this file."
-
-
-@needs_compiler
-def test_files_without_options_or_with_tensors_missing_are_refused(any_harness):
-    node = node_of(to_tflite(PROGRAMS["int8"], dss="custom"))
-    for broken, message in [
-        (dataclasses.replace(node, options=b""), "options of another version"),
-        (dataclasses.replace(node, inputs=node.inputs[:-1]), "another number of tensors"),
-        (dataclasses.replace(node, outputs=node.outputs[:-1]), "another number of tensors"),
-    ]:
-        done = run(any_harness, broken.message())
-        assert (done.returncode, message in done.stderr.decode()) == (3, True)
-
-
-def operands_of(node: Node) -> tuple[list[Operand], list[Operand]]:
-    """The tensors of an operator as the checks of files see them; the last two inputs are constants."""
-
-    def operand(type: str, content: bytes, constant: bool) -> Operand:
-        values = np.frombuffer(content, type)
-        return Operand(values.shape, type, data=values if constant else None)
-
-    last = len(node.inputs) - 2
-    inputs = [operand(*tensor, index >= last) for index, tensor in enumerate(node.inputs)]
-    return inputs, [operand(*tensor, False) for tensor in node.outputs]
-
-
-def passes(node: Node) -> bool:
-    """Whether the check of files lets an operator pass."""
-    try:
-        check_block(*operands_of(node), node.options)
-    except ValueError:
-        return False
-    return True
-
-
-@needs_compiler
-@pytest.mark.parametrize("name", ["S4 block", "S4 block of int16, of steps"])
-def test_altered_instructions_are_refused_by_both_or_harmless(tmp_path, name):
-    """The kernel and the check of files agree; what both let pass stays in its memory."""
-    harness = build(tmp_path, tflm_stand_in.OLDER, ["-g", "-fsanitize=address"])
-    node, random = node_of(to_tflite(PROGRAMS[name], dss="custom")), np.random.default_rng(1)
-    state = len(node.inputs) - 3
-    words = np.frombuffer(node.inputs[-2][1], "<i4")
-    steps = b"".join(random.bytes(len(content)) for _, content in node.inputs[:-2])
-    outcomes = []
-    for seed in range(240):
-        altered = words.copy()
-        place = int(random.integers(len(altered)))
-        altered[place] = change_number(int(altered[place]), np.random.default_rng(seed)) & 0x7FFFFFFF
-        other = changed(node, "inputs", -2, ("int32", altered.tobytes()))
-        done = run(harness, other.message(steps))
-        assert done.returncode == (0 if passes(other) else 3), (words[place], altered[place], place % WORDS)
-        outcomes.append(done.returncode)
-    assert state >= 1
-    assert min(outcomes.count(0), outcomes.count(3)) > 40
-
-
-@needs_compiler
-@pytest.mark.parametrize(
-    ("place", "offset", "value"),
-    [(0, 14, 3), (0, 14, 2), (0, -2, 0), (0, -2, 1), (2, 0, 0), (2, 0, 63)],
-    ids=["ends early", "ends by halves", "does not end", "ends its kind", "shifts not", "shifts too far"],
-)
-def test_constants_that_would_lead_the_kernel_astray_are_refused(any_harness, place, offset, value):
-    """Channels that end elsewhere than with their last mode, and shifts by fewer bits than one or by too many."""
-    node = node_of(to_tflite(PROGRAMS["S4 block"], dss="custom"))
-    (step,) = (each for each in instructions_of(np.frombuffer(node.inputs[-2][1], "<i4")) if each.code == Code.DIAGONAL)
-    constants = bytearray(node.inputs[-1][1])
-    first = step.constants[place] % 2**OFFSET_BITS
-    constants[first + offset + (16 * step.inner * step.outer if offset < 0 else 0)] = value
-    altered = changed(node, "inputs", -1, ("uint8", bytes(constants)))
-    assert passes(node)
-    assert not passes(altered)
-    assert run(any_harness, altered.message()).returncode == 3
+    """States of steps `[B, L, 2, N, H]` as `[B, L, H, N, 2]`; those of banks of modes as they are."""
+    return np.ascontiguousarray(np.swapaxes(states, -1, -3) if states.ndim == 5 else states)
 
 
 class TestFile:
@@ -285,19 +73,35 @@ class TestFile:
 
     @pytest.mark.parametrize("activations", ["int8", "int16"])
     @pytest.mark.parametrize("activation", ["gelu", "relu", "silu", "tanh"])
-    def test_has_one_operator_for_each_s4_block(self, activations, activation):
+    @pytest.mark.parametrize("kind", ["own modes", "shared modes"])
+    def test_has_one_operator_for_each_s4_block(self, activations, activation, kind):
         keras.utils.set_random_seed(0)
-        blocks = [layers.S4Block(2, activation=activation) for _ in range(2)]
+        kinds = [2 if kind == "own modes" else layers.DiagonalSSM(None, 3) for _ in range(2)]
+        blocks = [layers.S4Block(modes, activation=activation) for modes in kinds]
         model = keras.Sequential([keras.Input((20, 4)), *blocks, keras.layers.Dense(3)])
         converted = convert(model, np.random.default_rng(0).normal(size=(8, 20, 4)), activations=activations)
         summary = read_summary(to_tflite(converted.program, dss="custom"))
         assert summary.operators.count("KERAS_S4_BLOCK") == 2
         assert len(summary.operators) <= 5
 
-    def test_has_a_dss_layer_alone_where_a_block_has_too_many_ends(self):
+    @pytest.mark.parametrize("feedthrough", ["full", "diagonal", None])
+    @pytest.mark.parametrize("activations", ["int8", "int16"])
+    @pytest.mark.parametrize("steps", [1, 3])
+    def test_has_one_operator_for_each_diagonal_ssm_with_its_products(self, feedthrough, activations, steps):
+        keras.utils.set_random_seed(0)
+        bank = layers.DiagonalSSM(4, 3, feedthrough=feedthrough)
+        model = keras.Sequential([keras.Input((21, 4)), bank, keras.layers.Dense(3)])
+        x = np.random.default_rng(0).normal(size=(8, 21, 4))
+        program = convert(model, x, activations=activations, steps=steps).program
+        summary = read_summary(to_tflite(program, dss="custom"))
+        assert [name for name in summary.operators if name != "RESHAPE"] == ["KERAS_S4_BLOCK", "FULLY_CONNECTED"]
+        assert [before.shape for before, _ in summary.states] == [(1, 1, 2, 3)]
+
+    @pytest.mark.parametrize("kind", ["own modes", "shared modes"])
+    def test_has_a_step_alone_where_a_block_has_too_many_ends(self, kind):
         b = programs.Builder(0, lowered=True)
         x = b.activation(4, "int16", 2.0**-12, name="x")
-        y = b.diagonal_step(x, 2, "int8")
+        y = b.diagonal_step(x, 2, "int8") if kind == "own modes" else b.requantize(b.modal_step(x), "int8", 2.0**-7)
         program = block_of(b.program(x, *(b.lookup(y) for _ in range(14))))
         summary = read_summary(to_tflite(program, dss="custom"))
         assert summary.operators.count("KERAS_S4_BLOCK") == 1
@@ -343,12 +147,15 @@ class TestFile:
             to_tflite(PROGRAMS["int8"], dss="fused")
         with pytest.raises(NotImplementedError, match="readouts of imaginary parts"):
             to_tflite(programs.single("diagonal_step"), dss="custom")
+        with pytest.raises(NotImplementedError, match=r"banks of modes does not know another limit than 2\*\*30"):
+            to_tflite(bank(limit=2**29), dss="custom")
 
 
 class TestFolder:
     @needs_compiler
-    def test_application_registers_the_operator_and_passes_its_check(self, tmp_path):
-        program = programs.model(lowered=True)
+    @pytest.mark.parametrize("kind", ["own modes", "shared modes"])
+    def test_application_registers_the_operator_and_passes_its_check(self, tmp_path, kind):
+        program = programs.model(lowered=True) if kind == "own modes" else block_of_modes(3, 2**30, 2)
         folder = Converted(program, to_tflite(program), 60).save(tmp_path / "saved", "custom") / "tflm_custom"
         data = (folder / "model.tflite").read_bytes()
         assert data == to_tflite(program, dss="custom")
@@ -367,12 +174,12 @@ class TestFolder:
         assert "; the largest difference is 0." in done.stdout
 
     def test_kernels_are_those_of_the_c_source(self, tmp_path):
-        program = programs.model(lowered=True)
+        program = block_of_modes()
         converted = Converted(program, to_tflite(program), 60)
         files = converted.c_source("model")
         folder = converted.save(tmp_path, "custom")
         shared = {path.name for path in (folder / "tflm_custom").iterdir()} & set(files)
-        assert shared >= {"keras_s4_arithmetic.h", "keras_s4_rows.h", "keras_s4_dense.c", "keras_s4_diagonal.c"}
+        assert shared >= {"keras_s4_arithmetic.h", "keras_s4_rows.h", "keras_s4_dense.c", "keras_s4_modal.c"}
         for name in shared:
             assert (folder / "tflm_custom" / name).read_text() == files[name]
         assert "`tflm_custom/`" in (folder / "README.md").read_text()

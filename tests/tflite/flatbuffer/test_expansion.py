@@ -50,12 +50,6 @@ def test_fully_connected_has_two_output_axes_in_blocks_as_well(operation):
     assert all(len(output.shape) == 2 and output.shape[0] % 4 == 0 for output in outputs)
 
 
-@pytest.mark.parametrize("operation", ["modal_step", "modal_step_fed_back"])
-def test_banks_of_modes_are_built_of_operators_with_the_custom_one_as_well(operation):
-    program = single(operation)
-    assert to_tflite(program, dss="custom") == to_tflite(program)
-
-
 def test_outputs_that_are_reshaped_keep_their_names():
     program = in_blocks(single("fully_connected_int8"), 4)
     summary = read_summary(to_tflite(program))

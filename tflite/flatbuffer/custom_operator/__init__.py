@@ -2,9 +2,9 @@
 
 The operator, its registration and the kernels are in C++ and C; `library_files` has them. A file that uses it is what
 `to_tflite(program, dss="custom")` writes: the operations of each S4 block are one operator, or as many of them around
-its DSS layer as there are instructions for; so is a DSS layer outside of a block. Which operations go together is in
-`runs.py`, how they are encoded in `encoding.py`. What runs is in the file, constants included: firmware has the
-operator once, for every model.
+its DSS or DiagonalSSM layer as there are instructions for; so is such a layer outside of a block, a DiagonalSSM with
+the products before and behind its modes. Which operations go together is in `runs.py`, how they are encoded in
+`encoding.py`. What runs is in the file, constants included: firmware has the operator once, for every model.
 
 Tensors and options of the operator:
 
@@ -12,10 +12,11 @@ Tensors and options of the operator:
 |------------------|--------------------|----------------|----------------------------------------------------------|
 | first inputs     | int8, int16, int32 | any            | what is read that is no state                            |
 | then inputs      | int32              | `[1, H, N, 2]` | states before: real, imaginary part of each mode, 2**-30 |
+|                  |                    | `[1, 1, 2, N]` | of a DiagonalSSM: real parts, then imaginary parts       |
 | the last but one | int32              | `[22 * count]` | constant: the instructions, see `instructions.py`        |
 | the last input   | uint8              | `[bytes]`      | constant: the constants of all instructions              |
 | first outputs    | int8, int16, int32 | any            | what others read                                         |
-| then outputs     | int32              | `[1, H, N, 2]` | states after                                             |
+| then outputs     | int32              | as before      | states after                                             |
 
 `custom_options` are five int32 in little-endian order: the version of this layout, 2; how many inputs, states and
 outputs there are; and the bytes of the scratch memory that lies between the instructions.
@@ -35,7 +36,7 @@ _OWN = ("keras_s4_block_op.cc", "keras_s4_block_op.h")
 # Headers of several kernels.
 SHARED = ("keras_s4_arithmetic.h", "keras_s4_rows.h")
 # The kernels in C that the operator calls.
-KERNELS = ("keras_s4_dense", "keras_s4_diagonal", "keras_s4_gates")
+KERNELS = ("keras_s4_dense", "keras_s4_diagonal", "keras_s4_gates", "keras_s4_modal")
 
 
 def library_files() -> dict[str, str]:

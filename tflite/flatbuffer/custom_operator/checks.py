@@ -24,7 +24,7 @@ from keras_s4.tflite.flatbuffer.custom_operator.instructions import (
 )
 from keras_s4.tflite.flatbuffer.operators.operands import Operand
 from keras_s4.tflite.program.dense_kernel import MOST_RIGHT
-from keras_s4.tflite.program.diagonal_kernel import LAST, Form
+from keras_s4.tflite.program.diagonal_kernel import LAST, Form, is_outside
 
 MOST_SCRATCH = 2**OFFSET_BITS - 1
 
@@ -65,6 +65,8 @@ def check_block(inputs: Sequence[Operand], outputs: Sequence[Operand], options: 
             _check_memory(instruction, memory, sizes, first_output, first_output + results)
         if instruction.code == Code.DIAGONAL:
             _check_channels(instruction, constants)
+        if instruction.code == Code.MODAL:
+            _check_modes(instruction, constants)
 
 
 def _bytes_of(operand: Operand) -> int:
@@ -91,6 +93,10 @@ def _check_numbers(instruction: Instruction) -> None:
         case Code.DIAGONAL:
             holds = holds and inner > 0 and outer > 0 and instruction.count % outer == 0
             holds = holds and instruction.type_out in (1, 2) and twice and instruction.gain_b in set(Form)
+        case Code.MODAL:
+            # Clamped or not; what is not clamped is not fed back.
+            holds = holds and inner > 0 and instruction.count % (2 * inner) == 0
+            holds = holds and instruction.gain_b in (0, 1) and outer <= inner * instruction.gain_b
     if joined:
         holds = holds and set(types) <= {1, 2, 4} and twice and (code == Code.ADD or instruction.type_out == 4)
     if not holds:
@@ -126,12 +132,25 @@ def _check_memory(instruction: Instruction, memory, sizes: list[int], first_outp
 
 def _check_channels(instruction: Instruction, constants: np.ndarray) -> None:
     """Each channel ends with its last mode, and has a shift: kernels on cores with DSP go by such marks."""
-    words, shifts = (constants[instruction.constants[place] % 2**OFFSET_BITS :] for place in (0, 2))
     modes = instruction.inner * instruction.outer
-    marks = words[: 16 * modes].view("<i4")[3::4] >> 16
+    marks = _words(instruction, constants, modes)[:, 3] >> 16
     last = np.arange(modes) % instruction.inner == instruction.inner - 1
     if np.any((marks & LAST == LAST) != last) or np.any(marks & LAST == LAST - 1):
         raise ValueError("KERAS_S4_BLOCK has channels that end elsewhere than with their last mode.")
-    shifts = shifts[: instruction.outer]
+    start = instruction.constants[2] % 2**OFFSET_BITS
+    shifts = constants[start : start + instruction.outer]
     if not (min(shifts) >= 1 and max(shifts) <= 62):
         raise ValueError("KERAS_S4_BLOCK shifts sums of channels by other than 1 to 62 bits.")
+
+
+def _check_modes(instruction: Instruction, constants: np.ndarray) -> None:
+    """Poles are such that no sum of what is fed back leaves 32 bits."""
+    *_, decay, rotation = _words(instruction, constants, instruction.inner).T
+    if is_outside(decay, rotation):
+        raise ValueError("KERAS_S4_BLOCK has modes with poles outside the unit circle.")
+
+
+def _words(instruction: Instruction, constants: np.ndarray, modes: int) -> np.ndarray:
+    """The four words of each mode of a step, `[modes, 4]`."""
+    start = instruction.constants[0] % 2**OFFSET_BITS
+    return constants[start : start + 16 * modes].view("<i4").reshape(modes, 4)

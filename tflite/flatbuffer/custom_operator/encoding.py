@@ -17,7 +17,13 @@ from keras_s4.tflite.flatbuffer.custom_operator.instructions import (
 )
 from keras_s4.tflite.program import fixed_point, sigmoid
 from keras_s4.tflite.program.dense_kernel import choose_kernel, whole_bias
-from keras_s4.tflite.program.diagonal_kernel import check_supported, form_of, mode_words
+from keras_s4.tflite.program.diagonal_kernel import (
+    check_modal_step,
+    check_supported,
+    form_of,
+    modal_words,
+    mode_words,
+)
 from keras_s4.tflite.program.operations import (
     Add,
     Affine,
@@ -27,6 +33,7 @@ from keras_s4.tflite.program.operations import (
     Lookup,
     Maximum,
     Minimum,
+    ModalStep,
     Multiply,
     Operation,
     Requantize,
@@ -35,6 +42,8 @@ from keras_s4.tflite.program.operations import (
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
+# What an operator is made around.
+Step = DiagonalStep | ModalStep
 # Weights of 4 bits are stored in 8.
 BYTES = {"int4": 1, "int8": 1, "int16": 2, "int32": 4}
 
@@ -89,10 +98,11 @@ def can_encode(operation: Operation, program: Program) -> bool:
     """Whether there is an instruction for an operation as it is.
 
     Raises:
-        NotImplementedError: a step of a DSS layer in a form that the C kernel leaves out.
+        NotImplementedError: a step of a DSS layer or a bank of modes in a form that the C kernel leaves out.
     """
-    if isinstance(operation, DiagonalStep):
-        check_supported(operation)
+    if isinstance(operation, Step):
+        check = check_supported if isinstance(operation, DiagonalStep) else check_modal_step
+        check(operation)
         return True
     states = {end.name for state in program.states for end in (state.before, state.after)}
     if type(operation) not in _ENCODERS or any(tensor.name in states for tensor in operation.tensors()):
@@ -250,6 +260,18 @@ def _diagonal(operation: DiagonalStep, encoding: Encoding) -> Instruction:
     )
 
 
+def _modal(operation: ModalStep, encoding: Encoding) -> Instruction:
+    return Instruction(
+        Code.MODAL,
+        inner=operation.state.shape[1],
+        outer=operation.feedback,
+        b=encoding.place(operation.next_state.name),
+        constants=(encoding.constants.add(modal_words(operation), "int32"),),
+        gain_b=int(operation.limit > 0),
+        **_ends(operation, encoding),
+    )
+
+
 _ENCODERS: dict[type, Callable[..., Instruction]] = {
     Add: _add,
     Affine: _affine,
@@ -259,6 +281,7 @@ _ENCODERS: dict[type, Callable[..., Instruction]] = {
     Lookup: _lookup,
     Maximum: _extremum,
     Minimum: _extremum,
+    ModalStep: _modal,
     Multiply: _multiply,
     Requantize: _requantize,
     Squash: _squash,

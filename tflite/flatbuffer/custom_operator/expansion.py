@@ -19,7 +19,7 @@ OPTIONS = "<5i"
 
 
 def state_shapes_of(program: Program) -> dict[str, tuple[int, ...]]:
-    """The shape `[1, H, N, 2]` of both ends of the states of DSS layers, by name."""
+    """The shape `[1, H, N, 2]` of both ends of the states of DSS layers, by name; others keep theirs."""
     shapes = {}
     for operation in program.operations:
         if isinstance(operation, DiagonalStep):

@@ -26,6 +26,7 @@ class Code(enum.IntEnum):
     TANH = 9
     LINES = 10
     DIAGONAL = 11
+    MODAL = 12
 
 
 @dataclasses.dataclass
@@ -35,10 +36,10 @@ class Instruction:
     Args:
         code: what it does.
         count: values that it writes to `out`.
-        inner: gains of AFFINE; inputs of DENSE; the bits of LINES behind its rows; modes of DIAGONAL.
-        outer: outputs of DENSE; channels of DIAGONAL.
+        inner: gains of AFFINE; inputs of DENSE; the bits of LINES behind its rows; modes of DIAGONAL and MODAL.
+        outer: outputs of DENSE; channels of DIAGONAL; how many modes of MODAL are fed back.
         type_a, type_b, type_out: bytes of a value of `a`, `b` and `out`. For DENSE `type_b` is 1 for the fast kernel.
-        a, b, out: addresses of what is read and written; `b` of DIAGONAL is its state.
+        a, b, out: addresses of what is read and written; `b` of DIAGONAL and MODAL is their state.
         constants: addresses of up to four arrays of constants, and of a scratch array.
         mantissa, shift, zero_point: bring a sum to `out`, whose zero point the last is.
         gain_a, gain_b, offset: of ADD, and what else a code wants to know.
@@ -142,6 +143,10 @@ def _constant(place: int, bytes: int, *names: str, factor: int = 1, use: str = "
     return Memory(place, _times(*names, factor=factor), _size(bytes), use)
 
 
+def _state(*names: str) -> Memory:
+    return Memory("b", _times(*names, factor=2), _size(4), "state")
+
+
 def _lines(instruction: Instruction) -> int:
     return 2**16 >> instruction.inner
 
@@ -174,7 +179,7 @@ MEMORY: dict[Code, tuple[Memory, ...]] = {
     ),
     Code.DIAGONAL: (
         Memory("a", _all, _size(2)),
-        Memory("b", _times("outer", "inner", factor=2), _size(4), "state"),
+        _state("outer", "inner"),
         _WRITE,
         _constant(0, 4, "outer", "inner", factor=4),
         _constant(1, 4, "outer"),
@@ -182,4 +187,5 @@ MEMORY: dict[Code, tuple[Memory, ...]] = {
         _constant(3, 4, "outer"),
         _constant(4, 4, "outer", use="scratch"),
     ),
+    Code.MODAL: (*_GATE, _state("inner"), _constant(0, 4, "inner", factor=4)),
 }

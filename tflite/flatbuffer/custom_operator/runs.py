@@ -1,6 +1,6 @@
-"""Which operations of a program become one operator: those of a layer with a step of a DSS layer in it.
+"""Which operations of a program become one operator: those of a layer with a step of modes in it.
 
-That is an S4 block of any class, or a DSS layer alone; of a program that knows no layers, each step.
+That is an S4 block of any class, or a DSS or DiagonalSSM layer alone; of a program that knows no layers, each step.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from keras_s4.tflite.flatbuffer.custom_operator.encoding import can_encode
+from keras_s4.tflite.flatbuffer.custom_operator.encoding import Step, can_encode
 from keras_s4.tflite.flatbuffer.custom_operator.instructions import MOST_ENDS
-from keras_s4.tflite.program.operations import DiagonalStep, Operation
+from keras_s4.tflite.program.operations import Operation
 from keras_s4.tflite.program.program import Program
 from keras_s4.tflite.program.tensors import Tensor
 
@@ -20,7 +20,7 @@ class Run:
     """Operations that follow each other in a program, and become one operator.
 
     Args:
-        operations: at least one, with a step of a DSS layer among them.
+        operations: at least one, with a step of modes among them.
         wanted: names of tensors that someone else reads.
     """
 
@@ -34,9 +34,9 @@ class Run:
         return list(read.values())
 
     @property
-    def steps(self) -> list[DiagonalStep]:
-        """The steps of DSS layers, whose states it keeps."""
-        return [operation for operation in self.operations if isinstance(operation, DiagonalStep)]
+    def steps(self) -> list[Step]:
+        """The steps of modes, whose states it keeps."""
+        return [operation for operation in self.operations if isinstance(operation, Step)]
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -74,7 +74,7 @@ def in_runs(program: Program) -> Iterator[Operation | Run]:
 
 def _close(operations: list[Operation], program: Program) -> Iterator[Operation | Run]:
     """These operations as one run if there is a step among them, and the operator has room for all ends."""
-    if not any(isinstance(operation, DiagonalStep) for operation in operations):
+    if not any(isinstance(operation, Step) for operation in operations):
         yield from operations
         return
     run = _run_of(operations, program)
@@ -82,7 +82,7 @@ def _close(operations: list[Operation], program: Program) -> Iterator[Operation 
         yield run
         return
     for operation in operations:
-        yield _run_of([operation], program) if isinstance(operation, DiagonalStep) else operation
+        yield _run_of([operation], program) if isinstance(operation, Step) else operation
 
 
 def _run_of(operations: list[Operation], program: Program) -> Run:

@@ -8,6 +8,7 @@
 #include "keras_s4_dense.h"
 #include "keras_s4_diagonal.h"
 #include "keras_s4_gates.h"
+#include "keras_s4_modal.h"
 #include "tensorflow/lite/c/common.h"
 #include "tensorflow/lite/micro/kernels/kernel_util.h"
 #include "tensorflow/lite/micro/micro_common.h"
@@ -33,7 +34,8 @@ enum Code : int32_t {
   kSigmoid,
   kTanh,
   kLines,
-  kDiagonal
+  kDiagonal,
+  kModal
 };
 
 // As the file stores it; what a code leaves out is 0.
@@ -140,6 +142,16 @@ bool ChannelsAreSound(const Instruction& x, const Sizes& sizes) {
   return true;
 }
 
+// Whether each pole is inside the unit circle, so that what is fed back fits 32 bits.
+bool ModesAreSound(const Instruction& x, const Sizes& sizes) {
+  const int32_t* words = reinterpret_cast<const int32_t*>(sizes.constants + (x.constants[0] & (kOffsets - 1)));
+  for (int32_t mode = 0; mode < x.inner; ++mode, words += 4) {
+    const int32_t decay = words[2], rotation = words[3];
+    if (decay > 0 || decay < -65536 || rotation > 32767 || rotation < -32767) return false;
+  }
+  return true;
+}
+
 // Whether the kernels can be trusted with an instruction: `custom_operator/checks.py` asks the same.
 bool IsSound(const Instruction& x, const Sizes& sizes) {
   constexpr int32_t kMostCount = INT32_C(1) << 20, kMostSize = 0xFFFF;
@@ -184,6 +196,11 @@ bool IsSound(const Instruction& x, const Sizes& sizes) {
              Holds(sizes, kParameter, c[2], outer, 1) && Holds(sizes, kParameter, c[3], outer, 4) &&
              Holds(sizes, kSums, c[4], outer, 4) &&
              ChannelsAreSound(x, sizes);
+    case kModal:
+      return x.inner > 0 && x.count % (2 * x.inner) == 0 && (x.gain_b == 0 || x.gain_b == 1) &&
+             x.outer <= x.inner * x.gain_b && Holds(sizes, kRead, x.a, count, 2) &&
+             Holds(sizes, kState, x.b, inner * 2, 4) && Holds(sizes, kWrite, x.out, count, 2) &&
+             Holds(sizes, kParameter, c[0], inner * 4, 4) && ModesAreSound(x, sizes);
     default:
       return false;
   }
@@ -438,6 +455,13 @@ void RunLines(const Instruction& x, const Memories& memories) {
   s4_interpolate(&lines, memories.At<const int16_t>(x.a), memories.At<int16_t>(x.out), static_cast<uint32_t>(x.count));
 }
 
+// The state of so many modes after the step, for now as before it: kernels work in place, and the file has both ends.
+int32_t* NextState(const Instruction& x, const Memories& memories, int32_t modes) {
+  int32_t* state = memories.At<int32_t>(x.b);
+  memcpy(state, memories.Before(x.b), sizeof(int32_t) * 2 * static_cast<size_t>(modes));
+  return state;
+}
+
 void RunDiagonal(const Instruction& x, const Memories& memories) {
   const auto step = x.gain_b == 0 ? s4_diagonal_step : x.gain_b == 1 ? s4_diagonal_step_clamped : s4_diagonal_step_fed_back;
   s4_diagonal layer;
@@ -448,9 +472,7 @@ void RunDiagonal(const Instruction& x, const Memories& memories) {
   const uint8_t* shifts = memories.At<const uint8_t>(x.constants[2]);
   const int32_t* feedthrough = memories.At<const int32_t>(x.constants[3]);
   int32_t* sums = memories.At<int32_t>(x.constants[4]);
-  int32_t* state = memories.At<int32_t>(x.b);
-  // The kernel works in place, and the file has both ends of a state.
-  memcpy(state, memories.Before(x.b), sizeof(int32_t) * 2 * layer.channels * layer.modes);
+  int32_t* state = NextState(x, memories, x.outer * x.inner);
   for (int32_t start = 0; start < x.count; start += x.outer) {
     const int16_t* samples = memories.At<const int16_t>(x.a) + start;
     step(&layer, state, samples, sums);
@@ -460,6 +482,16 @@ void RunDiagonal(const Instruction& x, const Memories& memories) {
       sums[i] = s4_add(s4_multiply(partial, x.gain_a), s4_multiply(samples[i], feedthrough[i]));
     }
     Store(x, memories, start, x.outer, sums);
+  }
+}
+
+void RunModal(const Instruction& x, const Memories& memories) {
+  const auto step = x.gain_b == 0 ? s4_modal_step : s4_modal_step_clamped;
+  const s4_modal layer = {memories.At<const int32_t>(x.constants[0]), static_cast<uint16_t>(x.inner),
+                          static_cast<uint16_t>(x.outer)};
+  int32_t* state = NextState(x, memories, x.inner);
+  for (int32_t start = 0; start < x.count; start += 2 * x.inner) {
+    step(&layer, state, memories.At<const int16_t>(x.a) + start, memories.At<int16_t>(x.out) + start);
   }
 }
 
@@ -478,6 +510,8 @@ void Run(const Instruction& x, const Memories& memories) {
       return RunLines(x, memories);
     case kDiagonal:
       return RunDiagonal(x, memories);
+    case kModal:
+      return RunModal(x, memories);
     default:
       return RunJoining(x, memories);
   }

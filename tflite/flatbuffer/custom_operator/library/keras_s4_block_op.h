@@ -1,4 +1,4 @@
-// KERAS_S4_BLOCK: an S4 block, or a step of a DSS layer alone, as a custom operator of TensorFlow Lite Micro.
+// KERAS_S4_BLOCK: an S4 block, or a DSS or DiagonalSSM layer alone, as a custom operator of TensorFlow Lite Micro.
 //
 //     resolver.AddCustom("KERAS_S4_BLOCK", tflite::micro::Register_KERAS_S4_BLOCK());
 #ifndef KERAS_S4_BLOCK_OP_H_
