@@ -24,6 +24,8 @@ from keras_s4.compression.search.tuner import run_once
 
 # Methods that look at what the states are excited by.
 MEASURING = ("input_weighted", AUTO)
+# Methods after which every output sees every input, as a layer with another feedthrough cannot.
+CHANGING_FEEDTHROUGH = ("singular_perturbation",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +35,25 @@ class Parents:
     Args:
         folder: where they are kept.
         states: modes a channel that they have.
+        shared_states: modes of those whose channels share them.
         epochs: of their training.
         method: that reduces their states, see `keras_s4.reduce`.
     """
 
     folder: TrialFolder
     states: int
+    shared_states: int
     epochs: int
     method: str
+
+    def of(self, network: Architecture) -> Architecture | None:
+        """What a network is cut from; None if it begins from nothing."""
+        states = self.shared_states if network.shared_modes else self.states
+        if network.kind != "dss" or network.states > states:
+            return None
+        if network.shared_modes and network.feedthrough != "full" and self.method in CHANGING_FEEDTHROUGH:
+            return None
+        return dataclasses.replace(network, states=states)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,12 +125,12 @@ class Experiment:
         return self.trainer.new(network, whole), 0
 
     def _is_cut(self, network: Architecture) -> bool:
-        return self.parents is not None and network.kind == "dss" and network.states <= self.parents.states
+        return self.parents is not None and self.parents.of(network) is not None
 
     def _cut(self, network: Architecture) -> keras.Model:
         """What is left of a large trained network with as many states as a small one has."""
         parents = self.parents
-        large = dataclasses.replace(network, states=parents.states)
+        large = parents.of(network)
         trial = self._run(parents.folder, large, NOTHING, 0, parents.epochs, parents.epochs)
         model = parents.folder.load_model(trial.name)
         keras.utils.set_random_seed(self.trainer.seed)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from keras_s4 import plots
 from keras_s4.architecture_search.trial import NOTHING, ArchitectureTrial
+from keras_s4.architectures import Architecture
 from keras_s4.brief import Brief
 from keras_s4.compression.search.conducting import TRIALS
 from keras_s4.compression.search.scoring import excess
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MODEL, ARCHITECTURE = "model.keras", "architecture.json"
+# What is added to the kind of networks whose channels share their modes.
+SHARED = ", shared modes"
 FILES = ("search.json", "search.txt", "pareto.svg", "pareto.png", ARCHITECTURE, MODEL)
 
 
@@ -153,13 +156,16 @@ class ArchitectureResult(Brief):
                 {
                     "cost": trial.measures[cost],
                     "metric": trial.metric,
-                    "kind": trial.network.kind,
+                    "kind": _family(trial.network),
                     "front": trial.name in front,
                 }
                 for trial in self._trained()
             ]
             panels.append((cost.replace("_", " "), points, self.settings["budgets"].get(cost)))
-        return plots.fronts_of_kinds(panels, self.metric.replace("_", " "), list(self.settings["spaces"]))
+        found = {_family(trial.network) for trial in self._trained()}
+        families = [name for kind in self.settings["spaces"] for name in (kind, f"{kind}{SHARED}")]
+        shown = [name for name in families if name in found or not name.endswith(SHARED)]
+        return plots.fronts_of_kinds(panels, self.metric.replace("_", " "), shown)
 
     def write(self) -> Path:
         """Writes tables, numbers, the figure, and the best network with its model into the folder, all or none.
@@ -211,6 +217,11 @@ class ArchitectureResult(Brief):
         if cost not in self.measures:
             raise ValueError(f"cost is {cost!r}; measured were {', '.join(self.measures)}.")
         return cost
+
+
+def _family(network: Architecture) -> str:
+    """What has a colour of its own."""
+    return network.kind + (SHARED if network.kind == "dss" and network.shared_modes else "")
 
 
 def _described(trial: ArchitectureTrial) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_s4.architecture_search.choices import choices_of
 from keras_s4.architecture_search.examples import METRICS, Examples, examples_of
 from keras_s4.architecture_search.experiment import Experiment, Parents
 from keras_s4.architecture_search.prices import Measure, Prices, check_limits, cost_model
 from keras_s4.architecture_search.proposals import TUNERS, KindsInTurn
 from keras_s4.architecture_search.result import FILES, ArchitectureResult
-from keras_s4.architecture_search.space import Space, choices_of
+from keras_s4.architecture_search.space import Space
 from keras_s4.architecture_search.training import Trainer
 from keras_s4.architecture_search.trial import NOTHING, REDUCTION, STARTS, ArchitectureTrial
 from keras_s4.architectures import KINDS
@@ -32,8 +33,8 @@ from keras_s4.training import LEARNING_RATE
 PARENTS, COSTS = "parents", "costs"
 # The whole budget in every other proposal: most users want the best network within it, and the front besides.
 SHARES = (1.0, 0.5, 1.0, 0.25)
-# Modes of a trained network that others are cut from.
-PARENT_STATES = 32
+# Modes of a trained network that others are cut from: of each channel, and of those that all channels share.
+PARENT_STATES, SHARED_PARENT_STATES = 32, 64
 
 
 def search_architectures(
@@ -66,10 +67,11 @@ def search_architectures(
 ) -> ArchitectureResult:
     """Searches the network with the best metric on validation data within budgets, whatever its kind.
 
-    Kinds, widths, blocks, states, convolutions in front, rates inside the stack, ranks, gates and poolings are
-    searched; every kind has as many trials, and every network the recipe of `keras_s4.compile_for`. What a network
-    takes is known from the cost model before it is trained: proposals fill the budgets, and none is over them. The
-    result is the front of the metric against each cost, and the best network within the budgets.
+    Kinds, widths, blocks, states, whether channels share their modes, convolutions in front, rates inside the stack,
+    ranks, gates and poolings are searched; every kind has as many trials, and every network the recipe of
+    `keras_s4.compile_for`. What a network takes is known from the cost model before it is trained: proposals fill the
+    budgets, and none is over them. The result is the front of the metric against each cost, and the best network within
+    the budgets.
 
     Finished trials are kept in the folder: a search that was killed, called again with the same arguments, runs only
     what is missing, and with a higher `trials` goes on from there. Several processes share a search as they share one
@@ -87,8 +89,9 @@ def search_architectures(
         rate: input samples a second; of a task its own.
         kinds: of `keras_s4.architectures.KINDS` that take part.
         spaces: choices of fields of `keras_s4.architectures.Architecture` by kind and field, in the place of the usual
-            ones: `{"dss": {"states": (4, 8)}}`. Under budgets a width is not chosen but found, as the largest that
-            fits.
+            ones: `{"dss": {"states": (4, 8)}}`. Of networks that share modes (`"shared_modes": (True,)` for these
+            alone, `(False,)` for none) the choices of states are `"shared_states"`. Under budgets a width is not chosen
+            but found, as the largest that fits.
         tuner: "bayesian", "hyperband" or "random" of keras-tuner. Hyperband stops networks that lose after a part of
             the epochs, and goes on with the weights of the others.
         trials: of each kind, at most; with Hyperband every continued training is one.
@@ -100,9 +103,12 @@ def search_architectures(
         normalize: whether networks begin by bringing features to mean 0 and deviation 1; by default they do, or as the
             task says.
         start: "reduction" for networks of kind "dss" that are cut from a trained one of the same width, front and depth
-            with 32 modes a channel, trained once for all that need it, and then trained on.
+            with 32 modes a channel, or 64 that are shared, trained once for all that need it, and then trained on.
         parent_epochs: of the training of these; by default as many as `epochs`.
         method: that reduces their states, a key of `keras_s4.reduction.METHODS`, or "auto"; see `keras_s4.reduce`.
+            Singular perturbation cuts shared modes with a full feedthrough alone; others begin from nothing. Few modes
+            that "h2" has left of many shared ones may take a quarter more instructions than was estimated: their
+            parts cancel out, and no fast kernel reads them.
         measure: a function from an `Architecture` to what it takes, numbers by name, in the place of the cost model.
         seed: of the proposals and of every training, at least 0.
         batch_size: windows a gradient step; a smaller last batch is left out.
@@ -253,4 +259,4 @@ def _parents(folder: Path, role: str, start: str, epochs: int, method: str) -> P
     files = TrialFolder(folder / PARENTS, ArchitectureTrial)
     if role != "worker":
         files.set_aside_damaged()
-    return Parents(files, PARENT_STATES, epochs, method)
+    return Parents(files, PARENT_STATES, SHARED_PARENT_STATES, epochs, method)

@@ -7,20 +7,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_s4.architecture_search.prices import Prices
-from keras_s4.architectures import KINDS, Architecture, spaces
-from keras_s4.checks import choice, quote
+from keras_s4.architectures import Architecture, architecture_of, idle_fields
+from keras_s4.architectures.spaces import SHARED_STATES
 from keras_s4.compression.search.engine import keras_tuner
 
-POOLINGS = ("average", "last", "max")
 WIDTH, SHARE = "width", "share"
-# Widths between those of a space: kernels of the C take four channels at a time.
-WIDTH_STEP = 4
 # Costs grow with about this power of the width, from linear ones of small networks to squares of large ones.
 GROWTH = 1.5
 # Points that are looked at around a known one before a space counts as exhausted.
 MOST_LOOKED_AT = 400
 # Towards less work; of other fields the first choice is where a search for the cheapest network begins.
-_CHEAP = {WIDTH: min, "blocks": min, "states": min, "kernel": min, "downsample": max}
+_CHEAP = {WIDTH: min, "blocks": min, "states": min, SHARED_STATES: min, "kernel": min, "downsample": max}
+_CHEAP_FEEDTHROUGHS = (None, "diagonal", "full")
 # Indices of choices, by field.
 Point = dict[str, int]
 
@@ -95,6 +93,8 @@ class Space:
     def nearest(self, point: Mapping[str, int], share: float, taken: Collection[str]) -> tuple[Point, Architecture]:
         """The point nearest to one whose network fits and is not taken, and the network.
 
+        Fields that make no difference to the network, such as modes a channel where modes are shared, are at 0.
+
         Args:
             point: indices by field; others are ignored.
             share: of the budgets.
@@ -109,7 +109,7 @@ class Space:
             here, looked = queue.popleft(), looked + 1
             network = self.fill(here, share)
             if network is not None and str(network.figures()) not in taken:
-                return here, network
+                return self._told_apart(here), network
             for neighbour in self._neighbours(here):
                 if tuple(neighbour.values()) not in seen:
                     seen.add(tuple(neighbour.values()))
@@ -141,7 +141,7 @@ class Space:
         fields = {name: self.choices[name][point.get(name, 0)] for name in self._fields}
         for width in [fields.pop(WIDTH)] if WIDTH in fields else sorted(self.choices[WIDTH]):
             try:
-                yield Architecture(kind=self.kind, width=width, **fields)
+                yield architecture_of(self.kind, {**fields, WIDTH: width})
             except ValueError:  # as a rank above the width
                 continue
 
@@ -156,10 +156,21 @@ class Space:
         return point
 
     def _neighbours(self, point: Point) -> Iterator[Point]:
+        idle = self._idle(point)
         for name in self._fields:
+            if name in idle:
+                continue
             for index in (point[name] - 1, point[name] + 1):
                 if 0 <= index < len(self.choices[name]):
                     yield {**point, name: index}
+
+    def _told_apart(self, point: Point) -> Point:
+        """The one point that stands for all of the same network."""
+        idle = self._idle(point)
+        return {name: 0 if name in idle else index for name, index in point.items()}
+
+    def _idle(self, point: Point) -> tuple[str, ...]:
+        return idle_fields(self.kind, {name: self.choices[name][index] for name, index in point.items()})
 
     def _cheap_index(self, name: str) -> int:
         values = self.choices[name]
@@ -170,6 +181,8 @@ class Space:
             return values.index(min(whole)) if whole else 0
         if name == "gate":
             return values.index(None) if None in values else 0
+        if name == "feedthrough":
+            return values.index(min(values, key=_CHEAP_FEEDTHROUGHS.index))
         return 0
 
 
@@ -177,47 +190,3 @@ def _expected(made: Sequence[Architecture], index: int, factor: float) -> int:
     """The index of the widest network that is expected to take at most `factor` times what the one of an index does."""
     reach = made[index].width * factor ** (1 / GROWTH)
     return sum(network.width <= reach for network in made) - 1
-
-
-def choices_of(
-    kinds: Sequence[str], given: Mapping[str, Mapping[str, Sequence[Any]]] | None
-) -> dict[str, dict[str, tuple[Any, ...]]]:
-    """The choices of each field, by kind.
-
-    Args:
-        kinds: some of `keras_s4.architectures.KINDS`.
-        given: choices of a user, by kind and field, in the place of those of `keras_s4.architectures.spaces`.
-
-    Raises:
-        ValueError: an unknown kind or field, or a field without a choice.
-    """
-    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    for kind in kinds:
-        choice(kind, "kinds has ", KINDS)
-    if not kinds or len(set(kinds)) < len(kinds):
-        raise ValueError(f"kinds is {quote(kinds)}; expected one or more of {', '.join(KINDS)}, each once.")
-    given = given or {}
-    if unknown := [kind for kind in given if kind not in kinds]:
-        raise ValueError(f"spaces has kinds {', '.join(map(repr, unknown))}; searched are {', '.join(kinds)}.")
-    return {kind: _choices(kind, given.get(kind, {})) for kind in kinds}
-
-
-def _choices(kind: str, given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
-    own = {"pooling": POOLINGS, **spaces(kind)}
-    own[WIDTH] = _widths_between(own[WIDTH])
-    known = Architecture(kind=kind).figures().keys() - {"kind"}
-    if unknown := [name for name in given if name not in known]:
-        raise ValueError(
-            f"spaces of {kind!r} has {', '.join(map(repr, unknown))}; an architecture has {', '.join(sorted(known))}."
-        )
-    for name, values in given.items():
-        if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Sequence) or not values:
-            raise ValueError(f"spaces of {kind!r} has {name}={quote(values)}; expected a tuple of choices.")
-        for value in values:
-            Architecture(kind=kind, **{WIDTH: 2**16, name: value})
-    return {name: tuple(values) for name, values in {**own, **given}.items()}
-
-
-def _widths_between(widths: Sequence[int]) -> tuple[int, ...]:
-    """Widths in small steps, so that networks can fill a budget."""
-    return tuple(sorted({*widths, *range(min(widths), max(widths) + 1, WIDTH_STEP)}))

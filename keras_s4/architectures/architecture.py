@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from keras_s4.checks import choice, number, quote, whole_number
+from keras_s4.checks import choice, number, quote, truth_value, whole_number
 from keras_s4.encoders import Front
 
 KINDS = ("dss", "gru", "lstm", "rnn", "cnn", "tcn")
@@ -22,15 +22,19 @@ class Architecture:
             rank), "cnn" (depthwise-separable convolutions) or "tcn" (dilated causal convolutions with residuals).
         width: channels of blocks and convolutions, units of recurrent layers.
         blocks: S4 blocks, recurrent layers, separable convolutions, or dilated convolutions.
-        states: modes a channel, of "dss".
+        states: modes a channel, of "dss"; with `shared_modes` those of a whole block.
         rank: of the mixing matrices of "dss", of the recurrent matrix of "rnn"; None for whole matrices.
         kernel: taps of the convolutions of "cnn" and "tcn".
         front: kernel and stride of a convolution in front, behind which all runs at every `stride`-th sample; or None.
         downsample: in front of each block behind the first, averages of so many steps take their place; of "cnn" the
             stride of these convolutions.
         gate: of the S4 blocks, see `keras_s4.layers.S4Block`.
-        time_steps: the smallest and the largest time step that the channels of "dss" begin with: short ones remember
-            long. None for the layer's own, 1e-3 and 1e-1.
+        shared_modes: whether all channels of a block of "dss" share its modes (`keras_s4.layers.DiagonalSSM`), or each
+            has its own (`keras_s4.layers.DSS`).
+        feedthrough: of blocks with shared modes, "full", "diagonal" or None; each channel of the others sees its own
+            input.
+        time_steps: the smallest and the largest time step that the channels of "dss", or shared modes, begin with:
+            short ones remember long. None for the layer's own, 1e-3 and 1e-1.
         pooling: over time, a key of `keras_s4.models.POOLINGS`.
         pooling_arguments: of that layer.
         dropout: while training; of S4 blocks in each, of the others in front of the head.
@@ -49,6 +53,8 @@ class Architecture:
     front: tuple[int, int] | None = None
     downsample: int = 1
     gate: str | None = "dense"
+    shared_modes: bool = False
+    feedthrough: str | None = "full"
     time_steps: tuple[float, float] | None = None
     pooling: str = "average"
     pooling_arguments: Mapping[str, Any] | None = None
@@ -67,6 +73,10 @@ class Architecture:
                 )
         if self.gate is not None:
             choice(self.gate, "Architecture got gate=", ("dense", "channel"))
+        shared = truth_value(self.shared_modes, "Architecture got shared_modes=")
+        object.__setattr__(self, "shared_modes", shared)
+        if self.feedthrough is not None:
+            choice(self.feedthrough, "Architecture got feedthrough=", ("full", "diagonal"))
         number(self.dropout, "Architecture got dropout=", 0.0, 1.0)
         if self.front is not None:
             front = Front.of(self.front, "Architecture")
@@ -97,13 +107,15 @@ class Architecture:
         """What concerns its kind, on one line."""
         parts = [self.kind.upper(), f"{self.blocks} x {self.width}"]
         if self.kind == "dss":
-            parts.append(f"{self.states} modes")
+            parts.append(f"{self.states} shared modes" if self.shared_modes else f"{self.states} modes")
         if self.kind in ("cnn", "tcn"):
             parts.append(f"kernel {self.kernel}")
         if self.kind in ("dss", "rnn") and self.rank is not None:
             parts.append(f"rank {self.rank}")
         if self.kind == "dss" and self.gate != "dense":
             parts.append(f"gate {self.gate}")
+        if self.kind == "dss" and self.shared_modes and self.feedthrough != "full":
+            parts.append(f"{self.feedthrough or 'no'} feedthrough")
         if self.kind == "dss" and self.time_steps is not None:
             parts.append(f"time steps {self.time_steps[0]:g} to {self.time_steps[1]:g}")
         if self.front is not None:

@@ -14,9 +14,8 @@ def add_s4_block(architecture: Architecture, index: int, hidden: keras.KerasTens
     """An S4 block, behind an average of steps where the stack runs slower than its input."""
     rank, gate = architecture.rank, architecture.gate
     hidden = _average_steps(architecture, index, hidden)
-    time_steps = architecture.time_steps and initializers.LogUniform(*architecture.time_steps)
     return layers.S4Block(
-        layers.DSS(architecture.states, time_step_initializer=time_steps),
+        _states_of(architecture),
         activation=architecture.activation,
         dropout=architecture.dropout,
         value_rank=rank,
@@ -24,6 +23,15 @@ def add_s4_block(architecture: Architecture, index: int, hidden: keras.KerasTens
         gate=gate,
         name=f"block_{index + 1}",
     )(hidden)
+
+
+def _states_of(architecture: Architecture) -> layers.DSS | layers.DiagonalSSM:
+    """A layer of modes for each channel, or of one bank of modes for all."""
+    states = architecture.states
+    time_steps = architecture.time_steps and initializers.LogUniform(*architecture.time_steps)
+    if architecture.shared_modes:
+        return layers.DiagonalSSM(None, states, architecture.feedthrough, time_step_initializer=time_steps)
+    return layers.DSS(states, time_step_initializer=time_steps)
 
 
 def add_recurrent(architecture: Architecture, index: int, hidden: keras.KerasTensor) -> keras.KerasTensor:

@@ -43,6 +43,16 @@ Networks = Annotated[
     list[Network] | None,
     typer.Option("--network", help="Kinds to search, repeatable; all if not given.", rich_help_panel=_PANEL),
 ]
+SharedModes = Annotated[
+    bool | None,
+    typer.Option(
+        "--shared-modes/--no-shared-modes",
+        help="Of dss, networks whose channels share the modes of a block alone, or none of them; if not given, both "
+        "kinds.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
 Core = Annotated[
     str,
     typer.Option(metavar="m0|m4|m55|...", help="The core that costs are estimated for.", rich_help_panel=_PANEL),
@@ -62,7 +72,13 @@ Starts = Annotated[
     ),
 ]
 # What stands in the place of an option that was not given; the usual one of each search is taken then.
-UNSET: dict[str, Any] = {"networks": None, "core": "m4", "rate": None, "start": Start.NOTHING}
+UNSET: dict[str, Any] = {
+    "networks": None,
+    "shared-modes": None,
+    "core": "m4",
+    "rate": None,
+    "start": Start.NOTHING,
+}
 
 
 def places_of(architecture: bool, first: Path, second: Path, third: Path | None) -> tuple[Path | None, Path, Path]:
@@ -86,6 +102,20 @@ def places_of(architecture: bool, first: Path, second: Path, third: Path | None)
     return first, second, third
 
 
+def spaces_of(networks: list[Network] | None, shared_modes: bool | None) -> dict[str, dict[str, tuple[bool, ...]]]:
+    """What is searched in place of the usual choices.
+
+    Raises:
+        ValueError: shared modes of networks that are not searched.
+    """
+    if shared_modes is None:
+        return {}
+    if networks is not None and Network.DSS not in networks:
+        name = _option_of("shared-modes", shared_modes)
+        raise ValueError(f"tune got {name}, which is of dss networks; add --network dss, or leave it out.")
+    return {Network.DSS.value: {"shared_modes": (shared_modes,)}}
+
+
 def refuse_others(architecture: bool, given: Mapping[str, Any], excluded: Mapping[str, Any]) -> None:
     """Refuses options that do not concern what is searched.
 
@@ -98,7 +128,7 @@ def refuse_others(architecture: bool, given: Mapping[str, Any], excluded: Mappin
         ValueError: names them.
     """
     if not architecture:
-        names = [f"--{'network' if name == 'networks' else name}" for name in UNSET if given[name] != UNSET[name]]
+        names = [_option_of(name, given[name]) for name in UNSET if given[name] != UNSET[name]]
         if names:
             raise ValueError(f"tune got {', '.join(names)}, which are of --architecture; add it, or leave them out.")
         return
@@ -107,3 +137,10 @@ def refuse_others(architecture: bool, given: Mapping[str, Any], excluded: Mappin
         raise ValueError(
             f"tune --architecture got {', '.join(names)}; these concern the ranks of a trained model. Leave them out."
         )
+
+
+def _option_of(name: str, value: Any) -> str:
+    """What was written on the command line."""
+    if name == "networks":
+        return "--network"
+    return f"--no-{name}" if value is False else f"--{name}"

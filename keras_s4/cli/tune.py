@@ -77,6 +77,7 @@ def tune(
     json: options.Json = None,
     architecture: networks.Architecture = False,
     network: networks.Networks = None,
+    shared_modes: networks.SharedModes = None,
     core: networks.Core = "m4",
     rate: networks.InputRate = None,
     start_from: networks.Starts = networks.Start.NOTHING,
@@ -87,8 +88,9 @@ def tune(
     `tuning.json`, and a figure, `pareto.svg`. Interrupt it whenever you like: the same command continues.
 
     With --architecture and --by bayesian, hyperband or random whole networks are searched, of every kind, width and
-    depth, by the same recipe, and no trained model is needed: `keras-s4 tune DATA OUT --architecture --by bayesian
-    --budget instructions=9000 --budget flash_bytes=30000`. What a network takes is known before it is trained. OUT gets
+    depth, S4 blocks with modes of each channel and with shared ones, by the same recipe, and no trained model is
+    needed: `keras-s4 tune DATA OUT --architecture --by bayesian --budget instructions=9000 --budget
+    flash_bytes=30000`. What a network takes is known before it is trained. OUT gets
     the best one, `model.keras` and `architecture.json`, and all others, `search.txt`, `search.json`, `pareto.svg`.
 
     Several processes or machines share a search: the same command in each, an OUT that all of them see,
@@ -100,7 +102,7 @@ def tune(
         _check_fractions(relative_loss, target)
         model, data, out = networks.places_of(architecture, model, data, out)
         by = by or (By.BAYESIAN if architecture else By.RANK_TUNING)
-        given = {"networks": network, "core": core, "rate": rate, "start": start_from}
+        given = {"networks": network, "shared-modes": shared_modes, "core": core, "rate": rate, "start": start_from}
         excluded = {"relative-loss": relative_loss is not None, "target": target is not None, "kind": kind}
         networks.refuse_others(architecture, given, excluded)
         if by == By.RANK_TUNING:
@@ -147,6 +149,7 @@ def _search_networks(
         files.check_is_file("file", path, "Give an .npz or TOML file, or the name of a built-in task.")
     files.check_places(read, {"--json": json}, out=out)
     more = {
+        "spaces": networks.spaces_of(kinds, given["shared-modes"]),
         "core": given["core"],
         "rate": given["rate"],
         "start": given["start"].value,

@@ -14,6 +14,8 @@ POOLINGS = {
     "recent": {"seconds": 2.0, "rate": 50.0},
     "sliding": {"window": 8, "hop": 4},
 }
+# Fields of modes that channels share, which are drawn by `draw_modes`.
+SHARED = ("shared_modes", "shared_states", "feedthrough")
 # Radius and angle up to which poles of shared modes are drawn, besides those that layers begin with.
 _POLES = {1: (0.95, 0.3), 2: (0.9995, np.pi)}
 _LONGEST = 32  # samples of a run: blocks that somebody would still call a step
@@ -31,8 +33,9 @@ def draw_program(kind: str, seed: int, weights: str | None = None) -> Program:
     from keras_s4.costs.untrained import own_weights, program_of
 
     random = np.random.default_rng(seed)
+    own = {name: choices for name, choices in spaces(kind).items() if name not in SHARED}
     while True:
-        fields = {name: choices[int(random.integers(len(choices)))] for name, choices in spaces(kind).items()}
+        fields = {name: choices[int(random.integers(len(choices)))] for name, choices in own.items()}
         period = (fields["front"][1] if fields["front"] else 1) * fields["downsample"] ** (fields["blocks"] - 1)
         if period <= _LONGEST and (fields.get("rank") or 0) <= fields["width"]:
             break

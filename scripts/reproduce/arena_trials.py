@@ -71,8 +71,9 @@ def compete(
 
 def propose(name: str, kind: str, limits: tuple[float, ...], count: int, cache: Path) -> list[dict]:
     """Architectures that fill a budget, at random as `search_architectures` proposes them; always the same ones."""
+    from keras_s4.architecture_search.choices import choices_of
     from keras_s4.architecture_search.prices import Prices, cost_model
-    from keras_s4.architecture_search.space import Space, choices_of
+    from keras_s4.architecture_search.space import Space
     from keras_s4.testing.trainings import CONTESTS, normalizes, task_of
 
     task, random = task_of(name, 0, cache), np.random.default_rng(KINDS.index(kind))
@@ -80,7 +81,9 @@ def propose(name: str, kind: str, limits: tuple[float, ...], count: int, cache: 
         task.input_shape, len(task.outputs), task.head.task, normalizes(task), "m4", CONTESTS[name].rate
     )
     budgets = dict(zip(("instructions_a_second", "flash_bytes", "ram_bytes"), limits, strict=True))
-    choices = choices_of([kind], {kind: {"pooling": ("average",)}})[kind]
+    # Modes that channels share are compared in shared_states.py.
+    own = {"shared_modes": (False,)} if kind == "dss" else {}
+    choices = choices_of([kind], {kind: {"pooling": ("average",), **own}})[kind]
     prices = Prices(measure)
     space, taken, found = Space(kind, choices, prices, budgets), set(), []
     for _ in range(count):

@@ -20,6 +20,21 @@ SPACES = {
     },
     "cnn": {"width": WIDTHS, "blocks": (1, 2, 3), "kernel": (3, 5), "downsample": (1, 2), "front": (None,)},
 }
+# S4 blocks whose channels have modes of their own, or share those of the block.
+MODES = {
+    "width": WIDTHS,
+    "blocks": (1, 2),
+    "states": (2, 4),
+    "shared_modes": (False, True),
+    "shared_states": (6, 12, 24),
+    "feedthrough": ("diagonal",),
+    "rank": (None,),
+    "gate": (None,),
+    "time_steps": (None,),
+    "front": (None,),
+    "downsample": (1,),
+    "pooling": ("average",),
+}
 
 
 def windows(count, seed):
@@ -31,7 +46,12 @@ def windows(count, seed):
 
 
 def counted(network):
-    """Costs that grow with width and depth, as of real networks."""
+    """Costs that grow with width, modes and depth, as of real networks."""
+    if network.kind == "dss":
+        modes = network.states * (1 if network.shared_modes else network.width)
+        matrices = network.width**2 + (2 * network.width * network.states if network.shared_modes else 0)
+        work, kept = network.blocks * (matrices + 8 * modes), network.blocks * (matrices + 4 * modes) + 100
+        return {"work": float(work), "bytes": kept}
     each = network.width * (network.width + (network.kernel if network.kind == "cnn" else 3 * network.width))
     return {"work": float(network.blocks * each / (network.front or (1, 1))[1]), "bytes": network.blocks * each + 100}
 

@@ -4,16 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
-from networks import SPACES, counted
+from networks import MODES, SPACES, counted
 
+from keras_s4.architecture_search.choices import choices_of
 from keras_s4.architecture_search.prices import Prices, check_limits, cost_model
-from keras_s4.architecture_search.space import Space, choices_of
+from keras_s4.architecture_search.space import Space
 from keras_s4.architectures import KINDS, Architecture, build
 from keras_s4.tflite import convert
 
 
 def space(kind="cnn", budgets=None, measure=counted, **choices):
-    return Space(kind, {**SPACES[kind], **choices}, Prices(measure), budgets or {}, (1.0, 0.5))
+    usual = MODES if kind == "dss" else SPACES[kind]
+    return Space(kind, {**usual, **choices}, Prices(measure), budgets or {}, (1.0, 0.5))
 
 
 def points(space):
@@ -99,6 +101,42 @@ def test_the_usual_spaces_make_networks_of_every_kind():
         assert found.cheapest()[1].kind == kind
 
 
+def test_networks_of_own_and_of_shared_modes_are_each_given_once_with_states_of_their_own():
+    """What does not concern a network, as modes a channel where modes are shared, makes no second one of it."""
+    found, networks = space("dss"), []
+    with pytest.raises(LookupError):
+        while True:
+            point, network = found.nearest({"states": 1, "shared_states": 2}, 1.0, [str(n.figures()) for n in networks])
+            networks.append(network)
+            assert found.fill(point, 1.0) == network
+            assert point["states" if network.shared_modes else "shared_states"] == 0
+    own, shared = (
+        {(n.width, n.blocks, n.states) for n in networks if n.shared_modes is value} for value in (False, True)
+    )
+    assert own == set(itertools.product(MODES["width"], MODES["blocks"], MODES["states"]))
+    assert shared == set(itertools.product(MODES["width"], MODES["blocks"], MODES["shared_states"]))
+    assert len(networks) == len(own) + len(shared)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_where_only_one_sharing_of_modes_fits_all_proposals_have_it(shared):
+    sizes = {"width": (16,), "states": (2,), "shared_states": (6,)} if shared else {"width": (4,)}
+    found = space("dss", {"work": 500.0 if shared else 100.0}, **sizes)
+    assert found.cheapest()[1].shared_modes is shared
+    for point in points(found):
+        assert found.nearest(point, 1.0, ())[1].shared_modes is shared
+
+
+def test_choices_of_modes_that_are_not_searched_are_left_out():
+    usual, own, shared = (
+        choices_of(("dss",), {"dss": {"shared_modes": modes}})["dss"].keys()
+        for modes in ((False, True), (False,), (True,))
+    )
+    assert usual == choices_of(("dss",), None)["dss"].keys()
+    assert usual - own == {"shared_states", "feedthrough"} and usual - shared == {"states"}
+    assert min(choices_of("dss", None)["dss"]["shared_states"]) > min(choices_of("dss", None)["dss"]["states"])
+
+
 @pytest.mark.parametrize(
     ("kinds", "given", "message"),
     [
@@ -109,6 +147,19 @@ def test_the_usual_spaces_make_networks_of_every_kind():
         (("gru",), {"gru": {"color": (1,)}}, "spaces of 'gru' has 'color'; an architecture has"),
         (("gru",), {"gru": {"blocks": ()}}, r"blocks=\(\); expected a tuple of choices"),
         (("gru",), {"gru": {"blocks": (0,)}}, "blocks=0; expected a whole number"),
+        (("dss",), {"dss": {"shared_states": (8, 0)}}, "shared_states=0; expected a whole number"),
+        (("dss",), {"dss": {"shared_modes": ("yes",)}}, "shared_modes='yes'; expected True or False"),
+        (
+            ("dss",),
+            {"dss": {"shared_modes": (True,), "states": (4,)}},
+            r"states, which no network .* give shared_states",
+        ),
+        (
+            ("dss",),
+            {"dss": {"shared_modes": (False,), "shared_states": (4,)}},
+            "has shared_states, which .* give states",
+        ),
+        (("gru",), {"gru": {"shared_states": (4,)}}, "spaces of 'gru' has 'shared_states'"),
     ],
 )
 def test_impossible_spaces_are_refused(kinds, given, message):

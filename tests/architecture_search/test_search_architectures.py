@@ -1,17 +1,19 @@
 """What a search over architectures proposes, trains, repeats and finds, mostly without trainings."""
 
+import dataclasses
 import json
 import warnings
 
 import keras
 import numpy as np
 import pytest
-from networks import SPACES, Untrained, counted, figures_of, quality, search, windows
+from networks import CLASSES, FEATURES, LENGTH, MODES, SPACES, Untrained, counted, figures_of, quality, search, windows
 
-from keras_s4 import datasets
+from keras_s4 import datasets, tflite
 from keras_s4.architecture_search import ArchitectureResult, ArchitectureTrial, search_architectures, searching
 from keras_s4.architectures import Architecture
 from keras_s4.costs.architectures import architecture_cost, model_cost
+from keras_s4.layers import DSS, DiagonalSSM
 
 LIMIT = 400.0
 
@@ -50,10 +52,21 @@ def test_equal_seeds_give_equal_proposals(tuner, trainings, tmp_path):
     assert first != other
 
 
-@pytest.mark.parametrize(("tuner", "stop"), [("bayesian", 4), ("hyperband", 6), ("random", 3)])
-def test_an_interrupted_search_trains_what_is_missing_alone(tuner, stop, trainings, tmp_path, monkeypatch):
-    trials = 5 if tuner == "bayesian" else 7
-    whole = search(tmp_path / "whole", tuner=tuner, trials=trials, kinds=("cnn",))
+@pytest.mark.parametrize(
+    ("tuner", "stop", "kind"),
+    [
+        ("bayesian", 4, "cnn"),
+        ("hyperband", 6, "cnn"),
+        ("random", 3, "cnn"),
+        ("bayesian", 4, "dss"),
+        ("random", 3, "dss"),
+    ],
+)
+def test_an_interrupted_search_trains_what_is_missing_alone(tuner, stop, kind, trainings, tmp_path, monkeypatch):
+    trials = {"bayesian": 5 if kind == "cnn" else 8}.get(tuner, 7)
+    arguments = {"tuner": tuner, "trials": trials, "kinds": (kind,), "spaces": {kind: {**SPACES, "dss": MODES}[kind]}}
+    whole = search(tmp_path / "whole", **arguments)
+    assert {trial.network.shared_modes for trial in whole.trials} == ({False, True} if kind == "dss" else {False})
     expected = list(trainings)
     trainings.clear()
 
@@ -65,9 +78,9 @@ def test_an_interrupted_search_trains_what_is_missing_alone(tuner, stop, trainin
     with monkeypatch.context() as patched:
         patched.setattr(Untrained, "train", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            search(tmp_path / "parts", tuner=tuner, trials=trials, kinds=("cnn",))
+            search(tmp_path / "parts", **arguments)
     assert len(ArchitectureResult.read(tmp_path / "parts").trials) == stop
-    parts = search(tmp_path / "parts", tuner=tuner, trials=trials, kinds=("cnn",))
+    parts = search(tmp_path / "parts", **arguments)
     assert trainings == expected
     assert [trial.name for trial in parts.trials] == [trial.name for trial in whole.trials]
     assert not (tmp_path / "parts" / ".keras-tuner" / "alone").exists()
@@ -119,6 +132,38 @@ def test_files_tell_the_result(trainings, tmp_path, monkeypatch):
         ValueError, match=r"trials of another search with tuner='random'; asked for was tuner='hyperband'"
     ):
         search(tmp_path, tuner="hyperband")
+
+
+def test_modes_are_shared_where_no_other_network_within_the_budget_is_as_good(trainings, tmp_path):
+    """By the costs of the cost model, beside all networks there are."""
+    space = {**MODES, "blocks": (1,), "width": (8, 12, 16, 20, 24)}
+    costs = {}
+    for width in space["width"]:
+        for shared, states in ((False, space["states"]), (True, space["shared_states"])):
+            for count in states:
+                network = Architecture("dss", width, 1, count, gate=None, shared_modes=shared, feedthrough="diagonal")
+                network = network if shared else dataclasses.replace(network, feedthrough="full")
+                costs[network] = architecture_cost(network, (LENGTH, FEATURES), CLASSES).ram_bytes
+    limit = costs[Architecture("dss", 12, 1, 2, gate=None)]
+    best = {
+        shared: max((n for n, cost in costs.items() if cost <= limit and n.shared_modes is shared), key=quality)
+        for shared in (False, True)
+    }
+    assert quality(best[True]) > quality(best[False])
+
+    arguments = {"kinds": ("dss",), "trials": 12, "measure": None, "shares": (1.0,), "budgets": {"ram_bytes": limit}}
+    found = search(tmp_path / "both", spaces={"dss": space}, **arguments)
+    assert found.best.network == best[True]
+    assert found.best.measures["ram_bytes"] == costs[best[True]] <= limit
+    assert "shared modes" in str(found) and found.best.architecture["shared_modes"] is True
+    assert ArchitectureResult.read(tmp_path / "both").trials == found.trials
+    labels = found.figure().axes[0].get_legend_handles_labels()[1]
+    assert {"dss", "dss, shared modes"} <= set(labels)
+
+    choices = {name: values for name, values in space.items() if name not in ("shared_states", "feedthrough")}
+    own = search(tmp_path / "own", spaces={"dss": {**choices, "shared_modes": (False,)}}, **arguments)
+    assert own.best.network == best[False] and own.best.metric < found.best.metric
+    assert "dss, shared modes" not in own.figure().axes[0].get_legend_handles_labels()[1]
 
 
 def result_of(points, direction="max"):
@@ -242,16 +287,29 @@ def test_quantities_are_judged_by_their_error(eager, tmp_path):
     assert abs(outputs[:, 0].mean() - 102.0) < 20.0
 
 
-def small_training(folder, **arguments):
+SMALL = {**MODES, "width": (4,), "blocks": (1,), "dropout": (0.2,)}
+OWN = {name: SMALL[name] for name in SMALL if name not in ("shared_states", "feedthrough")} | {"shared_modes": (False,)}
+SHARED = {name: SMALL[name] for name in SMALL if name != "states"} | {"shared_modes": (True,), "shared_states": (3, 6)}
+
+
+def small_training(folder, space=OWN, **arguments):
     """Real trainings of DSS networks on 40 windows."""
-    spaces = {
-        "dss": {
-            "width": (4,), "blocks": (1,), "states": (2, 4), "rank": (None,), "gate": (None,), "front": (None,),
-            "downsample": (1,), "time_steps": (None,), "pooling": ("average",), "dropout": (0.2,),
-        }
-    }  # fmt: skip
-    usual = {"validation_data": windows(8, 1), "kinds": ("dss",), "spaces": spaces, "trials": 2, "metric": "loss"}
-    return search_architectures(*windows(40, 0), folder=folder, measure=counted, **(usual | arguments))
+    usual = {"validation_data": windows(8, 1), "kinds": ("dss",), "trials": 2, "metric": "loss", "measure": counted}
+    return search_architectures(*windows(40, 0), folder=folder, spaces={"dss": space}, **(usual | arguments))
+
+
+def test_a_network_of_shared_modes_takes_on_the_device_what_was_estimated(eager, tmp_path):
+    measuring = pytest.importorskip("keras_s4.costs.counted")
+    found = small_training(tmp_path, SHARED, epochs=1, tuner="random", measure=None, budgets={"ram_bytes": 2000})
+    program = tflite.convert(found.best_model(), windows(40, 0)[0]).program
+    try:
+        true = measuring.measure_on_cortex_m(program, "m4", "gcc")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    estimated = found.best.measures
+    assert estimated["instructions"] == pytest.approx(true.instructions, rel=0.05)
+    assert estimated["flash_bytes"] == pytest.approx(true.flash_bytes, rel=0.05)
+    assert estimated["ram_bytes"] == true.ram_bytes
 
 
 def test_a_training_that_is_stopped_and_gone_on_with_is_that_of_one_go(eager, tmp_path):
@@ -266,22 +324,42 @@ def test_a_training_that_is_stopped_and_gone_on_with_is_that_of_one_go(eager, tm
         assert trial.metric == pytest.approx(once.metric, rel=1e-5)
 
 
-def test_networks_are_cut_from_one_large_trained_one(eager, tmp_path):
-    found = small_training(tmp_path, tuner="random", epochs=1, start="reduction", parent_epochs=2, method="auto")
-    assert {trial.network.states for trial in found.trials} == {2, 4}
+@pytest.mark.parametrize(
+    ("space", "states", "whole", "method", "off"),
+    [
+        pytest.param(OWN, {2, 4}, 32, "auto", 0.02, id="own"),
+        # Slower modes than those of untrained layers, of which more are fed back.
+        pytest.param(SHARED, {3, 6}, 64, "balanced", 0.05, id="shared"),
+    ],
+)
+def test_networks_are_cut_from_one_large_trained_one(space, states, whole, method, off, eager, tmp_path):
+    arguments = {"tuner": "random", "epochs": 1, "start": "reduction", "parent_epochs": 2, "method": method}
+    found = small_training(tmp_path, space, **arguments)
+    assert {trial.network.states for trial in found.trials} == states
     (parent,) = [ArchitectureTrial(**json.loads(path.read_text())) for path in (tmp_path / "parents").glob("*.json")]
-    assert (parent.network.states, parent.epochs, parent.network.width) == (32, 2, 4)
+    assert (parent.network.states, parent.epochs, parent.network.width) == (whole, 2, 4)
+    assert parent.network.shared_modes is (space is SHARED)
     for trial in found.trials:
         assert trial.start == "reduction" and trial.epochs == 1
         model = found.best_model(trial)
         (block,) = [layer for layer in model.layers if hasattr(layer, "dss")]
+        assert type(block.dss) is (DiagonalSSM if space is SHARED else DSS)
         assert block.dss.state_size == trial.network.states
         known, cut = architecture_cost(trial.network, (16, 2), 2, normalization=True), model_cost(model)
-        assert cut.instructions == pytest.approx(known.instructions, rel=0.02)
-        assert cut.flash_bytes == pytest.approx(known.flash_bytes, rel=0.02)
+        assert cut.instructions == pytest.approx(known.instructions, rel=off)
+        assert cut.flash_bytes == pytest.approx(known.flash_bytes, rel=off)
         assert cut.ram_bytes == known.ram_bytes
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "parents").iterdir()}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*is set aside.*")
-        small_training(tmp_path, tuner="random", epochs=1, start="reduction", parent_epochs=2, method="auto")
+        small_training(tmp_path, space, **arguments)
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "parents").iterdir()} == before
+
+
+def test_singular_perturbation_cuts_shared_modes_with_a_full_feedthrough_alone(eager, tmp_path):
+    space = {**SHARED, "shared_states": (3,), "feedthrough": ("diagonal", "full")}
+    arguments = {"tuner": "random", "epochs": 1, "start": "reduction", "method": "singular_perturbation"}
+    found = small_training(tmp_path, space, **arguments)
+    starts = {trial.network.feedthrough: trial.start for trial in found.trials}
+    assert starts == {"diagonal": "nothing", "full": "reduction"}
+    assert all(trial.error is None for trial in found.trials)

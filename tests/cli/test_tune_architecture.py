@@ -10,8 +10,10 @@ import tensorflow as tf
 from keras_s4.architecture_search.proposals import TUNERS
 from keras_s4.architecture_search.trial import STARTS
 from keras_s4.architectures import KINDS
+from keras_s4.cli.actions import architectures
 from keras_s4.cli.architecture_options import Network, Start
 from keras_s4.cli.tune import By
+from keras_s4.layers import DiagonalSSM, S4Block
 
 
 @pytest.fixture
@@ -44,6 +46,31 @@ def test_the_best_network_within_the_budgets(call, data_file, tmp_path, eager):
     assert call("tune", data_file, out, *options, *budgets).exit_code == 0
 
 
+def test_networks_whose_channels_share_their_modes_alone(call, data_file, tmp_path, eager):
+    options = ("--architecture", "--by", "random", "--network", "dss", "--trials", 1, "--epochs", 1, "--shared-modes")
+    result = call("tune", data_file, tmp_path / "out", *options, "--json", tmp_path / "numbers.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    assert found["settings"]["spaces"]["dss"]["shared_modes"] == [True]
+    assert [trial["architecture"]["shared_modes"] for trial in found["trials"]] == [True]
+    model = keras.saving.load_model(tmp_path / "out" / "model.keras")
+    blocks = [layer for layer in model.layers if isinstance(layer, S4Block)]
+    assert blocks and all(type(block.dss) is DiagonalSSM for block in blocks)
+
+
+@pytest.mark.parametrize(("option", "modes"), [((), {}), (("--no-shared-modes",), {"dss": {"shared_modes": (False,)}})])
+def test_what_is_said_of_shared_modes_is_searched(call, data_file, tmp_path, monkeypatch, option, modes):
+    asked = []
+
+    def search(**arguments):
+        asked.append(arguments["spaces"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(architectures, "search_architectures", search)
+    assert "enough" in call("tune", data_file, tmp_path / "out", "--architecture", *option).output
+    assert asked == [modes]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -52,6 +79,11 @@ def test_the_best_network_within_the_budgets(call, data_file, tmp_path, eager):
         (
             ("model", "data", "out", "--network", "gru", "--core", "m0"),
             "--network, --core, which are of --architecture",
+        ),
+        (("model", "data", "out", "--no-shared-modes"), "--no-shared-modes, which are of --architecture"),
+        (
+            ("data", "out", "--architecture", "--network", "gru", "--shared-modes"),
+            "--shared-modes, which is of dss networks; add --network dss",
         ),
         (("data", "out", "--architecture", "--by", "grid"), "too many networks to try all"),
         (("data", "out", "--architecture", "--by", "rank-tuning"), "Rank-Tuning finds ranks of a trained model"),

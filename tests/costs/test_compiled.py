@@ -22,6 +22,10 @@ counted = pytest.importorskip("keras_s4.costs.counted")
 NETWORKS = {
     "dss": Architecture("dss", width=11, blocks=2, states=5, rank=6, downsample=2, pooling="max"),
     "dss, a gate a channel, strided": Architecture("dss", width=14, blocks=1, states=6, gate="channel", front=(6, 3)),
+    "shared modes": Architecture("dss", width=13, blocks=2, states=10, shared_modes=True, pooling="last"),
+    "shared modes, a gate a channel, slower": Architecture(
+        "dss", 18, 2, 23, shared_modes=True, feedthrough="diagonal", gate="channel", rank=5, front=(4, 2), downsample=2
+    ),
     "gru": Architecture("gru", width=18, blocks=1, front=(7, 2), pooling="last"),
     "lstm": Architecture("lstm", width=10, blocks=1),
     "rnn of low rank": Architecture("rnn", width=22, blocks=1, rank=5, pooling="average"),
