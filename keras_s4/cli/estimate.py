@@ -34,6 +34,14 @@ def estimate(
     states: Annotated[
         int, typer.Option(min=1, help="Modes a channel, after the reduction.", rich_help_panel=_MODEL)
     ] = 8,
+    shared_modes: Annotated[
+        bool,
+        typer.Option(
+            "--shared-modes",
+            help="All channels of an S4 block share its modes: --states of the whole block.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
     blocks: Annotated[int, typer.Option(min=1, help="Or layers, one behind the other.", rich_help_panel=_MODEL)] = 2,
     kernel: Annotated[
         int | None, typer.Option(min=1, help="Taps of the convolutions of cnn and tcn.", rich_help_panel=_MODEL)
@@ -99,6 +107,7 @@ def estimate(
             "outputs": classes,
             "channels": channels,
             "states": states,
+            "shared_modes": shared_modes,
             "blocks": blocks,
             "pooling": pooling,
             "activation": activation,

@@ -35,7 +35,8 @@ class Sizes:
         features: of a sample.
         outputs: classes, or quantities.
         channels: of each block.
-        states: modes a channel.
+        states: modes a channel; with `shared_modes` those of a block.
+        shared_modes: whether all channels of a block share its modes.
         blocks: S4 blocks.
         pooling: a key of `keras_s4.models.POOLINGS`, or "none": an output at every step.
         pooling_arguments: of that layer; usual ones when omitted.
@@ -49,6 +50,7 @@ class Sizes:
     outputs: int = 7
     channels: int = 32
     states: int = 8
+    shared_modes: bool = False
     blocks: int = 2
     pooling: str = "average"
     pooling_arguments: Mapping[str, Any] | None = None
@@ -70,6 +72,7 @@ def untrained_program(sizes: Sizes) -> Program:
     body = {
         "channels": sizes.channels,
         "states": sizes.states,
+        "shared_modes": sizes.shared_modes,
         "blocks": sizes.blocks,
         "activation": sizes.activation,
         "front": sizes.front,

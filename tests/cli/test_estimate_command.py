@@ -59,6 +59,22 @@ def test_networks_of_all_kinds(call, kind, tmp_path):
     assert found["boards"][0]["flash_bytes"] == expected.flash_bytes
 
 
+@pytest.mark.parametrize("more", [(), ("--gate", "dense")], ids=["sizes alone", "as a network of its kind"])
+def test_modes_that_all_channels_share(call, more, tmp_path):
+    found = []
+    for shared in ((), ("--shared-modes",)):
+        sizes = ("--channels", 12, "--states", 6, "--blocks", 1, "--features", 3, *more)
+        options = ("--board", "teensy-4.1", "--method", "modelled", "--json", tmp_path / "e.json")
+        result = call("estimate", *sizes, *shared, *options)
+        assert result.exit_code == 0, result.output
+        found.append(json.loads((tmp_path / "e.json").read_text()))
+    own, shared = (each["boards"][0] for each in found)
+    assert [each["sizes"]["shared_modes"] for each in found] == [False, True]
+    assert shared["ram_bytes"] < own["ram_bytes"]
+    network = Architecture("dss", 12, 1, 6, shared_modes=True)
+    assert shared["flash_bytes"] == architecture_cost(network, (64, 3), 7, "m7").flash_bytes
+
+
 def test_a_gate_a_rank_and_slower_blocks_make_a_network_cheaper(call, tmp_path):
     found = []
     for more in ((), ("--gate", "none"), ("--gate", "none", "--rank", 2), ("--gate", "none", "--downsample", 2)):

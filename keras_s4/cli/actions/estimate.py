@@ -46,7 +46,7 @@ def _architecture(sizes: Mapping[str, Any], choices: Mapping[str, Any]) -> Progr
         ValueError: choices that do not belong together.
     """
     chosen = {**choices, "gate": None} if choices.get("gate") == "none" else choices
-    named = ("blocks", "states", "front", "pooling", "activation")
+    named = ("blocks", "states", "shared_modes", "front", "pooling", "activation")
     architecture = Architecture(
         **{name: sizes[name] for name in named},
         **chosen,
