@@ -18,7 +18,8 @@ class Settings:
     Args:
         seed: of weights, windows and dropout, at least 0.
         channels: H, width of the blocks.
-        states: N, complex modes per channel of the full model.
+        states: N, complex modes of the full model: per channel, or with `shared_modes` of each block.
+        shared_modes: whether all channels of a block share its modes.
         blocks: number of S4 blocks.
         fraction: part of the states that the reduced model keeps, above 0 and at most 1.
         epochs: of the training of the full model; short, since one long schedule behind the reduction is worth more
@@ -39,7 +40,8 @@ class Settings:
 
     seed: int = _setting(0, "Another seed gives another training.", 0)
     channels: int = _setting(32, "Width of the model.")
-    states: int = _setting(32, "Memory of the full model: modes (complex states) per channel.")
+    states: int = _setting(32, "Memory of the full model: modes (complex states) per channel, or shared.")
+    shared_modes: bool = _setting(False, "Whether all channels of a block share its modes.", None)
     blocks: int = _setting(2, "Depth of the model: S4 blocks.")
     fraction: float = _setting(0.25, "Part of the states to keep, above 0 and at most 1.", None)
     epochs: int = _setting(20, "Rounds of training of the full model.")
@@ -57,8 +59,9 @@ class Settings:
             value, least = getattr(self, field.name), field.metadata["least"]
             if least is not None and (type(value) is not int or value < least):
                 raise ValueError(f"Settings got {field.name}={value!r}; expected a whole number of at least {least}.")
-        if type(self.normalize) is not bool:
-            raise ValueError(f"Settings got normalize={self.normalize!r}; expected True or False.")
+        for name in ("normalize", "shared_modes"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"Settings got {name}={getattr(self, name)!r}; expected True or False.")
         for name in ("fraction", "retrain_rate", "aware_rate", "normal_part"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0.0 < value <= 1.0:

@@ -20,6 +20,7 @@ from keras_s4.job.aims.aim import outputs_of
 from keras_s4.job.aims.per_class import confusion_of, figures_of_classes, figures_of_labels
 from keras_s4.job.aims.scaling import Scaling
 from keras_s4.job.settings import Settings
+from keras_s4.layers import DiagonalSSM, S4Block
 from keras_s4.recordings import UNLABELLED
 from keras_s4.surgery.lengths import at_length
 
@@ -102,6 +103,14 @@ def test_every_head_goes_from_recordings_to_firmware(finished):
     page = (folder / "report.html").read_text()
     assert task.title in page and ">None<" not in page
     assert jinja2.filters.do_forceescape((folder / "device.html").read_text()) in page
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_head_has_blocks_with_shared_modes_if_asked(name):
+    settings = dataclasses.replace(SETTINGS, shared_modes=True, states=5, blocks=2)
+    model = aim_of(TASKS[name]()).build(settings)
+    blocks = [layer for layer in model.layers if isinstance(layer, S4Block)]
+    assert [(type(block.dss), block.dss.state_size) for block in blocks] == [(DiagonalSSM, 5)] * 2
 
 
 def test_the_device_in_a_browser_replays_test_recordings_with_their_labels(finished):

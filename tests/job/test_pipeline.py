@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import keras
@@ -8,6 +9,7 @@ from tasks import CLASSES, sines
 
 from keras_s4 import extras, reduce, training
 from keras_s4.job import pipeline, report
+from keras_s4.layers import DiagonalSSM, S4Block
 from keras_s4.tflite import runtimes
 
 pytestmark = pytest.mark.usefixtures("eager_training")
@@ -170,3 +172,18 @@ def test_quantities_are_measured_from_recordings_to_firmware(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 3
     assert "RMSE against size" in page and "windows of 60 steps" in page and "None" not in page
+
+
+def test_blocks_with_shared_modes_go_from_recordings_to_firmware(tmp_path):
+    summary = pipeline.run(TASK, tmp_path, dataclasses.replace(SETTINGS, shared_modes=True, states=8))
+    assert summary["comparison"]["bit_exact"] and summary["settings"]["shared_modes"] is True
+    for name, states in (("trained.keras", 8), ("retrained.keras", 2)):
+        model = keras.saving.load_model(tmp_path / name, compile=False)
+        blocks = [layer for layer in model.layers if isinstance(layer, S4Block)]
+        assert [(type(block.dss), block.dss.state_size) for block in blocks] == [(DiagonalSSM, states)]
+    rows = {row["row"]: row for row in summary["table"]}
+    assert rows["TFLM"]["states"] == rows["C99"]["states"] == 2
+    assert "s4_modal" in (tmp_path / "firmware" / "c99" / "model.c").read_text()
+    assert summary["tradeoff"]["truncated"]
+    with pytest.raises(ValueError, match="a run with shared_modes=True, but shared_modes=False was asked for"):
+        pipeline.run(TASK, tmp_path, dataclasses.replace(SETTINGS, states=8))

@@ -273,6 +273,7 @@ def test_damaged_settings_are_refused_and_nothing_is_touched(tmp_path, content, 
         ({"aware_epochs": -1}, "aware_epochs=-1"),
         ({"aware_rate": 0.0}, "aware_rate=0.0"),
         ({"normalize": 1}, "normalize=1; expected True or False"),
+        ({"shared_modes": "yes"}, "shared_modes='yes'; expected True or False"),
         ({"front": True}, "front=True"),
     ],
 )

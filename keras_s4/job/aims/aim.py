@@ -142,6 +142,7 @@ class Aim:
         return {
             "channels": settings.channels,
             "states": settings.states,
+            "shared_modes": settings.shared_modes,
             "blocks": settings.blocks,
             "normalization": settings.normalize,
             "mask_value": self.task.mask_value,
