@@ -2,8 +2,9 @@
 
 A DSS layer holds N modes for each of its H channels and mixes nothing; the gate behind it does. A `DiagonalSSM` (the
 layer of S5 and LRU) holds one bank of modes, which matrices write to and read from, so that it mixes by itself.
-Networks of both kinds with two blocks and equal width, which differ in their modes and in whether a gate follows, are
-trained by the same recipe on the same batches. Tasks: Fashion-MNIST by row (10,000 pictures), and the smartwatch
+Networks of both kinds with two blocks and equal width, which differ in their modes and in what follows (a matrix that
+mixes channels, with or without a gate; behind shared modes also nothing), are trained by the same recipe on the same
+batches. Tasks: Fashion-MNIST by row (10,000 pictures), and the smartwatch
 recordings behind a convolution of stride 4, where a seed is one of the five folds.
 
 For every DSS network stands beside it the cheapest network with shared states whose accuracy on validation data is as
@@ -50,19 +51,23 @@ class Network:
         layer: `OWN`, or `SHARED`.
         states: modes, of each channel or of all of them.
         gate: of the block behind the layer, "dense" or None.
+        mix: of the block, "dense" or None.
     """
 
     layer: str
     states: int
     gate: str | None = None
+    mix: str | None = "dense"
 
     def __str__(self) -> str:
-        return f"{self.layer}({self.states})" + (", gate" if self.gate else "")
+        behind = ", gate" if self.gate else ", mix" if self.layer == SHARED and self.mix else ""
+        return f"{self.layer}({self.states}){behind}"
 
 
 NETWORKS = (
     *(Network(OWN, states, "dense") for states in (2, 4, 8)),
     *(Network(OWN, states) for states in (4, 8)),
+    *(Network(SHARED, states, mix=None) for states in (4, 8, 16, 32)),
     *(Network(SHARED, states) for states in (4, 8, 16, 32)),
     *(Network(SHARED, states, "dense") for states in (8, 16)),
 )
@@ -85,7 +90,7 @@ def build(name: str, network: Network, task, seed: int):
         dropout=DROPOUT,
         shared_modes=network.layer == SHARED,
         dss={"feedthrough": "diagonal"} if network.layer == SHARED else None,
-        block={"gate": network.gate},
+        block={"gate": network.gate, "mix": network.mix},
         front=FRONTS[name],
         normalization=normalizes(task),
     )
