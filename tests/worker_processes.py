@@ -23,17 +23,17 @@ def process_of(worker):
 
 
 @contextlib.contextmanager
-def workers_in(folder, process, worker):
-    """A function that starts workers in a folder, which end with the context.
+def workers_of(process, worker, folder):
+    """A function that starts workers, which end with the context.
 
-    It takes arguments of `worker.main` as words, and variables of the environment; `output` of the process that it
-    returns is the file it writes to.
+    It takes arguments of `worker.main`, which gets them as words, and variables of the environment; `output` of the
+    process that it returns is the file in the folder that it writes to.
     """
     processes = []
 
     def start(*arguments, **variables):
         output = folder / f"output_{len(processes)}.txt"
-        started = process(target=worker.main, args=(output, variables, folder, *map(str, arguments)))
+        started = process(target=worker.main, args=(output, variables, *map(str, arguments)))
         started.start()
         started.output = output
         processes.append(started)

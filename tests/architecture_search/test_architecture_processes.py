@@ -1,12 +1,13 @@
 """Searches over architectures in processes of their own: killed and started again, shared by a chief and workers."""
 
+import functools
 import json
 import socket
 import time
 
 import architecture_worker
 import pytest
-from worker_processes import LIMIT, ended, process_of, workers_in
+from worker_processes import LIMIT, ended, process_of, workers_of
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,8 @@ def process():
 
 @pytest.fixture
 def start(process, tmp_path):
-    with workers_in(tmp_path, process, architecture_worker) as start:
-        yield start
+    with workers_of(process, architecture_worker, tmp_path) as start:
+        yield functools.partial(start, tmp_path)
 
 
 def trainings(folder):

@@ -1,44 +1,21 @@
 """One search by several processes, each `keras-s4 tune` with keras-tuner's variables."""
 
 import json
-import multiprocessing
-import os
 import socket
 import time
-from pathlib import Path
 
 import keras
 import pytest
 import tune_worker
+from worker_processes import LIMIT, process_of, workers_of
 
 from keras_s4.cli.tune import CHIEF_LIMIT, _limit_of
-
-LIMIT = 420
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts processes of the command, and ends all of them after the test."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([tune_worker.__name__])
-    processes = []
-    with pytest.MonkeyPatch.context() as environment:
-        # Where the server finds the module: it knows nothing of the search path of this process.
-        environment.setenv("PYTHONPATH", str(Path(tune_worker.__file__).parent), os.pathsep)
-        context.Process().start()
-
-    def start(variables, *arguments):
-        output = tmp_path / f"output_{len(processes)}.txt"
-        process = context.Process(target=tune_worker.main, args=(output, variables, arguments))
-        process.start()
-        process.output = output
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.join()
+    with workers_of(process_of(tune_worker), tune_worker, tmp_path) as start:
+        yield start
 
 
 def test_a_chief_and_two_workers_share_a_search(start, model_file, data_file, tmp_path):
@@ -47,7 +24,7 @@ def test_a_chief_and_two_workers_share_a_search(start, model_file, data_file, tm
         address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free.getsockname()[1])}
     options = ("--by", "random", "--trials", 4, "--epochs", 1, "--time-limit", LIMIT)
     command = ("tune", model_file, data_file, tmp_path / "out", *options)
-    named = {name: start(address | {"KERASTUNER_TUNER_ID": name}, *command) for name in ("left", "right", "chief")}
+    named = {name: start(*command, KERASTUNER_TUNER_ID=name, **address) for name in ("left", "right", "chief")}
     give_up = time.monotonic() + LIMIT
     for process in named.values():
         process.join(max(1.0, give_up - time.monotonic()))

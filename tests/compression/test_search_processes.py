@@ -1,12 +1,13 @@
 """Searches in processes of their own: killed and started again, and shared by a chief and workers."""
 
+import functools
 import json
 import socket
 import time
 
 import pytest
 import search_worker
-from worker_processes import LIMIT, ended, process_of, workers_in
+from worker_processes import LIMIT, ended, process_of, workers_of
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,8 @@ def process():
 
 @pytest.fixture
 def start(process, tmp_path):
-    with workers_in(tmp_path, process, search_worker) as start:
-        yield start
+    with workers_of(process, search_worker, tmp_path) as start:
+        yield functools.partial(start, tmp_path)
 
 
 def trainings(folder):
