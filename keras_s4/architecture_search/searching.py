@@ -107,7 +107,7 @@ def search_architectures(
         parent_epochs: of the training of these; by default as many as `epochs`.
         method: that reduces their states, a key of `keras_s4.reduction.METHODS`, or "auto"; see `keras_s4.reduce`.
             Singular perturbation cuts shared modes with a full feedthrough alone; others begin from nothing. Few modes
-            that "h2" has left of many shared ones may take a quarter more instructions than was estimated: their
+            that "h2" has left of many shared ones may take more instructions than was estimated: their
             parts cancel out, and no fast kernel reads them.
         measure: a function from an `Architecture` to what it takes, numbers by name, in the place of the cost model.
         seed: of the proposals and of every training, at least 0.
