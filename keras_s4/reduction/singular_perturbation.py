@@ -13,18 +13,21 @@ from keras_s4.systems import DiagonalSystem
 class _PerturbedRealization(Realization):
     """A balanced realization of ``k[t + 1]`` whose least states are not left out but taken at their equilibrium."""
 
-    def _entries(self, group: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the poles and residues [G, q] of the reduced ``k[t]``, for which those of ``k[t + 1]`` are divided."""
+    def _matrices(self, group: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         A, B, C = self.A[group], self.B[group], self.C[group]
         # The equilibrium of the other states, (I - A22) x2 = A21 x1 + B2 u.
         right = np.concatenate([A[:, q:, :q], B[:, q:, None]], axis=2)
         equilibrium = solved(np.eye(A.shape[1] - q) - A[:, q:, q:], right)
         states, inputs = equilibrium[..., :q], equilibrium[..., q:]
-        poles, residues, count = diagonalized(
+        return (
             A[:, :q, :q] + A[:, :q, q:] @ states,
             B[:, :q] + (A[:, :q, q:] @ inputs)[..., 0],
             C[:, :q] + (C[:, None, q:] @ states)[:, 0],
         )
+
+    def _entries(self, A: np.ndarray, B: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the poles and residues [G, q] of the reduced ``k[t]``, for which those of ``k[t + 1]`` are divided."""
+        poles, residues, count = diagonalized(A, B, C)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a pole at zero has no entry
             residues = np.where(residues == 0.0, 0.0, residues / poles)
         return poles, residues, count
