@@ -50,7 +50,7 @@ FLOORS = (
     "decisions",
     "recordings saved_folder",
     "checks samples padded_sequences files plots weights registration",
-    "activation_names backends brief classes errors extras precision",
+    "activation_names backends brief classes errors extras precision tables",
 )
 # Rooms that know of control theory or integers alone: what they may import of ours, besides themselves.
 PLAIN = {"brief", "checks", "errors", "files", "padded_sequences", "samples", "modal_system", "orthonormal", "systems"}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from keras_s4 import plots
 from keras_s4.architecture_search.trial import NOTHING, ArchitectureTrial
@@ -20,6 +18,7 @@ from keras_s4.compression.search.conducting import TRIALS
 from keras_s4.compression.search.scoring import excess
 from keras_s4.compression.search.trials import TrialFolder
 from keras_s4.files import json_bytes, write_folder
+from keras_s4.tables import text_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,7 +135,8 @@ class ArchitectureResult(Brief):
         fronts = {cost: {trial.name for trial in self.pareto(cost)} for cost in self.measures}
         costs = [cost.replace("_", " ") for cost in self.measures]
         title = f"Search over networks: {len(self.trials)} trials on {self.settings['measured_by']}"
-        table = Table("", "network", "epochs", self.metric, *costs, "seconds", "note", title=title)
+        network = Column("network", no_wrap=True)
+        table = Table("", network, "epochs", self.metric, *costs, "seconds", "note", title=title)
         for trial in sorted(self._longest(), key=self._order):
             mark = "*" if trial is best else "·" if any(trial.name in front for front in fronts.values()) else ""
             metric = "–" if trial.metric is None else f"{trial.metric:.4g}"
@@ -186,9 +186,7 @@ class ArchitectureResult(Brief):
         return write_folder(self.folder, contents)
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, markup=False, emoji=False, width=120 + 22 * len(self.measures)).print(self.table())
-        return text.getvalue()
+        return text_of(self.table())
 
     def _trained(self) -> list[ArchitectureTrial]:
         return [trial for trial in self.trials if trial.feasible and trial.metric is not None]

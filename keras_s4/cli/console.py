@@ -18,6 +18,7 @@ from rich.table import Column, Table
 from keras_s4.cli import interruption
 from keras_s4.cli.interruption import INTERRUPTED
 from keras_s4.cli.messages import message_of
+from keras_s4.tables import whole_width
 
 USER_ERRORS = (ValueError, OSError, NotImplementedError, ImportError)
 DEBUG = "KERAS_S4_DEBUG"
@@ -39,8 +40,7 @@ def console(width: int | None = None) -> Console:
 
 def show_table(table: Table) -> None:
     """Prints a table whole: on a narrow terminal long lines are broken, where rich would leave columns out."""
-    needed = console(1000).measure(table).maximum
-    console(max(console().width, needed)).print(table, soft_wrap=False)
+    console(max(console().width, whole_width(table))).print(table, soft_wrap=False)
 
 
 class Bars:

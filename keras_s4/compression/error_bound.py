@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from keras_s4.activation_names import activation_name
@@ -38,6 +36,7 @@ from keras_s4.surgery.graph import GRAPHS, graph_of, walk
 from keras_s4.surgery.layer_inputs import check_data, windows_of
 from keras_s4.surgery.layer_state import quantization_of
 from keras_s4.surgery.paths import layers_by_path
+from keras_s4.tables import text_of
 
 LOCAL_ERRORS = ("gain", "data")
 CERTAIN, PROBABLE = "certain", "probable"
@@ -101,9 +100,7 @@ class ErrorBound(Brief):
         return table
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, markup=False, emoji=False, width=100).print(self.table())
-        return text.getvalue()
+        return text_of(self.table())
 
 
 def error_bound(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from keras_s4.brief import Brief
@@ -20,6 +18,7 @@ from keras_s4.compression.output_error import OutputError
 from keras_s4.compression.padded import PaddedModel
 from keras_s4.compression.part import Part, Ranks
 from keras_s4.compression.ranks import parts_and_ranks
+from keras_s4.tables import text_of
 
 # What the errors are of.
 OUTPUTS, KERNELS = "outputs", "kernels"
@@ -84,9 +83,7 @@ class MethodChoice(Brief):
         return table
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, markup=False, emoji=False, width=100).print(self.table())
-        return text.getvalue()
+        return text_of(self.table())
 
 
 def choose_methods(model: keras.Model, ranks: Ranks | int, data: Any = None, **options: Any) -> MethodChoice:

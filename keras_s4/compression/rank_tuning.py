@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -30,6 +28,7 @@ from keras_s4.compression.parts import parts_of
 from keras_s4.compression.rank_search import SEARCHES, polish_ranks, repair_ranks, search_each_part, whole_ranks
 from keras_s4.compression.reduce import reduce
 from keras_s4.reduction import METHODS
+from keras_s4.tables import text_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,9 +111,7 @@ class RankTuning(Brief):
         return plots.pareto_front(points, original, "bytes", "metric")
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, markup=False, emoji=False, width=100).print(self.table())
-        return text.getvalue()
+        return text_of(self.table())
 
 
 def rank_tuning(

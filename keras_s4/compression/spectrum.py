@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
-from rich.console import Console
 from rich.table import Table
 
 from keras_s4.brief import Brief
 from keras_s4.compression.kept import Kept, group_by_reason, list_kept_weights
 from keras_s4.compression.parts import Part, parts_of
+from keras_s4.tables import text_of
 
 KEPT = "kept as they are"
 # Names in one line of the text under a table.
@@ -101,9 +100,7 @@ class Spectrum(Brief):
         return "\n".join(["Kept as they are:", *lines]) if lines else None
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, markup=False, emoji=False, width=100).print(self.table())
-        return text.getvalue()
+        return text_of(self.table())
 
 
 def spectrum(model: keras.Model, kinds: Collection[str] | None = None, data: Any = None) -> Spectrum:

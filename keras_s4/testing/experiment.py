@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_s4.files import write_bytes
+from keras_s4.tables import whole_width
 
 Part = Callable[[str, Callable[[], Any]], Any]
 
@@ -250,10 +251,7 @@ def figures_of(record: dict[str, Any]) -> list[Figure]:
 
 def show_whole(table: Table) -> None:
     """Prints a table as wide as it is: in 80 columns, as in a file or a pipe, rich would cut its cells off."""
-    console = Console()
-    Console(
-        width=max(console.width, console.measure(table, options=console.options.update(width=1_000)).maximum)
-    ).print(table)
+    Console(width=max(Console().width, whole_width(table))).print(table)
 
 
 def conclude(title: str, figures: list[Figure], check: bool) -> None:

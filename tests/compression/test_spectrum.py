@@ -1,7 +1,8 @@
 import json
 
 import keras_s4
-from keras_s4.compression.spectrum import ENERGIES
+from keras_s4.compression.spectrum import ENERGIES, Spectrum
+from keras_s4.tables import WIDTH
 
 
 def test_table_names_every_part_with_its_ranks(trained_classifier):
@@ -21,6 +22,14 @@ def test_table_shows_both_kinds(trained_classifier):
     assert lines["block_1/value/kernel"][9] == "64"
     for name, part in spectrum.parts.items():
         assert set(spectrum.ranks_by_energy(name)) <= set(part.choices)
+
+
+def test_what_is_kept_is_told_below_a_small_table_and_not_squeezed_into_its_width(trained_classifier):
+    spectrum = keras_s4.spectrum(trained_classifier)
+    lines = str(Spectrum(dict(list(spectrum.parts.items())[:1]), spectrum.kept)).splitlines()
+    end = next(index for index, line in enumerate(lines) if line.startswith("└"))
+    assert len(lines[end]) < max(map(len, lines[end + 1 :])) <= WIDTH
+    assert " ".join(lines[end + 1 :]) == " ".join(spectrum.kept_text().split())
 
 
 def test_figures_are_json(trained_classifier):

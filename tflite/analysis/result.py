@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from keras_s4.brief import Brief
+from keras_s4.tables import text_of
 from keras_s4.tflite.analysis import tables
 from keras_s4.tflite.analysis.layer_analysis import LayerAnalysis
 from keras_s4.tflite.analysis.signal_to_noise import COEFFICIENTS
@@ -112,12 +111,7 @@ class Analysis(Brief):
         }
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        console = Console(file=text, markup=False, emoji=False, width=100)
-        console.print(self.table())
-        for line in (*self.refusals, *self.warnings):
-            console.print(line, highlight=False)
-        return text.getvalue()
+        return text_of(self.table(), *self.refusals, *self.warnings)
 
     def _remedy(self, stage: str) -> str:
         """What would make the noise of a stage smaller."""

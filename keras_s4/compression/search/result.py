@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-from rich.console import Console
 from rich.table import Table
 
 from keras_s4 import plots
@@ -16,6 +14,7 @@ from keras_s4.brief import Brief
 from keras_s4.compression.search.conducting import TRIALS
 from keras_s4.compression.search.trials import Trial, TrialFolder
 from keras_s4.files import json_bytes, write_folder
+from keras_s4.tables import text_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -164,11 +163,7 @@ class SearchResult(Brief):
         return write_folder(self.folder, contents)
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(
-            file=text, markup=False, emoji=False, width=120 + 16 * (len(self.original.ranks) + len(self.measures))
-        ).print(self.table())
-        return text.getvalue()
+        return text_of(self.table())
 
     def _feasible(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.feasible]
