@@ -6,6 +6,7 @@ memory without taking the others along. Linux only: memory is read from /proc.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import multiprocessing
 import os
@@ -19,6 +20,8 @@ from typing import Any
 from keras_s4.testing.processes import read_kibibytes
 
 MEBIBYTE = 2**20
+# A request that is no task.
+FORGET_PEAK = "forget peak"
 # TensorFlow is imported once for all processes. Not `layers_steps`: the server does not look into this folder.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["keras_s4.streaming"])
@@ -34,7 +37,7 @@ class Reply:
 
     Args:
         seconds: mean time of a call.
-        memory: largest resident memory so far beyond that before the first call, in MiB.
+        memory: largest resident memory since the peak was last forgotten, beyond that before the first call, in MiB.
         value: what the last call returned.
     """
 
@@ -73,6 +76,11 @@ class Worker:
         """
         self._connection.send((task, calls))
         return self._receive()
+
+    def forget_peak(self) -> None:
+        """What follows is judged by its own peak of memory."""
+        self._connection.send((FORGET_PEAK, 0))
+        self._receive()
 
     def close(self) -> None:
         """Ends the process."""
@@ -114,11 +122,15 @@ def _serve(connection, make: str, arguments: tuple, memory_limit: float) -> None
 
         _limit_memory(memory_limit)
         tasks = getattr(layers_steps, make)(*arguments)
+        _forget_peak()
         before = read_kibibytes("/proc/self/status", "VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         connection.send(None)
         while True:
             name, calls = connection.recv()
+            if name == FORGET_PEAK:
+                _forget_peak()
+                connection.send(None)
+                continue
             seconds, value = _timed(tasks[name], calls)
             peak = read_kibibytes("/proc/self/status", "VmHWM")
             connection.send(Reply(seconds, (peak - before) / 1024, value))
@@ -127,6 +139,12 @@ def _serve(connection, make: str, arguments: tuple, memory_limit: float) -> None
     except Exception as error:
         _lift_memory_limit()  # the answer needs some
         connection.send(NotRun(_in_short(error, memory_limit)))
+
+
+def _forget_peak() -> None:
+    """The largest resident memory starts anew, and what was freed and is held for later goes back to the system."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def _timed(function: Callable, calls: int) -> tuple[float, Any]:

@@ -24,18 +24,23 @@ def matrix_with(real, order, seed):
 
 @pytest.mark.parametrize(
     ("real", "order", "told"),
-    [([], 40, 0), ([0.6], 41, 1), ([0.6, 0.98], 40, 2), ([-0.7, 0.8, 0.95, 0.98], 60, 4), ([1.2, 0.3], 40, 2)],
+    [
+        ([], 40, False),
+        ([0.6], 41, True),
+        ([0.6, 0.98], 40, True),
+        ([-0.7, 0.8, 0.95, 0.98], 60, True),
+        ([1.2, 0.3], 40, True),
+        ([0.6, 0.61], 40, False),  # between two probes
+    ],
 )
 def test_real_poles_are_told_by_the_signs_of_determinants(real, order, told):
     matrices = np.stack([matrix_with(real, order, seed) for seed in range(3)])
-    for most in range(-1, told + 2):
-        more = realization.has_more_real_poles(matrices, np.full(3, most))
-        np.testing.assert_array_equal(more, most < told)
+    np.testing.assert_array_equal(realization.surely_real(matrices), [told] * 3)
 
 
-def test_two_real_poles_between_two_probes_are_not_told():
-    matrices = np.stack([matrix_with([0.6, 0.61], 40, 0)])
-    assert not realization.has_more_real_poles(matrices, np.array([0]))
+def test_real_poles_of_each_matrix():
+    matrices = np.stack([matrix_with(real, 40, 0) for real in ([], [0.6, 0.98], [], [-0.9, 0.999])])
+    np.testing.assert_array_equal(realization.surely_real(matrices), [False, True, False, True])
 
 
 def skew_hippo(channels, state_size):
