@@ -13,12 +13,12 @@ from keras_s4.tflite.lowering import delta_form
 from keras_s4.tflite.lowering.activation import as_int16
 from keras_s4.tflite.lowering.builder import ProgramBuilder
 from keras_s4.tflite.lowering.calibration import power_of_two_scale
-from keras_s4.tflite.lowering.dense import FINEST_OF_PRODUCTS, add_product_of
+from keras_s4.tflite.lowering.dense import FAST_FROM, add_product_of, coarse_scale
 from keras_s4.tflite.lowering.dss import HIDDEN_SCALE, LEAST_FITTED, SILENT, STATE_LIMIT, STATE_PEAK, STATE_SCALE
 from keras_s4.tflite.lowering.limit_cycles import modes_to_feed_back
 from keras_s4.tflite.lowering.modal_fit import as_real, fit_outputs, state_peaks, trajectories
 from keras_s4.tflite.lowering.registry import register
-from keras_s4.tflite.lowering.rounding import LARGEST_WEIGHT
+from keras_s4.tflite.lowering.rounding import EIGHT_BITS, LARGEST_WEIGHT
 from keras_s4.tflite.lowering.signal import Signal
 from keras_s4.tflite.lowering.units import absorbed, add_affine, rescaled, units_of
 from keras_s4.tflite.program.operations import Add, ModalStep
@@ -31,6 +31,9 @@ LARGEST_GAIN = 2**14
 LEAST_PART = 1 / 32
 # The least part of the scale of one part of the outputs that the scale of the other is, so that they add up in 32 bits.
 RATIO = 2.0**-14
+# The same of what goes through, beside the scale that fits the modes' part: the real one may be coarser. A finer scale
+# would gain nothing, as the other part is rounded, too.
+FINEST_DIRECT = 2.0**-6
 
 
 @register(DiagonalSSM, takes="both")
@@ -56,10 +59,10 @@ def add_diagonal_ssm(layer: DiagonalSSM, name: str, signal: Signal, builder: Pro
     modes = _Modes.of(layer.system(), signal)
     if layer.feedthrough_type is None:
         return add_modes(modes, name, signal, builder)
-    direct = _add_feedthrough(
-        layer, f"{name}/direct", signal, builder, RATIO * power_of_two_scale(builder.peak(modes.values), 16)
-    )
-    read = add_modes(modes, name, signal, builder, RATIO * direct.tensor.scale)
+    finest = FINEST_DIRECT * power_of_two_scale(builder.peak(modes.values), 16)
+    direct = _add_feedthrough(layer, f"{name}/direct", signal, builder, finest)
+    scales = RATIO * direct.tensor.scale, direct.tensor.scale / RATIO
+    read = add_modes(modes, name, signal, builder, scales)
     return _add_sum(f"{name}/output", read, direct, builder)
 
 
@@ -115,7 +118,9 @@ class _Bank(NamedTuple):
     feedback: int
 
 
-def add_modes(modes: _Modes, name: str, signal: Signal, builder: ProgramBuilder, coarser_than: float = 0.0) -> Signal:
+def add_modes(
+    modes: _Modes, name: str, signal: Signal, builder: ProgramBuilder, scales: tuple[float, float] = (0.0, np.inf)
+) -> Signal:
     """What a system reads out of its modes, in int16: all but its feedthrough.
 
     Args:
@@ -123,10 +128,11 @@ def add_modes(modes: _Modes, name: str, signal: Signal, builder: ProgramBuilder,
         name: for the tensors.
         signal: int16.
         builder: takes the operations and the state.
-        coarser_than: the least scale of the result.
+        scales: of the result, the least one, and the largest that may be chosen for a fast kernel.
     """
     signal = dataclasses.replace(signal, encoding=None)  # the modes know it
-    scale = power_of_two_scale(builder.peak(modes.values), 16, finest=coarser_than)
+    finest, coarsest = scales
+    scale = power_of_two_scale(builder.peak(modes.values), 16, finest=finest)
     bank, order = _on_the_grid(modes, scale, signal, builder)
     modes = modes.ordered(order)
     output, driven = _add_step(name, bank, signal, builder)
@@ -136,7 +142,7 @@ def add_modes(modes: _Modes, name: str, signal: Signal, builder: ProgramBuilder,
     readout, power = fit_outputs(wanted, given, signal.values, real, length, noise)
     # What has these powers, for rounding weights: all states on the data are too many.
     samples = np.linalg.cholesky(power).T * np.sqrt(len(power))
-    return _add_matrix(f"{name}/read", readout, output, modes.values, scale, samples, builder)
+    return _add_matrix(f"{name}/read", readout, output, modes.values, scale, samples, builder, coarsest)
 
 
 def _add_matrix(
@@ -147,8 +153,15 @@ def _add_matrix(
     scale: float,
     samples: np.ndarray,
     builder: ProgramBuilder,
+    coarsest: float = np.inf,
 ) -> Signal:
-    """A product that gives zeros for zeros, rounded for samples of its input, unless it was trained for rounding."""
+    """A product that gives zeros for zeros, rounded for samples of its input, unless it was trained for rounding.
+
+    Where large weights cancel, its scale is coarser than the given one, up to the coarsest, so that the fast kernel of C
+    computes it. A unit of it is then 4 to 8.1 units of the products, of which an input that is rounded to a unit leaves
+    up to 63 unknown, by the largest weight.
+    """
+    scale = coarse_scale(scale, min(FAST_FROM * tensor.scale * EIGHT_BITS.scale(matrix), coarsest))
     nothing, inputs = np.zeros(matrix.shape[1]), None if builder.ranges else samples
     return add_product_of(name, matrix, nothing, tensor, values, builder, lambda _: (scale, 0), inputs, shifts=False)
 
@@ -192,7 +205,7 @@ def _add_step(name: str, bank: _Bank, signal: Signal, builder: ProgramBuilder) -
     modes = len(bank.poles)
     largest = np.tile(np.abs(bank.drive).max(axis=0).reshape(2, modes).max(axis=0), 2)
     rows = bank.drive / np.where(largest > 0.0, largest, 1.0)
-    finest = signal.tensor.scale / LARGEST_WEIGHT * FINEST_OF_PRODUCTS
+    finest = signal.tensor.scale / LARGEST_WEIGHT * FAST_FROM
     scale = power_of_two_scale(builder.peak(signal.values @ rows), 16, finest=2.0 ** np.ceil(np.log2(finest)))
     # Whole numbers, for which states are a little smaller, or much where nothing could bring them so far.
     wanted = largest * scale / STATE_SCALE
@@ -245,6 +258,8 @@ def _add_sum(name: str, read: Signal, direct: Signal, builder: ProgramBuilder) -
     values = read.values + direct.values
     finest = min(read.tensor.scale, direct.tensor.scale)
     gains = [round(part.tensor.scale / finest) for part in (read, direct)]
-    output = builder.tensor(name, values.shape[-1], "int16", power_of_two_scale(builder.peak(values), 16))
+    # Units finer than those of the sum would hold nothing more.
+    scale = power_of_two_scale(builder.peak(values), 16, finest=finest)
+    output = builder.tensor(name, values.shape[-1], "int16", scale)
     builder.add(Add(read.tensor, direct.tensor, *gains, finest, output))
     return Signal(output, values)
