@@ -106,9 +106,7 @@ def search_architectures(
             with 32 modes a channel, or 64 that are shared, trained once for all that need it, and then trained on.
         parent_epochs: of the training of these; by default as many as `epochs`.
         method: that reduces their states, a key of `keras_s4.reduction.METHODS`, or "auto"; see `keras_s4.reduce`.
-            Singular perturbation cuts shared modes with a full feedthrough alone; others begin from nothing. Few modes
-            that "h2" has left of many shared ones may take more instructions than was estimated: their
-            parts cancel out, and no fast kernel reads them.
+            Singular perturbation cuts shared modes with a full feedthrough alone; others begin from nothing.
         measure: a function from an `Architecture` to what it takes, numbers by name, in the place of the cost model.
         seed: of the proposals and of every training, at least 0.
         batch_size: windows a gradient step; a smaller last batch is left out.

@@ -329,7 +329,7 @@ def test_a_training_that_is_stopped_and_gone_on_with_is_that_of_one_go(eager, tm
     [
         pytest.param(OWN, {2, 4}, 32, "auto", 0.02, id="own"),
         # Slower modes than those of untrained layers, of which more are fed back.
-        pytest.param(SHARED, {3, 6}, 64, "balanced", 0.05, id="shared"),
+        *(pytest.param(SHARED, {3, 6}, 64, each, 0.05, id=f"shared {each}") for each in ("balanced", "h2", "auto")),
     ],
 )
 def test_networks_are_cut_from_one_large_trained_one(space, states, whole, method, off, eager, tmp_path):

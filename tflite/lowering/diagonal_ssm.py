@@ -157,9 +157,9 @@ def _add_matrix(
 ) -> Signal:
     """A product that gives zeros for zeros, rounded for samples of its input, unless it was trained for rounding.
 
-    Where large weights cancel, its scale is coarser than the given one, up to the coarsest, so that the fast kernel of C
-    computes it. A unit of it is then 4 to 8.1 units of the products, of which an input that is rounded to a unit leaves
-    up to 63 unknown, by the largest weight.
+    Where large weights cancel, its scale is coarser than the given one, up to the coarsest, so that the fast kernel of
+    C computes it. A unit is then 4 to 8.1 units of the products, of which an input that is rounded to a unit leaves up
+    to 63 unknown, by the largest weight.
     """
     scale = coarse_scale(scale, min(FAST_FROM * tensor.scale * EIGHT_BITS.scale(matrix), coarsest))
     nothing, inputs = np.zeros(matrix.shape[1]), None if builder.ranges else samples

@@ -10,9 +10,10 @@ from keras_s4.layers import DiagonalSSM, LastStep
 from keras_s4.modal_system import ModalSystem
 from keras_s4.tflite import convert
 from keras_s4.tflite.emulator import Emulator
-from keras_s4.tflite.lowering import modal_fit
+from keras_s4.tflite.lowering import diagonal_ssm, modal_fit
 from keras_s4.tflite.lowering.delta_form import snap_poles, snapped_poles
-from keras_s4.tflite.program.operations import ModalStep
+from keras_s4.tflite.program.dense_kernel import choose_kernel
+from keras_s4.tflite.program.operations import FullyConnected, ModalStep
 from keras_s4.tflite.program.program import limits
 
 # Weights of 8 bits carry some 45 dB; two matrices of them come together.
@@ -138,6 +139,62 @@ def test_a_reduced_layer_is_exported():
     found = convert(reduced, x).verify(reduced, x, task="regression")
     assert found.bit_exact
     assert found.snr["emulator"] > 30.0
+
+
+def read_of(program):
+    """The product that reads the modes, and its scale in scales of its products."""
+    modes = step_of(program).output
+    (read,) = (each for each in program.operations if isinstance(each, FullyConnected) and each.input is modes)
+    return read, read.output.scale / (read.input.scale * read.weights.scale)
+
+
+# By feedthrough: inputs, modes that are left, and a seed with which outputs would be finer than the fast kernel takes.
+CUTS = {"full": (4, 6, 2), "zero": (4, 6, 2), "diagonal": (4, 3, 1), None: (4, 2, 5)}
+
+
+class TestReadsThatCancel:
+    """Few modes that "h2" has left of many of an untrained layer: weights are large beside the sums."""
+
+    @pytest.fixture(params=CUTS)
+    def model(self, request):
+        features, rank, seed = CUTS[request.param]
+        kind = "full" if request.param == "zero" else request.param
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((128, features))
+        large = keras.Model(inputs, DiagonalSSM(features, 64, feedthrough=kind)(inputs))
+        if request.param == "zero":
+            large.layers[-1].feedthrough.assign(0.0 * large.layers[-1].feedthrough)
+        return reduce(large, rank, "h2")
+
+    def test_are_by_the_fast_kernel_and_the_same_on_all_engines(self, model):
+        features = model.input_shape[-1]
+        converted = convert(model, smooth(8, 128, features, 1))
+        read, units = read_of(converted.program)
+        assert choose_kernel(read).fast and 4.0 < units < 8.2
+        x = 2.0 * smooth(3, 60, features, 2)
+        x[0] *= 100.0  # to the ends of all ranges
+        found = converted.predict(x, engine="emulator")
+        for engine in ("c", "tflm"):
+            np.testing.assert_array_equal(converted.predict(x, engine=engine), found)
+
+    def test_lose_nothing_by_it(self, model, monkeypatch):
+        features = model.input_shape[-1]
+        x, other = (smooth(8, 128, features, seed) for seed in (1, 2))
+        wanted = model.layers[-1].system().simulate(other)[0]
+        fast = convert(model, x).predict(other, engine="emulator")
+        monkeypatch.setattr(diagonal_ssm, "FAST_FROM", 2.0**-6)
+        fine = convert(model, x)
+        read, units = read_of(fine.program)
+        assert not choose_kernel(read).fast and units < 4.0
+        assert ratio(wanted, fast) > ratio(wanted, fine.predict(other, engine="emulator")) - 0.05
+
+    def test_stay_in_32_bits(self, model):
+        """Also beside a feedthrough of zeros, which has no range."""
+        program = convert(model, smooth(8, 128, model.input_shape[-1], 1)).program
+        low, high = limits(program, program.inputs[0])
+        random = np.random.default_rng(0)
+        x = np.where(random.random((3, 300, model.input_shape[-1])) < 0.5, low, high).astype(np.int16)
+        Emulator(program, check_overflow=True).run(x)
 
 
 def test_falls_silent():
