@@ -81,7 +81,7 @@ class Spectrum(Brief):
             "shape",
             "rank",
             "bytes",
-            *(f"{keep:.2%}" for keep in ENERGIES),
+            *(f"{100 * keep:g}%" for keep in ENERGIES),
             title="Ranks that keep the energy",
         )
         for name, part in self.parts.items():

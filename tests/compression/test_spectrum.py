@@ -1,4 +1,5 @@
 import json
+import re
 
 import keras_s4
 from keras_s4.compression.spectrum import ENERGIES, Spectrum
@@ -8,6 +9,7 @@ from keras_s4.tables import WIDTH
 def test_table_names_every_part_with_its_ranks(trained_classifier):
     spectrum = keras_s4.spectrum(trained_classifier)
     text = str(spectrum)
+    assert re.search(r"┃ 90%\s+┃ 99%\s+┃ 99.9%\s+┃ 99.99%\s+┃", text)
     for name, part in spectrum.parts.items():
         assert name in text
         for keep, rank in zip(ENERGIES, spectrum.ranks_by_energy(name), strict=True):
@@ -16,6 +18,7 @@ def test_table_names_every_part_with_its_ranks(trained_classifier):
 
 def test_table_shows_both_kinds(trained_classifier):
     spectrum = keras_s4.spectrum(trained_classifier, ["states", "matrix"])
+    assert max(map(len, str(spectrum).splitlines())) <= WIDTH
     lines = {line.split()[1]: line.split() for line in str(spectrum).splitlines() if "│" in line}
     assert lines["block_1/dss"][3:6] == ["8", "x", "6"]
     assert lines["block_1/value/kernel"][3:6] == ["8", "x", "8"]
