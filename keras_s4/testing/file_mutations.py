@@ -152,7 +152,7 @@ def places_of(data: bytes) -> dict[str, list[tuple[int, int]]]:
     places: dict[str, list[tuple[int, int]]] = {}
 
     def add(kind: str, place: int | None, size: int, count: int = 1) -> None:
-        if place is not None:
+        if place is not None and count > 0:
             places.setdefault(kind, []).extend((place + size * index, size) for index in range(count))
 
     def table(table: Table, kind: str) -> None:
@@ -160,11 +160,11 @@ def places_of(data: bytes) -> dict[str, list[tuple[int, int]]]:
         add("layout offset", table.place, 4)
         add("layout", layout, 2, max(2, take(data, layout, 2) // 2))
 
-    def vector(table: Table, slot: int, kind: str, size: int) -> None:
+    def vector(table: Table, slot: int, kind: str, size: int, entry: int | None = None) -> None:
         if start := table.start(slot):
             add("vector offset", table.field(slot), 4)
             add("length", start - 4, 4)
-            add(kind, start, size, min(take(data, start - 4, 4), 64))
+            add(kind, start, size, min(take(data, start - 4, 4) * (entry or size) // size, 64))
 
     root = root_of(data, "model")
     table(root, "model")
@@ -176,7 +176,7 @@ def places_of(data: bytes) -> dict[str, list[tuple[int, int]]]:
         add("code", code.field(3), 4)
         vector(code, 1, "text", 1)
     for buffer in root.tables(4, "buffer"):
-        vector(buffer, 0, "constant", 4)
+        vector(buffer, 0, "constant", 4, entry=1)
     for graph in root.tables(2, "graph"):
         table(graph, "graph")
         for slot, kind in ((0, "table offset"), (1, "end"), (2, "end"), (3, "table offset")):
@@ -196,7 +196,7 @@ def places_of(data: bytes) -> dict[str, list[tuple[int, int]]]:
             for slot in (1, 2):
                 vector(operator, slot, "tensor of an operator", 4)
             add("options' type", operator.field(3), 1)
-            vector(operator, 5, "custom option", 4)
+            vector(operator, 5, "custom option", 4, entry=1)
             if options := operator.child(4, "options"):
                 table(options, "options")
                 for slot in range(8):
@@ -281,6 +281,8 @@ def change_tensor(graph: SubgraphRecord, buffers: list[bytes], random: np.random
 def change_operator(graph: SubgraphRecord, buffers: list[bytes], random: np.random.Generator) -> SubgraphRecord:
     """Tensors, options or kind of an operator; operators twice, gone, or in another order."""
     operators = list(graph.operators)
+    if not operators:  # a change before this one took the only one
+        return graph
     index = _one(len(operators), random)
     record = operators[index]
     match _one(7, random):
