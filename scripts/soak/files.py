@@ -1,11 +1,11 @@
 """Can a damaged or malicious file upset this computer? 20,000 mutations of sound ones, their checksums mended.
 
-Files of all kinds: states as inputs and as variables, blocks of steps, 16-bit activations, embeddings, recurrent,
-convolution and normalisation layers, custom operators. Mutated are bits, bytes, words, lengths; the end is cut off;
-parts come from elsewhere (`keras_s4.testing.file_mutations`). Others are sound flatbuffers with changed structure:
-shapes, types, scales, constants, options, operators, ends. Each is checked and, if it passes, run on TensorFlow Lite
-Micro, in a process of its own. It must be refused with a `ValueError` or be computed: no other exception, no signal, no
-hanging.
+Files of all kinds: states as inputs and as variables, blocks of steps, 16-bit activations, modes shared by channels,
+embeddings, recurrent, convolution and normalisation layers, custom operators of either kind of modes. Mutated are bits,
+bytes, words, lengths; the end is cut off; parts come from elsewhere (`keras_s4.testing.file_mutations`). Others are
+sound flatbuffers with changed structure: shapes, types, scales, constants, options, operators, ends. Each is checked
+and, if it passes, run on TensorFlow Lite Micro, in a process of its own. It must be refused with a `ValueError` or be
+computed: no other exception, no signal, no hanging.
 
 A run over takes some minutes on two cores.
 """
@@ -49,12 +49,14 @@ def files() -> dict[str, bytes]:
         return keras.Sequential([*start, *stack])
 
     small = models.classifier((24, 3), 4, channels=6, states=3, blocks=1)
-    converted = convert(small, x)
+    shared = models.classifier((24, 3), 4, channels=6, states=4, blocks=1, shared_modes=True)
+    converted, bank = convert(small, x), convert(shared, x)
     made = {
         "states as inputs": converted,
         "states as variables": convert(small, x, states="variables"),
         "blocks of steps": convert(small, x, steps=2),
         "16-bit activations": convert(small, x, activations="int16"),
+        "shared modes": bank,
         "embedding": convert(
             sequential(layers.Embedding(11, 4), ours.DSS(2), layers.GlobalAveragePooling1D(), tokens=True), tokens
         ),
@@ -73,7 +75,8 @@ def files() -> dict[str, bytes]:
         ),
     }
     return {name: one.tflite for name, one in made.items()} | {
-        "custom operators": to_tflite(converted.program, "inputs", "custom")
+        "custom operators": to_tflite(converted.program, "inputs", "custom"),
+        "custom operators of shared modes": to_tflite(bank.program, "inputs", "custom"),
     }
 
 

@@ -31,6 +31,8 @@ __all__ = ["Subgraph", "Summary", "TensorSummary", "check_tflite", "read_summary
 # The fields of each table that `writer.py` writes.
 _MODEL, _CODE, _BUFFER, _GRAPH = range(5), range(4), range(1), range(4)
 _TENSOR, _QUANTIZATION, _OPERATOR = range(5), (2, 3, 6), range(6)
+# Lists that runtimes read even where they are empty.
+_LISTS_OF_MODEL, _LISTS_OF_GRAPH, _LISTS_OF_OPERATOR = (1, 2, 4), _GRAPH, (1, 2)
 # What tensors may take together, and how many scales they may have: microcontrollers have room for a thousandth.
 MOST_BYTES, MOST_SCALES = 2**28, 2**22
 _RANGES = {"int8": (-(2**7), 2**7 - 1), "uint8": (0, 2**8 - 1), "int16": (-(2**15), 2**15 - 1)}
@@ -56,6 +58,7 @@ def check_tflite(data: bytes) -> Summary:
         raise TypeError(f"Received {type(data).__name__}; expected the bytes of a .tflite, as Path.read_bytes() gives.")
     data = bytes(data)
     root = check_origin(data, _MODEL)
+    root.require(_LISTS_OF_MODEL)
     graphs = root.tables(2, "subgraph", _GRAPH)
     if len(graphs) not in (1, 2):
         raise ValueError(f"damaged .tflite: {len(graphs)} subgraphs; expected 1, or 2 with variables.")
@@ -93,9 +96,11 @@ def _operator_of(table: Table) -> Operator:
 
 
 def _read_subgraph(graph: Table, codes: list[Operator], buffers: list[bytes]) -> Subgraph:
+    graph.require(_LISTS_OF_GRAPH)
     tensors = _read_tensors(graph, buffers)
     operators, inputs, outputs, arguments, options = [], [], [], [], []
     for table in graph.tables(3, "operator", _OPERATOR):
+        table.require(_LISTS_OF_OPERATOR)
         index = table.scalar(0, "I")
         if index >= len(codes):
             raise ValueError(f"damaged .tflite: operator {len(operators)} has code {index} of {len(codes)}.")

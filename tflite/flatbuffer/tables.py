@@ -8,7 +8,7 @@ was checked.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -58,6 +58,15 @@ class Table:
     def has(self, slot: int) -> bool:
         """Whether the field is there."""
         return bool(self._offset(slot))
+
+    def require(self, slots: Iterable[int]) -> None:
+        """Refuses a table without these fields, as runtimes read them without a look whether they are there.
+
+        Raises:
+            ValueError: one of them is missing.
+        """
+        if missing := [slot for slot in slots if not self.has(slot)]:
+            raise _damaged(f"a {self._kind} has no field {missing[0]}")
 
     def field(self, slot: int) -> int | None:
         """Where the field is, None when it is missing."""

@@ -12,7 +12,8 @@ from keras_s4.testing.hostile_files import COMPUTED, REFUSED, mutate_file, outco
 from keras_s4.testing.programs import model, single
 from keras_s4.tflite import runtimes
 from keras_s4.tflite.flatbuffer import check_tflite, to_tflite
-from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, Quantization, TensorRecord, serialize
+from keras_s4.tflite.flatbuffer.tables import root_of
+from keras_s4.tflite.flatbuffer.writer import DESCRIPTION, Quantization, SubgraphRecord, TensorRecord, serialize
 from keras_s4.tflite.runtimes import TflmRunner
 
 MUTATIONS = 60
@@ -94,6 +95,33 @@ def test_every_number_of_the_structure_may_be_anything(sound):
                 refused += 1
                 assert "damaged .tflite: " in str(error), kind
     assert refused > 200
+
+
+@pytest.mark.parametrize("name", ["variables", "custom"])
+def test_no_table_may_lack_fields_that_runtimes_read(sound, name):
+    """Any field of any table, or all from it on, as if they had never been written: refused, or computed without."""
+    data, refused, found = sound[name], 0, []
+    for place, _ in sorted(set(places_of(data)["layout"])):
+        for size in (0, 4, 6):
+            altered = mend_checksum(put(data, place, 2, size))
+            try:
+                check_tflite(altered)
+                found.append(outcome_of(altered))
+            except ValueError:
+                refused += 1
+    assert found and set(found) <= {REFUSED, COMPUTED}
+    assert refused > len(found)
+
+
+@pytest.mark.parametrize("slot", range(4))
+def test_lists_of_a_subgraph_are_there_though_empty(slot):
+    empty = serialize([SubgraphRecord([], [], (), ())], [b""])
+    assert check_tflite(empty).operators == ()
+    (graph,) = root_of(empty, "model").tables(2, "subgraph")
+    layout = graph.place - take(empty, graph.place, 4)
+    data = mend_checksum(put(empty, layout + 4 + 2 * slot, 2, 0))
+    assert f"a subgraph has no field {slot}" in refusal(data)
+    assert outcome_of(data) == REFUSED
 
 
 def refusal(data):
