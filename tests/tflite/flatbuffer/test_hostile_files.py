@@ -55,7 +55,7 @@ def test_unchecked_some_of_them_end_the_process(sound, monkeypatch):
             continue
         summary = check_tflite(sound[name])
         monkeypatch.setattr(runtimes, "check_tflite", lambda data, summary=summary: summary)
-        outcome = outcome_of(data)
+        outcome = outcome_of(data, patience=2)
 
 
 def test_mutations_are_the_same_each_time(sound):
