@@ -187,7 +187,7 @@ def check_gradients_on_jax():
             np.testing.assert_allclose(outputs, np.swapaxes(expected, 1, 2), rtol=0, atol=1e-4)
             for found, exact in zip(pull_back(weights), correlations(inputs, kernel, weights), strict=True):
                 np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4)
-            seconds.append(jax.grad(squares_of_gradients, argnums=(0, 1))(inputs, kernel, weights))
+            seconds.append(jax.jit(jax.grad(squares_of_gradients, argnums=(0, 1)))(inputs, kernel, weights))
         for found in seconds[1:]:
             for one, other in zip(found, seconds[0], strict=True):
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
