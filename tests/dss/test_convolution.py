@@ -1,5 +1,7 @@
 """Convolution by FFT against numpy's sums."""
 
+import functools
+
 import backends
 import keras
 import numpy as np
@@ -176,16 +178,21 @@ def check_gradients_on_jax():
 
         return sum((gradient**2).sum() for gradient in jax.grad(loss, argnums=(0, 1))(inputs, kernel))
 
+    def outputs_and_products(inputs, kernel, weights):
+        outputs, pull_back = jax.vjp(causal_convolution, inputs, kernel)
+        return outputs, pull_back(weights)
+
     group_size = convolution.GROUP_SIZE
     for batch in (1, 3, 4, 7, 8):
         inputs, kernel, weights = (value.astype("float32") for value in example(batch, 9))
         seconds = []
         for size, backends_of_ours in ((group_size, ()), (group_size, ("jax",)), (1, ("jax",))):
             convolution.GROUP_SIZE, convolution.WITH_OWN_GRADIENT = size, backends_of_ours
-            outputs, pull_back = jax.vjp(jax.jit(causal_convolution), inputs, kernel)
+            # Of one function JAX keeps what it has traced, whatever is set meanwhile: a new one each time.
+            outputs, gradients = jax.jit(functools.partial(outputs_and_products))(inputs, kernel, weights)
             expected = [[np.convolve(inputs[b, :, h], kernel[h])[:9] for h in range(3)] for b in range(batch)]
             np.testing.assert_allclose(outputs, np.swapaxes(expected, 1, 2), rtol=0, atol=1e-4)
-            for found, exact in zip(pull_back(weights), correlations(inputs, kernel, weights), strict=True):
+            for found, exact in zip(gradients, correlations(inputs, kernel, weights), strict=True):
                 np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4)
             seconds.append(jax.jit(jax.grad(squares_of_gradients, argnums=(0, 1)))(inputs, kernel, weights))
         for found in seconds[1:]:
