@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_s4 import layers
+from keras_s4.testing.gated_residual import GatedResidual
 from keras_s4.testing.timed_sequence import Sequence
 from keras_s4.tflite.lowering.formats import layer_paths
 
@@ -111,6 +112,8 @@ class Architect:
                 (plain.Dropout, plain.AlphaDropout, plain.GaussianDropout, plain.GaussianNoise, plain.SpatialDropout1D)
             )(0.1),
             lambda: self.choice((plain.Identity, plain.ActivityRegularization))(),
+            lambda: layers.Standardization(invert=self.chance(0.5)),
+            lambda: plain.Dense(self.width(), self.activation()) if channels % 2 else layers.GLU(),
         )
         return self.choice(drawings)()
 
@@ -151,6 +154,7 @@ class Architect:
             lambda: layers.S4Block(self.dss(), value_rank=ranks[0], gate_rank=ranks[1]),
             lambda: layers.S4Block(self.dss(), **self.form()),
             lambda: layers.S4Block(self.shared_modes(channels, in_block=True), **self.form()),
+            lambda: GatedResidual(self.dss(), channels),
             lambda: self.recurrent(channels, return_sequences=True),
             lambda: self.recurrent(channels, return_sequences=True),
         )
@@ -383,7 +387,7 @@ def _shake(model: keras.Model, random: np.random.Generator) -> None:
     """Biases, gains and moving averages that are not those of a fresh layer."""
     for weight in model.weights:
         name = weight.path.split("/")[-1]
-        if name in ("bias", "beta", "moving_mean", "alpha"):
+        if name in ("bias", "beta", "moving_mean", "mean", "alpha"):
             weight.assign(random.normal(0.0, 0.3, weight.shape))
-        elif name in ("gamma", "moving_variance"):
+        elif name in ("gamma", "moving_variance", "deviation"):
             weight.assign(random.uniform(0.5, 2.0, weight.shape))
