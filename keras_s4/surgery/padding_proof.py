@@ -77,8 +77,9 @@ class Proof:
         length = first[0].shape[1]
         for value in _padding_values(self._padding.model):
             padded = [np.array(array, copy=True) for array in first]
-            for array in padded:
-                array[:, max(1, length // 2) :] = value
+            for array, tokens in zip(padded, _token_counts(self._padding.model), strict=True):
+                # A value of Masking layers farther inside need not be a token.
+                array[:, max(1, length // 2) :] = value if tokens is None or value in range(tokens) else 0
             expected = np.arange(length)[None] < max(1, length // 2)
             if length > 1 and np.array_equal(self._padding.real_steps(padded), expected):
                 self.check(padded, expected)
@@ -146,14 +147,22 @@ def _typical(sequences: np.ndarray, amounts: np.ndarray) -> np.ndarray:
 
 def trial_data(model: keras.Model) -> list[np.ndarray]:
     """A sequence for each input of a model, if there are no data: noise, or tokens where an Embedding reads them."""
-    graph, random = graph_of(model), np.random.default_rng(0)
+    random = np.random.default_rng(0)
     lengths = [tensor.shape[1] for tensor in model.inputs if tensor.shape[1]]
     found = []
-    for key, tensor in zip(graph.inputs, model.inputs, strict=True):
+    for tokens, tensor in zip(_token_counts(model), model.inputs, strict=True):
         shape = (1, *(lengths or [TRIAL_LENGTH])[:1], *(size or 1 for size in tensor.shape[2:]))
-        tables = [layer.input_dim for layer in graph.readers(key) if isinstance(layer, keras.layers.Embedding)]
-        found.append(random.integers(1, max(2, min(tables)), shape) if tables else random.normal(size=shape))
+        found.append(random.normal(size=shape) if tokens is None else random.integers(1, max(2, tokens), shape))
     return found
+
+
+def _token_counts(model: keras.Model) -> list[int | None]:
+    """For each input how many tokens there are where an Embedding reads it, None elsewhere."""
+    graph = graph_of(model)
+    readers = (
+        [layer for layer in graph.readers(key) if isinstance(layer, keras.layers.Embedding)] for key in graph.inputs
+    )
+    return [min((layer.input_dim for layer in layers), default=None) for layers in readers]
 
 
 def _at_real_steps(expected: np.ndarray, received: np.ndarray, real: np.ndarray) -> np.ndarray | None:

@@ -311,10 +311,11 @@ class Architect:
         poolings += [lambda: self.recent_average(sequence.channels), lambda: self.sliding_average(sequence.length)]
         if not sequence.phase:
             poolings.append(lambda: self.recurrent(sequence.channels, return_sequences=False))
-        # A mask behind layers that drop steps is none of the samples.
+        # A mask behind layers that drop steps is none of the samples, and one of samples that another branch reads
+        # without it is refused.
         masked = self.chance(0.1) and not sequence.phase and sequence.period == 1
-        tensor = plain.Masking(-99.0)(sequence.tensor) if masked else sequence.tensor
-        return self.choice(poolings)()(tensor)
+        mask = [plain.Dense(sequence.channels), plain.Masking(-99.0)] if masked else []
+        return self.choice(poolings)()(sequence.through(*mask).tensor)
 
     def draw_head(self, sequences: list[Sequence], name: str):
         """An output: of every step of the last sequence, or of the whole of one sequence or two."""

@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_s4.layers import DSS, LastStep, S4Block
 from keras_s4.models import classifier, sequence_to_sequence
+from keras_s4.streaming import StreamingModel
 from keras_s4.tflite import convert
 from keras_s4.tflite.analysis import analyse
 from keras_s4.tflite.emulator import Emulator
@@ -293,6 +294,23 @@ def test_models_that_compute_with_padding_are_refused(name, place):
         x[~real] = 1.0
     with pytest.raises(ValueError, match=message):
         convert(model, x)
+
+
+def test_a_mask_behind_an_embedding_that_no_token_gives():
+    """The mask's value is no token: it is not tried as one."""
+    model = keras.Sequential(
+        [
+            keras.Input((LENGTH,), dtype="int32"),
+            layers.Embedding(9, 4),
+            layers.Masking(-99.0),
+            DSS(3),
+            layers.GlobalAveragePooling1D(),
+        ]
+    )
+    tokens = np.random.default_rng(0).integers(0, 9, (8, LENGTH))
+    converted = convert(model, tokens)
+    assert signal_to_noise(model.predict(tokens, verbose=0), converted.predict(tokens)) > 25.0
+    assert StreamingModel(model)
 
 
 def test_gaps():
