@@ -115,6 +115,10 @@ def summarise(runs: list[dict], devices: dict[str, dict]) -> list[Figure]:
         holding += times >= WANTED_COMPRESSION and loss <= ALLOWED_LOSS
         figures.append(Figure(f"{name}: times fewer bytes", times, at_least=WANTED_COMPRESSION))
         figures.append(Figure(f"{name}: lost on test data", 100 * loss, at_most=100 * ALLOWED_LOSS, unit="%"))
+        losses = [loss_of(pair, winner_of(pair), "test") for pair in pairs]
+        if len(losses) > 1:
+            figures.append(Figure(f"{name}: lost on test data, the worst seed", 100 * max(losses), unit="%"))
+            figures.append(Figure(f"{name}: lost on test data, the best seed", 100 * min(losses), unit="%"))
         adapted = np.mean([loss_of(pair, pair[ADAPTED]["intact"], "test") for pair in pairs])
         figures.append(Figure(f"{name}: lost by NR + HLRA alone, before any factor", 100 * float(adapted), unit="%"))
     wanted = f"{WANTED_COMPRESSION:g} times fewer bytes at a loss of at most {ALLOWED_LOSS:.1%}"
