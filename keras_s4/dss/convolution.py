@@ -144,7 +144,9 @@ class _Transform:
         if isinstance(length, int):
             self.size = scipy.fft.next_fast_len(length)
             angles = np.arange(length) * (math.pi / (2 * self.size))
-            self.modulation = tuple(ops.cast(part, dtype) for part in (np.cos(angles), np.sin(angles)))
+            # Of numpy, not a tensor: JAX takes no tensor of one trace into a gradient that is traced later.
+            dtype = keras.backend.standardize_dtype(dtype)
+            self.modulation = np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)
         else:
             self.size = UNKNOWN_LENGTH_MULTIPLE * ((length - 1) // UNKNOWN_LENGTH_MULTIPLE + 1)
             angles = ops.arange(length, dtype=dtype) * (math.pi / 2) / ops.cast(self.size, dtype)

@@ -203,3 +203,21 @@ def check_gradients_on_jax():
 
 def test_gradients_on_jax(request):
     backends.backend_process(request.config, "jax").evaluate(check_gradients_on_jax)
+
+
+def check_gradients_of_traced_functions_on_jax():
+    import jax
+
+    def over_a_scan(inputs, kernel):
+        return jax.lax.scan(lambda _, each: (0, causal_convolution(each[None], kernel)[0]), 0, inputs)[1]
+
+    inputs, kernel, weights = (value.astype("float32") for value in example(3, 9))
+    for function in (jax.jit(causal_convolution), jax.checkpoint(causal_convolution), over_a_scan):
+        found = jax.vjp(function, inputs, kernel)[1](weights)
+        for one, expected in zip(found, correlations(inputs, kernel, weights), strict=True):
+            np.testing.assert_allclose(one, expected, rtol=0, atol=1e-4)
+
+
+def test_gradients_of_traced_functions_on_jax(request):
+    """They are traced before anything asks for their gradients."""
+    backends.backend_process(request.config, "jax").evaluate(check_gradients_of_traced_functions_on_jax)
