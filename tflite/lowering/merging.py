@@ -21,6 +21,8 @@ from keras_s4.tflite.program.tensors import Tensor
 
 # Of an accumulator; sums stay below twice that.
 SUM_BITS = 30
+# The least part of the scale of an input to which it is rounded again.
+FINEST_OF_COARSEST = 2.0**-14
 
 
 @register(keras.layers.Add)
@@ -176,9 +178,10 @@ def _aligned(name: str, inputs: list[Signal], builder: ProgramBuilder) -> list[T
     tensors = [signal.tensor for signal in inputs]
     if len({(tensor.type, tensor.scale, tensor.zero_point) for tensor in tensors}) == 1:
         return tensors
-    type, scale, zero_point = _grid(
-        _common_type(inputs, builder), np.concatenate([builder.observed(signal.values).ravel() for signal in inputs])
-    )
+    # Of a finer grid one unit of the coarsest input would leave the range: where calibration saw nothing but zeros.
+    finest = FINEST_OF_COARSEST * max(tensor.scale for tensor in tensors)
+    values = np.concatenate([builder.observed(signal.values).ravel() for signal in inputs])
+    type, scale, zero_point = _grid(_common_type(inputs, builder), values, finest)
     aligned = []
     for index, tensor in enumerate(tensors):
         if (tensor.type, tensor.scale, tensor.zero_point) != (type, scale, zero_point):

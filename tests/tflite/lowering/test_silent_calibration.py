@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_s4.layers import DSS, S4Block
+from keras_s4.layers import DSS, DiagonalSSM, S4Block
 from keras_s4.tflite import analyse, convert
 from keras_s4.tflite.emulator import Emulator
 
@@ -60,6 +60,20 @@ def test_states_that_calibration_has_not_shown_have_room():
     wanted = model.predict(NOISE, verbose=0)
     received = converted.dequantize(Emulator(converted.program, check_overflow=True).run(converted.quantize(NOISE)))
     assert 10 * np.log10(np.mean(wanted**2) / np.mean((received - wanted) ** 2)) > 25
+
+
+@pytest.mark.parametrize("kind", ["Concatenate", "Maximum", "Minimum", "Add", "Subtract", "Average", "Multiply"])
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize("memory", [lambda: DiagonalSSM(3, 4), lambda: DSS(4)], ids=["shared modes", "dss"])
+def test_branches_that_are_always_zero_are_joined(kind, activations, memory):
+    """Scales of what was never seen lie many powers of two apart."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((LENGTH, 3))
+    nothing = keras.layers.Subtract()([inputs, inputs])
+    joined = getattr(keras.layers, kind)()([nothing, memory()(nothing)])
+    model = keras.Model(inputs, keras.layers.Dense(2, bias_initializer="ones")(joined))
+    converted = convert(model, NOISE, activations=activations)
+    np.testing.assert_allclose(converted.predict(NOISE), 1.0, rtol=0, atol=0.01)
 
 
 def test_zeros_are_warned_of():
