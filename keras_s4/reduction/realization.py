@@ -106,10 +106,10 @@ class Realization(Brief):
     def _orders_that_may_fit(self, rank: np.ndarray) -> np.ndarray:
         """Return a mask [H, S + 1] of the orders that are usable and whose surely real poles leave entries enough."""
         order = np.arange(self.spectrum.shape[1] + 1)
-        surely_real = np.zeros((rank.size, order.size))
+        real = np.zeros((rank.size, order.size))
         if self.signs is not None:
-            surely_real[:, 1:] = np.abs(np.cumsum(self.signs, axis=1))
-        return (order <= self.usable[:, None]) & (order + surely_real <= 2 * rank[:, None])
+            real[:, 1:] = np.abs(np.cumsum(self.signs, axis=1))
+        return (order <= self.usable[:, None]) & (order + real <= 2 * rank[:, None])
 
     def _fill_order(self, group: np.ndarray, q: int, rank: np.ndarray, result: _Result) -> np.ndarray:
         """Write the entries at order q of the channels `group`; return a mask of those for which that order will do."""
