@@ -40,7 +40,8 @@ LAYERS = {
     "LSTM(64)": "lstm",
     "4 x Conv1D(64, 9)": "convolutions",
 }
-PARTS = ("kernel", "convolution", "transforms", "transforms, scipy")
+BARE_TRANSFORMS = ("transforms", "transforms, scipy")
+PARTS = ("kernel", "convolution", *BARE_TRANSFORMS)
 WAYS = {True: "XLA", False: "graph"}
 MOST_OF_A_STEP = {(GRU, 784): 0.30, (LMU, 784): 0.05}
 # Of memory: for this program, and for what else the machine does.
@@ -253,12 +254,12 @@ def step_figures(length: int, measurements: list[Measured]) -> Iterator[Figure]:
             yield Figure(f"{name}, once compiled, {of_plain}", one.memory / plain.memory, at_most=at_most)
 
 
-def measure_growth(ways: dict[int, str], rounds: int, limits: Limits) -> dict[int, list[float]]:
-    """Seconds of our step at several lengths, in turns: length -> rounds."""
+def measure_growth(ways: dict[int, str], rounds: int, limits: Limits) -> dict[str, dict[int, list[float]]]:
+    """Seconds of our step, and of transforms alone, at several lengths, in turns: part -> length -> rounds."""
     all_lengths = {length: Measured(OURS, way) for length, way in ways.items()}
     try:
         for length, measured in all_lengths.items():
-            measured.start(length, dataclasses.replace(limits, step=float("inf")))
+            measured.start(length, dataclasses.replace(limits, step=float("inf")), BARE_TRANSFORMS)
             measured.forget_first_timings()
         for _ in range(rounds):
             for measured in all_lengths.values():
@@ -266,15 +267,20 @@ def measure_growth(ways: dict[int, str], rounds: int, limits: Limits) -> dict[in
     finally:
         for measured in all_lengths.values():
             measured.stop()
-    return {length: measured.seconds.get("step", []) for length, measured in all_lengths.items()}
+    return {
+        part: {length: measured.seconds.get(part, []) for length, measured in all_lengths.items()}
+        for part in ("step", *BARE_TRANSFORMS)
+    }
 
 
-def growth_figure(seconds: dict[int, list[float]]) -> Figure:
+def growth_figures(growth: dict[str, dict[int, list[float]]]) -> Iterator[Figure]:
     """What the longest sequence costs, compared with 784 samples if there are longer ones, or with the shortest."""
-    longest, base = max(seconds), 784 if 784 in sorted(seconds)[:-1] else min(seconds)
-    at_most = 26.0 if (base, longest) == (784, 16384) else None
-    times = ratio(seconds[longest], seconds[base])
-    return Figure(f"step at {longest:,}, of that at {base:,} ({longest / base:.3g} times as long)", times, at_most)
+    for part, seconds in growth.items():
+        longest, base = max(seconds), 784 if 784 in sorted(seconds)[:-1] else min(seconds)
+        at_most = 24.0 if (part, base, longest) == ("step", 784, 16384) else None
+        times = ratio(seconds[longest], seconds[base])
+        title = f"{part} at {longest:,}, of that at {base:,} ({longest / base:.3g} times as long)"
+        yield Figure(title, times, at_most)
 
 
 def measure_streams(rounds: int, limits: Limits) -> Measurement:
@@ -343,14 +349,17 @@ def compute(
             figures += found.figures
             ways[length], details[length] = found.details["way"], found.details["layers"]
         growth = measure_growth(ways, rounds, limits) if len(ways) > 1 else {}
-    figures += [growth_figure(growth)] if growth else []
+    figures += growth_figures(growth)
     return Measurement(
         figures + stepped.figures,
         {
             "processor": describe_processor(),
             "rounds": rounds,
             "lengths": details,
-            "growth_milliseconds": {length: 1e3 * statistics.median(seconds) for length, seconds in growth.items()},
+            "growth_milliseconds": {
+                part: {length: 1e3 * statistics.median(timed) for length, timed in seconds.items() if timed}
+                for part, seconds in growth.items()
+            },
             "streams": stepped.details,
         },
     )
