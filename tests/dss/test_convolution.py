@@ -150,7 +150,7 @@ def test_groups_of_sequences_give_what_all_at_once_give(jit_compile, monkeypatch
 
 
 def test_autograph_reads_all_functions():
-    """Where it cannot it warns: gradients run in a user's own `tf.function`, beyond the calls that Keras keeps from it."""
+    """Where it cannot it warns; Keras keeps calls of layers from it, not gradients in a user's own `tf.function`."""
     tensorflow = pytest.importorskip("tensorflow")
     members = [*vars(convolution).values(), *vars(convolution._Transform).values(), *vars(convolution._Groups).values()]
     ours = [each for each in members if getattr(each, "__module__", "") == convolution.__name__]
