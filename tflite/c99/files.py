@@ -131,3 +131,14 @@ def _library(kernels: set[str]) -> dict[str, str]:
     # Headers that kernels share, and that declare nothing for the model.
     shared = {header for text in texts.values() for header in _INCLUDED.findall(text)} - texts.keys()
     return texts | {name: (LIBRARY / name).read_text() for name in sorted(shared)}
+
+
+def read_with(name: str, texts: dict[str, str]) -> dict[str, str]:
+    """A kernel's file and the headers of kernels that it includes, and those that these include, by name."""
+    found, pending = {}, [name]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found[name] = texts[name]
+            pending += _INCLUDED.findall(texts[name])
+    return found

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_s4.files import temporary_folder
-from keras_s4.tflite.c99.files import TEMPLATES, c_source
+from keras_s4.tflite.c99.files import TEMPLATES, c_source, read_with
 from keras_s4.tflite.c99.interface import interface_of
 from keras_s4.tflite.c99.layout import StateLayout
 from keras_s4.tflite.c99.rendering import render
@@ -23,10 +23,13 @@ from keras_s4.tflite.program.program import Program
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror", "-pedantic")
 # Of a shared library: on Windows all code is position-independent, and gcc warns of the flag.
-SHARED, SUFFIX = (("-shared",), ".dll") if os.name == "nt" else (("-shared", "-fPIC"), ".so")
-NAME = "model"
+INDEPENDENT, SUFFIX = ((), ".dll") if os.name == "nt" else (("-fPIC",), ".so")
+SHARED = ("-shared", *INDEPENDENT)
+NAME, KERNELS = "model", "keras_s4_"
 # Seconds that a compiler may take, and lines that are shown of what it says.
 PATIENCE, FIRST_LINES = 600, 12
+# Objects of kernels, which are the same for all programs, by the command and all that it reads.
+_COMPILED: dict[tuple[tuple[str, ...], ...], bytes] = {}
 
 
 class CompilerError(RuntimeError, OSError):
@@ -128,9 +131,35 @@ def compile_for_host(sources: dict[str, str], folder: Path, flags: Sequence[str]
     """
     for name, text in sources.items():
         (folder / name).write_text(text)
+    command = (*compiler(), *STRICT, *flags)
+    objects = _compile_kernels(command, sources, folder)
     library = folder / f"model{SUFFIX}"
-    files = sorted(name for name in sources if name.endswith(".c"))
-    command = [*compiler(), *STRICT, *flags, *SHARED, "-o", library.name, *files]
+    others = sorted(name for name in sources if name.endswith(".c") and not name.startswith(KERNELS))
+    linking = [*command, *SHARED, "-o", library.name, *others, *objects]
+    said = _run(linking, folder)
+    if not library.is_file():
+        raise CompilerError(_refusal(linking, "it has written no library", said))
+    return library
+
+
+def _compile_kernels(command: tuple[str, ...], sources: dict[str, str], folder: Path) -> list[str]:
+    """Writes the objects of the kernels among the sources, each compiled once a process, and returns their names."""
+    texts = {name: text for name, text in sources.items() if name.startswith(KERNELS)}
+    keys = {name: (command, *read_with(name, texts).items()) for name in sorted(texts) if name.endswith(".c")}
+    objects = {name: f"{name.removesuffix('.c')}.o" for name in keys}
+    if missing := [name for name, key in keys.items() if key not in _COMPILED]:
+        compiling = [*command, *INDEPENDENT, "-c", *missing]
+        said = _run(compiling, folder)
+        if unwritten := [name for name in missing if not (folder / objects[name]).is_file()]:
+            raise CompilerError(_refusal(compiling, f"it has written no object of {unwritten[0]}", said))
+        _COMPILED.update({keys[name]: (folder / objects[name]).read_bytes() for name in missing})
+    for name, key in keys.items():
+        (folder / objects[name]).write_bytes(_COMPILED[key])
+    return list(objects.values())
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    """Runs a compiler in a folder and returns what it says."""
     try:
         result = subprocess.run(command, cwd=folder, capture_output=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -138,9 +167,7 @@ def compile_for_host(sources: dict[str, str], folder: Path, flags: Sequence[str]
     said = (result.stderr or result.stdout).decode(errors="replace")
     if result.returncode:
         raise CompilerError(_refusal(command, f"status {result.returncode}", said))
-    if not library.is_file():
-        raise CompilerError(_refusal(command, "it has written no library", said))
-    return library
+    return said
 
 
 def load(library: Path) -> ctypes.CDLL:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from keras_s4.cli.console import USER_ERRORS
+from keras_s4.files import temporary_folder
 from keras_s4.testing.programs import random_inputs, single
-from keras_s4.tflite.c99 import CRunner, host
+from keras_s4.tflite.c99 import CRunner, c_source, host
 from keras_s4.tflite.emulator import Emulator
 
 
@@ -26,10 +27,10 @@ def script(tmp_path):
     return script
 
 
-def refusal(monkeypatch, value):
+def refusal(monkeypatch, value, operation="lookup"):
     monkeypatch.setenv("CC", str(value))
     with pytest.raises(host.CompilerError) as caught:
-        CRunner(single("lookup"))
+        CRunner(single(operation))
     assert isinstance(caught.value, USER_ERRORS)
     message = str(caught.value)
     assert "environment variable CC" in message and "nset" in message
@@ -63,6 +64,8 @@ def test_a_cc_that_says_what_is_no_text(monkeypatch, script):
 
 def test_a_cc_that_compiles_nothing(monkeypatch, script):
     assert "it has written no library" in refusal(monkeypatch, script("exit 0"))
+    message = refusal(monkeypatch, script("exit 0"), "fully_connected_int8")
+    assert "it has written no object of keras_s4_dense.c" in message
 
 
 def test_a_cc_for_another_computer(monkeypatch, script):
@@ -96,3 +99,31 @@ def test_a_cc_with_flags_and_blanks_works(monkeypatch, tmp_path):
     for value in (str(path), f"{shlex.quote(str(path))} -O1", "  ", f"{sys.executable} -m ziglang cc"):
         monkeypatch.setenv("CC", value)
         np.testing.assert_array_equal(CRunner(program).run(inputs), Emulator(program).run(inputs))
+
+
+def test_kernels_are_compiled_once(monkeypatch):
+    """For all programs and as long as command, text and headers are the same."""
+    compiled = []
+    run = host._run
+
+    def watched(command, folder):
+        compiled.append([name for name in command if name.startswith("keras_s4_") and name.endswith(".c")])
+        return run(command, folder)
+
+    monkeypatch.setattr(host, "_run", watched)
+    monkeypatch.setattr(host, "_COMPILED", {})
+    program = single("fully_connected_int8")
+    first, again, otherwise = (CRunner(program, [flag]) for flag in ("-O1", "-O1", "-O0"))
+    assert [bool(names) for names in compiled] == [True, False, False, True, False]
+    sources = c_source(program, host.NAME)
+    kernel = compiled[0][0]
+    header = kernel.replace(".c", ".h")
+    for name in (kernel, header):
+        compiled.clear()
+        changed = {**sources, name: f"{sources[name]}/* changed */\n"}
+        with temporary_folder() as folder:
+            host.compile_for_host(changed, folder, ["-O1"])
+        assert compiled == [[kernel], []]
+    inputs = random_inputs(program, 2, 5)
+    for runner in (first, again, otherwise):
+        np.testing.assert_array_equal(runner.run(inputs), Emulator(program).run(inputs))
