@@ -2,7 +2,8 @@
 
 All is processor time on one core. PyTorch S4D (github.com/state-spaces/s4) and annotated-s4 (github.com/srush) run from
 checkouts of yours, in an environment with torch, einops and flax: `--s4-checkout`, `--annotated-s4-checkout` and
-`--peer-python`; without them their rows are missing. Other layers stand in `layers.py`. A run over takes some minutes.
+`--peer-python`; without them their rows are missing. The committed record has them: such a run writes it with `--json`.
+Other layers stand in `layers.py`. A run over takes five minutes.
 """
 
 from __future__ import annotations

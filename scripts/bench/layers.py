@@ -8,7 +8,7 @@ Peak memory is the largest resident memory of a fresh process while it runs step
 when the same step has already run at 8 samples: it is the arrays, and hardly the libraries. It is told of the first
 step, with tracing and compilation, and of two steps after it; "peak memory" without more is the larger of the two.
 
-A run over takes about a quarter of an hour on two cores, which nothing else should use.
+A run over takes twenty minutes on two cores, which nothing else should use.
 """
 
 from __future__ import annotations
