@@ -130,7 +130,8 @@ class Realization(Brief):
         chosen, width = group[fits], result.poles.shape[1]
         reduced = self._with_feedthrough(chosen, poles[fits, :width], residues[fits, :width])
         result.put(chosen, reduced)
-        fits[fits] = self._is_sound(chosen, q, reduced)
+        if chosen.size:
+            fits[fits] = self._is_sound(chosen, q, reduced)
         return fits | (q == 0)  # nothing is left to lower
 
     def _matrices(self, group: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -172,7 +172,7 @@ def tables(record: dict[str, Any]) -> list[Table]:
     if "one_channel_seconds" in details.get("slycot speed", {}):
         alone = details["slycot speed"]["one_channel_seconds"]
         table = Table(
-            "rank (pairs)", "ours", "slycot", "slycot to poles and residues", title="One channel of 64 states, ms"
+            "rank (pairs)", "ours", "slycot", "slycot to poles and residues", title="One channel of 64 states alone, ms"
         )
         for rank, row in alone.items():
             table.add_row(rank, *(f"{1e3 * row[name]:.3g}" for name in ("ours", "slycot", "slycot, diagonal")))
