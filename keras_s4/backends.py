@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 
 # On torch, layers (by the conformance harness, where torch is installed), training and reduction are tested; compiled
@@ -26,3 +28,16 @@ def check_backend() -> None:
             f"{keras.backend.backend()!r}. Set the environment variable KERAS_BACKEND to tensorflow or jax before "
             "Keras is imported."
         )
+
+
+def without_autograph(function: Callable) -> Callable:
+    """A function that AutoGraph leaves alone where a `tf.function` calls it; on other backends the function itself.
+
+    Our code decides nothing in Python by the values of tensors. AutoGraph would rewrite all of it at the first call,
+    and warn of what it cannot read; within calls of layers Keras keeps it away.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow
+
+    return tensorflow.autograph.experimental.do_not_convert(function)

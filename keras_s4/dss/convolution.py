@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 from keras import ops
 
+from keras_s4.backends import without_autograph
 from keras_s4.dss import complex_pairs as pairs
 from keras_s4.dss.complex_pairs import ComplexPair
 
@@ -65,6 +66,7 @@ def _with_own_gradient(transform: _Transform) -> Callable[[Tensor, Tensor, Tenso
     def run(inputs, real, imaginary):
         groups = _Groups(inputs, transform.size)
 
+        @without_autograph
         def gradient(upstream):
             of_groups = groups.map(lambda *both: transform.gradients(*both, (real, imaginary)), inputs, upstream)
             of_inputs, of_real, of_imaginary = of_groups

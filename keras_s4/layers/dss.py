@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_s4 import initializers
+from keras_s4.backends import without_autograph
 from keras_s4.dss import complex_pairs as pairs
 from keras_s4.dss import discretization
 from keras_s4.dss.discretization import METHODS
@@ -163,6 +164,7 @@ class DSS(StateSpaceLayer):
         angles = METHODS[self.discretization].angles(pairs.scale(exponents, self.rate))
         return Modes(log_poles, gains, pairs.pair_of(self.residues), ops.convert_to_tensor(self.feedthrough), angles)
 
+    @without_autograph
     def kernel(self, length: int):
         """The impulse response, feedthrough included, `[H, length]`; of a bidirectional layer `[2 H, length]`."""
         return self.modes().kernel(length)

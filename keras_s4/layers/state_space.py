@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from keras_s4.backends import without_autograph
 from keras_s4.dss import masks
 from keras_s4.dss.modes import Modes
 from keras_s4.dss.shared_modes import SharedModes
@@ -92,6 +93,7 @@ class StateSpaceLayer(keras.layers.Layer):
             self.carried_state.assign(state)
         return (outputs, state) if self.return_state else outputs
 
+    @without_autograph
     def chunk(self, inputs, state):
         """A piece of a stream: any split into pieces gives the outputs of the whole.
 
@@ -106,6 +108,7 @@ class StateSpaceLayer(keras.layers.Layer):
         dss_checks.check_length(self, inputs.shape)
         return self._run(ops.cast(inputs, self.state_dtype), state, mask=None, return_state=True)
 
+    @without_autograph
     def step(self, inputs, state):
         """One step of the recurrence.
 

@@ -22,7 +22,7 @@ def compiled(function: Callable, variables: list[keras.Variable], jit_compile: b
     if backend == "tensorflow":
         import tensorflow
 
-        return tensorflow.function(function, jit_compile=jit_compile)
+        return tensorflow.function(function, jit_compile=jit_compile, autograph=False)
     if backend == "jax":
         return _compiled_by_jax(function, variables)
     raise NotImplementedError(f"A compiled step needs the TensorFlow or JAX backend of Keras; this is {backend!r}.")

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_s4.backends import without_autograph
 from keras_s4.checks import check_model, whole_number
 from keras_s4.samples import arrays_by_name
 from keras_s4.streaming.compiled import compiled
@@ -87,6 +88,7 @@ class StreamingModel(keras.Model):
         """The state of `batch` streams before their first step, by layer path; also what a reset returns to."""
         return self._network.initial_state(batch)
 
+    @without_autograph
     def step(self, samples: Any, states: dict[str, State]) -> tuple[Any, dict[str, State]]:
         """One step of every stream.
 
@@ -103,6 +105,7 @@ class StreamingModel(keras.Model):
         outputs, states = self._network.step(self._checked(samples, ("B",)), states)
         return self._as_given(outputs), states
 
+    @without_autograph
     def chunk(self, samples: Any, states: dict[str, State]) -> tuple[Any, dict[str, State]]:
         """The next T steps of every stream at once: DSS layers run in convolution mode.
 
@@ -121,6 +124,7 @@ class StreamingModel(keras.Model):
         outputs, states = self._network.chunk(self._checked(samples, ("B", "T")), states)
         return self._as_given(outputs), states
 
+    @without_autograph
     def steps(self, samples: Any, states: dict[str, State]) -> tuple[Any, dict[str, State]]:
         """The next T steps of every stream by `step` in a loop; arguments, results and refusals as of `chunk`."""
         outputs, states = self._network.loop(self._checked(samples, ("B", "T")), states)

@@ -1,7 +1,6 @@
 """Convolution by FFT against numpy's sums."""
 
 import functools
-import inspect
 
 import backends
 import keras
@@ -147,17 +146,6 @@ def test_groups_of_sequences_give_what_all_at_once_give(jit_compile, monkeypatch
         exact = correlations(values[0].numpy(), values[1].numpy(), 2.0 * (values[2] * outputs).numpy())
         for found, value in zip(gradients, exact, strict=True):
             np.testing.assert_allclose(found, value, rtol=1e-11, atol=1e-11)
-
-
-def test_autograph_reads_all_functions():
-    """Where it cannot it warns; Keras keeps calls of layers from it, not gradients in a user's own `tf.function`."""
-    tensorflow = pytest.importorskip("tensorflow")
-    members = [*vars(convolution).values(), *vars(convolution._Transform).values(), *vars(convolution._Groups).values()]
-    ours = [each for each in members if getattr(each, "__module__", "") == convolution.__name__]
-    functions = [each for each in ours if inspect.isfunction(each)]
-    assert convolution._sum_over_first in functions and convolution._Transform.gradients in functions
-    for function in functions:
-        tensorflow.autograph.to_graph(function)
 
 
 def test_spectra_of_a_few_sequences_are_held_at_once(monkeypatch):
