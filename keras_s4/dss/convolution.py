@@ -131,10 +131,10 @@ def _sum_over_first(values: Tensor) -> Tensor:
     """The sum over the first axis, half on half, which XLA of JAX computes several times as fast as a sum."""
     if not isinstance(values.shape[0], int):
         return ops.sum(values, axis=0)
-    while values.shape[0] > 1:
-        half = values.shape[0] // 2
+    while (count := values.shape[0]) > 1:
+        half = count // 2
         sums = values[:half] + values[half : 2 * half]
-        values = ops.concatenate([sums, values[2 * half :]], axis=0) if values.shape[0] % 2 else sums
+        values = ops.concatenate([sums, values[2 * half :]], axis=0) if count % 2 else sums
     return values[0]
 
 

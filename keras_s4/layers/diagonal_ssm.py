@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_s4 import initializers
+from keras_s4.backends import without_autograph
 from keras_s4.dss import discretization
 from keras_s4.dss.complex_pairs import multiply, pair_of
 from keras_s4.dss.discretization import METHODS
@@ -138,6 +139,7 @@ class DiagonalSSM(StateSpaceLayer):
         if self.stateful:
             self.carried_state = add_carried_state(self, inputs_shape[0], *self._state_shape(inputs))
 
+    @without_autograph
     def modes(self) -> SharedModes:
         """The discretised layer in tensors, as it is trained; `system` is its frozen value."""
         poles = (-ops.exp(self.log_decay), ops.convert_to_tensor(self.frequency))

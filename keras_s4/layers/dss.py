@@ -152,6 +152,7 @@ class DSS(StateSpaceLayer):
         if self.stateful:
             self.carried_state = add_carried_state(self, inputs_shape[0], *self._state_shape(self.channels))
 
+    @without_autograph
     def modes(self) -> Modes:
         """The discretised layer in tensors, as it is trained; `system` is its frozen value."""
         poles = (self._real_parts(), ops.convert_to_tensor(self.frequency))
